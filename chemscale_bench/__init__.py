@@ -1,0 +1,1 @@
+"""The benchmark suite of neural scaling in chemistry."""
