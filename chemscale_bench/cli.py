@@ -1,0 +1,77 @@
+"""The command line: turns `VERB --name value` into one call, and every user error into one line."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import click
+
+from chemscale_bench import settings
+from chemscale_bench.errors import UserError
+
+
+class Verb(NamedTuple):
+    """A verb of the tool: its parameters, and the function that does the work, imported only when called."""
+
+    settings: type[settings.Settings]
+    module: str
+    function: str
+
+
+VERBS = {
+    "chemgpt": Verb(settings.ChemGPTSettings, "chemscale_bench.runs", "train_chemgpt"),
+}
+
+
+def options(of: type[settings.Settings]) -> list[click.Parameter]:
+    """One command-line option for each field of a verb's settings, with its docstring and default as the help."""
+    return [
+        click.Option([f"--{name}"], metavar="VALUE", help=f"{field.description}  [default: {field.default or 'none'}]")
+        for name, field in of.model_fields.items()
+    ]
+
+
+def command(name: str, verb: Verb) -> click.Command:
+    """The click command of one verb."""
+
+    def run(**given: Any) -> None:
+        chosen = verb.settings.read({key: value for key, value in given.items() if value is not None})
+        getattr(import_module(verb.module), verb.function)(chosen)
+
+    return click.Command(name, params=options(verb.settings), callback=run, help=verb.settings.__doc__)
+
+
+def tool() -> click.Group:
+    """The whole tool: a group with one command per verb."""
+    # MLflow passes names as they stand (--batch_tokens); at a prompt people write --batch-tokens: both are read.
+    reads_both = {"token_normalize_func": lambda name: name.replace("-", "_")}
+    group = click.Group(
+        "chemscale",
+        help="The benchmark suite of neural scaling in chemistry. `chemscale VERB --help` explains a verb.",
+        context_settings=reads_both,
+        no_args_is_help=False,
+        invoke_without_command=False,
+    )
+    for name, verb in VERBS.items():
+        group.add_command(command(name, verb))
+    return group
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the tool; a user error prints one line to stderr and exits with 2, Ctrl-C exits with 130."""
+    try:
+        tool().main(arguments, prog_name="chemscale", standalone_mode=False)
+    except click.UsageError as error:
+        sys.exit(complain(error.format_message()))
+    except UserError as error:
+        sys.exit(complain(str(error)))
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+
+
+def complain(message: str) -> int:
+    """Print the error line and give the exit code of bad input."""
+    click.echo("error: " + " ".join(message.split()), err=True)
+    return 2

@@ -1,0 +1,101 @@
+"""Every verb's parameters, declared once: `--help`, MLproject and the validation all follow from these classes."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from chemscale_bench.errors import UserError
+
+
+def parse_count(value: Any) -> Any:
+    """Read a whole number written as ``1e8``, ``100_000_000`` or ``100000000``; ``auto`` stays as it is.
+
+    Raises:
+        ValueError: if the text is not a whole number.
+    """
+    if value == "auto" or isinstance(value, int):
+        return value
+    try:
+        number = float(str(value).replace("_", ""))
+    except ValueError:
+        raise ValueError(f"must be a whole number such as 1e8, got {value!r}") from None
+    if not math.isfinite(number) or number != round(number):
+        raise ValueError(f"must be a whole number such as 1e8, got {value!r}")
+    return round(number)
+
+
+Count = Annotated[int, BeforeValidator(parse_count)]
+Auto = Literal["auto"]
+
+
+class Settings(BaseModel):
+    """Base of every verb's parameters: frozen, unknown names refused, help texts taken from the docstrings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+    @classmethod
+    def read(cls, values: dict[str, Any]) -> Settings:
+        """Validate `values`, turning the first broken rule into a one-line `UserError`."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            # A union such as `Count | auto` reports each branch: the first one states the rule.
+            message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+            name = str(problem["loc"][0]) if problem["loc"] else cls.__name__
+            if "got" not in message:
+                message = f"must be {message}, got {problem['input']!r}"
+            raise UserError(f"{name} {message}; see `chemscale --help` for its meaning and default") from None
+
+
+class TrainingSettings(Settings):
+    """What every training run takes, whatever it trains."""
+
+    learning_rate: Annotated[float, Field(gt=0, le=10)] | Auto = "auto"
+    """Peak learning rate of AdamW at the base width; scaled to other widths by the parametrization."""
+    warmup: float = Field(0.02, ge=0, lt=1)
+    """Share of the largest budget spent on linear warm-up."""
+    decay: float = Field(0.2, gt=0, le=1)
+    """Share of each budget spent on the final decay of the learning rate to zero."""
+    weight_decay: float = Field(0.1, ge=0)
+    """Decoupled weight decay of AdamW on matrices, at the base width (1/step at learning rate 1)."""
+    clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient before it is scaled down."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of the initial weights and of the order of the data."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; `auto` takes a GPU if there is one. Under torchrun or Slurm every process takes its own."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the forward and backward pass; `auto` is bf16 on a GPU and fp32 on a CPU."""
+    checkpoint_minutes: float = Field(5.0, gt=0)
+    """Minutes between two resume states; a killed run loses at most this much work."""
+    experiment: str = "chemscale"
+    """MLflow experiment that the run is logged to."""
+    resume: str = ""
+    """Run id of an interrupted run to carry on; give the same other parameters, or none of them."""
+
+
+class ChemGPTSettings(TrainingSettings):
+    """Train a ChemGPT language model to fixed token budgets and report its validation loss."""
+
+    task: str = "pubchem10m-lm"
+    """Task in benchmarks/ (or a path to a task file): data, budgets, validation split and metric."""
+    params: Count = Field(1_000_000, ge=10_000, le=20_000_000_000)
+    """Non-embedding parameters wanted, for example 1e8; met within 5 %."""
+    tokens: Annotated[Count, Field(ge=1)] | Auto = "auto"
+    """Largest training budget in tokens; the task's smaller budgets are passed on the way. `auto`: the task's largest."""
+    data: str = "auto"
+    """Data set (pubchem10m, pubchem, moses, embedded) or a path to a .smi, .csv or .txt file, compressed or not."""
+    vocabulary: Literal["dataset", "chemgpt"] = "dataset"
+    """Vocabulary built from the data set, or the released ChemGPT one (684 tokens, SELFIES 1.x spelling)."""
+    ladder: Literal["balanced", "chemgpt"] = "balanced"
+    """Shapes: `balanced` keeps depth and width in proportion, `chemgpt` is the paper's 24 layers and 16 heads."""
+    parametrization: Literal["standard", "mutransfer"] = "standard"
+    """How initial weights and learning rates follow the width, so that one learning rate serves every size."""
+    batch_tokens: Annotated[Count, Field(ge=64)] | Auto = "auto"
+    """Tokens per optimizer step, reached by gradient accumulation; `auto` grows with the budget (2,048 to 524,288)."""
+    init: str = ""
+    """Start from a Hugging Face GPT-Neo checkpoint: a folder or a hub name such as ncfrey/ChemGPT-4.7M."""
