@@ -1,0 +1,1 @@
+"""What goes to MLflow, and how a run there lives and ends."""

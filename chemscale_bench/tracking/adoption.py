@@ -1,0 +1,83 @@
+"""Which MLflow run a process works on: the one that `mlflow run` made for it, a new one, or one it resumes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.settings import TrainingSettings
+from chemscale_bench.tracking.lifetime import PID_TAG, end_run, is_dead, mark_process
+from chemscale_bench.tracking.store import experiment_id, open_store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+DEFAULT_EXPERIMENT: str = TrainingSettings.model_fields["experiment"].default
+NOT_CHOSEN = ("Default", DEFAULT_EXPERIMENT)
+"""Experiments that a run gets when the user names none: MLflow's, and the one of our plugin."""
+
+
+def adopt_run(experiment: str, resume: str = "") -> str:
+    """The id of the run to log to, RUNNING and marked with this process.
+
+    Under `mlflow run` that is the run it has made, if that lies in `experiment` or in one the user chose with
+    ``--experiment-name``; else a new one. With `resume` it is that run again. A run of `mlflow run` that is not
+    needed is ended and deleted, which MLflow takes well. To be called once: the variable that names the run is taken
+    out of the environment, so that processes started from here make runs of their own.
+
+    Args:
+        experiment: Name of the experiment that the verb logs to.
+        resume: Id of the run to carry on, or nothing.
+
+    Raises:
+        UserError: if the run to resume is unknown, deleted, or still being worked on.
+    """
+    client = open_store()
+    launched_id = os.environ.pop("MLFLOW_RUN_ID", None)
+    launched = client.get_run(launched_id) if launched_id else None
+    if resume:
+        run_id = reopen(client, resume)
+    elif launched and in_right_experiment(client, launched, experiment):
+        run_id = launched.info.run_id
+    else:
+        run_id = client.create_run(experiment_id(experiment), tags=origin(launched)).info.run_id
+    mark_process(client, run_id)
+    if launched and launched.info.run_id != run_id:
+        end_run(client, launched.info.run_id, "FINISHED", f"its work went on in run {run_id}")
+        client.delete_run(launched.info.run_id)
+    return run_id
+
+
+def in_right_experiment(client: MlflowClient, run: Run, experiment: str) -> bool:
+    """Whether a run lies in the experiment that is wanted, or in one that the user chose on purpose."""
+    name = client.get_experiment(run.info.experiment_id).name
+    return name == experiment or name not in NOT_CHOSEN
+
+
+def origin(launched: Run | None) -> dict[str, str]:
+    """The tags that say where a run comes from: user, source, git commit and, under `mlflow run`, its name."""
+    from mlflow.tracking.context.registry import resolve_tags
+
+    if launched is None:
+        tags: dict[str, str] = resolve_tags()
+        return tags
+    return {name: value for name, value in launched.data.tags.items() if name.startswith("mlflow.")}
+
+
+def reopen(client: MlflowClient, run_id: str) -> str:
+    """Set an interrupted run to RUNNING again."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException:
+        raise UserError(f"resume must be the id of a run of this store, got {run_id!r}; `mlflow ui` shows it") from None
+    if run.info.lifecycle_stage == "deleted":
+        raise UserError(f"resume must not be a deleted run; bring it back: mlflow runs restore --run-id {run_id}")
+    if run.info.status == "RUNNING" and PID_TAG in run.data.tags and not is_dead(run):
+        where = f"process {run.data.tags[PID_TAG]} on {run.data.tags.get('chemscale.host')}"
+        raise UserError(f"resume must be a run that has ended, {run_id} is RUNNING as {where}; wait for it or stop it")
+    client.update_run(run_id, status="RUNNING")
+    return run_id

@@ -1,0 +1,176 @@
+"""How a run ends: asked to stop, left alone by its launcher, or killed without a word."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from chemscale_bench.tracking.store import open_store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+HOST_TAG = "chemscale.host"
+PID_TAG = "chemscale.pid"
+PROCESS_STARTED_TAG = "chemscale.process_started"
+REASON_TAG = "chemscale.reason"
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SECONDS_TO_START = 120
+"""How long after `mlflow run` has made a run its process may take to mark it."""
+
+
+class Stop(AbstractContextManager["Stop"]):
+    """A request to end the run cleanly, for the training loop to poll.
+
+    Inside the context, SIGINT, SIGTERM and SIGHUP ask for a clean stop, and so does the death of the `mlflow run` that
+    started the tool (tools/launch says which process that is), even by kill -9. The same signal a second time raises
+    KeyboardInterrupt at once; a different one does not, because on Ctrl-C `mlflow run` sends SIGTERM after the
+    terminal's SIGINT.
+
+    Example:
+        >>> with Stop() as stop:
+        ...     while not stop.requested and step():
+        ...         pass
+    """
+
+    def __init__(self) -> None:
+        self.exit_code = 0
+        """What the process should exit with after the stop: 128 plus the signal's number."""
+        self._reason: str | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+        self._launcher = find_launcher()
+        self._next_look = 0.0
+
+    @property
+    def requested(self) -> str | None:
+        """Why the run should stop, or None. Looks after the launcher at most once a second."""
+        if self._reason is None and self._launcher is not None and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + 1
+            if not is_alive(self._launcher):
+                self._reason, self.exit_code = "the `mlflow run` that started it is gone", 128 + signal.SIGTERM
+        return self._reason
+
+    def __enter__(self) -> Stop:
+        for number in SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP: keep it so
+                self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if self.exit_code == 128 + number:
+            raise KeyboardInterrupt
+        if self._reason is None:
+            self._reason, self.exit_code = f"stopped by {signal.Signals(number).name}", 128 + number
+
+
+def find_launcher() -> psutil.Process | int | None:
+    """The `mlflow run` that started this process; its bare id if it is already gone; None if there was none."""
+    text = os.environ.get("CHEMSCALE_LAUNCHER_PID", "")
+    if not text.isdigit():
+        return None
+    try:
+        launcher = psutil.Process(int(text))
+        # A process younger than this one has only taken over the number.
+        return launcher if launcher.create_time() <= psutil.Process().create_time() else int(text)
+    except psutil.NoSuchProcess:
+        return int(text)
+
+
+def is_alive(process: psutil.Process | int) -> bool:
+    """Whether a process still runs; a zombie does not."""
+    try:
+        return isinstance(process, psutil.Process) and process.is_running() and process.status() != "zombie"
+    except psutil.NoSuchProcess:
+        return False
+
+
+def mark_process(client: MlflowClient, run_id: str) -> None:
+    """Note in the run which process works on it, so that its death can be seen later."""
+    from mlflow.entities import RunTag
+
+    started = psutil.Process().create_time()
+    tags = {HOST_TAG: socket.gethostname(), PID_TAG: os.getpid(), PROCESS_STARTED_TAG: f"{started:.2f}"}
+    client.log_batch(run_id, tags=[RunTag(name, str(value)) for name, value in tags.items()])
+
+
+def end_run(client: MlflowClient, run_id: str, status: str, reason: str) -> None:
+    """End a run as FINISHED, FAILED or KILLED with its reason; `mlflow run` leaves an ended run as it is."""
+    client.set_tag(run_id, REASON_TAG, " ".join(reason.split())[:5000])
+    client.set_terminated(run_id, status)
+
+
+def reap_dead_runs(experiment_ids: Iterable[str]) -> list[str]:
+    """End the RUNNING runs of this host whose process is gone, as FAILED, and say in them how to go on.
+
+    Returns:
+        The ids of the runs that were ended.
+    """
+    client = open_store()
+    dead = [run for run in running(client, list(experiment_ids)) if is_dead(run)]
+    for run in dead:
+        reason = f"its process is gone (killed, or the machine went down); go on with resume={run.info.run_id}"
+        end_run(client, run.info.run_id, "FAILED", reason)
+    return [run.info.run_id for run in dead]
+
+
+def running(client: MlflowClient, experiment_ids: list[str]) -> list[Run]:
+    """All runs with the status RUNNING."""
+    runs: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs(experiment_ids, "attributes.status = 'RUNNING'", max_results=1000, page_token=token)
+        runs += page
+        token = page.token
+        if not token:
+            return runs
+
+
+def is_dead(run: Run) -> bool:
+    """Whether a RUNNING run's process was on this host and is no more."""
+    tags = run.data.tags
+    if PID_TAG not in tags:
+        return is_abandoned(run)
+    if tags.get(HOST_TAG) != socket.gethostname():
+        return False
+    try:
+        process = psutil.Process(int(tags[PID_TAG]))
+        same = abs(process.create_time() - float(tags[PROCESS_STARTED_TAG])) < 2
+    except (psutil.NoSuchProcess, KeyError, ValueError):
+        return True
+    return not (same and is_alive(process))
+
+
+def is_abandoned(run: Run) -> bool:
+    """Whether `mlflow run` made a run in a local store, but was killed before our process could mark it."""
+    import mlflow
+
+    local = mlflow.get_tracking_uri().startswith("sqlite:")
+    if not local or run.data.tags.get("mlflow.source.type") != "PROJECT":
+        return False
+    if time.time() - run.info.start_time / 1000 < SECONDS_TO_START:
+        return False
+    return not any(works_for(process, run.info.run_id) for process in psutil.process_iter())
+
+
+def works_for(process: psutil.Process, run_id: str) -> bool:
+    """Whether a process was started for a run; one that can't be read may have been."""
+    try:
+        return process.environ().get("MLFLOW_RUN_ID") == run_id
+    except psutil.NoSuchProcess:
+        return False
+    except (psutil.AccessDenied, OSError):
+        return False

@@ -1,0 +1,143 @@
+"""Open the MLflow store: SQLite is made once, whole or not at all, and refused if it is of another MLflow version."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from chemscale_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def open_store() -> MlflowClient:
+    """A client of the current tracking store (MLFLOW_TRACKING_URI, else ``mlflow.db`` here), once it is usable.
+
+    Raises:
+        UserError: if the store belongs to another MLflow version, or can't be written.
+    """
+    import mlflow
+
+    prepare_store(mlflow.get_tracking_uri())
+    return mlflow.MlflowClient()
+
+
+def prepare_store(uri: str) -> None:
+    """Make the SQLite database of `uri` if it is not there, and check its schema; other stores are left to MLflow.
+
+    MLflow's own first use of a database is not safe for two processes: both create the tables, and the file stays
+    broken. Here one process creates it under a lock and a temporary name, so that a killed one leaves no half store.
+
+    Raises:
+        UserError: if the schema is not this MLflow's, or the folder can't be written.
+    """
+    path = sqlite_path(uri)
+    if path is None:
+        return
+    try:
+        if not has_tables(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{path}.lock"):
+                if not has_tables(path):
+                    create(path)
+    except OSError as error:
+        raise UserError(
+            f"the tracking store must be writable, {path} is not ({error.strerror}); "
+            "set MLFLOW_TRACKING_URI, for example to sqlite:////some/folder/mlflow.db"
+        ) from None
+    check_schema(path)
+
+
+def experiment_id(name: str) -> str:
+    """The id of an experiment, created if need be.
+
+    Raises:
+        UserError: if the experiment was deleted.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    client = open_store()
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        path = sqlite_path(mlflow.get_tracking_uri())
+        # MLflow would put artifacts below the working folder, which for a project run from a git URL is temporary.
+        beside = str(path.parent / "mlruns" / re.sub(r"[^\w-]+", "_", name)) if path else None
+        try:
+            return str(client.create_experiment(name, artifact_location=beside))
+        except MlflowException:
+            experiment = client.get_experiment_by_name(name)  # another process was faster
+            if experiment is None:
+                raise
+    if experiment.lifecycle_stage == "deleted":
+        raise UserError(
+            f"experiment must not be a deleted one, got {name!r}; choose another, or bring it back: "
+            f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+        )
+    return str(experiment.experiment_id)
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file behind a SQLite tracking URI; None for any other store."""
+    from sqlalchemy.engine import make_url
+
+    if not uri.startswith("sqlite:"):
+        return None
+    database = make_url(uri).database
+    return Path(database).absolute() if database and database != ":memory:" else None
+
+
+def has_tables(path: Path) -> bool:
+    """Whether somebody has started to fill the database."""
+    return path.exists() and path.stat().st_size > 0
+
+
+def create(path: Path) -> None:
+    """Make an empty MLflow database and move it into place."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    store = SqlAlchemyStore(f"sqlite:///{draft}", str(path.parent / "mlruns"))
+    store._dispose_engine()
+    os.replace(draft, path)
+
+
+def check_schema(path: Path) -> None:
+    """Refuse a database of another MLflow version before MLflow touches it.
+
+    MLflow 3.18 migrates a store of 3.17 without asking, which 3.17 then can't read.
+
+    Raises:
+        UserError: with what to do about it.
+    """
+    import sqlalchemy
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db.utils import _get_alembic_config, _get_schema_version
+    from mlflow.version import VERSION
+
+    engine = sqlalchemy.create_engine(f"sqlite:///{path}")
+    try:
+        found = _get_schema_version(engine)
+    except sqlalchemy.exc.DatabaseError:
+        raise UserError(
+            f"the tracking store must be an MLflow database, {path} is not; move it away, or set MLFLOW_TRACKING_URI"
+        ) from None
+    finally:
+        engine.dispose()
+    script = ScriptDirectory.from_config(_get_alembic_config(db_url=""))
+    if found == script.get_current_head():
+        return
+    if found in {revision.revision for revision in script.walk_revisions()}:
+        cure = f"back it up, then run: mlflow db upgrade sqlite:///{path}"
+    else:
+        cure = (
+            f"use it with that version only; here, run `mlflow` from an environment with mlflow=={VERSION} and start "
+            f"another store: MLFLOW_TRACKING_URI=sqlite:///{path.with_stem(path.stem + '-' + VERSION)}"
+        )
+    raise UserError(f"the tracking store {path} must have the schema of MLflow {VERSION}, got {found}; {cure}")
