@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 import selfies
+from filelock import FileLock
 from selfies.bond_constraints import get_bonding_capacity
 from selfies.constants import AROMATIC_VALENCES, INDEX_ALPHABET, VALENCE_ELECTRONS
 from selfies.utils.smiles_utils import atom_to_smiles, smiles_to_atom
 
 from chemscale_bench.data.kernel import tables
 from chemscale_bench.data.kernel.batch import encode_batch
+from chemscale_bench.data.kernel.compiling import FOLDER
 
 LETTERS = ("B", "C", "N", "O", "S", "P", "F", "I", "b", "c", "n", "o", "s", "p")
 TWO_LETTERS = {1: "Cl", 2: "Br"}
@@ -163,3 +166,20 @@ class Codec:
         for i, bond in enumerate(("", "=", "#", "/", "\\")):
             self._of_code[tables.ATOM + tables.PER_ATOM * kind + i] = self._number_of(f"[{bond}{name}]")
         return kind
+
+
+def warm_up() -> None:
+    """Compile the kernel, or load it; of several processes that start together one compiles and the others wait for it."""
+    try:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(FOLDER / "compiling.lock")
+        lock.acquire()
+    except OSError:
+        Codec().encode(["C"])
+        return
+    try:
+        if not any(FOLDER.rglob("*.nbi")):
+            print("compiling the SMILES codec, once for this version (about 15 s)", file=sys.stderr)
+        Codec().encode(["C"])
+    finally:
+        lock.release()
