@@ -1,7 +1,8 @@
 """The vocabulary of the released ChemGPT models: 684 tokens, spelled as SELFIES 1.0.4 did.
 
-Checked against selfies 1.0.4: its symbols, modernised by `selfies.compatibility`, are those of selfies 2.x. For about 4 % of
-molecules the two versions choose different Kekule structures (equally long strings), so ids may differ there in bond orders.
+Checked against selfies 1.0.4: its symbols, modernised by `selfies.compatibility`, are those of selfies 2.x. For about
+4 % of molecules the two versions choose different Kekule structures (equally long strings), so ids may differ there
+in bond orders.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ VARIABLE = "CHEMSCALE_CHEMGPT_TOKENIZER"
 def load() -> Vocabulary:
     """The released vocabulary in SELFIES 2.x spelling; ids are those of the released tokenizer.
 
-    The file `tokenizer.json` is downloaded once; the environment variable CHEMSCALE_CHEMGPT_TOKENIZER can name a copy of it.
+    The file `tokenizer.json` is downloaded once; the environment variable CHEMSCALE_CHEMGPT_TOKENIZER can name a copy
+    of it.
 
     Raises:
         UserError: the file cannot be had, or is not such a tokenizer.

@@ -84,7 +84,8 @@ class Codec:
         """Codes int32 [N], ends int64 [M] and status int8 [M] of the compiled kernel."""
         text = np.frombuffer(("\n".join(smiles) + "\n").encode("ascii"), np.uint8)
         starts = np.concatenate([[0], np.flatnonzero(text == ord("\n")) + 1])
-        # No character stands for more than four symbols: a ring digit or a bracket gives one and at most three index symbols.
+        # No character stands for more than four symbols: a ring digit or a bracket gives one and at most three index
+        # symbols.
         out = np.empty(4 * text.size, np.int32)
         ends = np.zeros(len(smiles), np.int64)
         status = np.zeros(len(smiles), np.int8)
@@ -169,7 +170,7 @@ class Codec:
 
 
 def warm_up() -> None:
-    """Compile the kernel, or load it; of several processes that start together one compiles and the others wait for it."""
+    """Compile the kernel, or load it; of processes that start together one compiles and the others wait."""
     try:
         FOLDER.mkdir(parents=True, exist_ok=True)
         lock = FileLock(FOLDER / "compiling.lock")

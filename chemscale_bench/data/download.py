@@ -30,7 +30,7 @@ def fetch(file_name: str, urls: tuple[str, ...], sha256: str | None = None) -> P
     if file.exists():
         if sha256 and file_sha256(file) != sha256:
             raise UserError(
-                f"{file} must have the sha256 {sha256}, got {file_sha256(file)}; delete it, so that it is downloaded again"
+                f"{file} must have the sha256 {sha256}, got {file_sha256(file)}; delete it to download it again"
             )
         return file
     mirror = os.environ.get("CHEMSCALE_MIRROR")
@@ -44,8 +44,8 @@ def fetch(file_name: str, urls: tuple[str, ...], sha256: str | None = None) -> P
                 return file
             reasons.append(f"{url}: {reason}")
     raise UserError(
-        f"{file_name} could not be downloaded ({'; '.join(reasons)}); check the network, or get the file elsewhere and put "
-        f"it at {file}, or use data=embedded or data=/path/to/molecules.smi"
+        f"{file_name} could not be downloaded ({'; '.join(reasons)}); check the network, or get the file "
+        f"elsewhere and put it at {file}, or use data=embedded or data=/path/to/molecules.smi"
     )
 
 
@@ -60,7 +60,7 @@ def _download(url: str, file: Path, sha256: str | None) -> str | None:
     try:
         pooch.retrieve(url, known_hash=known, fname=file.name, path=file.parent, downloader=downloader)
     except requests.HTTPError as error:
-        return f"the server answered {error.response.status_code}"
+        return f"the server answered {error.response.status_code if error.response is not None else error}"
     except requests.Timeout:
         return f"no answer in {TIMEOUT_SECONDS} s"
     except requests.exceptions.ChunkedEncodingError:

@@ -1,4 +1,4 @@
-"""The embedded data set: about 16,000 real molecules that every RDKit installation carries, so that nothing is downloaded."""
+"""The embedded data set: about 16,000 real molecules that RDKit installs, so that nothing is downloaded."""
 
 from __future__ import annotations
 

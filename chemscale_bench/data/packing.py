@@ -85,7 +85,9 @@ class EncodedShard:
         starts = np.cumsum(self.lengths) - self.lengths
         tokens = np.insert(ids[self.numbers], starts + self.lengths, end_id)
         lengths = self.lengths + 1
-        spelled = ~np.logical_or.reduceat(tokens == UNKNOWN, starts + np.arange(len(starts))) if len(starts) else starts > 0
+        spelled = (
+            ~np.logical_or.reduceat(tokens == UNKNOWN, starts + np.arange(len(starts))) if len(starts) else starts > 0
+        )
         uniform = self.hashes / 2.0**64
         split_of = np.where(uniform < TEST, 2, np.where(uniform < VALIDATION, 1, 0))
         packed = {}

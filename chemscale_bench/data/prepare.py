@@ -45,21 +45,22 @@ def prepare(
 ) -> TokenStore:
     """Prepare a data set, or the part of it that a token budget needs.
 
-    The source is read in shards of 65,536 lines. What comes back is the smallest prefix of shards with enough training tokens and
-    validation molecules, or all there is: the same arrays for the same call, whatever the cache holds and however many workers
-    there are. What is prepared already is not prepared again; a killed run goes on where it stopped.
+    The source is read in shards of 65,536 lines. What comes back is the smallest prefix of shards with enough
+    training tokens and validation molecules, or all there is: the same arrays for the same call, whatever the cache
+    holds and however many workers there are. What is prepared already is not prepared again; a killed run goes on
+    where it stopped.
 
     Args:
-        data: "pubchem10m", "pubchem", "moses", "embedded", or a path to a .smi, .txt or .csv file (also .gz, .bz2, .xz, .zip,
-            .zst).
+        data: "pubchem10m", "pubchem", "moses", "embedded", or a path to a .smi, .txt or .csv file (also .gz, .bz2,
+            .xz, .zip, .zst).
         train_tokens: tokens of training data to provide, end tokens included.
         validation_molecules: molecules of validation data to provide; there are no more.
         vocabulary: "dataset" (the symbols of the first two shards) or "chemgpt" (the released 684 tokens).
         workers: processes that encode; all cores by default.
 
     Raises:
-        UserError: an argument is out of range, the data cannot be had or read, the vocabulary does not fit, or the cache cannot
-            be written.
+        UserError: an argument is out of range, the data cannot be had or read, the vocabulary does not fit, or the
+            cache cannot be written.
     """
     for name, value in (("train_tokens", train_tokens), ("validation_molecules", validation_molecules)):
         if value < 1:
@@ -81,7 +82,15 @@ def prepare(
                 with lock.acquire(timeout=LOCK_SECONDS):
                     manifest = Manifest.read(folder)
                     _check_versions(manifest, folder)
-                    extend(source, given, folder, manifest, train_tokens, validation_molecules, workers or available_cores())
+                    extend(
+                        source,
+                        given,
+                        folder,
+                        manifest,
+                        train_tokens,
+                        validation_molecules,
+                        workers or available_cores(),
+                    )
             except Timeout:
                 pass
             manifest = Manifest.read(folder)
@@ -127,7 +136,10 @@ def extend(
                 packed, counts = shard.pack(symbols.ids(vocabulary), Vocabulary.end_id)
                 manifest.append(folder, packed, counts)
                 # All shards that the vocabulary came from are encoded already: keep them.
-                if len(manifest.shards) >= len(first) and manifest.enough(train_tokens, validation_molecules) is not None:
+                if (
+                    len(manifest.shards) >= len(first)
+                    and manifest.enough(train_tokens, validation_molecules) is not None
+                ):
                     return
     manifest.complete = True
     manifest.write(folder)
@@ -166,8 +178,8 @@ def _begin(source: Source, given: Vocabulary | None, first: list[EncodedShard], 
         unspelled = refused[UNKNOWN_SYMBOL]
         if unspelled > MOST_UNSPELLED * molecules:
             raise UserError(
-                f"vocabulary=chemgpt must be able to spell the data, but {unspelled} of the first {molecules} molecules have "
-                "symbols outside it (it knows neither stereo nor salts); use vocabulary=dataset"
+                f"vocabulary=chemgpt must be able to spell the data, but {unspelled} of its first {molecules} molecules "
+                "have symbols outside it (it knows neither stereo nor salts); use vocabulary=dataset"
             )
     vocabulary = given or Vocabulary.build(found, version("selfies"))
     identity = [source.sha256, CODEC_VERSION, MAX_TOKENS, SPLIT_RULE, vocabulary.fingerprint]
@@ -186,10 +198,11 @@ def _versions() -> dict[str, str]:
 
 
 def _check_versions(manifest: Manifest | None, folder: Path) -> None:
-    if manifest and manifest.versions["selfies"] != version("selfies"):
+    made_by = manifest.versions["selfies"] if manifest else version("selfies")
+    if made_by != version("selfies"):
         raise UserError(
-            f"tokens must be used with the selfies version that spelled them, {folder} has {manifest.versions['selfies']}, "
-            f"installed is {version('selfies')}; pip install selfies=={manifest.versions['selfies']}, or delete the folder"
+            f"tokens must be used with the selfies version that spelled them, {folder} has {made_by}, "
+            f"installed is {version('selfies')}; pip install selfies=={made_by}, or delete the folder"
         )
 
 

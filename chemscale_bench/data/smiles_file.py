@@ -37,8 +37,9 @@ class Lines(NamedTuple):
 class SmilesFile:
     """A file with one molecule a line.
 
-    CSV and TSV files (by suffix) have a header with a column of SMILES. In any other text the SMILES is the first word of the
-    line, and a first line that says "smiles" is a header. Compression (gz, bz2, xz, zip, zst) is recognised by content.
+    CSV and TSV files (by suffix) have a header with a column of SMILES. In any other text the SMILES is the first
+    word of the line, and a first line that says "smiles" is a header. Compression (gz, bz2, xz, zip, zst) is
+    recognised by content.
     """
 
     path: Path
@@ -101,7 +102,7 @@ class SmilesFile:
         name = self.path.name if kind == "text" else self.path.stem
         match kind:
             case "gzip":
-                return io.BufferedReader(gzip.GzipFile(fileobj=raw)), name  # type: ignore[type-var]
+                return io.BufferedReader(gzip.GzipFile(fileobj=raw)), name
             case "bzip2":
                 return io.BufferedReader(bz2.BZ2File(raw)), name
             case "xz":
@@ -118,7 +119,7 @@ class SmilesFile:
                         f"a zip archive given as data must hold one file, {self.path} holds {len(members)}; "
                         "unpack it and name the file"
                     )
-                return io.BufferedReader(archive.open(members[0])), members[0]  # type: ignore[type-var]
+                return io.BufferedReader(archive.open(members[0])), members[0]  # type: ignore[arg-type]
         return raw, name
 
     def _smiles(self, text: io.BufferedReader, name: str) -> Iterator[str]:
@@ -147,7 +148,7 @@ class SmilesFile:
             if wanted in lowered:
                 return lowered.index(wanted), delimiter
         raise UserError(
-            f"a CSV file given as data needs a column smiles, {self.path} has {', '.join(names)[:500]}; rename the column"
+            f"a CSV file needs a column smiles, {self.path} has {', '.join(names)[:500]}; rename one to smiles"
         )
 
 

@@ -40,7 +40,7 @@ class Download:
     file_name: str
     urls: tuple[str, ...]
     sha256: str | None
-    """Published checksum; None where there is none, or where the file changes: then the digest found is what runs record."""
+    """Published checksum; None where there is none: then the digest of what arrived is recorded in every store."""
     column: int | None = None
     delimiter: str = ","
 
@@ -85,7 +85,9 @@ def open_source(data: str) -> Source:
         return _source(data, entry.urls[0], [SmilesFile(file, entry.column, entry.delimiter)])
     path = Path(data).expanduser()
     if not path.exists():
-        raise UserError(f"data must be one of {', '.join(NAMES)}, or a file that exists, got {data}; check the name or path")
+        raise UserError(
+            f"data must be one of {', '.join(NAMES)}, or a file that exists, got {data}; check the name or path"
+        )
     part = SmilesFile(path.absolute())
     part.check()
     return _source(path.name, str(path.absolute()), [part])

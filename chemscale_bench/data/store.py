@@ -1,7 +1,8 @@
-"""The packed token store: per split one file of tokens, one of lengths, one of heavy-atom counts, and a manifest of shards.
+"""The packed token store: per split a file of tokens, of lengths and of heavy-atom counts, and a manifest of shards.
 
-The files only grow. The manifest, replaced atomically, says how much of them is valid; what lies behind is the tail of a killed
-run and is cut off before the next shard is written. So any number of readers share what one process extends.
+The files only grow. The manifest, replaced atomically, says how much of them is valid; what lies behind is the tail
+of a killed run and is cut off before the next shard is written. So any number of readers share what one process
+extends.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Molecules:
     """
 
     tokens: np.ndarray
-    """uint16 [N], on disk: each molecule's symbols and the end id, so N counts exactly the tokens that a model predicts."""
+    """uint16 [N], on disk: each molecule's symbols and the end id, so N counts the tokens that a model predicts."""
     offsets: np.ndarray
     """int64 [M + 1]."""
     heavy_atoms: np.ndarray
@@ -198,7 +199,9 @@ class Manifest:
         np.cumsum(lengths, out=offsets[1:])
         file = _file(folder, split, "tokens")
         if len(lengths) != count or len(heavy_atoms) != count or file.stat().st_size < 2 * tokens:
-            raise UserError(f"{file} is shorter than its manifest says; delete the folder {folder}, so that it is prepared again")
+            raise UserError(
+                f"{file} is shorter than its manifest says; delete the folder {folder}, so that it is prepared again"
+            )
         size = int(offsets[-1])
         digest = hashlib.sha256()
         # Read, not mapped: hashing a map would count the whole file as this process's memory.

@@ -75,7 +75,7 @@ class Vocabulary:
         return {symbol: i for i, symbol in enumerate(self.symbols) if i >= len(SPECIAL)}
 
     def encode(self, selfies: str) -> np.ndarray:
-        """Ids of a SELFIES string: uint16 [T], without start and end; a symbol outside the vocabulary gives the unknown id."""
+        """Ids of a SELFIES string, uint16 [T], without start and end; a symbol outside gives the unknown id."""
         return self.encode_many([selfies])[0]
 
     def encode_many(self, strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

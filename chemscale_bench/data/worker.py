@@ -43,7 +43,7 @@ def molecule_hash(canonical: str) -> int:
 
 
 def encode_lines(codec: Codec, lines: list[str]) -> Batch:
-    """Parse, canonicalise and encode; the symbols are those of `selfies.encoder` on RDKit's canonical isomeric SMILES."""
+    """Parse, canonicalise, encode; the symbols are those of `selfies.encoder` on RDKit's isomeric SMILES."""
     counts: Counter[str] = Counter(read=len(lines))
     canonical: list[str] = []
     heavy: list[int] = []
@@ -78,7 +78,9 @@ def encode_lines(codec: Codec, lines: list[str]) -> Batch:
 
 def serve() -> None:
     """Answer batches of lines from standard input on standard output until the other side goes away."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us by closing the pipe
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group; the parent ends us by closing the pipe
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not enter the answers
     warm_up()

@@ -33,8 +33,9 @@ def available_cores() -> int:
 def encode_all(chunks: Iterator[Lines], workers: int) -> Generator[Result, None, None]:
     """Encode chunks of lines, in order.
 
-    The processes are children on pipes, not a `multiprocessing` pool: they never import the user's main script, so a script
-    without a main guard works, and they end by themselves when this process is killed, because their input closes.
+    The processes are children on pipes, not a `multiprocessing` pool: they never import the user's main script, so a
+    script without a main guard works, and they end by themselves when this process is killed, because their input
+    closes.
 
     Raises:
         UserError: a process died.
@@ -91,7 +92,7 @@ def _ask(process: subprocess.Popen[bytes], smiles: list[str]) -> Batch:
         reply: Batch = pickle.loads(process.stdout.read(size))
     except (BrokenPipeError, EOFError, pickle.UnpicklingError):
         raise UserError(
-            f"a process that prepares molecules ended early (exit code {process.wait()}); if memory ran out, prepare with "
-            "fewer workers; the same command goes on where it stopped"
+            f"a process that prepares molecules ended early (exit code {process.wait()}); if memory ran out, prepare "
+            "with fewer workers; the same command goes on where it stopped"
         ) from None
     return reply

@@ -16,7 +16,13 @@ from chemscale_bench.data.kernel.writing import measure_chains, restore_chiralit
 
 @compiled
 def encode_batch(
-    text: np.ndarray, starts: np.ndarray, table: AtomTable, graph: Graph, out: np.ndarray, ends: np.ndarray, status: np.ndarray
+    text: np.ndarray,
+    starts: np.ndarray,
+    table: AtomTable,
+    graph: Graph,
+    out: np.ndarray,
+    ends: np.ndarray,
+    status: np.ndarray,
 ) -> int:
     """Encode SMILES strings one after another.
 

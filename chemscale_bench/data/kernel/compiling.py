@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -20,18 +20,18 @@ def source_digest() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
-# numba notices a change of the file of the function it keeps, not of the files it calls into: hence a folder per version.
+# numba notices a change of the file of the function it keeps, not of the files it calls into: hence a folder per
+# version.
 FOLDER = home() / "numba" / source_digest()
 
 
 def compiled(function: Function) -> Function:
     """Compile a function; where no folder can be written, every process compiles it anew."""
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(FOLDER)
+    settings: Any = numba.config
+    before, settings.CACHE_DIR = settings.CACHE_DIR, str(FOLDER)
     try:
-        jitted: Function = numba.njit(cache=True)(function)
+        return cast(Function, numba.njit(cache=True)(function))
     except (RuntimeError, OSError):
-        jitted = numba.njit(function)
+        return cast(Function, numba.njit(function))
     finally:
-        numba.config.CACHE_DIR = before
-    return jitted
+        settings.CACHE_DIR = before

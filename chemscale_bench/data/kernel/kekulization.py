@@ -1,7 +1,8 @@
-"""Aromatic bonds to single and double ones, as selfies 2.x chooses them (`selfies.mol_graph`, `selfies.utils.matching_utils`).
+"""Aromatic bonds to single and double ones, as selfies 2.x chooses them (`selfies.mol_graph`).
 
-Which of the equivalent Kekule structures comes out follows from the order of the heap and of every neighbour list, so both are
-kept. Where the greedy matching is not perfect, selfies augments it in the order of a Python set: that is left to selfies.
+Which of the equivalent Kekule structures comes out follows from the order of the heap and of every neighbour list, so
+both are kept. Where the greedy matching is not perfect, selfies augments it in the order of a Python set: that is
+left to selfies.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def needs_no_double_bond(table: AtomTable, graph: Graph, atom: int) -> bool:
     low, high = table.valence[kind, 0], table.valence[kind, 1]
     charge, hydrogens = table.charge[kind], table.hydrogens[kind]
     if hydrogens < 0:
-        return bool(used == low or used == high)
+        return bool(used in (low, high))
     used += hydrogens
     bound = max(0, charge) + hydrogens + graph.degree[atom] // 2 + graph.degree[atom] % 2
     radical = max(0, table.electrons[kind] - bound) % 2

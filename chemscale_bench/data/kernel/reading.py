@@ -84,7 +84,7 @@ def read_graph(text: np.ndarray, start: int, end: int, table: AtomTable, graph: 
             continue
         bond = 0
         if c == ord("-") or c == ord("/") or c == ord("\\") or c == ord(":") or c == ord("=") or c == ord("#"):
-            bond = np.int64(c)
+            bond = int(c)
             i += 1
             if i == end:
                 return -FALLBACK

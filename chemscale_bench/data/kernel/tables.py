@@ -1,6 +1,7 @@
 """The arrays that the compiled functions work on, and the codes they write.
 
-Legend: A atoms of one molecule, O bonds that leave one atom, K known atom kinds. Bond orders are stored doubled (3 = aromatic).
+Legend: A atoms of one molecule, O bonds that leave one atom, K known atom kinds. Bond orders are stored doubled, so
+that an aromatic bond is 3.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import numpy as np
 
 MAX_ATOMS, MAX_BONDS, KEY_BYTES = 1024, 16, 24
 DONE, FALLBACK, UNKNOWN_ATOM = 0, 1, 2
-# Codes of symbols: the dot, branches (order, digits), rings (order, digits), stereo rings, index digits, then five per atom kind.
+# Codes of symbols: the dot, branches (order, digits), rings (order, digits), stereo rings, index digits, then five
+# per atom kind.
 DOT, BRANCH, RING, STEREO_RING, INDEX, ATOM = 0, 1, 10, 19, 46, 64
 PER_ATOM = 5  # the bond into the atom: none, =, #, /, \
 
@@ -56,8 +58,13 @@ class Graph(NamedTuple):
 
 def scratch() -> Graph:
     """Allocate the scratch space."""
-    flat = lambda dtype=np.int32, size=MAX_ATOMS: np.zeros(size, dtype)  # noqa: E731
-    wide = lambda: np.zeros((MAX_ATOMS, MAX_BONDS), np.int32)  # noqa: E731
+
+    def flat(dtype: type = np.int32, size: int = MAX_ATOMS) -> np.ndarray:
+        return np.zeros(size, dtype)
+
+    def wide() -> np.ndarray:
+        return np.zeros((MAX_ATOMS, MAX_BONDS), np.int32)
+
     return Graph(
         flat(), flat(np.bool_), flat(), flat(), wide(), wide(), wide(), wide(), flat(), wide(),
         flat(), flat(), flat(np.int64, 8 * MAX_ATOMS), flat(np.int64), flat(), flat(np.int32, 2 * MAX_ATOMS),
@@ -66,7 +73,10 @@ def scratch() -> Graph:
 
 def empty_table(kinds: int, slots: int) -> AtomTable:
     """Allocate the table for at most `kinds` atom kinds; `slots` is a power of two, well above `kinds`."""
-    number = lambda *shape: np.zeros(shape, np.int32)  # noqa: E731
+
+    def number(*shape: int) -> np.ndarray:
+        return np.zeros(shape, np.int32)
+
     return AtomTable(
         slots=np.full(slots, -1, np.int32), key=np.zeros((kinds, KEY_BYTES), np.uint8), key_length=number(kinds),
         letter=np.full(256, -1, np.int32), valid=np.zeros(kinds, np.bool_), aromatic=np.zeros(kinds, np.bool_),

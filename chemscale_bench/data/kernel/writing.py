@@ -5,12 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from chemscale_bench.data.kernel.compiling import compiled
-from chemscale_bench.data.kernel.tables import BRANCH, ATOM, INDEX, MAX_ATOMS, MAX_BONDS, PER_ATOM, RING, STEREO_RING, AtomTable, Graph
+from chemscale_bench.data.kernel.tables import (
+    ATOM,
+    BRANCH,
+    INDEX,
+    MAX_ATOMS,
+    MAX_BONDS,
+    PER_ATOM,
+    RING,
+    STEREO_RING,
+    AtomTable,
+    Graph,
+)
 
 
 @compiled
 def restore_chirality(table: AtomTable, graph: Graph, atoms: int) -> None:
-    """Swap @ and @@ where the order in which SELFIES closes rings is an odd permutation (selfies: `_should_invert_chirality`)."""
+    """Swap @ and @@ where SELFIES closes rings in an odd permutation (selfies: `_should_invert_chirality`)."""
     rank = np.zeros(MAX_BONDS, np.int64)
     for a in range(atoms):
         inverse = table.inverse[graph.kind[a]]
