@@ -97,7 +97,7 @@ class Codec:
         try:
             symbols = selfies.split_selfies(selfies.encoder(smiles))
             return np.array([self._number_of(symbol) for symbol in symbols], np.int32)
-        except (selfies.EncoderError, RecursionError, KeyError, AssertionError):
+        except (selfies.EncoderError, RecursionError, LookupError, AssertionError):
             return np.zeros(0, np.int32)
 
     def _number_of(self, symbol: str) -> int:

@@ -178,7 +178,7 @@ def _begin(source: Source, given: Vocabulary | None, first: list[EncodedShard], 
         unspelled = refused[UNKNOWN_SYMBOL]
         if unspelled > MOST_UNSPELLED * molecules:
             raise UserError(
-                f"vocabulary=chemgpt must be able to spell the data, but {unspelled} of its first {molecules} molecules "
+                f"vocabulary=chemgpt must spell the data, but {unspelled} of its first {molecules} molecules "
                 "have symbols outside it (it knows neither stereo nor salts); use vocabulary=dataset"
             )
     vocabulary = given or Vocabulary.build(found, version("selfies"))

@@ -24,6 +24,9 @@ class Progress:
             total=1.0,
             file=sys.stderr,
             initial=self._enough(),
+            smoothing=0.05,
+            # A log file gets a line now and then, a terminal a bar that moves.
+            mininterval=0.2 if sys.stderr.isatty() else 20.0,
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
         )
 

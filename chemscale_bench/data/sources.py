@@ -86,7 +86,7 @@ def open_source(data: str) -> Source:
     path = Path(data).expanduser()
     if not path.exists():
         raise UserError(
-            f"data must be one of {', '.join(NAMES)}, or a file that exists, got {data}; check the name or path"
+            f"data must be one of {', '.join(NAMES)} or an existing file, got {data}; check the name or path"
         )
     part = SmilesFile(path.absolute())
     part.check()

@@ -123,7 +123,7 @@ class Manifest:
             if content["format"] != FORMAT:
                 raise ValueError(f"format {content['format']}")
             return cls(**{**content, "shards": [Shard(**shard) for shard in content["shards"]]})
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
