@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +24,22 @@ from chemscale_bench.models.parametrization import LEARNING_RATE, build, paramet
 from chemscale_bench.models.sizes import shape_for
 from chemscale_bench.settings import ChemGPTSettings
 from chemscale_bench.tracking.adoption import adopt_run
+from chemscale_bench.tracking.ending import Interrupted, ended_properly
 from chemscale_bench.tracking.energy import EnergyMeter
 from chemscale_bench.tracking.figures import loss_curve
-from chemscale_bench.tracking.lifetime import Stop, end_run, reap_dead_runs
+from chemscale_bench.tracking.lifetime import Stop, reap_dead_runs
 from chemscale_bench.tracking.provenance import code_tags, device_name, environment_tags
 from chemscale_bench.tracking.recorder import Recorder
-from chemscale_bench.tracking.store import experiment_id, open_store
+from chemscale_bench.tracking.store import experiment_id
 from chemscale_bench.training import checkpoints
+from chemscale_bench.training.devices import start_fabric
 from chemscale_bench.training.language import LanguageObjective, validate
-from chemscale_bench.training.loop import Diverged, Report, Trainer
+from chemscale_bench.training.loop import Report, Trainer
 from chemscale_bench.training.schedules import segments
 from chemscale_bench.training.speed import peak_flops, peak_memory_gib
 
 REPORTS = 400  # points of a training curve
 PASS_TOKENS = {"cpu": 4_096, "cuda": 131_072}  # padded tokens of a forward pass, at first
-
-
-class Interrupted(Exception):
-    """The run was asked to stop and has saved its state."""
 
 
 def train_chemgpt(settings: ChemGPTSettings) -> None:
@@ -61,7 +55,7 @@ def train_chemgpt(settings: ChemGPTSettings) -> None:
             print(f"run {dead} had been killed; it can go on with resume={dead}", file=sys.stderr)
         run_id = adopt_run(settings.experiment, settings.resume)
     run_id = fabric.broadcast(run_id)
-    with Stop() as stop, ended_properly(run_id if fabric.is_global_zero else None):
+    with Stop() as stop, ended_properly(run_id, fabric.is_global_zero):
         LanguageRun(settings, fabric, run_id, stop, saved).train()
     sys.exit(stop.exit_code)
 
@@ -73,22 +67,6 @@ def check(settings: ChemGPTSettings) -> None:
         shape_for(settings.params, settings.ladder)
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise UserError("device must be there, got cuda and torch sees no GPU; use device=cpu or a CUDA build of torch")
-
-
-def start_fabric(settings: ChemGPTSettings) -> Fabric:
-    """Fabric on the chosen device; under torchrun or Slurm it finds its peers by itself."""
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
-    precision = ("bf16" if device == "cuda" else "fp32") if settings.precision == "auto" else settings.precision
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("SLURM_NTASKS_PER_NODE", "1")))
-    world = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1")))
-    fabric = Fabric(
-        accelerator=device,
-        devices=local,
-        num_nodes=max(1, world // local),
-        precision="bf16-mixed" if precision == "bf16" else "32-true",
-    )
-    fabric.launch()
-    return fabric
 
 
 def run_folder(run_id: str) -> Path:
@@ -107,32 +85,6 @@ def load_saved(run_id: str) -> dict[str, Any]:
     return checkpoints.load_state(path)
 
 
-@contextmanager
-def ended_properly(run_id: str | None) -> Iterator[None]:
-    """Give the run its final status and reason whatever happens; nothing is recorded without a run id."""
-    status, reason = "FINISHED", ""
-    try:
-        yield
-    except Interrupted as stopped:
-        status, reason = "KILLED", f"{stopped}; go on with resume={run_id}"
-        print(f"{reason}", file=sys.stderr)
-    except KeyboardInterrupt:
-        status, reason = "KILLED", "interrupted"
-        raise
-    except Diverged as error:
-        status, reason = "FAILED", f"diverged: {error}"
-        raise UserError(f"training must not diverge, but {error}; try a lower learning_rate") from None
-    except BaseException as error:
-        status, reason = "FAILED", f"{type(error).__name__}: {error}"
-        raise
-    finally:
-        if run_id:
-            try:
-                end_run(open_store(), run_id, status, reason)
-            except Exception as error:
-                print(f"the tracking store did not take the end of run {run_id} ({error})", file=sys.stderr)
-
-
 class LanguageRun:
     """A language model trained to the budgets of its task; told by the loop what happens, tells MLflow."""
 
@@ -146,9 +98,11 @@ class LanguageRun:
         self.model = self.make_model()
         shape, device = self.model.config.shape, device_name(fabric.device)
         lengths = self.store.train.lengths.astype(np.int64)
-        self.flops_per_token = self.model.config.flops_per_token(float((lengths * (lengths + 1) / 2).sum() / lengths.sum()))
+        self.flops_per_token = self.model.config.flops_per_token(
+            float((lengths * (lengths + 1) / 2).sum() / lengths.sum())
+        )
         self.peak = peak_flops(device) * fabric.world_size if fabric.device.type == "cuda" else math.nan
-        self.title = f"ChemGPT {shape.non_embedding_params:,} parameters ({shape.layers} x {shape.width}), {self.task.name}"
+        self.title = f"ChemGPT {shape.non_embedding_params:,} params, {shape.layers} x {shape.width}, {self.task.name}"
         log = {"curve": [], "loss": {}, "trigram": {}, "energy_kj": 0.0, "tokens": 0}
         self.log: dict[str, Any] = saved["log"] if saved else log
         self.energy = EnergyMeter(fabric.device)
@@ -282,9 +236,7 @@ class LanguageRun:
         self.recorder.figure(loss_curve(self.title, self.log["curve"], loss, trigram, "nats/token"), "loss_curve.html")
         folder = run_folder(self.run_id)
         vocabulary = self.store.vocabulary
-        chemgpt.save_pretrained(
-            self.model, folder / "model", vocabulary.start_id, vocabulary.end_id, vocabulary.pad_id
-        )
+        chemgpt.save_pretrained(self.model, folder / "model", vocabulary.start_id, vocabulary.end_id, vocabulary.pad_id)
         vocabulary.save_pretrained(folder / "model")
         self.recorder.folder(folder / "model", "model")
         self.recorder.deliver()
@@ -324,7 +276,10 @@ class LanguageRun:
         seen, _ = self.trainer.objective.take(None, min(budget, len(store.train.tokens)))
         trigram = Trigram(store.vocabulary.size, store.vocabulary.start_id).fit(seen)
         self.log["trigram"][budget] = trigram.nats_per_token(store.validation.sequences())
-        cost = {"cost/flops": self.flops_per_token * budget, "baseline/trigram_nats_per_token": self.log["trigram"][budget]}
+        cost = {
+            "cost/flops": self.flops_per_token * budget,
+            "baseline/trigram_nats_per_token": self.log["trigram"][budget],
+        }
         self.recorder.metrics(result.metrics | cost, budget)
 
     def save(self, state: dict[str, Any]) -> None:
@@ -344,6 +299,6 @@ class LanguageRun:
         reason = self.stop.requested
         if self.fabric.world_size > 1:
             asked = torch.tensor(float(reason is not None), device=self.fabric.device)
-            if float(self.fabric.all_reduce(asked, reduce_op="sum")):
+            if torch.as_tensor(self.fabric.all_reduce(asked, reduce_op="sum")).item():
                 return reason or "another process was asked to stop"
         return reason

@@ -11,8 +11,10 @@ import hashlib
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,6 +58,10 @@ class Molecules:
 
     def __len__(self) -> int:
         return len(self.heavy_atoms)
+
+    def sequences(self) -> Iterator[np.ndarray]:
+        """The molecules one by one: uint16 [T] views, symbols and the end id."""
+        return (self.tokens[start:stop] for start, stop in pairwise(self.offsets))
 
     @cached_property
     def lengths(self) -> np.ndarray:

@@ -79,9 +79,12 @@ class Block(nn.Module):
         self.mlp_out = nn.Linear(4 * width, width)
 
     def forward(self, x_NC: Tensor, batch: Batch, window_mask: Tensor | None) -> Tensor:
-        x_NC = x_NC + self.attention_out(self.attend(self.query_key_value(self.norm_attention(x_NC)), batch, window_mask))
+        """Attention and MLP, each added to the residual stream (N, C)."""
+        qkv = self.query_key_value(self.norm_attention(x_NC))
+        x_NC = x_NC + self.attention_out(self.attend(qkv, batch, window_mask))
         hidden = functional.gelu(self.mlp_in(self.norm_mlp(x_NC)), approximate="tanh")
-        return x_NC + self.mlp_out(hidden)
+        x_NC = x_NC + self.mlp_out(hidden)
+        return x_NC
 
     def attend(self, qkv: Tensor, batch: Batch, window_mask: Tensor | None) -> Tensor:
         """Causal attention inside each molecule: (N, 3 C) to (N, C)."""

@@ -55,10 +55,7 @@ def shape_for(params: int, ladder: Ladder = "balanced") -> Shape:
     Raises:
         UserError: if no shape of the ladder comes within 5 %; the message names the nearest sizes.
     """
-    if ladder == "chemgpt":
-        candidates = [Shape(24, width, 16) for width in range(16, 8193, 16)]
-    else:
-        candidates = balanced_shapes()
+    candidates = [Shape(24, width, 16) for width in range(16, 8193, 16)] if ladder == "chemgpt" else balanced_shapes()
     near = [shape for shape in candidates if abs(shape.non_embedding_params / params - 1) <= TOLERANCE]
     if not near:
         sizes = sorted({shape.non_embedding_params for shape in candidates}, key=lambda size: abs(size - params))[:2]
@@ -68,7 +65,7 @@ def shape_for(params: int, ladder: Ladder = "balanced") -> Shape:
         )
     if ladder == "chemgpt":
         return min(near, key=lambda shape: abs(shape.non_embedding_params - params))
-    aspect = ASPECT_AT_1E5 * (params / 1e5) ** ASPECT_EXPONENT
+    aspect: float = ASPECT_AT_1E5 * (params / 1e5) ** ASPECT_EXPONENT
 
     def misfit(shape: Shape) -> float:
         ratio = shape.width / shape.layers / aspect

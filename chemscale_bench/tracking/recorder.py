@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -115,7 +115,7 @@ class Recorder:
 
     # -- everything else -----------------------------------------------------------------------------------------
 
-    def params(self, values: dict[str, object]) -> None:
+    def params(self, values: Mapping[str, object]) -> None:
         """Log parameters; those that the run has (from `mlflow run`, say) keep the text they have."""
         known = self.client.get_run(self.run_id).data.params
         from mlflow.entities import Param
@@ -123,7 +123,7 @@ class Recorder:
         new = [Param(key, str(value)) for key, value in values.items() if key not in known]
         self.client.log_batch(self.run_id, params=new)
 
-    def tags(self, values: dict[str, object]) -> None:
+    def tags(self, values: Mapping[str, object]) -> None:
         """Set tags."""
         from mlflow.entities import RunTag
 

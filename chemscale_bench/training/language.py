@@ -86,7 +86,8 @@ def pack(molecules: list[np.ndarray], start_id: int, device: torch.device | str 
     longest = int(lengths.max())
     padded_index = np.repeat(np.arange(len(lengths)) * longest, lengths) + positions
     stacked = torch.from_numpy(np.stack([inputs, targets, positions, padded_index])).to(device, non_blocking=True)
-    return Batch(*stacked.unbind(), molecules=len(lengths), longest=longest)
+    inputs_N, targets_N, positions_N, padded_index_N = stacked.unbind()
+    return Batch(inputs_N, targets_N, positions_N, padded_index_N, len(lengths), longest)
 
 
 def micro_batches(molecules: list[np.ndarray], tokens: int) -> Iterator[list[np.ndarray]]:
@@ -142,4 +143,5 @@ def molecule_losses(model: ChemGPT, molecules: Molecules, start_id: int, device:
 def validate(model: ChemGPT, molecules: Molecules, start_id: int, device: torch.device | str) -> Validation:
     """Loss of the whole split."""
     nats = molecule_losses(model, molecules, start_id, device).sum()
-    return Validation(float(nats), len(molecules.tokens), len(molecules), int(molecules.heavy_atoms.sum(dtype=np.int64)))
+    heavy_atoms = int(molecules.heavy_atoms.sum(dtype=np.int64))
+    return Validation(float(nats), len(molecules.tokens), len(molecules), heavy_atoms)

@@ -221,7 +221,7 @@ class Trainer:
     def send_report(self, segment: Segment) -> None:
         """Tell the mean loss since the last report, and give up if it says that training has diverged."""
         summed = self.fabric.all_reduce(self.loss_sum, reduce_op="sum")
-        loss = float(summed) / self.loss_amount
+        loss = torch.as_tensor(summed).item() / self.loss_amount
         seconds, self.seconds_reported = self.train_seconds - self.seconds_reported, self.train_seconds
         rate = self.optimizer.param_groups[0]["lr"]
         self.events.report(

@@ -25,7 +25,7 @@ def coordinates(parametrization: Parametrization, width: int, steps: int = 4) ->
 
 @pytest.mark.parametrize(("parametrization", "most"), [("standard", 4.0), ("mutransfer", 2.0)])
 def test_a_step_changes_the_logits_alike_at_every_width(parametrization: Parametrization, most: float) -> None:
-    """muTransfer's promise is a flat line over widths 64 to 512; a 1 / width rate alone lets it rise as a root."""
+    """MuTransfer's promise is a flat line over widths 64 to 512; a 1 / width rate alone lets it rise as a root."""
     changes = [coordinates(parametrization, width) for width in WIDTHS]
     assert max(changes) / min(changes) < most, changes
 

@@ -137,7 +137,7 @@ def test_a_state_is_written_wholly_or_not_at_all(tmp_path: Path, monkeypatch: py
     path = tmp_path / "state.pt"
     checkpoints.save_state({"position": 1}, path)
     monkeypatch.setattr(torch, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(Exception, match="No space left on device.*CHEMSCALE_HOME"):
+    with pytest.raises(Exception, match=r"No space left on device.*CHEMSCALE_HOME"):
         checkpoints.save_state({"position": 2}, path)
     assert checkpoints.load_state(path) == {"position": 1}
     assert list(tmp_path.iterdir()) == [path]
@@ -149,6 +149,6 @@ def test_a_state_with_code_in_it_is_not_loaded(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "executed",))
 
     torch.save({"position": Evil()}, tmp_path / "state.pt")
-    with pytest.raises(Exception, match="[Ww]eights"):
+    with pytest.raises(Exception, match=r"[Ww]eights"):
         checkpoints.load_state(tmp_path / "state.pt")
     assert not (tmp_path / "executed").exists()
