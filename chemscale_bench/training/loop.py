@@ -227,9 +227,10 @@ class Trainer:
         self.events.report(
             Report(segment.kind, self.position, loss, rate, float(self.gradient_norm), self.loss_amount, seconds)
         )
+        warm = self.position - self.loss_amount >= self.warmup
         self.loss_sum.zero_()
         self.loss_amount = 0
-        if not math.isfinite(loss) or (self.position > self.warmup and loss > self.objective.chance_loss + 0.5):
+        if not math.isfinite(loss) or (warm and loss > self.objective.chance_loss + 0.5):
             raise Diverged(
                 f"the mean training loss was {loss:.4g} at {self.position:,} units, against "
                 f"{self.objective.chance_loss:.4g} for a model that knows nothing"
