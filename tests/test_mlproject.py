@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +75,22 @@ def test_values_and_unknown_names_never_reach_a_shell(nasty: str, project: Proje
     assert arguments[arguments.index("--data") + 1] == nasty
     assert arguments[arguments.index("--init") + 1] == ""
     assert arguments[-4:] == ["--unknown", nasty, f"--{nasty}", "1"]
+
+
+def test_as_a_user_types_it(tmp_path: Path) -> None:
+    """No --env-manager, no pyenv, a clean HOME: guards the accident that MLproject rests on."""
+    environment = {
+        "HOME": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-m", "mlflow", "run", str(ROOT), "-e", "chemgpt", "-P", "parms=1e8"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    line = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert "--parms" in line
+    assert "--params" in line
+    assert "Traceback" not in done.stderr
+    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
+        assert connection.execute("SELECT status FROM runs").fetchall() == [("FAILED",)]
+    connection.close()
