@@ -111,16 +111,18 @@ def say(message: str) -> None:
 
 def main() -> None:
     """Print the python to use."""
-    local = PROJECT / ".venv" / "bin" / "python"
-    if not state(Path(sys.prefix)) and has_the_project(sys.executable):
-        print(sys.executable)
-    elif not state(PROJECT / ".venv") and local.exists() and has_the_project(str(local)):
-        print(local)
-    else:
-        environment, what = place()
-        if state(environment) != digest():
-            build(environment, what)
-        print(environment / "bin" / "python")
+    local = PROJECT / ".venv"
+    candidates = [Path(sys.executable), local / "bin" / "python"]
+    if state(local):  # made here, so perhaps cut short or out of date: no candidate before that is looked at
+        candidates = [python for python in candidates if local not in python.parents]
+    for python in candidates:
+        if python.exists() and has_the_project(str(python)):
+            print(python)
+            return
+    environment, what = place()
+    if state(environment) != digest():
+        build(environment, what)
+    print(environment / "bin" / "python")
 
 
 if __name__ == "__main__":

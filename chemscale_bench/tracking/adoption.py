@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from typing import TYPE_CHECKING
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.settings import TrainingSettings
-from chemscale_bench.tracking.lifetime import PID_TAG, end_run, is_dead, mark_process
+from chemscale_bench.tracking.launcher import find_launcher, is_alive
+from chemscale_bench.tracking.lifetime import LAUNCHED_RUN, PID_TAG, REASON_TAG, is_dead, mark_process
+from chemscale_bench.tracking.settling import DELETED, FINAL_TAG, settle, settle_after_launcher
 from chemscale_bench.tracking.store import experiment_id, open_store
 
 if TYPE_CHECKING:
@@ -24,8 +27,8 @@ def adopt_run(experiment: str, resume: str = "") -> str:
 
     Under `mlflow run` that is the run it has made, if that lies in `experiment` or in one the user chose with
     ``--experiment-name``; else a new one. With `resume` it is that run again. A run of `mlflow run` that is not
-    needed is ended and deleted, which MLflow takes well. To be called once: the variable that names the run is taken
-    out of the environment, so that processes started from here make runs of their own.
+    needed is deleted once `mlflow run` has ended. To be called once: the variable that names the run is taken out of
+    the environment, so that processes started from here make runs of their own.
 
     Args:
         experiment: Name of the experiment that the verb logs to.
@@ -44,9 +47,15 @@ def adopt_run(experiment: str, resume: str = "") -> str:
     else:
         run_id = client.create_run(experiment_id(experiment), tags=origin(launched)).info.run_id
     mark_process(client, run_id)
-    if launched and launched.info.run_id != run_id:
-        end_run(client, launched.info.run_id, "FINISHED", f"its work went on in run {run_id}")
-        client.delete_run(launched.info.run_id)
+    if launched_id and launched_id != run_id:
+        client.set_tag(launched_id, REASON_TAG, f"its work went on in run {run_id}")
+        client.set_tag(launched_id, FINAL_TAG, DELETED)
+        if is_alive(find_launcher()):
+            atexit.register(settle_after_launcher, launched_id)
+        else:
+            settle(client, launched_id)
+    elif launched_id:
+        os.environ[LAUNCHED_RUN] = launched_id
     return run_id
 
 

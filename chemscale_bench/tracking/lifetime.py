@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from chemscale_bench.tracking.launcher import find_launcher, is_alive
+from chemscale_bench.tracking.settling import FINAL_TAG, settle_after_launcher, settle_all
 from chemscale_bench.tracking.store import open_store
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ HOST_TAG = "chemscale.host"
 PID_TAG = "chemscale.pid"
 PROCESS_STARTED_TAG = "chemscale.process_started"
 REASON_TAG = "chemscale.reason"
+LAUNCHED_RUN = "CHEMSCALE_LAUNCHED_RUN"
+"""Environment variable with the id of the run that `mlflow run` made for this process."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SECONDS_TO_START = 120
@@ -77,27 +81,6 @@ class Stop(AbstractContextManager["Stop"]):
             self._reason, self.exit_code = f"stopped by {signal.Signals(number).name}", 128 + number
 
 
-def find_launcher() -> psutil.Process | int | None:
-    """The `mlflow run` that started this process; its bare id if it is already gone; None if there was none."""
-    text = os.environ.get("CHEMSCALE_LAUNCHER_PID", "")
-    if not text.isdigit():
-        return None
-    try:
-        launcher = psutil.Process(int(text))
-        # A process younger than this one has only taken over the number.
-        return launcher if launcher.create_time() <= psutil.Process().create_time() else int(text)
-    except psutil.NoSuchProcess:
-        return int(text)
-
-
-def is_alive(process: psutil.Process | int) -> bool:
-    """Whether a process still runs; a zombie does not."""
-    try:
-        return isinstance(process, psutil.Process) and process.is_running() and process.status() != "zombie"
-    except psutil.NoSuchProcess:
-        return False
-
-
 def mark_process(client: MlflowClient, run_id: str) -> None:
     """Note in the run which process works on it, so that its death can be seen later."""
     from mlflow.entities import RunTag
@@ -108,9 +91,15 @@ def mark_process(client: MlflowClient, run_id: str) -> None:
 
 
 def end_run(client: MlflowClient, run_id: str, status: str, reason: str) -> None:
-    """End a run as FINISHED, FAILED or KILLED with its reason; `mlflow run` leaves an ended run as it is."""
+    """End a run as FINISHED, FAILED or KILLED, with its reason in a tag.
+
+    Exit with a code other than 0 after FAILED and KILLED: from the code, `mlflow run` takes the status of its run.
+    """
     client.set_tag(run_id, REASON_TAG, " ".join(reason.split())[:5000])
     client.set_terminated(run_id, status)
+    if status == "KILLED" and run_id == os.environ.get(LAUNCHED_RUN) and is_alive(find_launcher()):
+        client.set_tag(run_id, FINAL_TAG, status)
+        settle_after_launcher(run_id)
 
 
 def reap_dead_runs(experiment_ids: Iterable[str]) -> list[str]:
@@ -120,7 +109,9 @@ def reap_dead_runs(experiment_ids: Iterable[str]) -> list[str]:
         The ids of the runs that were ended.
     """
     client = open_store()
-    dead = [run for run in running(client, list(experiment_ids)) if is_dead(run)]
+    experiments = list(experiment_ids)
+    settle_all(client, experiments)
+    dead = [run for run in running(client, experiments) if is_dead(run)]
     for run in dead:
         reason = f"its process is gone (killed, or the machine went down); go on with resume={run.info.run_id}"
         end_run(client, run.info.run_id, "FAILED", reason)
@@ -167,10 +158,8 @@ def is_abandoned(run: Run) -> bool:
 
 
 def works_for(process: psutil.Process, run_id: str) -> bool:
-    """Whether a process was started for a run; one that can't be read may have been."""
+    """Whether a process was started by `mlflow run` for a run; those of other users can't be read."""
     try:
         return process.environ().get("MLFLOW_RUN_ID") == run_id
-    except psutil.NoSuchProcess:
-        return False
-    except (psutil.AccessDenied, OSError):
+    except (psutil.Error, OSError):
         return False

@@ -1,0 +1,17 @@
+# From a bare clone with only Python 3.11 or 3.12. Both set-ups are made once: the launcher builds `.venv`, or takes the
+# environment you have activated if the project is installed there.
+.PHONY: demo test dev
+
+demo:
+	@python=$$(sh tools/launch --prepare) && "$$python" -m mlflow run .
+
+test: dev
+	@"$$(sh tools/launch --prepare)" -m pytest
+
+# What tests and checks need on top; `pip --group` came with pip 25.1.
+dev:
+	@python=$$(sh tools/launch --prepare) && { \
+	    "$$python" -c "import hypothesis, mypy, pre_commit, pytest_benchmark" 2>/dev/null || { \
+	        echo "installing the tools for tests and checks" && \
+	        "$$python" -m pip install --quiet "pip>=25.1" && \
+	        "$$python" -m pip install --quiet --constraint=constraints.txt --group dev; }; }

@@ -1,0 +1,98 @@
+"""The command line as a user meets it: help without heavy imports, one line and exit code 2 for bad input."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chemscale_bench import cli
+from chemscale_bench.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments: str, capture: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit code and standard error of the tool."""
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(list(arguments))
+    return exit_.value.code, capture.readouterr().err  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["chemgp"], "chemgpt"),
+        (["chemgpt", "--parms", "1e6"], "--params"),
+        (["chemgpt", "--params", "abc"], "params must be a whole number such as 1e8, got 'abc'"),
+        (["chemgpt", "--params", "1e15"], "params must be less than or equal to 20000000000"),
+        (["chemgpt", "--params", "1.5"], "got '1.5'"),
+        (["chemgpt", "--params", ""], "got ''"),
+        (["chemgpt", "--tokens", "-5"], "tokens must be greater than or equal to 1"),
+        (["chemgpt", "--device", "tpu"], "device must be 'auto', 'cpu' or 'cuda', got 'tpu'"),
+        (["chemgpt", "stray"], "stray"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, line = run(*arguments, capture=capsys)
+    assert code == 2
+    assert says in line
+    assert line.startswith("error: ")
+    assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"), [(UserError("rule, value,\n cure"), 2), (KeyboardInterrupt(), 130), (SystemExit(143), 143)]
+)
+def test_exit_codes_of_a_running_verb(
+    raised: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(cli, "import_module", lambda _: type("Module", (), {"train_chemgpt": staticmethod(work)}))
+    found, line = run("chemgpt", capture=capsys)
+    assert found == code
+    assert line.strip() == ("error: rule, value, cure" if code == 2 else "")
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_parameter_is_explained_with_its_default(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.tool().main([verb, "--help"], standalone_mode=False)
+    text = " ".join(capsys.readouterr().out.split())
+    for name, field in cli.VERBS[verb].settings.model_fields.items():
+        assert f"--{name} " in text
+        assert field.description, f"{name} has no docstring"
+        assert field.description.split()[0] in text
+    assert text.count("[default:") == len(cli.VERBS[verb].settings.model_fields)
+
+
+def test_dashes_and_underscores_are_both_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(
+        cli, "import_module", lambda _: type("Module", (), {"train_chemgpt": staticmethod(seen.append)})
+    )
+    for name in ("--batch-tokens", "--batch_tokens"):
+        cli.tool().main(["chemgpt", name, "4096"], standalone_mode=False)
+    assert [settings.batch_tokens for settings in seen] == [4096, 4096]
+
+
+HELP = """
+import runpy, sys
+try:
+    runpy.run_module("chemscale_bench", run_name="__main__")
+finally:
+    print(sorted({"torch", "mlflow", "rdkit", "numpy"} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["chemgpt", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "[]\n"
