@@ -25,8 +25,15 @@ class Result(NamedTuple):
     fraction: float
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
+MOST_WORKERS = 16  # at about 110 MB each they stay below 2 GiB together
+
+
+def default_workers() -> int:
+    """Cores that this process may use, up to a number that memory allows."""
+    return min(MOST_WORKERS, _cores())
+
+
+def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
