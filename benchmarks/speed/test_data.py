@@ -1,7 +1,7 @@
 """Speed of the data layer against what a user would write with selfies alone, both sides in one run.
 
-Run: `python -m pytest benchmarks/speed/test_data.py -s`. Uses real molecules beside the checkout where there are
-some, else those inside RDKit. Reference: `selfies.encoder` (and a dictionary look-up where ids are wanted) in one process.
+Run: `python -m pytest benchmarks/speed/test_data.py -s`. Uses real molecules beside the checkout where there are some,
+else those inside RDKit. Reference: `selfies.encoder` (and a dictionary look-up where ids are wanted) in one process.
 """
 
 from __future__ import annotations

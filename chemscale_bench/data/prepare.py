@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Generator
 from contextlib import closing
@@ -72,7 +73,7 @@ def prepare(
     source = open_source(data)
     given = chemgpt.load() if vocabulary == "chemgpt" else None
     folder = store_folder(source, given)
-    manifest = Manifest.read(folder)
+    manifest, waiting = Manifest.read(folder), False
     while manifest is None or manifest.enough(train_tokens, validation_molecules) is None:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +93,9 @@ def prepare(
                         workers or default_workers(),
                     )
             except Timeout:
-                pass
+                if not waiting:
+                    print(f"waiting for another run that prepares {source.name}", file=sys.stderr)
+                waiting = True
             manifest = Manifest.read(folder)
     _check_versions(manifest, folder)
     return _load(manifest, folder, train_tokens, validation_molecules)
