@@ -26,11 +26,14 @@ def test_a_file_is_downloaded_once(server: tuple[str, Path], cache: Path) -> Non
     assert [path.name for path in (cache / "downloads").iterdir()] == ["a.smi"]
 
 
-def test_a_mirror_goes_first(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirror_goes_first_and_trust_is_spoken_of(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     url, folder = server
     (folder / "a.smi").write_bytes(CONTENT)
     monkeypatch.setenv("CHEMSCALE_MIRROR", url + "/")
     assert fetch("a.smi", ("http://127.0.0.1:1/a.smi",), None, "do without").read_bytes() == CONTENT
+    assert f"no published checksum: what arrived is trusted, sha256 {SHA256}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
