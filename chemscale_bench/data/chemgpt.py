@@ -22,6 +22,7 @@ COMMIT = "d355ccac45e3b6299d1773c536ad7617e49a6b8a"
 URL = f"https://raw.githubusercontent.com/ncfrey/litmatter/{COMMIT}/tokenizers/pubchem10M_tokenizer/tokenizer.json"
 SHA256 = "fee4dad651e2edb49afb5d6aa3e4fea437e08c740c80b6d1d6e1909ad2b30100"
 VARIABLE = "CHEMSCALE_CHEMGPT_TOKENIZER"
+WITHOUT = f"point {VARIABLE} to a copy, or use vocabulary=dataset"
 
 
 def load() -> Vocabulary:
@@ -34,7 +35,7 @@ def load() -> Vocabulary:
         UserError: the file cannot be had, or is not such a tokenizer.
     """
     given = os.environ.get(VARIABLE)
-    file = Path(given).expanduser() if given else fetch("chemgpt_tokenizer.json", (URL,), SHA256)
+    file = Path(given).expanduser() if given else fetch("chemgpt_tokenizer.json", (URL,), SHA256, WITHOUT)
     try:
         ids: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"]
         tokens = sorted(ids, key=ids.__getitem__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from pathlib import Path
 
 from chemscale_bench.data.cache import home, writing
@@ -12,7 +13,7 @@ from chemscale_bench.errors import UserError
 TIMEOUT_SECONDS = 60
 
 
-def fetch(file_name: str, urls: tuple[str, ...], sha256: str | None = None) -> Path:
+def fetch(file_name: str, urls: tuple[str, ...], sha256: str | None, otherwise: str) -> Path:
     """The file in the cache, downloaded from the first url that works unless it is there already.
 
     `CHEMSCALE_MIRROR` (a url that ends in a folder) is tried before the others.
@@ -21,6 +22,7 @@ def fetch(file_name: str, urls: tuple[str, ...], sha256: str | None = None) -> P
         file_name: its name in the cache.
         urls: where it can be had.
         sha256: its published checksum; None where there is none, then what arrives is trusted and its digest recorded.
+        otherwise: what the user can do without it, for the error.
 
     Raises:
         UserError: no url gave the file, or its content is not the published one.
@@ -41,11 +43,16 @@ def fetch(file_name: str, urls: tuple[str, ...], sha256: str | None = None) -> P
         for url in tried:
             reason = _download(url, file, sha256)
             if reason is None:
+                if sha256 is None:
+                    print(
+                        f"{file_name} has no published checksum: what arrived is trusted, sha256 {file_sha256(file)}",
+                        file=sys.stderr,
+                    )
                 return file
             reasons.append(f"{url}: {reason}")
     raise UserError(
         f"{file_name} could not be downloaded ({'; '.join(reasons)}); check the network, or get the file "
-        f"elsewhere and put it at {file}, or use data=embedded or data=/path/to/molecules.smi"
+        f"elsewhere and put it at {file}, or {otherwise}"
     )
 
 

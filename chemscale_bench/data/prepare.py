@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Generator
 from contextlib import closing
@@ -23,7 +24,7 @@ from chemscale_bench.data.sources import Source, open_source
 from chemscale_bench.data.store import SPLITS, Manifest, TokenStore
 from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.data.worker import EMPTY, MAX_TOKENS, NOT_ENCODABLE, TOO_LONG, UNPARSABLE, Batch
-from chemscale_bench.data.workers import available_cores, encode_all
+from chemscale_bench.data.workers import default_workers, encode_all
 from chemscale_bench.errors import UserError
 
 CODEC_VERSION = 1  # raise it when the stored tokens of some molecule change
@@ -56,7 +57,7 @@ def prepare(
         train_tokens: tokens of training data to provide, end tokens included.
         validation_molecules: molecules of validation data to provide; there are no more.
         vocabulary: "dataset" (the symbols of the first two shards) or "chemgpt" (the released 684 tokens).
-        workers: processes that encode; all cores by default.
+        workers: processes that encode; by default one per core, at most 16.
 
     Raises:
         UserError: an argument is out of range, the data cannot be had or read, the vocabulary does not fit, or the
@@ -72,7 +73,7 @@ def prepare(
     source = open_source(data)
     given = chemgpt.load() if vocabulary == "chemgpt" else None
     folder = store_folder(source, given)
-    manifest = Manifest.read(folder)
+    manifest, waiting = Manifest.read(folder), False
     while manifest is None or manifest.enough(train_tokens, validation_molecules) is None:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -89,10 +90,12 @@ def prepare(
                         manifest,
                         train_tokens,
                         validation_molecules,
-                        workers or available_cores(),
+                        workers or default_workers(),
                     )
             except Timeout:
-                pass
+                if not waiting:
+                    print(f"waiting for another run that prepares {source.name}", file=sys.stderr)
+                waiting = True
             manifest = Manifest.read(folder)
     _check_versions(manifest, folder)
     return _load(manifest, folder, train_tokens, validation_molecules)
@@ -102,6 +105,7 @@ def store_folder(source: Source, given: Vocabulary | None) -> Path:
     """The folder of a source, prepared by this code with this vocabulary."""
     identity = {
         "source": source.sha256,
+        "reading": source.reading,
         "codec": CODEC_VERSION,
         "split": SPLIT_RULE,
         "lines": BATCH_LINES * SHARD_BATCHES,
@@ -182,7 +186,7 @@ def _begin(source: Source, given: Vocabulary | None, first: list[EncodedShard], 
                 "have symbols outside it (it knows neither stereo nor salts); use vocabulary=dataset"
             )
     vocabulary = given or Vocabulary.build(found, version("selfies"))
-    identity = [source.sha256, CODEC_VERSION, MAX_TOKENS, SPLIT_RULE, vocabulary.fingerprint]
+    identity = [source.sha256, source.reading, CODEC_VERSION, MAX_TOKENS, SPLIT_RULE, vocabulary.fingerprint]
     return Manifest(
         name=source.name,
         source=source.origin,

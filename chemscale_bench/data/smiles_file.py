@@ -21,6 +21,7 @@ LINE_LIMIT = 65_536  # bytes; the rest of a longer line is passed over
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
 # bz2, gzip and pyarrow report damage as an OSError without a number; zipfile an unknown method as a RuntimeError.
 DAMAGE = (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, OSError, RuntimeError, csv.Error)
+DELIMITED = (".csv", ".tsv")
 SMILES_COLUMNS = ("smiles", "canonical_smiles", "isomeric_smiles", "canonicalsmiles", "isomericsmiles", "smi")
 
 
@@ -65,13 +66,17 @@ class SmilesFile:
             if batch:
                 yield Lines(batch, 1.0)
 
-    def check(self) -> None:
-        """Read the first line, so that a file that is unfit is refused before any work is done.
+    def reading(self) -> str:
+        """How the bytes are read, in words: the same bytes read as CSV and as text are not the same molecules.
 
         Raises:
-            UserError: as `chunks`.
+            UserError: as `chunks`, for what the first line shows.
         """
         next(self.chunks(1), None)
+        if self.column is not None:
+            return f"column {self.column} between {self.delimiter!r}"
+        with self._opened() as (_, _, name):
+            return "named column" if Path(name).suffix.lower() in DELIMITED else "first words"
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[io.BufferedReader, io.BufferedReader, str]]:
@@ -134,7 +139,7 @@ class SmilesFile:
         suffix = Path(name).suffix.lower()
         if self.column is not None:
             return _delimited(lines, self.column, self.delimiter)
-        if suffix in (".csv", ".tsv"):
+        if suffix in DELIMITED:
             header = next(lines)
             column, delimiter = self._smiles_column(header)
             return _delimited(lines, column, delimiter)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,9 @@ class Source:
     origin: str
     """Url or path."""
     sha256: str
-    """Digest of the content and of how it is read."""
+    """Of the content of the files, one after another."""
+    reading: str
+    """How it is read."""
     parts: tuple[SmilesFile, ...]
     """The files, in order."""
 
@@ -68,6 +69,7 @@ DOWNLOADS = {
     ),
 }
 NAMES = (*DOWNLOADS, "embedded")
+WITHOUT = "use data=embedded or data=/path/to/molecules.smi"
 
 
 def open_source(data: str) -> Source:
@@ -81,20 +83,16 @@ def open_source(data: str) -> Source:
         return _source("embedded", "the rdkit package", parts)
     if data in DOWNLOADS:
         entry = DOWNLOADS[data]
-        file = fetch(entry.file_name, entry.urls, entry.sha256)
+        file = fetch(entry.file_name, entry.urls, entry.sha256, WITHOUT)
         return _source(data, entry.urls[0], [SmilesFile(file, entry.column, entry.delimiter)])
     path = Path(data).expanduser()
     if not path.exists():
         raise UserError(
             f"data must be one of {', '.join(NAMES)} or an existing file, got {data}; check the name or path"
         )
-    part = SmilesFile(path.absolute())
-    part.check()
-    return _source(path.name, str(path.absolute()), [part])
+    return _source(path.name, str(path.absolute()), [SmilesFile(path.absolute())])
 
 
 def _source(name: str, origin: str, parts: list[SmilesFile]) -> Source:
-    # The same bytes read as CSV and as text are not the same molecules.
-    reading = [f"{part.path.suffixes} {part.column} {part.delimiter!r}" for part in parts]
-    content = file_sha256(*(part.path for part in parts))
-    return Source(name, origin, hashlib.sha256(f"{content} {reading}".encode()).hexdigest(), tuple(parts))
+    reading = ", ".join(part.reading() for part in parts)
+    return Source(name, origin, file_sha256(*(part.path for part in parts)), reading, tuple(parts))

@@ -25,8 +25,15 @@ class Result(NamedTuple):
     fraction: float
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
+MOST_WORKERS = 16  # at about 110 MB each they stay below 2 GiB together
+
+
+def default_workers() -> int:
+    """Cores that this process may use, up to a number that memory allows."""
+    return min(MOST_WORKERS, _cores())
+
+
+def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -75,9 +82,9 @@ def encode_all(chunks: Iterator[Lines], workers: int) -> Generator[Result, None,
 
 
 def _start() -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    # A bare import, not -m: the working folder must not come first on the child's path.
-    command = [sys.executable, "-c", "from chemscale_bench.data.worker import serve; serve()"]
+    # The child imports what this process imports: the same path, and (-P) not its working folder before it.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    command = [sys.executable, "-P", "-c", "from chemscale_bench.data.worker import serve; serve()"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
 

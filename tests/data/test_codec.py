@@ -12,16 +12,17 @@ from chemscale_bench.data.kernel import tables
 
 HARD = [
     "C", "[H][H]", "[Na+].[Cl-]", "[13CH4]", "[C]", "[CH0]", "C#N", "C1CC1", "c1ccccc1", "c1ccc2[nH]ccc2c1",
-    "C%12CC%12", "c1ccc2c(c1)c1ccccc1c1ccccc21", "O=c1[nH]cnc2nc[nH]c12", "C[n+]1ccccc1", "[O-][n+]1ccccc1", "c1cc[se]c1", "B(O)O",
-    "N[C@@H](C)C(=O)O", "C[C@H]1CC[C@@H](O)CC1", "C1C[C@]2(C)CC[C@@H]1C2", "F/C=C/F", "F/C=C\\F", "C/1=C/CCCCCC1",
-    "C1=C\\CCCCCC/1", "CC(C)(C)c1cc(cc(c1)C(C)(C)C)O", "CS(=O)(=O)c1ccc(cc1)-c1ccccc1", "[Fe+2]", "OP(O)(O)=O",
-    "C" * 400, "C(C(C)C)1CC1", "C(CC1)1C", "FC(F)(F)C(F)(F)C(F)(F)F", "[nH]1cccc1", "c1ccc(cc1)[P+](c1ccccc1)(c1ccccc1)c1ccccc1",
-    "O=[N+]([O-])c1ccccc1", "[2H]C([2H])([2H])O", "c1ccc:c:c1", "C-C=C-C", "C1CCCCCCCCCCCCCCCCCCCCCCCCCC1",
-    "c1cscc1", "s1cccc1",
+    "C%12CC%12", "c1ccc2c(c1)c1ccccc1c1ccccc21", "O=c1[nH]cnc2nc[nH]c12", "C[n+]1ccccc1", "[O-][n+]1ccccc1",
+    "c1cc[se]c1", "B(O)O", "N[C@@H](C)C(=O)O", "C[C@H]1CC[C@@H](O)CC1", "C1C[C@]2(C)CC[C@@H]1C2", "F/C=C/F",
+    "F/C=C\\F", "C/1=C/CCCCCC1", "C1=C\\CCCCCC/1", "CC(C)(C)c1cc(cc(c1)C(C)(C)C)O", "CS(=O)(=O)c1ccc(cc1)-c1ccccc1",
+    "[Fe+2]", "OP(O)(O)=O", "C" * 400, "C(C(C)C)1CC1", "C(CC1)1C", "FC(F)(F)C(F)(F)C(F)(F)F", "[nH]1cccc1",
+    "c1ccc(cc1)[P+](c1ccccc1)(c1ccccc1)c1ccccc1", "O=[N+]([O-])c1ccccc1", "[2H]C([2H])([2H])O", "c1ccc:c:c1",
+    "C-C=C-C", "C1CCCCCCCCCCCCCCCCCCCCCCCCCC1", "c1cscc1", "s1cccc1",
 ]  # fmt: skip
 REFUSED = [
     "", "X", "C(", "C)", "C1CC", "C11", "C=", "[", "[C", "[Xx]", "*", "C$C", "c1cccc1", "CN(C)(C)(C)C", "FI(F)F",
-    "O=Cl(=O)(=O)O", "C(=O)(=O)(=O)C", "C12CC12", "C=1CC#1", "[C@TH1](F)(Cl)(Br)I", "C()C", "(C)", "1CC1", "C~C", "[CH9]",
+    "O=Cl(=O)(=O)O", "C(=O)(=O)(=O)C", "C12CC12", "C=1CC#1", "[C@TH1](F)(Cl)(Br)I", "C()C", "(C)", "1CC1", "C~C",
+    "[CH9]",
 ]  # fmt: skip
 
 

@@ -19,18 +19,21 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 def test_a_file_is_downloaded_once(server: tuple[str, Path], cache: Path) -> None:
     url, folder = server
     (folder / "a.smi").write_bytes(CONTENT)
-    file = fetch("a.smi", (f"{url}/missing", f"{url}/a.smi"), SHA256)
+    file = fetch("a.smi", (f"{url}/missing", f"{url}/a.smi"), SHA256, "do without")
     assert file.read_bytes() == CONTENT
     (folder / "a.smi").unlink()
-    assert fetch("a.smi", (f"{url}/a.smi",), SHA256) == file
+    assert fetch("a.smi", (f"{url}/a.smi",), SHA256, "do without") == file
     assert [path.name for path in (cache / "downloads").iterdir()] == ["a.smi"]
 
 
-def test_a_mirror_goes_first(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirror_goes_first_and_trust_is_spoken_of(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     url, folder = server
     (folder / "a.smi").write_bytes(CONTENT)
     monkeypatch.setenv("CHEMSCALE_MIRROR", url + "/")
-    assert fetch("a.smi", ("http://127.0.0.1:1/a.smi",)).read_bytes() == CONTENT
+    assert fetch("a.smi", ("http://127.0.0.1:1/a.smi",), None, "do without").read_bytes() == CONTENT
+    assert f"no published checksum: what arrived is trusted, sha256 {SHA256}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -48,7 +51,7 @@ def test_a_failed_download_names_the_cure_and_leaves_nothing(
     for name in ("a.smi", "cut-a.smi"):
         (folder / name).write_bytes(CONTENT)
     with pytest.raises(UserError, match=words) as caught:
-        fetch("a.smi", (f"{url}/{served}",), sha256)
+        fetch("a.smi", (f"{url}/{served}",), sha256, "do without")
     assert f"put it at {cache / 'downloads' / 'a.smi'}" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not list((cache / "downloads").iterdir())
@@ -66,14 +69,14 @@ def test_a_damaged_file_in_the_cache_is_refused(cache: Path) -> None:
     (cache / "downloads").mkdir()
     (cache / "downloads" / "a.smi").write_bytes(b"other")
     with pytest.raises(UserError, match="delete it"):
-        fetch("a.smi", (), SHA256)
+        fetch("a.smi", (), SHA256, "do without")
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CHEMSCALE_HOME", str(tmp_path / "file" / "below"))
     with pytest.raises(UserError, match="set CHEMSCALE_HOME"):
-        fetch("a.smi", ("http://127.0.0.1:1/a.smi",))
+        fetch("a.smi", ("http://127.0.0.1:1/a.smi",), None, "do without")
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
