@@ -70,6 +70,12 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(complain(str(error)))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except Exception as error:
+        # MLflow is not imported here, so that --help stays fast.
+        if not type(error).__module__.startswith("mlflow."):
+            raise
+        cure = "start it, or set MLFLOW_TRACKING_URI to another store"
+        sys.exit(complain(f"the tracking store must answer, it does not ({str(error)[:300]}); {cure}"))
 
 
 def complain(message: str) -> int:

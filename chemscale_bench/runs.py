@@ -34,7 +34,7 @@ from chemscale_bench.tracking.store import experiment_id
 from chemscale_bench.training import checkpoints
 from chemscale_bench.training.devices import start_fabric
 from chemscale_bench.training.language import LanguageObjective, validate
-from chemscale_bench.training.loop import Report, Trainer
+from chemscale_bench.training.loop import Diverged, Report, Trainer
 from chemscale_bench.training.schedules import segments
 from chemscale_bench.training.speed import peak_flops, peak_memory_gib
 
@@ -56,7 +56,11 @@ def train_chemgpt(settings: ChemGPTSettings) -> None:
         run_id = adopt_run(settings.experiment, settings.resume)
     run_id = fabric.broadcast(run_id)
     with Stop() as stop, ended_properly(run_id, fabric.is_global_zero):
-        LanguageRun(settings, fabric, run_id, stop, saved).train()
+        try:
+            LanguageRun(settings, fabric, run_id, stop, saved).train()
+        except Diverged:  # to go on would only diverge again
+            shutil.rmtree(run_folder(run_id), ignore_errors=True)
+            raise
     sys.exit(stop.exit_code)
 
 

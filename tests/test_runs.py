@@ -1,0 +1,235 @@
+"""Whole runs as a user starts them: processes, a real tracking store, kill -9, a server that goes away."""
+
+import hashlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+import torch
+from mlflow.entities import Run
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from chemscale_bench.cli import main
+
+SMALL = ["--task", "embedded-lm", "--params", "3e4", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def prepared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that the first run of this file fills and the others find filled."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def environment(prepared_home: Path, tracking_uri: str, monkeypatch: pytest.MonkeyPatch, chemscale_home: Path) -> None:
+    monkeypatch.setenv("CHEMSCALE_HOME", str(prepared_home))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "chemscale_bench", "chemgpt", *SMALL, *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, env=os.environ | environment, **pipes)  # type: ignore[call-overload, no-any-return]
+
+
+def finish(process: subprocess.Popen[str], expected: int = 0) -> str:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == expected, err[-2000:]
+    return out + err
+
+
+def runs() -> list[Run]:
+    client = mlflow.MlflowClient()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(client.search_runs(experiments))
+
+
+def curve(run: Run, key: str) -> list[tuple[int, float]]:
+    return sorted((p.step, p.value) for p in mlflow.MlflowClient().get_metric_history(run.info.run_id, key))
+
+
+def weights_sha256(run: Run) -> str:
+    path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="model/model.safetensors")
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)  # between two looks
+
+
+def test_kill_9_and_resume_give_the_run_that_nobody_killed(prepared_home: Path) -> None:
+    finish(start("--tokens", "6e4", "--seed", "1"))
+    (whole,) = runs()
+    interval = ["--tokens", "6e4", "--seed", "1", "--checkpoint_minutes", "0.003"]
+    process = start(*interval)
+    generator = random.Random(0)
+    for _ in range(2):
+        states = prepared_home / "runs"
+        wait_for(lambda states=states: list(states.glob("*/state.pt")), process)
+        (state,) = states.glob("*/state.pt")
+        before = state.stat().st_mtime_ns
+        wait_for(lambda state=state, before=before: state.stat().st_mtime_ns != before, process)
+        time.sleep(generator.uniform(0, 0.3))  # somewhere between two states
+        process.kill()
+        process.communicate()
+        process = start("--resume", state.parent.name)
+    finish(process)
+
+    resumed, again = runs() if runs()[0].info.run_id != whole.info.run_id else reversed(runs())
+    assert again.info.run_id == whole.info.run_id
+    assert resumed.info.status == "FINISHED"
+    assert weights_sha256(resumed) == weights_sha256(whole)
+    for key in ("train/loss_nats_per_token", "decay/loss_nats_per_token", "val/loss_nats_per_token"):
+        assert curve(resumed, key) == curve(whole, key)
+        assert len(curve(whole, key)) > 1
+    assert not list(states.glob("*"))
+
+
+def test_the_model_of_a_run_works_in_transformers() -> None:
+    finish(start("--tokens", "1e4"))
+    (run,) = runs()
+    folder = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="model")
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    ids = tokenizer("[C][C][O]", return_tensors="pt").input_ids
+    assert tokenizer.convert_ids_to_tokens(ids[0]) == ["[CLS]", "[C]", "[C]", "[O]", "[SEP]"]
+    assert torch.isfinite(model(ids).logits).all()
+
+
+def test_a_run_says_what_it_was(prepared_home: Path) -> None:
+    finish(start("--tokens", "1e4"))
+    (run,) = runs()
+    assert run.data.params["model"] == "chemgpt"
+    assert run.data.params["task_name"] == "embedded-lm"
+    assert abs(int(run.data.params["non_embedding_params"]) / 3e4 - 1) < 0.05
+    for tag in ("task_digest", "data.digest", "vocabulary.fingerprint", "code.commit", "machine.device"):
+        assert run.data.tags[tag]
+    for metric in ("val/nats_per_molecule", "baseline/trigram_nats_per_token", "cost/flops_total", "data/read"):
+        assert run.data.metrics[metric] > 0
+    assert run.inputs.dataset_inputs[0].dataset.name == "embedded"
+    artifacts = {artifact.path for artifact in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+    assert artifacts == {"loss_curve.html", "model"}
+
+
+def test_ctrl_c_saves_the_run_and_says_how_to_go_on(prepared_home: Path) -> None:
+    process = start("--tokens", "2e5")
+    wait_for(lambda: list((prepared_home / "runs").glob("*/state.pt")), process)
+    process.send_signal(signal.SIGINT)
+    text = finish(process, expected=130)
+    (run,) = runs()
+    assert run.info.status == "KILLED"
+    assert f"resume={run.info.run_id}" in text
+    assert f"resume={run.info.run_id}" in run.data.tags["chemscale.reason"]
+    finish(start("--resume", run.info.run_id))
+    (run,) = runs()
+    assert run.info.status == "FINISHED"
+
+
+def test_divergence_fails_the_run_with_its_reason(prepared_home: Path) -> None:
+    text = finish(start("--tokens", "2e4", "--learning_rate", "10"), expected=2)
+    (run,) = runs()
+    assert run.info.status == "FAILED"
+    assert "diverged" in run.data.tags["chemscale.reason"]
+    assert "try a lower learning_rate" in text.splitlines()[-1]
+    assert not list((prepared_home / "runs").glob("*"))
+
+
+def serve(uri: str, port: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return process
+        time.sleep(0.2)  # until the server listens
+    raise AssertionError("the server did not start")
+
+
+def test_a_server_that_goes_away_loses_nothing(tracking_uri: str, prepared_home: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = serve(tracking_uri, port)
+    http = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
+    try:
+        process = start("--tokens", "6e4", **http)
+        wait_for(lambda: list((prepared_home / "runs").glob("*/state.pt")), process)
+        os.killpg(server.pid, signal.SIGKILL)
+        text = finish(process, expected=2)
+        assert "nothing is lost" in text
+        (run,) = runs()
+        assert f"resume={run.info.run_id}" in text
+        server = serve(tracking_uri, port)
+        finish(start("--resume", run.info.run_id, **http))
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+    (run,) = runs()
+    assert run.info.status == "FINISHED"
+    steps = [step for step, _ in curve(run, "train/loss_nats_per_token")]
+    assert len(steps) == len(set(steps)) > 50
+    assert [step for step, _ in curve(run, "val/loss_nats_per_token")] == [30_000, 60_000]
+
+
+def test_two_processes_share_every_step_and_reach_the_same_loss() -> None:
+    finish(start("--tokens", "1e4"))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
+    command += ["-m", "chemscale_bench", "chemgpt", *SMALL, "--tokens", "1e4"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    alone, together = (run.data.metrics["val/loss_nats_per_token"] for run in runs())
+    assert together == pytest.approx(alone, abs=2e-3)
+    assert len(runs()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--params", "abc"], "params must be a whole number such as 1e8, got 'abc'"),
+        (["--params", "1e15"], "params must be less than or equal to"),
+        (["--params", "11000"], "within 5 %"),
+        (["--tokens", "-5"], "tokens must be greater than or equal to 1"),
+        (["--task", "embeded-lm"], "did you mean embedded-lm"),
+        (["--data", "no/such/file.smi"], "no/such/file.smi"),
+        (["--device", "cuda"], "device=cpu"),
+        (["--resume", "0123"], "resume must be an interrupted run"),
+        (["--init", "/no/such/checkpoint"], "init must be a folder or a name"),
+        (["--tokns", "5"], "Did you mean '--tokens'"),
+    ],
+)
+def test_bad_input_gets_one_line_and_exit_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    if "cuda" in arguments and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(SystemExit) as end:
+        main(["chemgpt", *SMALL, *arguments])
+    assert end.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert not [run for run in runs() if run.info.status == "RUNNING"]
+
+
+def test_the_demo_trains_its_grid_as_children_of_one_run() -> None:
+    command = [sys.executable, "-m", "chemscale_bench", "demo", "--tokens", "3e4"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    children = [run for run in runs() if "mlflow.parentRunId" in run.data.tags]
+    (parent,) = [run for run in runs() if run not in children]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    assert len(children) == 3
+    assert {run.info.status for run in runs()} == {"FINISHED"}
+    for child in children:
+        assert f"{child.data.metrics['val/loss_nats_per_token']:.4f}" in done.stdout
