@@ -14,20 +14,9 @@ from typing import Any, ClassVar
 import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
+from chemscale_bench.data.kernel.tokenizing import SymbolTable, symbol_table, tokenize
+
 SPECIAL = ("[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]")
-
-_NOTHING, _BREAK = 65_535, 65_534  # marks inside `encode_many`; a vocabulary is far smaller
-
-
-class _Lookup(dict[str, int]):
-    """Ids by symbol, the marks of `encode_many`, and the unknown id for all else."""
-
-    def __init__(self, ids: dict[str, int]) -> None:
-        super().__init__(ids)
-        self.update({"": _NOTHING, "\n": _BREAK})
-
-    def __missing__(self, symbol: str) -> int:
-        return Vocabulary.unknown_id
 
 
 @dataclass(frozen=True)
@@ -84,13 +73,15 @@ class Vocabulary:
         Returns:
             Ids, uint16 [N], and the number of ids of each string, int64 [M].
         """
-        # Splitting one long text at blanks is the fastest tokenizer that CPython offers; no symbol contains a blank.
-        text = " \n ".join(strings).replace("][", "] [").replace("].[", "] . [")
-        ids = np.fromiter(map(_Lookup(self.ids).__getitem__, text.split(" ")), np.uint16)
-        ids = ids[ids != _NOTHING]
-        breaks = np.flatnonzero(ids == _BREAK)
-        lengths = np.diff(breaks, prepend=-1, append=ids.size) - 1
-        return ids[ids != _BREAK], lengths if len(strings) else lengths[:0]
+        # One line per string is what the kernel counts on.
+        lines = "".join([string.replace("\n", " ") + "\n" for string in strings])
+        text = np.frombuffer(lines.encode("ascii", "replace"), np.uint8)
+        ids, lengths = np.empty(text.size, np.uint16), np.zeros(len(strings), np.int64)
+        return ids[: tokenize(text, self._table, self.unknown_id, ids, lengths)].copy(), lengths
+
+    @cached_property
+    def _table(self) -> SymbolTable:
+        return symbol_table(self.ids)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The SELFIES string of some ids: start and padding are left out, the end id ends it."""

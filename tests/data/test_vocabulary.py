@@ -61,6 +61,12 @@ def test_a_foreign_symbol_gets_the_unknown_id(vocabulary: Vocabulary) -> None:
     assert vocabulary.encode("[C][Uue][O]").tolist() == [vocabulary.ids["[C]"], 0, vocabulary.ids["[O]"]]
 
 
+def test_text_between_symbols_is_one_unknown(vocabulary: Vocabulary) -> None:
+    carbon = vocabulary.ids["[C]"]
+    assert vocabulary.encode("xyz[C] [C][C").tolist() == [0, carbon, 0, carbon, 0]
+    assert vocabulary.encode("[C]\n[C]").tolist() == [carbon, 0, carbon]
+
+
 def test_decode_leaves_out_start_and_padding_and_stops_at_the_end(vocabulary: Vocabulary) -> None:
     carbon = vocabulary.ids["[C]"]
     assert vocabulary.decode([2, carbon, 1, carbon, 3, carbon]) == "[C][C]"

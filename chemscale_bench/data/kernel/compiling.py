@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -25,13 +26,22 @@ def source_digest() -> str:
 FOLDER = home() / "numba" / source_digest()
 
 
+def _writable() -> bool:
+    try:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(FOLDER, os.W_OK)
+
+
 def compiled(function: Function) -> Function:
     """Compile a function; where no folder can be written, every process compiles it anew."""
+    if not _writable():
+        # Left to itself numba would keep it beside the source, where it goes stale.
+        return cast(Function, numba.njit(function))
     settings: Any = numba.config
     before, settings.CACHE_DIR = settings.CACHE_DIR, str(FOLDER)
     try:
         return cast(Function, numba.njit(cache=True)(function))
-    except (RuntimeError, OSError):
-        return cast(Function, numba.njit(function))
     finally:
         settings.CACHE_DIR = before
