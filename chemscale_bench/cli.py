@@ -21,6 +21,7 @@ class Verb(NamedTuple):
 
 
 VERBS = {
+    "demo": Verb(settings.DemoSettings, "chemscale_bench.demo", "demo"),
     "chemgpt": Verb(settings.ChemGPTSettings, "chemscale_bench.runs", "train_chemgpt"),
 }
 

@@ -56,8 +56,8 @@ class TrainingSettings(Settings):
 
     learning_rate: Annotated[float, Field(gt=0, le=10)] | Auto = "auto"
     """Peak learning rate of AdamW at the base width; scaled to other widths by the parametrization."""
-    warmup: float = Field(0.02, ge=0, lt=1)
-    """Share of the largest budget spent on linear warm-up."""
+    warmup: float = Field(0.1, ge=0, lt=1)
+    """Share of the smallest budget spent on linear warm-up."""
     decay: float = Field(0.2, gt=0, le=1)
     """Share of each budget spent on the final decay of the learning rate to zero."""
     weight_decay: float = Field(0.1, ge=0)
@@ -75,7 +75,7 @@ class TrainingSettings(Settings):
     experiment: str = "chemscale"
     """MLflow experiment that the run is logged to."""
     resume: str = ""
-    """Run id of an interrupted run to carry on; give the same other parameters, or none of them."""
+    """Run id of an interrupted run to carry on; all other parameters are taken from it."""
 
 
 class ChemGPTSettings(TrainingSettings):
@@ -86,7 +86,7 @@ class ChemGPTSettings(TrainingSettings):
     params: Count = Field(1_000_000, ge=10_000, le=20_000_000_000)
     """Non-embedding parameters wanted, for example 1e8; met within 5 %."""
     tokens: Annotated[Count, Field(ge=1)] | Auto = "auto"
-    """Largest training budget in tokens; the task's smaller budgets are passed on the way. `auto`: the task's largest."""
+    """Largest budget in tokens; the task's smaller budgets are passed on the way. `auto` is the task's largest."""
     data: str = "auto"
     """Data set (pubchem10m, pubchem, moses, embedded) or a path to a .smi, .csv or .txt file, compressed or not."""
     vocabulary: Literal["dataset", "chemgpt"] = "dataset"
@@ -96,6 +96,15 @@ class ChemGPTSettings(TrainingSettings):
     parametrization: Literal["standard", "mutransfer"] = "standard"
     """How initial weights and learning rates follow the width, so that one learning rate serves every size."""
     batch_tokens: Annotated[Count, Field(ge=64)] | Auto = "auto"
-    """Tokens per optimizer step, reached by gradient accumulation; `auto` grows with the budget (2,048 to 524,288)."""
+    """Tokens per optimizer step, by gradient accumulation; `auto` grows with the tokens seen (512 to 524,288)."""
     init: str = ""
     """Start from a Hugging Face GPT-Neo checkpoint: a folder or a hub name such as ncfrey/ChemGPT-4.7M."""
+
+
+class DemoSettings(Settings):
+    """Train a small grid of ChemGPT sizes on molecules inside RDKit, on a CPU, in under five minutes."""
+
+    tokens: Annotated[Count, Field(ge=1)] = 300_000
+    """Largest training budget of each size in tokens."""
+    experiment: str = "chemscale-demo"
+    """MLflow experiment that the runs are logged to."""

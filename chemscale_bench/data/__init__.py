@@ -1,0 +1,1 @@
+"""Molecules in, packed tokens out: sources, the SMILES codec, the vocabulary and the token store."""

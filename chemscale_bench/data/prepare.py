@@ -1,0 +1,239 @@
+"""Preparing a data set: SMILES to packed tokens, only as much as is asked for, resumable, shared between runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Generator
+from contextlib import closing
+from importlib.metadata import version
+from itertools import chain, islice
+from pathlib import Path
+
+import rdkit
+from filelock import FileLock, Timeout
+
+from chemscale_bench.data import chemgpt
+from chemscale_bench.data.cache import home, writing
+from chemscale_bench.data.packing import DUPLICATE, SPLIT_RULE, UNKNOWN_SYMBOL, EncodedShard, SymbolNumbers
+from chemscale_bench.data.progress import Progress
+from chemscale_bench.data.sources import Source, open_source
+from chemscale_bench.data.store import SPLITS, Manifest, TokenStore
+from chemscale_bench.data.vocabulary import Vocabulary
+from chemscale_bench.data.worker import EMPTY, MAX_TOKENS, NOT_ENCODABLE, TOO_LONG, UNPARSABLE, Batch
+from chemscale_bench.data.workers import default_workers, encode_all
+from chemscale_bench.errors import UserError
+
+CODEC_VERSION = 1  # raise it when the stored tokens of some molecule change
+BATCH_LINES, SHARD_BATCHES = 2048, 32  # a shard is 65,536 lines
+VOCABULARY_SHARDS = 2
+VOCABULARIES = ("dataset", "chemgpt")
+LOCK_SECONDS = 2.0
+MOST_UNSPELLED = 0.5  # of a source's first molecules; beyond this a given vocabulary does not fit the source
+COUNTED = ("read", EMPTY, UNPARSABLE, NOT_ENCODABLE, TOO_LONG, DUPLICATE, UNKNOWN_SYMBOL)
+
+
+def prepare(
+    data: str,
+    *,
+    train_tokens: int,
+    validation_molecules: int,
+    vocabulary: str = "dataset",
+    workers: int | None = None,
+) -> TokenStore:
+    """Prepare a data set, or the part of it that a token budget needs.
+
+    The source is read in shards of 65,536 lines. What comes back is the smallest prefix of shards with enough
+    training tokens and validation molecules, or all there is: the same arrays for the same call, whatever the cache
+    holds and however many workers there are. What is prepared already is not prepared again; a killed run goes on
+    where it stopped.
+
+    Args:
+        data: "pubchem10m", "pubchem", "moses", "embedded", or a path to a .smi, .txt or .csv file (also .gz, .bz2,
+            .xz, .zip, .zst).
+        train_tokens: tokens of training data to provide, end tokens included.
+        validation_molecules: molecules of validation data to provide; there are no more.
+        vocabulary: "dataset" (the symbols of the first two shards) or "chemgpt" (the released 684 tokens).
+        workers: processes that encode; by default one per core, at most 16.
+
+    Raises:
+        UserError: an argument is out of range, the data cannot be had or read, the vocabulary does not fit, or the
+            cache cannot be written.
+    """
+    for name, value in (("train_tokens", train_tokens), ("validation_molecules", validation_molecules)):
+        if value < 1:
+            raise UserError(f"{name} must be at least 1, got {value}; ask for more")
+    if vocabulary not in VOCABULARIES:
+        raise UserError(f"vocabulary must be one of {', '.join(VOCABULARIES)}, got {vocabulary}; choose one of them")
+    if workers is not None and workers < 1:
+        raise UserError(f"workers must be at least 1, got {workers}; leave it out to use all cores")
+    source = open_source(data)
+    given = chemgpt.load() if vocabulary == "chemgpt" else None
+    folder = store_folder(source, given)
+    manifest, waiting = Manifest.read(folder), False
+    while manifest is None or manifest.enough(train_tokens, validation_molecules) is None:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / ".lock")
+            try:
+                # Not one long wait: another run may pass our budget on the way to a larger one of its own.
+                with lock.acquire(timeout=LOCK_SECONDS):
+                    manifest = Manifest.read(folder)
+                    _check_versions(manifest, folder)
+                    extend(
+                        source,
+                        given,
+                        folder,
+                        manifest,
+                        train_tokens,
+                        validation_molecules,
+                        workers or default_workers(),
+                    )
+            except Timeout:
+                if not waiting:
+                    print(f"waiting for another run that prepares {source.name}", file=sys.stderr)
+                waiting = True
+            manifest = Manifest.read(folder)
+    _check_versions(manifest, folder)
+    return _load(manifest, folder, train_tokens, validation_molecules)
+
+
+def store_folder(source: Source, given: Vocabulary | None) -> Path:
+    """The folder of a source, prepared by this code with this vocabulary."""
+    identity = {
+        "source": source.sha256,
+        "reading": source.reading,
+        "codec": CODEC_VERSION,
+        "split": SPLIT_RULE,
+        "lines": BATCH_LINES * SHARD_BATCHES,
+        "vocabulary": given.fingerprint if given else f"dataset, {VOCABULARY_SHARDS} shards",
+        # Another RDKit may write another canonical SMILES: a store must not mix them.
+        "rdkit": rdkit.__version__,
+    }
+    key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+    return home() / "tokens" / f"{re.sub(r'[^A-Za-z0-9]+', '-', source.name)[:40].strip('-')}-{key}"
+
+
+def extend(
+    source: Source,
+    given: Vocabulary | None,
+    folder: Path,
+    manifest: Manifest | None,
+    train_tokens: int,
+    validation_molecules: int,
+    workers: int,
+) -> None:
+    """Add shards until there is enough or the source ends; the caller holds the lock."""
+    if manifest and manifest.enough(train_tokens, validation_molecules) is not None:
+        return
+    symbols = SymbolNumbers()
+    with Progress(source.name, train_tokens, validation_molecules, manifest) as progress:
+        shards = encoded_shards(source, symbols, len(manifest.shards) if manifest else 0, workers, progress)
+        with closing(shards):
+            first = [] if manifest else list(islice(shards, VOCABULARY_SHARDS))
+            manifest = manifest or _begin(source, given, first, symbols)
+            vocabulary = Vocabulary.from_json(manifest.vocabulary)
+            for shard in chain(first, shards):
+                packed, counts = shard.pack(symbols.ids(vocabulary), Vocabulary.end_id)
+                manifest.append(folder, packed, counts)
+                # All shards that the vocabulary came from are encoded already: keep them.
+                if (
+                    len(manifest.shards) >= len(first)
+                    and manifest.enough(train_tokens, validation_molecules) is not None
+                ):
+                    return
+    manifest.complete = True
+    manifest.write(folder)
+
+
+def encoded_shards(
+    source: Source, symbols: SymbolNumbers, skip: int, workers: int, progress: Progress
+) -> Generator[EncodedShard, None, None]:
+    """The shards of a source in order, from the one numbered `skip` on."""
+    chunks = islice(source.chunks(BATCH_LINES), skip * SHARD_BATCHES, None)
+    results = encode_all(chunks, workers)
+    with closing(results):
+        batches: list[Batch] = []
+        for result in results:
+            batches.append(result.batch)
+            progress.update(result)
+            if len(batches) == SHARD_BATCHES:
+                yield EncodedShard.join(batches, symbols)
+                batches = []
+        if batches:
+            yield EncodedShard.join(batches, symbols)
+
+
+def _begin(source: Source, given: Vocabulary | None, first: list[EncodedShard], symbols: SymbolNumbers) -> Manifest:
+    """The manifest of a new store, with the vocabulary built from its first shards unless one is given."""
+    found = sum((shard.symbol_counts(symbols) for shard in first), Counter[str]())
+    molecules = sum(len(shard.lengths) for shard in first)
+    if not molecules:
+        refused = sum((shard.counts for shard in first), Counter[str]())
+        raise UserError(
+            f"data must hold molecules, but none of the first {refused['read']} lines of {source.origin} is usable "
+            f"({_reasons(refused)}); give a file with one SMILES a line"
+        )
+    if given is not None:
+        refused = sum((shard.pack(symbols.ids(given), Vocabulary.end_id)[1] for shard in first), Counter[str]())
+        unspelled = refused[UNKNOWN_SYMBOL]
+        if unspelled > MOST_UNSPELLED * molecules:
+            raise UserError(
+                f"vocabulary=chemgpt must spell the data, but {unspelled} of its first {molecules} molecules "
+                "have symbols outside it (it knows neither stereo nor salts); use vocabulary=dataset"
+            )
+    vocabulary = given or Vocabulary.build(found, version("selfies"))
+    identity = [source.sha256, source.reading, CODEC_VERSION, MAX_TOKENS, SPLIT_RULE, vocabulary.fingerprint]
+    return Manifest(
+        name=source.name,
+        source=source.origin,
+        source_sha256=source.sha256,
+        digest=hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
+        versions=_versions(),
+        vocabulary=vocabulary.to_json(),
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {"selfies": version("selfies"), "rdkit": rdkit.__version__}
+
+
+def _check_versions(manifest: Manifest | None, folder: Path) -> None:
+    made_by = manifest.versions["selfies"] if manifest else version("selfies")
+    if made_by != version("selfies"):
+        raise UserError(
+            f"tokens must be used with the selfies version that spelled them, {folder} has {made_by}, "
+            f"installed is {version('selfies')}; pip install selfies=={made_by}, or delete the folder"
+        )
+
+
+def _reasons(counts: Counter[str] | dict[str, int]) -> str:
+    return ", ".join(f"{number} {reason}" for reason, number in sorted(counts.items()) if number and reason != "read")
+
+
+def _load(manifest: Manifest, folder: Path, train_tokens: int, validation_molecules: int) -> TokenStore:
+    shards = manifest.enough(train_tokens, validation_molecules)
+    assert shards is not None
+    counts = sum((Counter(shard.counts) for shard in manifest.shards[:shards]), Counter[str]())
+    split_sizes = {split: manifest.total(split, shards)[0] for split in SPLITS}
+    if not split_sizes["train"] or not split_sizes["validation"]:
+        raise UserError(
+            f"data must hold enough molecules for a validation split (5 % of them), {manifest.source} has "
+            f"{split_sizes['train']} for training and {split_sizes['validation']} for validation "
+            f"({_reasons(counts) or 'none refused'}); give a file with at least a few hundred"
+        )
+    return TokenStore(
+        name=manifest.name,
+        digest=manifest.digest,
+        vocabulary=Vocabulary.from_json(manifest.vocabulary),
+        train=manifest.load(folder, "train", shards),
+        validation=manifest.load(folder, "validation", shards, validation_molecules),
+        test=manifest.load(folder, "test", shards),
+        counts={**{reason: counts[reason] for reason in COUNTED}, **split_sizes},
+        source=manifest.source,
+        source_sha256=manifest.source_sha256,
+        folder=folder,
+    )

@@ -1,0 +1,49 @@
+"""A progress bar with the time that is left, for work that ends when there is enough or when the source does."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from tqdm import tqdm
+
+from chemscale_bench.data.packing import TEST, VALIDATION
+from chemscale_bench.data.store import Manifest
+from chemscale_bench.data.workers import Result
+
+
+class Progress:
+    """How much of the wanted tokens and molecules there is, or of the source has been read, whichever is more."""
+
+    def __init__(self, name: str, train_tokens: int, validation_molecules: int, manifest: Manifest | None) -> None:
+        self._wanted = train_tokens, validation_molecules
+        self._tokens = float(manifest.total("train")[1]) if manifest else 0.0
+        self._molecules = float(manifest.total("validation")[0]) if manifest else 0.0
+        self._bar = tqdm(
+            desc=f"preparing {name}",
+            total=1.0,
+            file=sys.stderr,
+            initial=self._enough(),
+            smoothing=0.05,
+            # A log file gets a line now and then, a terminal a bar that moves.
+            mininterval=0.2 if sys.stderr.isatty() else 20.0,
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
+        )
+
+    def update(self, result: Result) -> None:
+        """Take note of a batch."""
+        batch = result.batch
+        self._tokens += (1 - VALIDATION) * (len(batch.numbers) + len(batch.lengths))
+        self._molecules += (VALIDATION - TEST) * len(batch.lengths)
+        reached = max(self._enough(), result.fraction)
+        self._bar.set_postfix_str(f"{self._tokens:.3g} training tokens", refresh=False)
+        self._bar.update(max(0.0, reached - self._bar.n))
+
+    def _enough(self) -> float:
+        return min(1.0, self._tokens / self._wanted[0], self._molecules / self._wanted[1])
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._bar.close()

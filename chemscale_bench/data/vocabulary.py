@@ -1,0 +1,135 @@
+"""The vocabulary: which SELFIES symbol has which id, and the tokenizer files that say the same to `transformers`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+
+SPECIAL = ("[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]")
+
+_NOTHING, _BREAK = 65_535, 65_534  # marks inside `encode_many`; a vocabulary is far smaller
+
+
+class _Lookup(dict[str, int]):
+    """Ids by symbol, the marks of `encode_many`, and the unknown id for all else."""
+
+    def __init__(self, ids: dict[str, int]) -> None:
+        super().__init__(ids)
+        self.update({"": _NOTHING, "\n": _BREAK})
+
+    def __missing__(self, symbol: str) -> int:
+        return Vocabulary.unknown_id
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Symbols and their ids, in the layout of the released ChemGPT tokenizer: five special tokens, then symbols.
+
+    Example:
+        >>> vocabulary = Vocabulary.build({"[C]": 2, "[=C]": 1, "[F]": 1}, selfies_version="2.2.0")
+        >>> vocabulary.encode("[C][=C][F]").tolist()
+        [5, 6, 7]
+        >>> vocabulary.decode([5, 6, 7])
+        '[C][=C][F]'
+    """
+
+    symbols: tuple[str, ...]
+    """Symbol of each id, special tokens included."""
+    selfies_version: str
+    """Version of the selfies package that the symbols were spelled by."""
+
+    unknown_id: ClassVar[int] = 0
+    pad_id: ClassVar[int] = 1
+    start_id: ClassVar[int] = 2
+    end_id: ClassVar[int] = 3
+    mask_id: ClassVar[int] = 4
+
+    @classmethod
+    def build(cls, counts: Counter[str] | dict[str, int], selfies_version: str) -> Vocabulary:
+        """Order the counted symbols by frequency, ties by name."""
+        ranked = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
+        return cls((*SPECIAL, *ranked), selfies_version)
+
+    @property
+    def size(self) -> int:
+        """Number of ids."""
+        return len(self.symbols)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of the symbols in their order."""
+        return hashlib.sha256(json.dumps(self.symbols).encode()).hexdigest()[:16]
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """The id of each symbol that is not a special token."""
+        return {symbol: i for i, symbol in enumerate(self.symbols) if i >= len(SPECIAL)}
+
+    def encode(self, selfies: str) -> np.ndarray:
+        """Ids of a SELFIES string, uint16 [T], without start and end; a symbol outside gives the unknown id."""
+        return self.encode_many([selfies])[0]
+
+    def encode_many(self, strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of many SELFIES strings, one after another.
+
+        Returns:
+            Ids, uint16 [N], and the number of ids of each string, int64 [M].
+        """
+        # Splitting one long text at blanks is the fastest tokenizer that CPython offers; no symbol contains a blank.
+        text = " \n ".join(strings).replace("][", "] [").replace("].[", "] . [")
+        ids = np.fromiter(map(_Lookup(self.ids).__getitem__, text.split(" ")), np.uint16)
+        ids = ids[ids != _NOTHING]
+        breaks = np.flatnonzero(ids == _BREAK)
+        lengths = np.diff(breaks, prepend=-1, append=ids.size) - 1
+        return ids[ids != _BREAK], lengths if len(strings) else lengths[:0]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The SELFIES string of some ids: start and padding are left out, the end id ends it."""
+        pieces = []
+        for i in ids:
+            if i == self.end_id:
+                break
+            if i not in (self.start_id, self.pad_id):
+                pieces.append(self.symbols[i])
+        return "".join(pieces)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` needs."""
+        return {"symbols": list(self.symbols), "selfies_version": self.selfies_version}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Vocabulary:
+        """The vocabulary that `to_json` described."""
+        return cls(tuple(content["symbols"]), content["selfies_version"])
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write tokenizer files, so that `transformers.AutoTokenizer.from_pretrained(folder)` gives [CLS] ids [SEP]."""
+        tokenizer = Tokenizer(models.WordLevel({s: i for i, s in enumerate(self.symbols)}, unk_token=SPECIAL[0]))
+        tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in SPECIAL])
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\[.*?\]|\."), "isolated")
+        start, end = SPECIAL[self.start_id], SPECIAL[self.end_id]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{start} $A {end}", special_tokens=[(start, self.start_id), (end, self.end_id)]
+        )
+        tokenizer.decoder = decoders.Fuse()
+        roles = dict(zip(("unk_token", "pad_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+            "selfies_version": self.selfies_version,
+            **roles,
+        }
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(str(folder / "tokenizer.json"))
+        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+        (folder / "special_tokens_map.json").write_text(json.dumps(roles, indent=2) + "\n")

@@ -1,0 +1,96 @@
+"""What one process does: lines of SMILES to canonical molecules, symbols, split hashes and counts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import signal
+import sys
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+from rdkit import Chem, rdBase
+
+from chemscale_bench.data.codec import Codec, warm_up
+
+MAX_TOKENS = 512  # symbols and end of a molecule; longer ones are counted as too long
+MAX_SMILES = 16_384  # characters; far above what 512 tokens can take, so that nobody waits for RDKit on garbage
+UNPARSABLE, NOT_ENCODABLE, TOO_LONG, EMPTY = "unparsable", "not_encodable", "too_long", "empty"
+
+
+class Batch(NamedTuple):
+    """The molecules of some lines, in their order, refused ones left out."""
+
+    numbers: np.ndarray
+    """uint16 [N], places in `symbols`, the molecules one after another."""
+    lengths: np.ndarray
+    """int64 [M], symbols of each molecule."""
+    heavy_atoms: np.ndarray
+    """uint16 [M]."""
+    hashes: np.ndarray
+    """uint64 [M], from the canonical SMILES: equal for equal molecules, uniform."""
+    symbols: list[str]
+    """The SELFIES symbols that occur."""
+    counts: Counter[str]
+    """Refused lines by reason, and `read`: all lines."""
+
+
+def molecule_hash(canonical: str) -> int:
+    """64 uniform bits of a canonical SMILES; they decide on the molecule's split."""
+    return int.from_bytes(hashlib.blake2b(canonical.encode(), digest_size=8).digest(), "big")
+
+
+def encode_lines(codec: Codec, lines: list[str]) -> Batch:
+    """Parse, canonicalise, encode; the symbols are those of `selfies.encoder` on RDKit's isomeric SMILES."""
+    counts: Counter[str] = Counter(read=len(lines))
+    canonical: list[str] = []
+    heavy: list[int] = []
+    with rdBase.BlockLogs():
+        for line in lines:
+            if not line:
+                counts[EMPTY] += 1
+            elif len(line) > MAX_SMILES:
+                counts[TOO_LONG] += 1
+            elif (molecule := Chem.MolFromSmiles(line)) is None:
+                counts[UNPARSABLE] += 1
+            elif not molecule.GetNumAtoms():
+                counts[EMPTY] += 1
+            else:
+                canonical.append(Chem.MolToSmiles(molecule))
+                heavy.append(molecule.GetNumHeavyAtoms())
+    encoded = codec.encode(canonical)
+    kept = (encoded.lengths > 0) & (encoded.lengths < MAX_TOKENS)
+    counts[NOT_ENCODABLE] += int((encoded.lengths == 0).sum())
+    counts[TOO_LONG] += int((encoded.lengths >= MAX_TOKENS).sum())
+    numbers = encoded.symbols[np.repeat(kept, encoded.lengths)]
+    present, numbers = np.unique(numbers, return_inverse=True)
+    return Batch(
+        numbers.astype(np.uint16),
+        encoded.lengths[kept],
+        np.array(heavy, np.int64)[kept].astype(np.uint16),
+        np.array([molecule_hash(text) for text, keep in zip(canonical, kept, strict=True) if keep], np.uint64),
+        [codec.symbols[number] for number in present],
+        counts,
+    )
+
+
+def serve() -> None:
+    """Answer batches of lines from standard input on standard output until the other side goes away."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group; the parent ends us by closing the pipe
+    requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not enter the answers
+    warm_up()
+    codec = Codec()
+    while head := requests.read(8):
+        lines = requests.read(int.from_bytes(head, "big")).decode("utf-8").split("\n")
+        reply = pickle.dumps(encode_lines(codec, lines), protocol=pickle.HIGHEST_PROTOCOL)
+        replies.write(len(reply).to_bytes(8, "big") + reply)
+        replies.flush()
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,74 @@
+"""From a number of parameters to the shape of a transformer.
+
+Two ladders. `chemgpt` is the paper's: 24 layers, 16 heads, only the width changes. `balanced` lets the aspect ratio
+(width / layers) grow slowly with size, since 24 layers are far too deep for a small model; the rule was chosen by
+measurement, see benchmarks/shapes.md.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Literal, NamedTuple
+
+from chemscale_bench.errors import UserError
+
+Ladder = Literal["balanced", "chemgpt"]
+
+TOLERANCE = 0.05  # of the requested number of parameters
+ASPECT_AT_1E5, ASPECT_EXPONENT = 12.0, 0.2  # width / layers = 12 (N / 1e5)^0.2
+
+
+class Shape(NamedTuple):
+    """Layers, width (channels of the residual stream) and attention heads of a transformer."""
+
+    layers: int
+    width: int
+    heads: int
+
+    @property
+    def non_embedding_params(self) -> int:
+        """Parameters outside the token and position embeddings: L (12 h^2 + 10 h) + 2 h for GPT-Neo."""
+        return self.layers * (12 * self.width**2 + 10 * self.width) + 2 * self.width
+
+
+def heads_for(width: int) -> int:
+    """Heads of the balanced ladder: about 16 channels each below width 96, then 32, and 64 from width 512."""
+    if width >= 96:
+        return width // (32 if width < 512 else 64)
+    return min((heads for heads in range(1, 9) if width % heads == 0), key=lambda heads: abs(heads - width / 16))
+
+
+@cache
+def balanced_shapes() -> list[Shape]:
+    """Every shape that the balanced ladder may choose."""
+    widths = [*range(16, 96, 4), *range(96, 512, 32), *range(512, 8193, 64)]
+    return [Shape(layers, width, heads) for width in widths for heads in [heads_for(width)] for layers in range(2, 97)]
+
+
+def shape_for(params: int, ladder: Ladder = "balanced") -> Shape:
+    """The shape whose non-embedding parameters are within 5 % of `params`.
+
+    Args:
+        params: requested number of non-embedding parameters.
+        ladder: `balanced`, or `chemgpt` for the paper's 24 layers and 16 heads.
+
+    Raises:
+        UserError: if no shape of the ladder comes within 5 %; the message names the nearest sizes.
+    """
+    candidates = [Shape(24, width, 16) for width in range(16, 8193, 16)] if ladder == "chemgpt" else balanced_shapes()
+    near = [shape for shape in candidates if abs(shape.non_embedding_params / params - 1) <= TOLERANCE]
+    if not near:
+        sizes = sorted({shape.non_embedding_params for shape in candidates}, key=lambda size: abs(size - params))[:2]
+        raise UserError(
+            f"params must be within 5 % of a size that the {ladder} ladder has, got {params:,}; "
+            f"the nearest are {' and '.join(f'{size:,}' for size in sorted(sizes))}"
+        )
+    if ladder == "chemgpt":
+        return min(near, key=lambda shape: abs(shape.non_embedding_params - params))
+    aspect: float = ASPECT_AT_1E5 * (params / 1e5) ** ASPECT_EXPONENT
+
+    def misfit(shape: Shape) -> float:
+        ratio = shape.width / shape.layers / aspect
+        return max(ratio, 1 / ratio) + 2 * abs(shape.non_embedding_params / params - 1)
+
+    return min(near, key=misfit)

@@ -1,0 +1,111 @@
+"""Tasks: what is measured, declared in one YAML file each in benchmarks/, validated and hashed into every run."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.settings import Count
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+USER_VALIDATION_MOLECULES = 10_000
+
+
+class Task(BaseModel):
+    """A language-model task. Two runs with the same digest measured the same thing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._@-]*$")
+    """The file's name."""
+    version: int = Field(ge=1)
+    """Raised whenever a change makes results incomparable."""
+    family: Literal["language_model"]
+    """What is trained."""
+    description: str
+    """One sentence for people; not part of the digest."""
+    data: str
+    """Named data set, or a path to the user's file."""
+    vocabulary: Literal["dataset", "chemgpt"]
+    """Vocabulary built from the data set, or the released one."""
+    budgets_tokens: tuple[Count, ...] = Field(min_length=1)
+    """Token budgets at which the loss is reported, ascending."""
+    validation_molecules: int = Field(ge=1)
+    """Molecules of the validation split that are used: the first ones in the order of the source."""
+    primary_metric: Literal["val/loss_nats_per_token"]
+    """What the board ranks."""
+    secondary_metrics: tuple[Literal["val/nats_per_molecule", "val/bits_per_heavy_atom"], ...] = ()
+    """What is reported beside it."""
+
+    @model_validator(mode="after")
+    def budgets_ascend(self) -> Task:
+        """Budgets are positive and strictly ascending."""
+        if list(self.budgets_tokens) != sorted(set(self.budgets_tokens)) or self.budgets_tokens[0] < 1:
+            raise ValueError(f"budgets_tokens must ascend from at least 1, got {list(self.budgets_tokens)}")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """First 16 hex digits of the sha256 over all that decides what is measured."""
+        identity = self.model_dump(mode="json", exclude={"description"})
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+    def budgets_up_to(self, tokens: int | Literal["auto"]) -> list[int]:
+        """The budgets that a run to `tokens` passes; `tokens` itself is the last, the task's own or not."""
+        largest = self.budgets_tokens[-1] if tokens == "auto" else tokens
+        return [budget for budget in self.budgets_tokens if budget < largest] + [largest]
+
+    def with_data(self, data: str, vocabulary: str) -> Task:
+        """This task on other data or with the other vocabulary: a task of its own, with its own name and digest."""
+        data = self.data if data == "auto" else data
+        if (data, vocabulary) == (self.data, self.vocabulary):
+            return self
+        name = f"{self.name}@{Path(data).name.lower().replace(' ', '-')}" if data != self.data else self.name
+        if vocabulary != self.vocabulary:
+            name += f"@{vocabulary}"
+        changes = {
+            "name": "".join(letter if letter.isalnum() or letter in "._@-" else "-" for letter in name),
+            "data": data,
+            "vocabulary": vocabulary,
+            "validation_molecules": min(self.validation_molecules, USER_VALIDATION_MOLECULES),
+        }
+        return self.model_copy(update=changes)
+
+
+def names() -> list[str]:
+    """The tasks that come with the project."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load(name: str) -> Task:
+    """Read a task by name, or from a path to a YAML file.
+
+    Raises:
+        UserError: if there is no such task, or the file breaks a rule of the specification.
+    """
+    path = FOLDER / f"{name}.yaml"
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+    elif name not in names():
+        near = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names())}"
+        raise UserError(f"task must be a file in benchmarks/ or a path to a .yaml, got {name!r}; {hint}")
+    try:
+        content: Any = yaml.safe_load(path.read_text())
+        task = Task.model_validate(content)
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"task must be a readable YAML file, got {path} ({error})") from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise UserError(f"task {path}: {where}: {problem['msg']}, got {problem['input']!r}") from None
+    if task.name != path.stem:
+        raise UserError(f"task {path}: name must be the file's name {path.stem!r}, got {task.name!r}")
+    return task

@@ -1,0 +1,50 @@
+"""How a run ends: with the right status and its reason, whatever happened."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.tracking.lifetime import end_run
+from chemscale_bench.tracking.store import open_store
+from chemscale_bench.training.loop import Diverged
+
+
+class Interrupted(Exception):
+    """The run was asked to stop and has saved its state."""
+
+
+@contextmanager
+def ended_properly(run_id: str, records: bool = True) -> Iterator[None]:
+    """Give the run its final status and reason whatever happens inside.
+
+    Args:
+        run_id: a RUNNING run.
+        records: whether this process speaks for the run; its peers under torchrun do not.
+
+    Raises:
+        UserError: if training diverged.
+    """
+    status, reason = "FINISHED", ""
+    try:
+        yield
+    except Interrupted as stopped:
+        status, reason = "KILLED", f"{stopped}; go on with resume={run_id}"
+        print(reason, file=sys.stderr)
+    except KeyboardInterrupt:
+        status, reason = "KILLED", "interrupted"
+        raise
+    except Diverged as error:
+        status, reason = "FAILED", f"diverged: {error}"
+        raise UserError(f"training must not diverge, but {error}; try a lower learning_rate") from None
+    except BaseException as error:
+        status, reason = "FAILED", f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        if records:
+            try:
+                end_run(open_store(), run_id, status, reason)
+            except Exception as error:
+                print(f"the tracking store did not take the end of run {run_id} ({error})", file=sys.stderr)

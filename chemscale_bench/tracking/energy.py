@@ -1,0 +1,66 @@
+"""Energy from hardware counters; NaN where there is none, never an estimate."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+
+RAPL = Path("/sys/class/powercap")
+
+
+class EnergyMeter:
+    """Joules used since it was made, by the GPU (NVML counter) or the processor packages (RAPL).
+
+    Windows shorter than about two seconds are not to be trusted: NVML refreshes its counter every 20 to 100 ms.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.source = "unavailable"
+        self.device = device
+        self.start = self.read()
+        if self.start is not None:
+            self.source = "nvml" if device.type == "cuda" else "rapl"
+
+    def read(self) -> dict[str, tuple[float, float]] | None:
+        """Joules and the joules at which the counter wraps, per counter."""
+        return read_nvml(self.device) if self.device.type == "cuda" else read_rapl()
+
+    def kilojoules(self) -> float:
+        """Energy since the start in kJ; NaN without a counter. A wrap of RAPL's counter is allowed for once."""
+        now = self.read()
+        if self.start is None or now is None:
+            return math.nan
+        used = 0.0
+        for name, (joules, wraps_at) in now.items():
+            difference = joules - self.start[name][0]
+            used += difference if difference >= 0 else difference + wraps_at
+        return used / 1000
+
+
+def read_nvml(device: torch.device) -> dict[str, tuple[float, float]] | None:
+    """The energy counter of one GPU."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+        return {"gpu": (pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000, math.inf)}
+    except pynvml.NVMLError:
+        return None
+
+
+def read_rapl() -> dict[str, tuple[float, float]] | None:
+    """The energy counters of the processor packages; the kernel lets only root read them on most machines."""
+    counters = {}
+    for package in RAPL.glob("intel-rapl:*"):
+        if package.name.count(":") == 1:
+            try:
+                energy, wraps_at = (
+                    int((package / name).read_text()) / 1e6 for name in ("energy_uj", "max_energy_range_uj")
+                )
+            except (OSError, ValueError):
+                return None
+            counters[package.name] = (energy, wraps_at)
+    return counters or None

@@ -1,0 +1,26 @@
+"""Where training runs, and in which arithmetic."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from lightning.fabric import Fabric
+
+from chemscale_bench.settings import TrainingSettings
+
+
+def start_fabric(settings: TrainingSettings) -> Fabric:
+    """Fabric on the chosen device; under torchrun or Slurm it finds its peers by itself."""
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
+    precision = ("bf16" if device == "cuda" else "fp32") if settings.precision == "auto" else settings.precision
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("SLURM_NTASKS_PER_NODE", "1")))
+    world = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1")))
+    fabric = Fabric(
+        accelerator=device,
+        devices=local,
+        num_nodes=max(1, world // local),
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+    )
+    fabric.launch()
+    return fabric

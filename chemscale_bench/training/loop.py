@@ -1,0 +1,237 @@
+"""The training loop: one trunk, a decay to every budget, exact counts of what was seen, exact resume.
+
+The loop knows no model and no tracker. An `Objective` hands out data and losses in its own unit (tokens, frames);
+`Events` is told what happened; `Trainer.state` is all that a resumed run needs.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from chemscale_bench.training.schedules import Segment, learning_rate_factor
+
+
+class Diverged(Exception):
+    """The training loss is not finite, or clearly worse than that of a model that knows nothing."""
+
+
+class Objective(Protocol):
+    """What is trained: data in a reproducible order and the loss of a forward pass."""
+
+    chance_loss: float
+    """Mean loss of a model that knows nothing; training that ends up above it has diverged."""
+
+    def take(self, cursor: Any, amount: int) -> tuple[list[Any], Any]:
+        """The next items worth exactly `amount` units, and the cursor (plain values) behind them."""
+
+    def passes(self, items: list[Any], limit: int) -> Iterator[Any]:
+        """The items as forward passes of at most `limit` units (padded), on the training device."""
+
+    def batch_amount(self, position: int) -> int:
+        """Units of the optimizer step that starts at `position`."""
+
+
+class Report(NamedTuple):
+    """What happened since the report before."""
+
+    kind: str  # "trunk" or "decay"
+    position: int  # units seen on the way to this point
+    loss: float  # mean over the units since the last report
+    learning_rate: float  # of the first parameter group
+    gradient_norm: float  # before clipping, of the last step
+    amount: int  # units since the last report
+    seconds: float  # wall time since the last report, without validation and checkpoints
+
+
+class Events(Protocol):
+    """What the loop tells its owner."""
+
+    def report(self, report: Report) -> None:
+        """Progress to record."""
+
+    def budget_reached(self, budget: int) -> None:
+        """The decay to `budget` is complete: the weights are those to validate."""
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep the resume state."""
+
+    def stop_requested(self) -> str | None:
+        """The reason to stop at once, if there is one."""
+
+
+class Trainer:
+    """Trains `model` through the segments of a warm-up/stable/decay schedule.
+
+    Args:
+        fabric: where and in which precision; several processes share each optimizer step.
+        model: called with a forward pass of the objective, gives its summed loss.
+        optimizer: with the peak learning rate in each group.
+        objective: data and batch sizes.
+        events: is told about progress, budgets and states.
+        plan: the segments, from `schedules.segments`.
+        warmup: units of linear warm-up.
+        clip: largest gradient norm.
+        report_every: units between two reports.
+        save_seconds: wall time between two resume states.
+        pass_limit: padded units of a forward pass to start with; halved when memory runs out.
+    """
+
+    def __init__(
+        self, fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, objective: Objective, events: Events,
+        *, plan: list[Segment], warmup: int, clip: float, report_every: int, save_seconds: float, pass_limit: int,
+    ) -> None:  # fmt: skip
+        self.fabric, self.objective, self.events = fabric, objective, events
+        self.module = model
+        self.model, self.optimizer = fabric.setup(model, optimizer)
+        self.plan, self.warmup, self.clip = plan, warmup, clip
+        self.report_every, self.save_seconds, self.pass_limit = report_every, save_seconds, pass_limit
+        self.peak_rates = [group["lr"] for group in optimizer.param_groups]
+        self.segment = self.position = self.steps = 0
+        self.cursor: Any = None
+        self.trunk: dict[str, Any] | None = None
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=fabric.device)
+        self.loss_amount = 0
+        self.train_seconds = 0.0
+        self.gradient_norm = torch.zeros(())
+        self.seconds_reported = 0.0
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    def weights(self) -> dict[str, Any]:
+        """What a decay branch changes and the trunk needs back, copied to the host."""
+        state = {
+            "model": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "position": self.position,
+            "cursor": self.cursor,
+            "steps": self.steps,
+        }
+        return copy.deepcopy(torch.utils._pytree.tree_map_only(Tensor, lambda t: t.detach().cpu(), state))
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs, as tensors and plain values."""
+        return self.weights() | {
+            "segment": self.segment,
+            "trunk": self.trunk,
+            "loss_sum": float(self.loss_sum),
+            "loss_amount": self.loss_amount,
+            "train_seconds": self.train_seconds,
+            "pass_limit": self.pass_limit,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to the weights, optimizer and data position of a state."""
+        self.module.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.position, self.cursor, self.steps = state["position"], state["cursor"], state["steps"]
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Carry on where `state` was taken."""
+        self.restore(state)
+        self.segment, self.trunk = state["segment"], state["trunk"]
+        self.loss_sum.fill_(state["loss_sum"])
+        self.loss_amount = state["loss_amount"]
+        self.train_seconds = self.seconds_reported = state["train_seconds"]
+        self.pass_limit = state["pass_limit"]
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def run(self) -> str | None:
+        """Train to the last budget; gives the reason if it was asked to stop before.
+
+        Raises:
+            Diverged: if the loss leaves the finite or useful range; the message says where.
+        """
+        last_save = time.monotonic()
+        while self.segment < len(self.plan):
+            segment = self.plan[self.segment]
+            if segment.kind == "decay" and self.trunk is None:
+                self.trunk = self.weights()
+            while self.position < segment.stop:
+                reason = self.events.stop_requested()
+                if reason or time.monotonic() - last_save > self.save_seconds:
+                    self.events.save(self.state())
+                    last_save = time.monotonic()
+                if reason:
+                    return reason
+                started = time.perf_counter()
+                self.step(segment)
+                due = self.loss_amount >= self.report_every or self.position >= segment.stop
+                if due:
+                    self.loss_sum.cpu()  # waits for the device, so that the time is that of finished work
+                self.train_seconds += time.perf_counter() - started
+                if due:
+                    self.send_report(segment)
+            if segment.kind == "decay":
+                self.events.budget_reached(segment.stop)
+                if self.segment < len(self.plan) - 1:
+                    assert self.trunk is not None
+                    self.restore(self.trunk)
+                self.trunk = None
+            self.segment += 1
+        return None
+
+    def step(self, segment: Segment) -> None:
+        """One optimizer step of the size that the objective asks for, never past the budget."""
+        branch = self.trunk["position"] if self.trunk else None
+        factor = learning_rate_factor(self.position, self.warmup, branch, segment.budget)
+        for group, rate in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
+            group["lr"] = rate * factor
+        amount = min(self.objective.batch_amount(self.position), segment.budget - self.position)
+        items, cursor = self.objective.take(self.cursor, amount)
+        while True:
+            try:
+                loss = self.accumulate(items[self.fabric.global_rank :: self.fabric.world_size], amount)
+                break
+            except torch.OutOfMemoryError:
+                self.pass_limit //= 2
+                self.optimizer.zero_grad()
+                torch.cuda.empty_cache()
+                if self.pass_limit < 64:
+                    raise
+        self.gradient_norm = clip_grad_norm_(self.module.parameters(), self.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.loss_sum += loss
+        self.loss_amount += amount
+        self.position += amount
+        self.cursor = cursor
+        self.steps += 1
+
+    def accumulate(self, items: list[Any], amount: int) -> Tensor:
+        """Gradient of the mean loss over a step's `amount` units, gathered over forward passes; the summed loss."""
+        total = torch.zeros((), dtype=torch.float64, device=self.fabric.device)
+        passes = list(self.objective.passes(items, self.pass_limit))
+        for index, forward_pass in enumerate(passes):
+            with self.fabric.no_backward_sync(self.model, enabled=index < len(passes) - 1):
+                loss = self.model(forward_pass)
+                self.fabric.backward(loss * (self.fabric.world_size / amount))
+            total += loss.detach()
+        return total
+
+    def send_report(self, segment: Segment) -> None:
+        """Tell the mean loss since the last report, and give up if it says that training has diverged."""
+        summed = self.fabric.all_reduce(self.loss_sum, reduce_op="sum")
+        loss = torch.as_tensor(summed).item() / self.loss_amount
+        seconds, self.seconds_reported = self.train_seconds - self.seconds_reported, self.train_seconds
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.events.report(
+            Report(segment.kind, self.position, loss, rate, float(self.gradient_norm), self.loss_amount, seconds)
+        )
+        warm = self.position - self.loss_amount >= self.warmup
+        self.loss_sum.zero_()
+        self.loss_amount = 0
+        if not math.isfinite(loss) or (warm and loss > self.objective.chance_loss + 0.5):
+            raise Diverged(
+                f"the mean training loss was {loss:.4g} at {self.position:,} units, against "
+                f"{self.objective.chance_loss:.4g} for a model that knows nothing"
+            )

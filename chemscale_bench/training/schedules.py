@@ -1,0 +1,61 @@
+"""Warm-up/stable/decay: one trunk, and a short decay that branches off it at every token budget.
+
+A size's whole row of budgets costs little more than its longest run (Hu et al. 2024, MiniCPM; Hägele et al. 2024).
+Every point depends on the tokens seen before it only, not on the largest budget, so that a run to 1e8 tokens passes
+1e7 with the same loss as a run that was asked for 1e7.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Segment(NamedTuple):
+    """A stretch of training: a decay ends exactly at its budget, the trunk at the first step at or behind `stop`.
+
+    The trunk is not cut at a branch, so that its steps are the same whatever budgets it passes.
+    """
+
+    kind: str  # "trunk" or "decay"
+    stop: int  # units seen
+    budget: int  # the trunk does not go beyond it before its decay
+
+
+def segments(budgets: list[int], decay: float) -> list[Segment]:
+    """The stretches in the order in which they are trained: trunk, decay to a budget, trunk again from the branch.
+
+    Args:
+        budgets: token budgets, ascending.
+        decay: share of each budget that is its decay, 0 < decay <= 1.
+    """
+    out = []
+    for budget in budgets:
+        out.append(Segment("trunk", budget - round(decay * budget), budget))
+        out.append(Segment("decay", budget, budget))
+    return out
+
+
+def learning_rate_factor(position: int, warmup: int, branch: int | None = None, budget: int = 0) -> float:
+    """Factor on the peak learning rate: linear warm-up, constant, then down to zero as 1 - sqrt(progress).
+
+    The shape of the decay is the best of those that Hägele et al. (2024, arXiv 2405.18392, Eq. 1) compared.
+
+    Args:
+        position: units seen.
+        warmup: units of warm-up.
+        branch: where the decay began; None on the trunk.
+        budget: where the decay ends.
+    """
+    factor = min(1.0, (position + 1) / warmup) if warmup else 1.0
+    if branch is not None:
+        factor *= 1 - ((position - branch) / (budget - branch)) ** 0.5
+    return factor
+
+
+def batch_tokens_at(position: int) -> int:
+    """Tokens of the optimizer step that starts at `position`: 1/1024 of the tokens seen, from 512 to 524,288.
+
+    The critical batch size grows as the loss falls (McCandlish et al. 2018), and a rule in the position alone keeps
+    the trunk independent of the largest budget.
+    """
+    return max(512, min(524_288, position // 1_024))

@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+
+from chemscale_bench import tasks
+from chemscale_bench.errors import UserError
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_every_task_loads(name: str) -> None:
+    task = tasks.load(name)
+    assert task.name == name
+    assert len(task.digest) == 16
+
+
+def test_the_digest_follows_what_is_measured_and_nothing_else() -> None:
+    task = tasks.load("moses-lm")
+    assert task.model_copy(update={"description": "other words"}).digest == task.digest
+    for change in ({"version": 2}, {"validation_molecules": 5}, {"budgets_tokens": (1,)}, {"data": "embedded"}):
+        assert task.model_copy(update=change).digest != task.digest
+
+
+@pytest.mark.parametrize(
+    ("tokens", "budgets"),
+    [("auto", [10**6, 3 * 10**6, 10**7, 3 * 10**7]), (2 * 10**6, [10**6, 2 * 10**6]), (10**6, [10**6]), (50, [50])],
+)
+def test_a_run_passes_the_smaller_budgets(tokens: int, budgets: list[int]) -> None:
+    assert tasks.load("moses-lm").budgets_up_to(tokens) == budgets
+
+
+@pytest.mark.parametrize(
+    ("data", "vocabulary", "name"),
+    [
+        ("auto", "dataset", "moses-lm"),
+        ("moses", "dataset", "moses-lm"),
+        ("../some where/Mine (2).smi.gz", "dataset", "moses-lm@mine--2-.smi.gz"),
+        ("auto", "chemgpt", "moses-lm@chemgpt"),
+    ],
+)
+def test_other_data_make_another_task(data: str, vocabulary: str, name: str) -> None:
+    task, other = tasks.load("moses-lm"), tasks.load("moses-lm").with_data(data, vocabulary)
+    assert other.name == name
+    assert (other.digest == task.digest) == (name == "moses-lm")
+    assert tasks.Task.model_validate(other.model_dump()) == other
+
+
+GOOD = (tasks.FOLDER / "moses-lm.yaml").read_text().replace("moses-lm", "mine")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("version: 1", "version: 0", "version"),
+        ("data: moses", "data: moses\nextra: 1", "extra"),
+        ("[1e6, 3e6, 1e7, 3e7]", "[3e6, 1e6]", "ascend"),
+        ("[1e6, 3e6, 1e7, 3e7]", "[many]", "whole number such as 1e8, got 'many'"),
+        ("name: mine", "name: other", "name must be the file's name 'mine'"),
+        ("family: language_model", "family: poetry", "family"),
+        ("name: mine", "name: [", "readable YAML"),
+    ],
+)
+def test_a_broken_task_file_is_refused_in_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD)
+    assert tasks.load(str(path)).name == "mine"
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(UserError, match=message) as error:
+        tasks.load(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_task_gets_a_suggestion() -> None:
+    with pytest.raises(UserError, match="did you mean moses-lm"):
+        tasks.load("mose-lm")

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chemscale_bench.data.store import Molecules
+from chemscale_bench.models.parametrization import build
+from chemscale_bench.models.sizes import Shape
+from chemscale_bench.training.language import LanguageObjective, micro_batches, molecule_losses, pack, validate
+
+
+def split(lengths: list[int], seed: int = 0) -> Molecules:
+    rng = np.random.default_rng(seed)
+    tokens = [np.append(rng.integers(5, 40, length - 1), 3).astype(np.uint16) for length in lengths]
+    return Molecules(np.concatenate(tokens), np.cumsum([0, *lengths]), np.array(lengths, np.uint16), "digest")
+
+
+def objective(molecules: Molecules, seed: int = 0) -> LanguageObjective:
+    return LanguageObjective(molecules, 2, 40, seed, None, torch.device("cpu"))
+
+
+lists_of_lengths = st.lists(st.integers(1, 30), min_size=1, max_size=40)
+
+
+@given(lengths=lists_of_lengths, amounts=st.lists(st.integers(1, 200), min_size=1, max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_take_gives_exactly_the_tokens_asked_for(lengths: list[int], amounts: list[int]) -> None:
+    source, cursor = objective(split(lengths)), None
+    for amount in amounts:
+        items, cursor = source.take(cursor, amount)
+        assert sum(map(len, items)) == amount
+
+
+@given(lengths=lists_of_lengths)
+@settings(max_examples=60, deadline=None)
+def test_one_epoch_gives_every_molecule_once(lengths: list[int]) -> None:
+    molecules = split(lengths)
+    items, cursor = objective(molecules).take(None, len(molecules.tokens))
+    assert cursor == (0, len(molecules))
+    assert sorted(item.tobytes() for item in items) == sorted(item.tobytes() for item in molecules.sequences())
+
+
+def test_the_order_depends_on_seed_and_epoch_only() -> None:
+    molecules = split([7] * 50)
+    first, other = objective(molecules), objective(molecules, seed=1)
+    assert np.array_equal(first.order(0), objective(molecules).order(0))
+    assert not np.array_equal(first.order(0), first.order(1))
+    assert not np.array_equal(first.order(0), other.order(0))
+
+
+@given(lengths=lists_of_lengths, limit=st.integers(1, 100))
+@settings(max_examples=60, deadline=None)
+def test_packing_loses_no_token(lengths: list[int], limit: int) -> None:
+    molecules = list(split(lengths).sequences())
+    packed = [pack(group, 2) for group in micro_batches(molecules, limit)]
+    targets = [batch.targets for batch in packed]
+    assert sorted(torch.cat(targets).tolist()) == sorted(np.concatenate(molecules).tolist())
+    for batch in packed:
+        assert batch.molecules == 1 or batch.molecules * batch.longest <= limit
+        starts = batch.positions == 0
+        assert int(starts.sum()) == batch.molecules
+        assert torch.all(batch.inputs[starts] == 2)
+        assert torch.equal(batch.inputs[1:][~starts[1:]], batch.targets[:-1][~starts[1:]])
+        assert len(set(batch.padded_index.tolist())) == len(batch.targets)
+
+
+def test_validation_sums_do_not_depend_on_the_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build(Shape(2, 32, 2), 40, "standard", seed=0)
+    molecules = split([3, 30, 12, 12, 1, 25])
+    losses = molecule_losses(model, molecules, 2, "cpu")
+    alone = [model(pack([molecule], 2)).item() for molecule in molecules.sequences()]
+    np.testing.assert_allclose(losses, alone, rtol=1e-5)
+    monkeypatch.setattr("chemscale_bench.training.language.VALIDATION_TOKENS", 20)
+    np.testing.assert_allclose(molecule_losses(model, molecules, 2, "cpu"), losses, rtol=1e-5)
+
+
+def test_the_three_units_are_of_one_sum() -> None:
+    model = build(Shape(2, 32, 2), 40, "standard", seed=0)
+    molecules = split([10, 20])
+    values = validate(model, molecules, 2, "cpu").metrics
+    total = molecule_losses(model, molecules, 2, "cpu").sum()
+    assert values["val/loss_nats_per_token"] == pytest.approx(total / 30)
+    assert values["val/nats_per_molecule"] == pytest.approx(total / 2)
+    assert values["val/bits_per_heavy_atom"] == pytest.approx(total / np.log(2) / 30)

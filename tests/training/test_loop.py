@@ -1,0 +1,154 @@
+"""The loop on a small language model: budgets, exact resume, divergence, memory."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.fabric import Fabric
+
+from chemscale_bench.data.store import Molecules
+from chemscale_bench.models.parametrization import build, parameter_groups
+from chemscale_bench.models.sizes import Shape
+from chemscale_bench.training import checkpoints
+from chemscale_bench.training.language import LanguageObjective
+from chemscale_bench.training.loop import Diverged, Report, Trainer
+from chemscale_bench.training.schedules import segments
+
+SIZE = 12
+
+
+@pytest.fixture(scope="module")
+def molecules() -> Molecules:
+    """Molecules with something to learn: each symbol follows from the one before."""
+    rng = np.random.default_rng(0)
+    tokens, lengths = [], rng.integers(5, 40, 400)
+    for length in lengths:
+        body = (5 + (rng.integers(7) + np.arange(length - 1)) % 7).astype(np.uint16)
+        tokens.append(np.append(body, 3).astype(np.uint16))
+    return Molecules(np.concatenate(tokens), np.cumsum([0, *lengths]), lengths.astype(np.uint16), "digest")
+
+
+class Log:
+    """Keeps what the loop tells; asks to stop at a given step."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.reports: list[Report] = []
+        self.budgets: dict[int, dict[str, torch.Tensor]] = {}
+        self.states: list[dict[str, Any]] = []
+        self.trainer: Trainer | None = None
+        self.stop_at = stop_at
+
+    def report(self, report: Report) -> None:
+        self.reports.append(report)
+
+    def budget_reached(self, budget: int) -> None:
+        assert self.trainer
+        self.budgets[budget] = {k: v.clone() for k, v in self.trainer.module.state_dict().items()}
+
+    def save(self, state: dict[str, Any]) -> None:
+        self.states.append(state)
+
+    def stop_requested(self) -> str | None:
+        assert self.trainer
+        return "asked" if self.trainer.steps == self.stop_at else None
+
+
+def trainer(molecules: Molecules, log: Log, budgets: list[int], rate: float = 0.002, pass_limit: int = 4096) -> Trainer:
+    model = build(Shape(2, 32, 2), SIZE, "standard", seed=0)
+    optimizer = torch.optim.AdamW(parameter_groups(model, "standard", rate, 0.1), fused=True)
+    objective = LanguageObjective(molecules, 2, SIZE, 0, 400, torch.device("cpu"))
+    log.trainer = Trainer(
+        Fabric(accelerator="cpu", devices=1), model, optimizer, objective, log,
+        plan=segments(budgets, 0.25), warmup=500, clip=1.0, report_every=900, save_seconds=1e9, pass_limit=pass_limit,
+    )  # fmt: skip
+    return log.trainer
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_it_learns_and_counts_exactly(molecules: Molecules) -> None:
+    log = Log()
+    assert trainer(molecules, log, [4000, 12000]).run() is None
+    assert list(log.budgets) == [4000, 12000]
+    assert sum(report.amount for report in log.reports) == pytest.approx(12000 + 1000, abs=400)
+    assert log.reports[-1].position == 12000
+    assert log.reports[-1].loss < 0.6 * log.reports[0].loss
+
+
+def test_a_budget_s_result_does_not_depend_on_the_budgets_around_it(molecules: Molecules) -> None:
+    alone, among = Log(), Log()
+    trainer(molecules, alone, [8000]).run()
+    trainer(molecules, among, [4000, 8000, 12000]).run()
+    assert same(alone.budgets[8000], among.budgets[8000])
+
+
+@pytest.mark.parametrize("stop_at", [1, 8, 9, 14, 17])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
+    molecules: Molecules, tmp_path: Path, stop_at: int
+) -> None:
+    whole, first, second = Log(), Log(stop_at), Log()
+    trainer(molecules, whole, [4000, 8000]).run()
+    assert trainer(molecules, first, [4000, 8000]).run() == "asked"
+    checkpoints.save_state(first.states[-1], tmp_path / "state.pt")
+    resumed = trainer(molecules, second, [4000, 8000])
+    resumed.resume(checkpoints.load_state(tmp_path / "state.pt"))
+    resumed.run()
+    assert same(whole.budgets[8000], second.budgets[8000])
+    curve = [(report.kind, report.position, report.loss) for report in first.reports + second.reports]
+    assert curve == [(report.kind, report.position, report.loss) for report in whole.reports]
+
+
+def test_smaller_passes_change_nothing_but_rounding(molecules: Molecules) -> None:
+    large, small = Log(), Log()
+    trainer(molecules, large, [4000]).run()
+    trainer(molecules, small, [4000], pass_limit=100).run()
+    for ours, theirs in zip(large.reports, small.reports, strict=True):
+        assert ours.loss == pytest.approx(theirs.loss, rel=1e-3)
+
+
+def test_out_of_memory_halves_the_passes_and_goes_on(molecules: Molecules, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, plain = Log(), Log()
+    trainer(molecules, plain, [4000], pass_limit=250).run()
+    limited = trainer(molecules, log, [4000], pass_limit=1000)
+    real = limited.module.forward
+
+    def small_device(batch: Any) -> torch.Tensor:
+        if batch.molecules * batch.longest > 260:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(batch)
+
+    monkeypatch.setattr(limited.module, "forward", small_device)
+    limited.run()
+    assert limited.pass_limit == 250
+    assert same(log.budgets[4000], plain.budgets[4000])
+
+
+@pytest.mark.parametrize("rate", [1e4, float("nan")])
+def test_divergence_ends_the_run_with_the_reason(molecules: Molecules, rate: float) -> None:
+    with pytest.raises(Diverged, match=r"mean training loss was .* at [\d,]+ units, against 2.48"):
+        trainer(molecules, Log(), [8000], rate=rate).run()
+
+
+def test_a_state_is_written_wholly_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.pt"
+    checkpoints.save_state({"position": 1}, path)
+    monkeypatch.setattr(torch, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(Exception, match=r"No space left on device.*CHEMSCALE_HOME"):
+        checkpoints.save_state({"position": 2}, path)
+    assert checkpoints.load_state(path) == {"position": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_state_with_code_in_it_is_not_loaded(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "executed",))
+
+    torch.save({"position": Evil()}, tmp_path / "state.pt")
+    with pytest.raises(Exception, match=r"[Ww]eights"):
+        checkpoints.load_state(tmp_path / "state.pt")
+    assert not (tmp_path / "executed").exists()

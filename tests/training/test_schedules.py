@@ -1,0 +1,35 @@
+import pytest
+
+from chemscale_bench.training.schedules import Segment, batch_tokens_at, learning_rate_factor, segments
+
+
+def test_a_decay_branches_off_the_trunk_at_every_budget() -> None:
+    assert segments([100, 300], 0.2) == [
+        Segment("trunk", 80, 100),
+        Segment("decay", 100, 100),
+        Segment("trunk", 240, 300),
+        Segment("decay", 300, 300),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("position", "warmup", "branch", "factor"),
+    [
+        (0, 10, None, 0.1),
+        (9, 10, None, 1.0),
+        (50, 0, None, 1.0),
+        (80, 10, 80, 1.0),
+        (85, 10, 80, 0.5),
+        (100, 10, 80, 0.0),
+        (4, 10, 0, 0.5 * 0.8),
+    ],
+)
+def test_learning_rate(position: int, warmup: int, branch: int | None, factor: float) -> None:
+    assert learning_rate_factor(position, warmup, branch, 100) == pytest.approx(factor)
+
+
+def test_the_batch_grows_with_the_tokens_seen_between_its_bounds() -> None:
+    sizes = [batch_tokens_at(position) for position in (0, 10**6, 10**7, 10**8, 10**10)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < 5_000
+    assert sizes[-1] == 524_288
