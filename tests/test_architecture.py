@@ -14,6 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ("__main__",),
     ("cli",),
+    ("demo",),
     ("runs", "fits"),
     ("leaderboard",),
     ("tuning",),

@@ -29,8 +29,9 @@ def import_schnetpack(name: str) -> ModuleType:
 def import_mace(name: str) -> ModuleType:
     """Import a module of mace-torch, and keep `torch.load` safe.
 
-    mace sets an environment variable that makes every later ``torch.load`` of the process, and of its children, unpickle
-    anything: it is put back. mace wants it for the tables of e3nn 0.4.4, which hold slices; those are allowed by name.
+    mace sets an environment variable that makes every later ``torch.load`` of the process, and of its children,
+    unpickle anything: it is put back. It is meant for the tables of e3nn 0.4.4, which hold slices; those are allowed
+    by name instead.
     This can go when mace/__init__.py no longer sets the variable.
     """
     from torch.serialization import safe_globals
