@@ -29,8 +29,9 @@ def import_schnetpack(name: str) -> ModuleType:
 def import_mace(name: str) -> ModuleType:
     """Import a module of mace-torch, and keep `torch.load` safe.
 
-    mace sets an environment variable that makes every later ``torch.load`` of the process, and of its children, unpickle
-    anything: it is put back. mace needs it for the tables of e3nn 0.4.4, which hold slices; those are allowed by name.
+    mace sets an environment variable that makes every later ``torch.load`` of the process, and of its children,
+    unpickle anything: it is put back. It is meant for the tables of e3nn 0.4.4, which hold slices; those are allowed
+    by name instead.
     This can go when mace/__init__.py no longer sets the variable.
     """
     from torch.serialization import safe_globals
@@ -38,7 +39,8 @@ def import_mace(name: str) -> ModuleType:
     before = os.environ.get(UNPICKLE_ANYTHING)
     try:
         with safe_globals([slice]):
-            return import_module(name)
+            import_module("e3nn.o3")
+        return import_module(name)
     finally:
         if before is None:
             os.environ.pop(UNPICKLE_ANYTHING, None)
