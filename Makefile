@@ -13,5 +13,5 @@ dev:
 	@python=$$(sh tools/launch --prepare) && { \
 	    "$$python" -c "import hypothesis, mypy, pre_commit, pytest_benchmark" 2>/dev/null || { \
 	        echo "installing the tools for tests and checks" && \
-	        "$$python" -m pip install --quiet "pip>=25.1" && \
-	        "$$python" -m pip install --quiet --constraint=constraints.txt --group dev; }; }
+	        "$$python" -m pip install --quiet --quiet "pip>=25.1" && \
+	        "$$python" -m pip install --quiet --quiet --constraint=constraints.txt --group dev; }; }

@@ -105,6 +105,13 @@ def test_new_pins_update_the_environment(project: Project) -> None:
     assert project.done() == ["venv", "pip", "pip"]
 
 
+def test_an_environment_whose_python_is_gone_is_built_again(project: Project) -> None:
+    project.prepare()
+    (project.folder / ".venv" / "bin" / "python").unlink()
+    assert project.prepare()[0] == 0
+    assert project.done() == ["venv", "pip", "venv", "pip"]
+
+
 def test_a_failed_build_is_one_line_with_the_reason(project: Project) -> None:
     code, out, err = project.prepare(PIP_ERROR="ERROR: No space left on device")
     assert (code, out) == (2, "")

@@ -46,9 +46,12 @@ def is_temporary() -> bool:
 
 
 def state(environment: Path) -> str:
-    """The digest an environment of ours was built from, `building` if that was cut short, or nothing."""
+    """The digest an environment of ours was built from, `building` if it is not whole, or nothing if it is not ours."""
     marker = environment / MARKER
-    return marker.read_text() if marker.exists() else ""
+    if not marker.exists():
+        return ""
+    # Its python is a link, which an upgrade of the system's Python breaks.
+    return marker.read_text() if (environment / "bin" / "python").exists() else "building"
 
 
 def place() -> tuple[Path, str]:
@@ -113,7 +116,7 @@ def main() -> None:
     """Print the python to use."""
     local = PROJECT / ".venv"
     candidates = [Path(sys.executable), local / "bin" / "python"]
-    if state(local):  # made here, so perhaps cut short or out of date: no candidate before that is looked at
+    if state(local):  # ours, so perhaps cut short or out of date: that is looked at below
         candidates = [python for python in candidates if local not in python.parents]
     for python in candidates:
         if python.exists() and has_the_project(str(python)):
