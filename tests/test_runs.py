@@ -161,7 +161,7 @@ def test_a_server_that_goes_away_loses_nothing(tracking_uri: str, prepared_home:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = serve(tracking_uri, port)
-    http = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
+    http = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     try:
         process = start("--tokens", "6e4", **http)
         wait_for(lambda: list((prepared_home / "runs").glob("*/state.pt")), process)

@@ -21,6 +21,9 @@ def open_store() -> MlflowClient:
     Raises:
         UserError: if the store belongs to another MLflow version, or can't be written.
     """
+    # MLflow's own patience, seven tries that double their pauses, holds a caller for minutes per request.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     import mlflow
 
     prepare_store(mlflow.get_tracking_uri())
