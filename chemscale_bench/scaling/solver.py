@@ -158,8 +158,8 @@ def _minimise_chunk(problem: _Problem, theta: Array, iterations: int, tolerance:
 def _solve(matrix: Array, vector: Array) -> Array:
     """Solve R small systems; a replicate that drew too few sizes is singular and takes the shortest step."""
     try:
-        solution: Array = np.linalg.solve(matrix, vector[:, :, None])[:, :, 0]
+        solution: NDArray[np.floating] = np.linalg.solve(matrix, vector[:, :, None])
     except np.linalg.LinAlgError:
-        inverse: Array = np.linalg.pinv(matrix, hermitian=True).astype(float)
-        solution = (inverse @ vector[:, :, None])[:, :, 0]
-    return solution
+        solution = np.linalg.pinv(matrix, hermitian=True) @ vector[:, :, None]
+    step: Array = np.asarray(solution[:, :, 0], dtype=float)
+    return step

@@ -77,8 +77,8 @@ def check_counts(values: ArrayLike | pd.Series[Any], name: str, fewest: float) -
     bad = np.flatnonzero(column < fewest)
     if len(bad):
         raise UserError(
-            f"{name} must be a plain count of at least {fewest:g}, got {column[bad[0]]:g} in {rows(_labels(values, bad))}, "
-            "which looks like millions or billions; multiply the column by 1e6 or 1e9"
+            f"{name} must be a plain count of at least {fewest:g}, got {column[bad[0]]:g} in "
+            f"{rows(_labels(values, bad))}, which looks like millions or billions; multiply the column by 1e6 or 1e9"
         )
 
 
