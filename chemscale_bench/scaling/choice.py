@@ -67,6 +67,10 @@ def choose_law(
     """
     size, measured = check_positive(x, "x"), check_positive(loss, "loss")
     distinct = np.unique(size)
+    if len(distinct) < 4:
+        raise UnidentifiedError(
+            f"laws are compared on held-out sizes, which takes 4 sizes, got {len(distinct)}; run more"
+        )
     held_out_sizes = max(1, len(distinct) // 4) if held_out_sizes is None else held_out_sizes
     if not 0 < held_out_sizes < len(distinct):
         raise UserError(
@@ -120,10 +124,10 @@ class Extrapolation(NamedTuple):
         """Share of the larger runs inside their interval; compare with `level`."""
         return float(np.mean((self.low <= self.measured) & (self.measured <= self.high)))
 
-    def table(self) -> str:
-        """Predicted against measured, one line per run."""
+    def table(self, most: int = 20) -> str:
+        """Predicted against measured, one line for each of the largest `most` runs, and the coverage."""
         lines = [f"{'sizes':>22} {'measured':>9} {'predicted':>9}  {f'{self.level:.0%} interval':>18}"]
-        for row in range(len(self.measured)):
+        for row in np.argsort(self.sizes[0], kind="stable")[::-1][:most]:
             inside = self.low[row] <= self.measured[row] <= self.high[row]
             sizes = " x ".join(f"{size[row]:.3g}" for size in self.sizes)
             lines.append(

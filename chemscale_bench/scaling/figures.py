@@ -19,7 +19,7 @@ from chemscale_bench.scaling.regimes import Regimes
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 AXIS_TITLE = {"params": "non-embedding parameters", "tokens": "training tokens"}
 LOSS_TITLE = "validation loss (nats per token)"
 
@@ -48,13 +48,15 @@ def readable_log_ticks(figure: go.Figure, values: Array) -> None:
 def figure_4(regimes: Regimes, params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, unit: str = LOSS_TITLE) -> Any:
     """Loss against one axis, a series for each value of the other: points, fits, breaks, exponents with intervals.
 
-    Filled markers lie on the power law that is drawn; open ones are limited by the other resource and left out of it.
+    Filled markers lie on the power law that is drawn; open ones are limited by the other resource and left out of
+    it. Curves with fewer than 3 points are not drawn, nor are any but the 12 richest.
     """
     table = {"params": np.asarray(params, dtype=float), "tokens": np.asarray(tokens, dtype=float)}
     size, measured = table[regimes.along], np.asarray(loss, dtype=float)
     other = "tokens" if regimes.along == "params" else "params"
     figure = go.Figure()
-    for i, curve in enumerate(reversed(regimes.curves)):
+    long = [curve for curve in regimes.curves if len(curve.rows) > 2]
+    for i, curve in enumerate(long[::-1][:12]):
         colour, marker, dash = (styles[i % len(styles)] for styles in (COLOURS, MARKERS, DASHES))
         x, y = size[curve.rows], measured[curve.rows]
         limited = x > curve.limited_beyond

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import stats
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.scaling.bootstrap import Fitted
@@ -14,8 +15,8 @@ SMALLEST_SPAN = 4.0
 """Smallest ratio of the largest size to the smallest."""
 FACTOR = 3.0
 """An exponent that could as well be this many times smaller or larger is not reported."""
-LIKELIHOOD_RATIO = 2.706
-"""90 % quantile of chi-squared with one degree of freedom."""
+CONFIDENCE = 0.95
+"""How sure to be that a parameter matters before it is reported."""
 
 
 class UnidentifiedError(UserError):
@@ -60,8 +61,9 @@ def flat_parameters(fitted: Fitted, objective: float) -> dict[str, str]:
     """Raw exponents and floors whose profile likelihood is flat, with the reason.
 
     A parameter is held at the alternative, the others are refitted, and the objective may rise by no more than
-    noise would let it: 2 n log(F_held / F_best) below the 90 % quantile of chi-squared (Huber losses this deep in
-    their linear part are Laplace likelihoods, whose scale is profiled out).
+    noise would let it: 2 (n - P) log(F_held / F_best) below the quantile of chi-squared (Huber losses this deep in
+    their linear part are Laplace likelihoods, whose scale is profiled out). Without its change of exponent a break
+    loses its place and width too, hence three degrees of freedom.
     """
     alternatives = [
         (index, name, value, says)
@@ -79,10 +81,11 @@ def flat_parameters(fitted: Fitted, objective: float) -> dict[str, str]:
     found = minimise(fitted.form, start, fitted.u, fitted.log_loss, fitted.weight, fitted.delta, (low, high))
     # Below rounding error in the losses a fit is perfect, and any rise counts.
     noise = float(np.sum(fitted.weight * huber(np.full_like(fitted.log_loss, 1e-9), fitted.delta)))
-    rise = 2 * len(fitted.log_loss) * np.log((found.objective + noise) / (objective + noise))
+    free = max(1, len(fitted.log_loss) - len(fitted.theta))
+    rise = 2 * free * np.log((found.objective + noise) / (objective + noise))
     reasons: dict[str, str] = {}
     for (_, name, _, says), likelihood in zip(alternatives, rise, strict=True):
-        if likelihood < LIKELIHOOD_RATIO:
+        if likelihood < stats.chi2.ppf(CONFIDENCE, 3 if name.startswith("change_") else 1):
             reasons.setdefault(name, says)
     return reasons
 

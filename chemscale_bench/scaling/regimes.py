@@ -28,7 +28,7 @@ SIGNIFICANCE = 0.01
 LEAST_CHANGE = 0.7
 """Past a break the slope is at most this share of the slope before it; smaller bends are curvature, not regimes."""
 FLAT = 0.4
-"""A straight curve with less than this share of the steepest curve's slope is limited from its first size on."""
+"""A straight curve with less than this share of the least limited curve's slope is limited from its first size on."""
 
 
 class Curve(NamedTuple):
@@ -106,14 +106,16 @@ def find_regimes(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, along: A
     free = sum(max(0, bend.points - 4) for bend in bends)
     noise = sum(bend.bent for bend in bends if bend.points > 4) / free if free else np.inf
     noise = max(noise, 1e-20)
-    steepest = max((bend.slope if not bend.holds(noise, free) else bend.first_slope) for bend in bends)
+    # The curve with most of the other resource is the least limited one.
+    richest = next((bend for bend in reversed(bends) if bend.points >= 3), bends[-1])
+    unlimited = richest.first_slope if richest.holds(noise, free) else richest.slope
     label = np.full(len(measured), "power_law", dtype="<U13")
     curves = []
     for part, bend in zip(parts, bends, strict=True):
         limit = np.inf
         if bend.holds(noise, free):
             limit = float(np.exp(bend.place))
-        elif bend.points >= 3 and bend.slope < FLAT * steepest:
+        elif bend.points >= 3 and bend.slope < FLAT * unlimited:
             limit = 0.0
         limited = moving[part] > limit
         label[part[limited]] = LIMITED[along]
