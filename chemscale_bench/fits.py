@@ -240,9 +240,11 @@ def _housekeeping_run(verb: str) -> AbstractContextManager[Any]:
     """The run that `mlflow run` opened for this process, or a new one out of the way of training runs."""
     import mlflow
 
-    if "MLFLOW_RUN_ID" not in os.environ:
-        mlflow.set_experiment(HOUSEKEEPING)
-    run: AbstractContextManager[Any] = mlflow.start_run(
-        run_name=None if "MLFLOW_RUN_ID" in os.environ else verb, tags={"verb": verb}
-    )
+    if "MLFLOW_RUN_ID" in os.environ:
+        opened: AbstractContextManager[Any] = mlflow.start_run(tags={"verb": verb})
+        return opened
+    # Not mlflow.set_experiment: that would also move whatever this process logs next.
+    known = mlflow.get_experiment_by_name(HOUSEKEEPING)
+    experiment = known.experiment_id if known else mlflow.create_experiment(HOUSEKEEPING)
+    run: AbstractContextManager[Any] = mlflow.start_run(experiment_id=experiment, run_name=verb, tags={"verb": verb})
     return run

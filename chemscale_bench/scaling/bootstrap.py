@@ -8,8 +8,8 @@ Two ways to draw them:
 ``residuals`` adds resampled log residuals to the fitted curve, in two stages (Davison & Hinkley 1997, section 3.8):
 each group takes the mean residual of a random group, and each of its points a random deviation from such a mean, so
 that what the runs of one size share stays shared. Residuals are first scaled by n / (n - P): half of that is the usual
-degrees of freedom, half pays for the P points that a nearly least-absolute-errors fit passes through exactly. It is
-right from few sizes on, but assumes noise of similar size everywhere (in log loss).
+degrees of freedom, half pays for the P points that a nearly least-absolute-errors fit passes through exactly (means of
+several residuals need the first half only). It is right from few sizes on, but assumes noise of similar size everywhere (in log loss).
 
 ``auto`` takes ``runs`` from 10 groups per parameter on, ``residuals`` below. `benchmarks/scaling_coverage.py` measures
 how often each holds the truth.
@@ -85,11 +85,14 @@ def resample(fitted: Fitted, random: np.random.Generator, count: int, group: NDA
     residual, size = fitted.residual, np.bincount(fitted.group)
     # The width of a break hardly lets a curve come closer to any point.
     free = len(residual) - sum("width" not in name for name in fitted.form.names)
-    residual = residual * (len(residual) / free if free > 0 else 1)
+    scale = len(residual) / free if free > 0 else 1.0
+    residual = residual * scale
     residual = residual - np.median(residual)
     mean = np.bincount(fitted.group, residual) / size
-    within = residual - mean[fitted.group]
     repeated = size[fitted.group] > 1
+    within = residual - mean[fitted.group]
+    # A mean of several residuals is never one of the points that the fit passes through.
+    mean = mean / np.where(size > 1, np.sqrt(scale), 1)
     drawn: Array = mean[random.integers(len(mean), size=(count, int(group.max()) + 1))][:, group]
     if repeated.any():
         # Deviations from a mean of k runs are too small by sqrt(1 - 1/k).

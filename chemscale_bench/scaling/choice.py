@@ -97,7 +97,7 @@ def choose_law(
     noise = scatter / np.sqrt(np.sum(~seen))
     chosen = candidates[int(np.argmax(errors <= errors.min() + noise))].law
     ordered = sorted(candidates, key=lambda candidate: candidate.error)
-    margin = ordered[1].error / max(ordered[0].error, 1e-12) if len(ordered) > 1 else float("inf")
+    margin = ordered[1].error / max(ordered[0].error, 1e-6) if len(ordered) > 1 else float("inf")
     return LawChoice(ordered, chosen, margin, noise, int(np.sum(~seen)))
 
 

@@ -30,7 +30,7 @@ PEAK_FLOPS_PER_SECOND = {
     "l4": 121e12,
     "a10": 125e12,
     "v100": 125e12,
-    "rtx4090": 165e12,
+    "rtx-4090": 165e12,
     "b200": 2250e12,
 }
 """Dense bf16 peaks (fp16 for the V100) from the vendor's data sheets; `h100` is the SXM board."""
@@ -171,7 +171,7 @@ def flops_of(gpu_hours: float, device: str, mfu: float) -> float:
     Raises:
         UserError: for an unknown device or a utilisation outside (0, 1].
     """
-    name = device.lower().replace(" ", "").replace("_", "-").removesuffix("-sxm")
+    name = device.lower().replace(" ", "-").replace("_", "-").removesuffix("-sxm")
     if name not in PEAK_FLOPS_PER_SECOND:
         raise UserError(
             f"device must be one of {', '.join(PEAK_FLOPS_PER_SECOND)}, got {device!r}; or give the budget as flops"
