@@ -1,6 +1,6 @@
 """How often 90 % intervals hold the truth: 200 random laws of each kind, few and many sizes, 1 % noise.
 
-Run `python -m benchmarks.scaling_coverage`; takes about ten minutes on one core. `python -m benchmarks.scaling_coverage
+Run `python -m benchmarks.scaling_coverage`; takes a few minutes on one core. `python -m benchmarks.scaling_coverage
 runs` does the same with the other bootstrap.
 """
 

@@ -9,7 +9,8 @@ Two ways to draw them:
 each group takes the mean residual of a random group, and each of its points a random deviation from such a mean, so
 that what the runs of one size share stays shared. Residuals are first scaled by n / (n - P): half of that is the usual
 degrees of freedom, half pays for the P points that a nearly least-absolute-errors fit passes through exactly (means of
-several residuals need the first half only). It is right from few sizes on, but assumes noise of similar size everywhere (in log loss).
+several residuals need the first half only). It is right from few sizes on, but assumes noise of similar size
+everywhere (in log loss).
 
 ``auto`` takes ``runs`` from 10 groups per parameter on, ``residuals`` below. `benchmarks/scaling_coverage.py` measures
 how often each holds the truth.

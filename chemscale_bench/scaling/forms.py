@@ -42,9 +42,9 @@ class Form(Protocol):
 
 
 def log_sum_exp(z: Array) -> Array:
-    """Log of the sum of exp over axis 1 of `z` (R, K, n), without overflow."""
-    top = z.max(axis=1)
-    total: Array = top + np.log(np.exp(z - top[:, None]).sum(axis=1))
+    """Log of the sum of exp over the first axis of `z` (K, R, n), without overflow."""
+    top = z.max(axis=0)
+    total: Array = top + np.log(np.exp(z - top).sum(axis=0))
     return total
 
 
@@ -62,14 +62,14 @@ class AdditiveForm:
         )
 
     def terms(self, theta: Array, u: Array) -> Array:
-        """The terms z (R, K, n)."""
+        """The terms z (K, R, n)."""
         start = int(self.floor)
-        scales, exponents = theta[:, start::2], theta[:, start + 1 :: 2]
-        z = scales[:, :, None] - exponents[:, :, None] * u.T[None]
-        if not self.floor:
-            return z
-        floor = np.broadcast_to(theta[:, :1, None], (len(theta), 1, len(u)))
-        return np.concatenate([floor, z], axis=1)
+        z = np.empty((start + u.shape[1], len(theta), len(u)))
+        z[:start] = theta[:, :1]
+        for k, feature in enumerate(u.T):
+            i = start + 2 * k
+            z[start + k] = theta[:, i : i + 1] - theta[:, i + 1 : i + 2] * feature
+        return z
 
     def log_loss(self, theta: Array, u: Array) -> Array:
         """Log L (R, n)."""
@@ -79,22 +79,22 @@ class AdditiveForm:
         """Log L with its exact derivatives."""
         z = self.terms(theta, u)
         log_loss = log_sum_exp(z)
-        share = np.exp(z - log_loss[:, None])
+        share = np.exp(z - log_loss)
         start = int(self.floor)
         jacobian = np.empty((*log_loss.shape, theta.shape[1]))
         if self.floor:
-            jacobian[:, :, 0] = share[:, 0]
+            jacobian[:, :, 0] = share[0]
         for k, feature in enumerate(u.T):
-            jacobian[:, :, start + 2 * k] = share[:, start + k]
-            jacobian[:, :, start + 2 * k + 1] = -share[:, start + k] * feature
+            jacobian[:, :, start + 2 * k] = share[start + k]
+            jacobian[:, :, start + 2 * k + 1] = -share[start + k] * feature
 
         def curvature(c: Array) -> Array:
-            weighted = c[:, None] * share
+            weighted = c * share
             hessian = -np.swapaxes(jacobian * c[:, :, None], 1, 2) @ jacobian
             if self.floor:
-                hessian[:, 0, 0] += weighted[:, 0].sum(axis=1)
+                hessian[:, 0, 0] += weighted[0].sum(axis=1)
             for k, feature in enumerate(u.T):
-                i, w = start + 2 * k, weighted[:, start + k]
+                i, w = start + 2 * k, weighted[start + k]
                 hessian[:, i, i] += w.sum(axis=1)
                 cross = w @ feature
                 hessian[:, i, i + 1] -= cross
