@@ -15,6 +15,8 @@ from chemscale_bench.scaling.identify import UnidentifiedError, flat_parameters,
 from chemscale_bench.scaling.projection import best_fit
 from chemscale_bench.scaling.table import check_positive
 
+OnFlat = Literal["raise", "nan", "ignore"]
+
 
 class Interval(NamedTuple):
     """Ends of an interval, numbers or arrays of one shape."""
@@ -36,7 +38,7 @@ class ScalingLaw(BaseEstimator):  # type: ignore[misc]
         bootstrap: ``auto``, ``residuals`` or ``runs``; see `chemscale_bench.scaling.bootstrap`.
         seed: of the bootstrap.
         on_flat: what to do with a parameter whose profile likelihood is flat: ``raise``, or ``nan`` to report the
-            others and give NaN for this one.
+            others and give NaN for this one, or ``ignore`` to report it all the same.
     """
 
     features: ClassVar[tuple[str, ...]] = ("x",)
@@ -49,7 +51,7 @@ class ScalingLaw(BaseEstimator):  # type: ignore[misc]
         replicates: int = 1000,
         bootstrap: Method = "auto",
         seed: int = 0,
-        on_flat: Literal["raise", "nan"] = "raise",
+        on_flat: OnFlat = "raise",
     ) -> None:
         self.delta = delta
         self.replicates = replicates
@@ -90,7 +92,7 @@ class ScalingLaw(BaseEstimator):  # type: ignore[misc]
         self._replicates: Array | None = None
         self.residuals_ = self.fitted_.residual
         self.range_ = tuple((float(column.min()), float(column.max())) for column in columns)
-        self._describe(flat_parameters(self.fitted_, self.objective_))
+        self._describe({} if self.on_flat == "ignore" else flat_parameters(self.fitted_, self.objective_))
         return self
 
     def _describe(self, flat: dict[str, str]) -> None:

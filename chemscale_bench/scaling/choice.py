@@ -81,7 +81,7 @@ def choose_law(
     candidates, scatter = [], np.inf
     for law in tried:
         # A floor or a break that the smaller runs cannot tell from zero does no harm here: the held-out runs judge.
-        part, whole = (clone(law).set_params(on_flat="nan") for _ in range(2))
+        part, whole = (clone(law).set_params(on_flat="ignore") for _ in range(2))
         try:
             part.fit(size[seen], measured[seen])
             whole.fit(size, measured)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.scaling.base import Interval, ScalingLaw
+from chemscale_bench.scaling.base import Interval, OnFlat, ScalingLaw
 from chemscale_bench.scaling.bootstrap import Method
 from chemscale_bench.scaling.forms import AdditiveForm, Array, BrokenForm
 from chemscale_bench.scaling.table import check_counts
@@ -131,7 +131,7 @@ class BrokenPowerLaw(_OneSizeLaw):
         replicates: bootstrap refits.
         bootstrap: ``auto``, ``residuals`` or ``runs``.
         seed: of the bootstrap.
-        on_flat: ``raise`` or ``nan``.
+        on_flat: ``raise``, ``nan`` or ``ignore``.
 
     Example:
         >>> import numpy as np
@@ -158,7 +158,7 @@ class BrokenPowerLaw(_OneSizeLaw):
         replicates: int = 1000,
         bootstrap: Method = "auto",
         seed: int = 0,
-        on_flat: Literal["raise", "nan"] = "raise",
+        on_flat: OnFlat = "raise",
     ) -> None:
         super().__init__(delta=delta, replicates=replicates, bootstrap=bootstrap, seed=seed, on_flat=on_flat)
         self.breaks = breaks

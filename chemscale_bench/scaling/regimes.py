@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from chemscale_bench.scaling.base import OnFlat
 from chemscale_bench.scaling.forms import Array
 from chemscale_bench.scaling.identify import UnidentifiedError
 from chemscale_bench.scaling.laws import PowerLaw
@@ -119,8 +120,10 @@ def find_regimes(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, along: A
             limit = 0.0
         limited = moving[part] > limit
         label[part[limited]] = LIMITED[along]
-        law, refusal = _fit(moving[part[~limited]], measured[part[~limited]])
-        curves.append(Curve(float(fixed[part[0]]), part, limit, law, _fit(moving[part], measured[part])[0], refusal))
+        law, refusal = _fit(moving[part[~limited]], measured[part[~limited]], "raise")
+        curves.append(
+            Curve(float(fixed[part[0]]), part, limit, law, _fit(moving[part], measured[part], "ignore")[0], refusal)
+        )
     return Regimes(along, curves, label)
 
 
@@ -172,10 +175,10 @@ def _squares(design: Array, y: Array, weight: NDArray[np.intp]) -> tuple[Array, 
     return solution, float(np.sum(weight * (y - design @ solution) ** 2))
 
 
-def _fit(size: Array, loss: Array) -> tuple[PowerLaw | None, str]:
+def _fit(size: Array, loss: Array, on_flat: OnFlat) -> tuple[PowerLaw | None, str]:
+    if not len(size):
+        return None, "no power-law points"
     try:
-        return PowerLaw(on_flat="nan").fit(size, loss) if len(size) else None, "" if len(
-            size
-        ) else "no power-law points"
+        return PowerLaw(on_flat=on_flat).fit(size, loss), ""
     except UnidentifiedError as error:
         return None, str(error)
