@@ -125,7 +125,7 @@ def read(settings: RunsSettings) -> RunTable:
         frame, left_out = _read_file(settings.table), dict[str, int]()
     else:
         frame, left_out = read_experiment(settings.experiment, settings.metric)
-    for name in ("task", "model"):
+    for name in ("task", "model", "task_digest"):
         wanted = getattr(settings, name)
         if wanted and name in frame:
             frame = frame[frame[name].astype(str) == wanted]
@@ -201,10 +201,9 @@ def read_experiment(name: str, metric: str) -> tuple[pd.DataFrame, dict[str, int
         token = page.token
         if not token:
             break
-    frame = pd.DataFrame(list(rows.values()))
-    if len(frame) and frame["task_digest"].nunique() > 1 and frame["task"].nunique() == 1:
-        frame["task"] = frame["task"] + " " + frame["task_digest"].str[:12]
-    return frame, left_out
+    # A force field's steps count frames, of which there are rightly few.
+    data = "frames" if "force" in metric or "energy" in metric else "tokens"
+    return pd.DataFrame(list(rows.values())).rename(columns={"tokens": data}), left_out
 
 
 def _saved(path: str) -> RunTable:

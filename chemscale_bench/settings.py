@@ -112,6 +112,8 @@ class RunsSettings(Settings):
     """Only the runs of this task; needed where an experiment holds several."""
     model: str = ""
     """Only the runs of this kind of model."""
+    task_digest: str = ""
+    """Only the runs of this version of the task; needed where an experiment holds several."""
     metric: str = "val/loss_nats_per_token"
     """Metric to fit, logged with the tokens (or frames) seen as its step."""
     level: float = Field(0.9, gt=0, lt=1)

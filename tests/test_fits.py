@@ -44,7 +44,9 @@ def logged(store: Any) -> Any:
     experiment = store.create_experiment("runs")
     random = np.random.default_rng(0)
 
-    def log(params: float, seed: int, status: str = "FINISHED", metric: str = "val/loss_nats_per_token") -> None:
+    def log(
+        params: float, seed: int, status: str = "FINISHED", metric: str = "val/loss_nats_per_token", digest: str = "a"
+    ) -> None:
         run = store.create_run(experiment).info.run_id
         about = {"task": "lm", "model": "chemgpt", "non_embedding_params": int(params), "seed": seed}
         for name, value in about.items():
@@ -54,6 +56,7 @@ def logged(store: Any) -> Any:
             for tokens in BUDGETS
         ]
         store.log_batch(run, metrics=points)
+        store.set_tag(run, "task_digest", digest)
         store.set_terminated(run, status)
 
     for params in SIZES:
@@ -63,6 +66,7 @@ def logged(store: Any) -> Any:
     log(1e9, 0, "FAILED")
     log(1e9, 0, "KILLED")
     log(1e9, 0, metric="val/other")
+    store.log = log
     return store
 
 
@@ -134,3 +138,10 @@ def test_unknown_experiment_and_empty_selection(logged: Any) -> None:
         fits.fit(FitSettings(experiment="none"))
     with pytest.raises(UserError, match="must hold finished runs with val/accuracy, got none"):
         fits.fit(FitSettings(experiment="runs", metric="val/accuracy"))
+
+
+def test_versions_of_a_task_are_not_mixed(logged: Any) -> None:
+    logged.log(1e7, 5, digest="b")
+    with pytest.raises(UserError, match=r"one task_digest, got 2 \(a, b\), the odd ones in rows 40, 41, 42, 43;"):
+        fits.fit(FitSettings(experiment="runs"))
+    assert len(fits.read(FitSettings(experiment="runs", task_digest="a")).frame) == 40

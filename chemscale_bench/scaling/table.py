@@ -5,7 +5,7 @@
 | params | non-embedding parameters of the model |
 | tokens | training tokens at which the loss was measured (or `frames` for a force field) |
 | loss | validation loss or error there; positive, lower is better, one metric and unit throughout |
-| seed, task, model, run_id | optional: seed of the run, task, kind of model, name of the run |
+| seed, task, task_digest, model, run_id | optional: seed of the run, task and its version, kind of model, the run |
 | metric | optional: name of the metric in `loss` |
 | status | optional: FINISHED rows are kept, any other (failed, pruned, running) is left out and counted |
 """
@@ -23,7 +23,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.scaling.forms import Array
 
 REQUIRED = ("params", "tokens", "loss")
-OPTIONAL = ("seed", "task", "model", "run_id", "metric", "status")
+OPTIONAL = ("seed", "task", "task_digest", "model", "run_id", "metric", "status")
 FEWEST_COUNTED = {"params": 1000.0, "tokens": 10_000.0, "frames": 1.0}
 """Smaller values than these are counts written in millions or billions by mistake."""
 
@@ -126,7 +126,7 @@ def validate(frame: pd.DataFrame) -> RunTable:
     for name, called in zip(REQUIRED, ("params", data_column, "loss"), strict=True):
         check_positive(table[name], called)
         check_counts(table[name], called, FEWEST_COUNTED.get(called, 0))
-    for name in ("task", "model", "metric"):
+    for name in ("task", "task_digest", "model", "metric"):
         _one_value(table, name)
     _no_duplicates(table)
     numbers = {name: table[name].astype(float) for name in REQUIRED}
