@@ -23,6 +23,8 @@ class Verb(NamedTuple):
 VERBS = {
     "demo": Verb(settings.DemoSettings, "chemscale_bench.demo", "demo"),
     "chemgpt": Verb(settings.ChemGPTSettings, "chemscale_bench.runs", "train_chemgpt"),
+    "fit": Verb(settings.FitSettings, "chemscale_bench.fits", "fit"),
+    "plan": Verb(settings.PlanSettings, "chemscale_bench.fits", "spend"),
 }
 
 

@@ -108,3 +108,48 @@ class DemoSettings(Settings):
     """Largest training budget of each size in tokens."""
     experiment: str = "chemscale-demo"
     """MLflow experiment that the runs are logged to."""
+
+
+class RunsSettings(Settings):
+    """Where runs come from, and how sure to be."""
+
+    experiment: str = ""
+    """MLflow experiment to read; failed, pruned and running runs are left out and counted."""
+    table: str = ""
+    """Instead of an experiment: a .csv or .parquet file with columns params, tokens, loss (seed, task, model)."""
+    task: str = ""
+    """Only the runs of this task; needed where an experiment holds several."""
+    model: str = ""
+    """Only the runs of this kind of model."""
+    task_digest: str = ""
+    """Only the runs of this version of the task; needed where an experiment holds several."""
+    metric: str = "val/loss_nats_per_token"
+    """Metric to fit, logged with the tokens (or frames) seen as its step."""
+    level: float = Field(0.9, gt=0, lt=1)
+    """Level of the intervals."""
+    replicates: int = Field(1000, ge=100, le=100_000)
+    """Bootstrap refits behind the intervals."""
+
+
+class FitSettings(RunsSettings):
+    """Fit scaling laws to runs: exponents, regimes, the compute-optimal frontier, with intervals and figures."""
+
+    out: str = ""
+    """Folder for fit.json and the figures as .html files; none are written if empty."""
+    log: bool = True
+    """Log numbers and figures to one MLflow run."""
+
+
+class PlanSettings(RunsSettings):
+    """How to spend a budget: model size, tokens and expected loss, and what being off by a factor of two costs."""
+
+    fit: str = ""
+    """Instead of runs: a fit.json that `fit` wrote, as a path or as runs:/RUN_ID/fit.json."""
+    flops: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """Budget in training FLOPs."""
+    gpu_hours: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """Budget in GPU-hours instead (GPUs times hours); needs `device`."""
+    device: str = "h200"
+    """GPU of that budget: h200, h100, a100, ..."""
+    mfu: float = Field(0.4, gt=0, le=1)
+    """Share of the device's bf16 peak that training reaches; `speed` measures it."""

@@ -1,0 +1,194 @@
+"""Everything the table of runs can tell, in one go: what the `fit` verb prints, logs and draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chemscale_bench.scaling import figures, figures_fit
+from chemscale_bench.scaling.base import ScalingLaw
+from chemscale_bench.scaling.choice import Extrapolation, LawChoice, choose_law, extrapolate
+from chemscale_bench.scaling.forms import Array
+from chemscale_bench.scaling.frontier import FLOPS_PER_PARAM_TOKEN, Frontier, IsoFlop, compute_optimal, isoflop
+from chemscale_bench.scaling.identify import UnidentifiedError
+from chemscale_bench.scaling.laws import JointLaw, PowerLaw
+from chemscale_bench.scaling.regimes import Regimes, find_regimes
+from chemscale_bench.scaling.table import RunTable, describe
+
+
+class Analysis(NamedTuple):
+    """What one table of runs says; what it cannot say is in `refusals`, with the reason."""
+
+    table: RunTable
+    level: float
+    regimes: tuple[Regimes, Regimes]
+    """Along params and along tokens."""
+    joint: JointLaw | None
+    choice: LawChoice | None
+    """Between laws in params, at the data size with the most model sizes (the largest such)."""
+    extrapolation: Extrapolation | None
+    """The joint law fitted without the largest quarter of the model sizes, predicting it."""
+    frontier: Frontier | None
+    parabolas: IsoFlop | None
+    refusals: dict[str, str]
+
+    @property
+    def columns(self) -> tuple[Array, Array, Array]:
+        """params, tokens, loss, each (n,)."""
+        return _columns(self.table)
+
+    def numbers(self) -> dict[str, float]:
+        """Every fitted number under a flat name, with `_low` and `_high` ends of its interval."""
+        found: dict[str, float] = {
+            "runs/rows": len(self.table.frame),
+            "runs/left_out": sum(self.table.left_out.values()),
+        }
+        for regimes in self.regimes:
+            law = next((curve.law for curve in reversed(regimes.curves) if curve.law is not None), None)
+            if law is not None:
+                found |= _with_interval(f"power_law/{regimes.along}_exponent", law, "exponent", self.level)
+            limited = regimes.label != "power_law"
+            found[f"regimes/limited_along_{regimes.along}"] = float(np.sum(limited))
+        if self.joint is not None:
+            found["joint/objective"] = self.joint.objective_
+            for name in self.joint.parameters_:
+                found |= _with_interval(f"joint/{name}", self.joint, name, self.level)
+        if self.frontier is not None:
+            low, high = self.frontier.params_power_interval
+            found |= {"frontier/params_power": self.frontier.params_power}
+            found |= {"frontier/params_power_low": float(low), "frontier/params_power_high": float(high)}
+        if self.extrapolation is not None:
+            found["extrapolation/coverage"] = self.extrapolation.coverage
+        return {name: value for name, value in found.items() if np.isfinite(value)}
+
+    def figures(self, unit: str = figures.LOSS_TITLE) -> dict[str, Any]:
+        """Plotly figures by name; those that need a refused law are missing."""
+        params, tokens, loss = self.columns
+        drawn = {
+            f"loss_against_{regimes.along}": figures.figure_4(regimes, params, tokens, loss, unit)
+            for regimes in self.regimes
+            if any(len(curve.rows) > 2 for curve in regimes.curves)
+        }
+        drawn["loss_over_params_and_tokens"] = figures.figure_5(params, tokens, loss, self.joint, self.frontier, unit)
+        if self.joint is not None:
+            drawn["residuals"] = figures_fit.figure_residuals(self.joint)
+        if self.frontier is not None:
+            largest = FLOPS_PER_PARAM_TOKEN * float((params * tokens).max())
+            drawn["frontier"] = figures_fit.figure_frontier(self.frontier, self.parabolas, largest)
+        return drawn
+
+    def text(self) -> str:
+        """The readable report."""
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        frame, data = self.table.frame, self.table.data_column
+        yield (
+            f"{len(frame)} rows: {frame['params'].nunique()} sizes x {frame['tokens'].nunique()} values of {data}; "
+            f"{describe(self.table.left_out)}"
+        )
+        for regimes, other in zip(self.regimes, (data, "params"), strict=True):
+            along = data if regimes.along == "tokens" else "params"
+            long = [curve for curve in regimes.curves if len(curve.rows) > 2]
+            if not long:
+                yield f"\nNo power law along {along}: no value of {other} has 3 or more rows (only a joint law fits)"
+                continue
+            yield f"\nPower law along {along} (loss = scale x^-exponent), {self.level:.0%} intervals"
+            yield f"{other:>12} {'exponent':>28} {'all points':>11} {'on law':>7} {'limited':>8} {'leaves at':>10}"
+            for curve in long[::-1][:12]:
+                limited = int(np.sum(regimes.label[curve.rows] != "power_law"))
+                left = "-" if not np.isfinite(curve.limited_beyond) else f"{curve.limited_beyond:.2g}"
+                yield (
+                    f"{curve.at:12.3g} {_number(curve.law, 'exponent', self.level):>28} "
+                    f"{_plain(curve.law_of_all):>11} {len(curve.rows) - limited:7d} {limited:8d} {left:>10}"
+                )
+            if len(long) > 12:
+                yield f"  ... and {len(long) - 12} more values of {other}"
+        if self.joint is not None:
+            yield f"\nJoint law L = E + A params^-alpha + B {data}^-beta, objective {self.joint.objective_:.7f}"
+            letters = ("E", "A", "alpha", "B", "beta")
+            for letter, name in zip(letters, self.joint.parameters_, strict=True):
+                note = f"  not told: {self.joint.unidentified_[name]}" if name in self.joint.unidentified_ else ""
+                yield f"{letter:>8} {_number(self.joint, name, self.level):>34}  {name}{note}"
+        if self.frontier is not None:
+            low, high = self.frontier.params_power_interval
+            yield (
+                f"Compute-optimal parameters grow as FLOPs^{self.frontier.params_power:.3f} [{low:.3f}, {high:.3f}]"
+                + (f"; isoFLOP parabolas (biased) say {self.parabolas.params_power:.3f}" if self.parabolas else "")
+            )
+        if self.choice is not None:
+            yield (
+                f"\nLaws along params by error on the {self.choice.held_out} largest held-out runs "
+                f"(differences below {self.choice.noise:.2%} are chance)"
+            )
+            for candidate in self.choice.candidates:
+                mark = "<- chosen" if candidate.law is self.choice.chosen else ""
+                error = candidate.refusal or f"{candidate.error:.2%}"
+                yield f"  {type(candidate.law).__name__:<18} {error} {mark}"
+            yield f"  the runner-up's error is {self.choice.margin:.2f} times the best one's"
+        if self.extrapolation is not None:
+            yield "\nJoint law fitted without the largest quarter of the sizes, predicting it"
+            yield self.extrapolation.table()
+        for what, reason in self.refusals.items():
+            yield f"\nNo {what}: {reason}"
+
+
+def analyse(table: RunTable, level: float = 0.9, replicates: int = 1000, seed: int = 0) -> Analysis:
+    """Fit everything that the table can tell.
+
+    Args:
+        table: from `validate`.
+        level: of all intervals.
+        replicates: bootstrap refits.
+        seed: of the bootstrap.
+    """
+    params, tokens, loss = _columns(table)
+    refusals: dict[str, str] = {}
+
+    def attempt(what: str, work: Any) -> Any:
+        try:
+            return work()
+        except UnidentifiedError as refusal:
+            refusals[what] = str(refusal)
+            return None
+
+    law = JointLaw(replicates=replicates, seed=seed, on_flat="nan")
+    regimes = find_regimes(params, tokens, loss, "params"), find_regimes(params, tokens, loss, "tokens")
+    joint = attempt("joint law", lambda: law.fit(params, tokens, loss, table.seed_weight))
+    frontier, parabolas = None, None
+    if joint is not None:
+        flops = FLOPS_PER_PARAM_TOKEN * params * tokens
+        grid = np.geomspace(flops.min(), 100 * flops.max(), 80)
+        frontier = attempt("frontier", lambda: compute_optimal(joint, grid, level))
+        parabolas = attempt("isoFLOP comparison", lambda: isoflop(params, tokens, loss))
+    curve = max(regimes[0].curves, key=lambda curve: (len(np.unique(params[curve.rows])), curve.at))
+    choice = attempt("choice between laws", lambda: choose_law(params[curve.rows], loss[curve.rows]))
+    extrapolation = None
+    if joint is not None:
+        sizes = np.unique(params)
+        below = sizes[-1 - max(1, len(sizes) // 4)]
+        extrapolation = attempt("extrapolation", lambda: extrapolate(law, (params, tokens), loss, below, level))
+    return Analysis(table, level, regimes, joint, choice, extrapolation, frontier, parabolas, refusals)
+
+
+def _columns(table: RunTable) -> tuple[Array, Array, Array]:
+    params, tokens, loss = (table.frame[name].to_numpy(dtype=float) for name in ("params", "tokens", "loss"))
+    return params, tokens, loss
+
+
+def _with_interval(key: str, law: ScalingLaw, name: str, level: float) -> dict[str, float]:
+    low, high = law.confidence_interval(name, level)
+    return {key: law.parameters_[name], f"{key}_low": low, f"{key}_high": high}
+
+
+def _number(law: ScalingLaw | None, name: str, level: float) -> str:
+    if law is None or not np.isfinite(law.parameters_[name]):
+        return "not told"
+    low, high = law.confidence_interval(name, level)
+    return f"{law.parameters_[name]:.4g} [{low:.4g}, {high:.4g}]"
+
+
+def _plain(law: PowerLaw | None) -> str:
+    return "not told" if law is None or not np.isfinite(law.exponent_) else f"{law.exponent_:.3f}"

@@ -1,0 +1,163 @@
+"""Which law to trust: by error on runs it has not seen, and how well its extrapolation held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import clone
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.scaling.base import ScalingLaw
+from chemscale_bench.scaling.forms import Array
+from chemscale_bench.scaling.identify import UnidentifiedError
+from chemscale_bench.scaling.laws import BrokenPowerLaw, PowerLaw, PowerLawWithFloor, _OneSizeLaw
+from chemscale_bench.scaling.table import check_positive
+
+
+class Candidate(NamedTuple):
+    """One law's result on the held-out runs."""
+
+    law: ScalingLaw
+    """Fitted to all runs."""
+    error: float
+    """Root mean square of log measured - log predicted on the held-out runs; infinite if refused."""
+    refusal: str
+    """Why the law was refused; empty if it was not."""
+
+
+class LawChoice(NamedTuple):
+    """The laws by held-out error."""
+
+    candidates: list[Candidate]
+    """Best first."""
+    chosen: ScalingLaw
+    """The simplest law whose error is not clearly worse than the best one's, fitted to all runs."""
+    margin: float
+    """Error of the runner-up over that of the best; 1 is a tie."""
+    noise: float
+    """Differences in error below this are chance: the scatter of runs over the root of the held-out count."""
+    held_out: int
+    """Runs that were held out."""
+
+
+def choose_law(
+    x: ArrayLike, loss: ArrayLike, laws: Sequence[_OneSizeLaw] | None = None, held_out_sizes: int | None = None
+) -> LawChoice:
+    """Compare laws by their error on the largest sizes, which none of them was fitted to.
+
+    Args:
+        x: sizes (n,).
+        loss: (n,).
+        laws: simplest first; by default the power law, the one with a floor, and the broken law.
+        held_out_sizes: how many of the largest sizes to hold out; by default a quarter of them, at least one.
+
+    Raises:
+        UnidentifiedError: if every law is refused.
+
+    Example:
+        >>> import numpy as np
+        >>> from chemscale_bench.scaling import choose_law
+        >>> params = np.geomspace(1e5, 1e9, 12)
+        >>> choice = choose_law(params, 0.5 + 20 * params**-0.25)
+        >>> type(choice.chosen).__name__
+        'PowerLawWithFloor'
+    """
+    size, measured = check_positive(x, "x"), check_positive(loss, "loss")
+    distinct = np.unique(size)
+    if len(distinct) < 4:
+        raise UnidentifiedError(
+            f"laws are compared on held-out sizes, which takes 4 sizes, got {len(distinct)}; run more"
+        )
+    held_out_sizes = max(1, len(distinct) // 4) if held_out_sizes is None else held_out_sizes
+    if not 0 < held_out_sizes < len(distinct):
+        raise UserError(
+            f"held_out_sizes must lie between 1 and {len(distinct) - 1}, got {held_out_sizes}; leave some to fit on"
+        )
+    seen = size < distinct[-held_out_sizes]
+    tried = laws if laws is not None else (PowerLaw(), PowerLawWithFloor(), BrokenPowerLaw(floor=False))
+    candidates, scatter = [], np.inf
+    for law in tried:
+        # A floor or a break that the smaller runs cannot tell from zero does no harm here: the held-out runs judge.
+        part, whole = (clone(law).set_params(on_flat="ignore") for _ in range(2))
+        try:
+            part.fit(size[seen], measured[seen])
+            whole.fit(size, measured)
+        except UnidentifiedError as refusal:
+            candidates.append(Candidate(law, float("inf"), str(refusal)))
+            continue
+        miss = np.log(measured[~seen]) - np.log(part.predict(size[~seen]))
+        candidates.append(Candidate(whole, float(np.sqrt(np.mean(miss**2))), ""))
+        scatter = min(scatter, float(np.sqrt(np.mean(whole.residuals_**2))))
+    errors = np.array([candidate.error for candidate in candidates])
+    if not np.isfinite(errors).any():
+        raise UnidentifiedError(f"no law could be compared: {candidates[0].refusal}")
+    noise = scatter / np.sqrt(np.sum(~seen))
+    chosen = candidates[int(np.argmax(errors <= errors.min() + noise))].law
+    ordered = sorted(candidates, key=lambda candidate: candidate.error)
+    margin = ordered[1].error / max(ordered[0].error, 1e-6) if len(ordered) > 1 else float("inf")
+    return LawChoice(ordered, chosen, margin, noise, int(np.sum(~seen)))
+
+
+class Extrapolation(NamedTuple):
+    """Predictions of runs larger than those that were fitted."""
+
+    sizes: tuple[Array, ...]
+    """The larger runs' sizes, one array (m,) for each feature of the law."""
+    measured: Array
+    """(m,)"""
+    predicted: Array
+    """(m,)"""
+    low: Array
+    """(m,), lower end of the interval for one new run."""
+    high: Array
+    """(m,)"""
+    level: float
+    """The interval's level."""
+    fitted: int
+    """Runs that the law was fitted to."""
+
+    @property
+    def coverage(self) -> float:
+        """Share of the larger runs inside their interval; compare with `level`."""
+        return float(np.mean((self.low <= self.measured) & (self.measured <= self.high)))
+
+    def table(self, most: int = 20) -> str:
+        """Predicted against measured, one line for each of the largest `most` runs, and the coverage."""
+        lines = [f"{'sizes':>22} {'measured':>9} {'predicted':>9}  {f'{self.level:.0%} interval':>18}"]
+        for row in np.argsort(self.sizes[0], kind="stable")[::-1][:most]:
+            inside = self.low[row] <= self.measured[row] <= self.high[row]
+            sizes = " x ".join(f"{size[row]:.3g}" for size in self.sizes)
+            lines.append(
+                f"{sizes:>22} {self.measured[row]:9.4f} "
+                f"{self.predicted[row]:9.4f}  {self.low[row]:8.4f} - {self.high[row]:.4f}"
+                + ("" if inside else "  outside")
+            )
+        lines.append(f"{self.coverage:.0%} of {len(self.measured)} larger runs inside (fitted to {self.fitted})")
+        return "\n".join(lines)
+
+
+def extrapolate(
+    law: ScalingLaw, sizes: Sequence[ArrayLike], loss: ArrayLike, up_to: float, level: float = 0.9
+) -> Extrapolation:
+    """Fit `law` on the runs whose first size is at most `up_to`, and predict the larger ones.
+
+    Raises:
+        UserError: if there are no larger runs.
+        UnidentifiedError: if the smaller runs cannot identify the law.
+    """
+    columns = [check_positive(column, name) for column, name in zip(sizes, law.features, strict=True)]
+    measured = check_positive(loss, "loss")
+    seen = columns[0] <= up_to
+    if seen.all():
+        raise UserError(
+            f"up_to must leave larger runs to predict, got {up_to:.3g} with {law.features[0]} up to "
+            f"{columns[0].max():.3g}; choose a smaller one"
+        )
+    fitted = clone(law)
+    fitted._fit(tuple(column[seen] for column in columns), measured[seen], None, groups=columns[0][seen])
+    larger = tuple(column[~seen] for column in columns)
+    low, high = fitted._predict_interval(larger, level, "run")
+    return Extrapolation(larger, measured[~seen], fitted._predict(larger), low, high, level, int(seen.sum()))

@@ -1,0 +1,97 @@
+"""Figures of a fit: the compute-optimal frontier, and residuals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from chemscale_bench.scaling.base import ScalingLaw
+from chemscale_bench.scaling.figures import AXIS_TITLE, COLOURS, MARKERS, styled
+from chemscale_bench.scaling.frontier import Frontier, IsoFlop
+
+
+def figure_frontier(frontier: Frontier, isoflop: IsoFlop | None = None, fitted_up_to: float | None = None) -> Any:
+    """Optimal size and tokens against FLOPs with intervals; isoFLOP minima, which are biased, as a comparison.
+
+    Args:
+        frontier: on an ascending grid of FLOPs.
+        isoflop: minima to compare with.
+        fitted_up_to: largest FLOPs of the fitted runs; beyond it the frontier extrapolates.
+    """
+    figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.13)
+    columns = (
+        ("parameters", frontier.params, frontier.params_interval),
+        ("tokens", frontier.tokens, frontier.tokens_interval),
+    )
+    for column, (name, best, interval) in enumerate(columns, 1):
+        colour = COLOURS[column - 1]
+        figure.add_scatter(
+            x=np.concatenate([frontier.flops, frontier.flops[::-1]]),
+            y=np.concatenate([interval.high, interval.low[::-1]]),
+            fill="toself",
+            fillcolor=colour,
+            opacity=0.25,
+            line_width=0,
+            hoverinfo="skip",
+            name=f"90 % interval, {name}",
+            row=1,
+            col=column,
+        )
+        line = {"color": colour, "width": 3, "dash": ("solid", "dash")[column - 1]}
+        figure.add_scatter(x=frontier.flops, y=best, mode="lines", line=line, name=f"optimal {name}", row=1, col=column)
+        if fitted_up_to is not None:
+            figure.add_scatter(
+                x=[fitted_up_to] * 2,
+                y=[interval.low.min(), interval.high.max()],
+                mode="lines",
+                line={"color": "black", "dash": "dot", "width": 1.5},
+                name="largest fitted run",
+                showlegend=column == 1,
+                row=1,
+                col=column,
+            )
+    if isoflop is not None:
+        marker = {"symbol": "x", "size": 9, "color": "black"}
+        figure.add_scatter(
+            x=isoflop.flops,
+            y=isoflop.params,
+            mode="markers",
+            marker=marker,
+            name="isoFLOP minima (biased)",
+            row=1,
+            col=1,
+        )
+    low, high = frontier.params_power_interval
+    title = f"Compute-optimal frontier: parameters grow as FLOPs^{frontier.params_power:.3f} [{low:.3f}, {high:.3f}]"
+    styled(figure, title, "training FLOPs", "")
+    figure.update_yaxes(exponentformat="power", dtick=1)
+    figure.update_yaxes(title=f"optimal {AXIS_TITLE['params']}", row=1, col=1)
+    figure.update_yaxes(title=f"optimal {AXIS_TITLE['tokens']}", row=1, col=2)
+    return figure.update_layout(width=1150, height=560, legend={"orientation": "h", "y": -0.2})
+
+
+def figure_residuals(law: ScalingLaw) -> Any:
+    """Measured over predicted loss, in percent, against every size that the law takes."""
+    fitted = law.fitted_
+    sizes = np.exp(fitted.u + law.centre_)
+    figure = make_subplots(rows=1, cols=sizes.shape[1], shared_yaxes=True, horizontal_spacing=0.05)
+    percent = 100 * np.expm1(law.residuals_)
+    for column in range(len(law.features)):
+        marker = {"symbol": MARKERS[column], "color": COLOURS[column], "size": 8, "opacity": 0.8}
+        figure.add_scatter(x=sizes[:, column], y=percent, mode="markers", marker=marker, row=1, col=column + 1)
+        figure.add_hline(y=0, line={"color": "black", "width": 1}, row=1, col=column + 1)
+    spread = float(np.median(np.abs(percent)))
+    styled(figure, f"Residuals of {type(law).__name__} (median size {spread:.2f} %)", "", "", log_y=False)
+    for column, name in enumerate(law.features, 1):
+        figure.update_xaxes(title=AXIS_TITLE.get(name, "size"), row=1, col=column)
+    figure.update_yaxes(title="measured over predicted loss, minus 1 (%)", row=1, col=1)
+    return figure.update_layout(showlegend=False)
+
+
+def to_html(figure: go.Figure) -> str:
+    """A page that opens from a file without a network: plotly's script is inside."""
+    page: str = figure.to_html(include_plotlyjs=True, full_html=True)
+    return page

@@ -1,0 +1,163 @@
+"""Tables of runs: what columns they have, and one-line errors for what is wrong with them.
+
+| column | meaning |
+|---|---|
+| params | non-embedding parameters of the model |
+| tokens | training tokens at which the loss was measured (or `frames` for a force field) |
+| loss | validation loss or error there; positive, lower is better, one metric and unit throughout |
+| seed, task, task_digest, model, run_id | optional: seed of the run, task and its version, kind of model, the run |
+| metric | optional: name of the metric in `loss` |
+| status | optional: FINISHED rows are kept, any other (failed, pruned, running) is left out and counted |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.scaling.forms import Array
+
+REQUIRED = ("params", "tokens", "loss")
+OPTIONAL = ("seed", "task", "task_digest", "model", "run_id", "metric", "status")
+FEWEST_COUNTED = {"params": 1000.0, "tokens": 10_000.0, "frames": 1.0}
+"""Smaller values than these are counts written in millions or billions by mistake."""
+
+
+class RunTable(NamedTuple):
+    """Validated runs, one row per (run, budget)."""
+
+    frame: pd.DataFrame
+    """Columns params, tokens, loss (float), and those of the optional columns that were given."""
+    left_out: dict[str, int]
+    """How many rows of each status were left out."""
+    data_column: str
+    """`tokens` or `frames`: the unit of the tokens column."""
+
+    @property
+    def seed_weight(self) -> Array:
+        """Weights (n,) that give every (params, tokens) setting the same say however many seeds it has."""
+        count = self.frame.groupby(["params", "tokens"])["loss"].transform("size")
+        weight: Array = (1 / count).to_numpy(dtype=float)
+        return weight
+
+
+def check_positive(values: ArrayLike | pd.Series[Any], name: str) -> Array:
+    """A column as floats (n,).
+
+    Raises:
+        UserError: if it is empty, not one-dimensional, or holds anything but finite positive numbers; names the rows.
+    """
+    try:
+        column = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise UserError(f"{name} must hold numbers, got {np.asarray(values).ravel()[:3]}; convert it first") from None
+    if column.ndim != 1 or not len(column):
+        raise UserError(f"{name} must be a non-empty list of numbers, got shape {column.shape}; pass one value per run")
+    bad = np.flatnonzero(~np.isfinite(column) | (column <= 0))
+    if len(bad):
+        raise UserError(
+            f"{name} must be finite and positive, got {column[bad[0]]:g} in {rows(_labels(values, bad))}; "
+            "leave such runs out or rerun them"
+        )
+    return column
+
+
+def check_counts(values: ArrayLike | pd.Series[Any], name: str, fewest: float) -> None:
+    """Refuse counts that are smaller than `fewest`.
+
+    Raises:
+        UserError: naming the rows, and saying that they look like millions.
+    """
+    column = check_positive(values, name)
+    bad = np.flatnonzero(column < fewest)
+    if len(bad):
+        raise UserError(
+            f"{name} must be a plain count of at least {fewest:g}, got {column[bad[0]]:g} in "
+            f"{rows(_labels(values, bad))}, which looks like millions or billions; multiply the column by 1e6 or 1e9"
+        )
+
+
+def _labels(values: ArrayLike | pd.Series[Any], positions: NDArray[np.intp]) -> Iterable[Any]:
+    """Rows as the user counts them: a table keeps its numbers when unfinished rows are taken out."""
+    return values.index[positions] if isinstance(values, pd.Series) else positions
+
+
+def rows(index: Iterable[Any]) -> str:
+    """Name rows, counted from 0: "row 3", "rows 3, 5", "rows 3, 5, 6, 8, 9 and 12 more"."""
+    listed = [str(row) for row in index]
+    more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
+    return f"row{'s' if len(listed) > 1 else ''} {', '.join(listed[:5])}{more}"
+
+
+def validate(frame: pd.DataFrame) -> RunTable:
+    """Check a table of runs and leave out the rows that did not finish.
+
+    Args:
+        frame: with the columns of this module's table; others are ignored.
+
+    Raises:
+        UserError: one line that names the rows, for a missing column, no rows, values that are not finite and
+            positive, counts in millions, duplicate rows, and mixed tasks, models or metrics.
+    """
+    table = frame.reset_index(drop=True)
+    data_column = "frames" if "frames" in table and "tokens" not in table else "tokens"
+    table = table.rename(columns={"frames": "tokens"}) if data_column == "frames" else table
+    missing = [name for name in REQUIRED if name not in table]
+    if missing:
+        raise UserError(
+            f"a table of runs needs the columns {', '.join(REQUIRED)}, got "
+            f"{', '.join(map(str, frame.columns)) or 'none'}; rename or add {', '.join(missing)}"
+        )
+    table = table[[name for name in (*REQUIRED, *OPTIONAL) if name in table]]
+    left_out: dict[str, int] = {}
+    if "status" in table:
+        status = table["status"].astype(str).str.upper()
+        left_out = {str(key): int(count) for key, count in status[status != "FINISHED"].value_counts().items()}
+        table = table[status == "FINISHED"]
+    if table.empty:
+        raise UserError(
+            f"a table of runs must have finished rows, got none ({describe(left_out)}); wait for runs to finish"
+        )
+    for name, called in zip(REQUIRED, ("params", data_column, "loss"), strict=True):
+        check_positive(table[name], called)
+        check_counts(table[name], called, FEWEST_COUNTED.get(called, 0))
+    for name in ("task", "task_digest", "model", "metric"):
+        _one_value(table, name)
+    _no_duplicates(table)
+    numbers = {name: table[name].astype(float) for name in REQUIRED}
+    return RunTable(table.assign(**numbers).reset_index(drop=True), left_out, data_column)
+
+
+def describe(left_out: dict[str, int]) -> str:
+    """Say how many rows were left out, by status."""
+    if not left_out:
+        return "none left out"
+    return ", ".join(f"{count} {status.lower()}" for status, count in sorted(left_out.items())) + " left out"
+
+
+def _one_value(table: pd.DataFrame, name: str) -> None:
+    if name not in table:
+        return
+    counts = table[name].astype(str).value_counts()
+    if len(counts) > 1:
+        odd = table.index[table[name].astype(str) != counts.index[0]]
+        raise UserError(
+            f"a fit takes one {name}, got {len(counts)} ({', '.join(map(str, counts.index[:4]))}), the odd ones in "
+            f"{rows(odd)}; select one {name}"
+        )
+
+
+def _no_duplicates(table: pd.DataFrame) -> None:
+    # Without seeds two runs of one setting are told apart by their losses alone.
+    key = ["params", "tokens", *(["seed"] if "seed" in table else ["loss"])]
+    double = table.index[table.duplicated(key, keep=False)]
+    if len(double):
+        raise UserError(
+            f"every ({', '.join(key)}) may appear once, got it again in {rows(double)}; remove the copies, or give "
+            "repeated runs a seed column"
+        )

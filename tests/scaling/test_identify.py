@@ -1,0 +1,64 @@
+"""What the data cannot tell is refused, with the reason and what to run next."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chemscale_bench.scaling import BrokenPowerLaw, JointLaw, PowerLaw, PowerLawWithFloor, UnidentifiedError
+from chemscale_bench.scaling.base import ScalingLaw
+
+ONE_SIZE = (PowerLaw(), PowerLawWithFloor(), BrokenPowerLaw())
+
+
+@pytest.mark.parametrize("law", ONE_SIZE, ids=lambda law: type(law).__name__)
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        ([1e6, 1e8, 1e6, 1e8, 1e8, 1e6, 1e6], r"got 2 \(1e\+06, 1e\+08\); run \d more"),
+        (np.linspace(1e6, 3.9e6, 12), r"span at least a factor 4, got 3.9 .* add a run at x of 4e\+06"),
+    ],
+    ids=["two sizes", "short span"],
+)
+def test_too_few_sizes_or_too_short_a_span(law: ScalingLaw, sizes: list[float], says: str) -> None:
+    x = np.asarray(sizes)
+    with pytest.raises(UnidentifiedError, match=says):
+        law.fit(x, 10 * x**-0.2)
+
+
+@pytest.mark.parametrize(
+    ("params", "tokens", "says"),
+    [
+        (np.repeat([1e6, 1e8], 5), np.tile(np.geomspace(1e8, 1e10, 5), 2), "3 different params, got 2"),
+        (np.repeat(np.geomspace(1e6, 1e8, 5), 2), np.tile([1e8, 1e9], 5), "3 different tokens, got 2"),
+        (np.repeat(np.linspace(1e6, 3e6, 4), 4), np.tile(np.geomspace(1e8, 1e10, 4), 4), "params that span"),
+        (np.geomspace(1e6, 1e8, 5), np.geomspace(1e8, 1e10, 5), "more settings than that, got 5"),
+    ],
+    ids=["two sizes", "two budgets", "short span", "as many points as parameters"],
+)
+def test_joint_law_refuses(params: np.ndarray, tokens: np.ndarray, says: str) -> None:
+    with pytest.raises(UnidentifiedError, match=says):
+        JointLaw().fit(params, tokens, 1 + 60 * params**-0.3 + 900 * tokens**-0.35)
+
+
+def test_a_floor_far_below_the_data_is_not_reported() -> None:
+    x = np.geomspace(1e5, 1e8, 8)
+    loss = 20 * x**-0.2 * np.exp(0.01 * np.random.default_rng(0).normal(size=8))
+    with pytest.raises(UnidentifiedError, match="irreducible from these points"):
+        PowerLawWithFloor().fit(x, loss)
+    kept = PowerLawWithFloor(on_flat="nan").fit(x, loss)
+    assert np.isnan(kept.irreducible_)
+    assert np.isnan(kept.confidence_interval("irreducible").low)
+
+
+def test_noise_has_no_exponent() -> None:
+    x = np.geomspace(1e5, 1e8, 8)
+    with pytest.raises(UnidentifiedError, match="exponent"):
+        PowerLaw().fit(x, np.exp(0.05 * np.random.default_rng(1).normal(size=8)))
+
+
+def test_a_break_that_is_not_there_is_not_reported() -> None:
+    x = np.geomspace(1e5, 1e9, 14)
+    loss = 20 * x**-0.2 * np.exp(0.01 * np.random.default_rng(0).normal(size=14))
+    with pytest.raises(UnidentifiedError, match="break"):
+        BrokenPowerLaw(floor=False).fit(x, loss)

@@ -1,0 +1,68 @@
+"""Breaks are found where they were planted, and not where there is none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chemscale_bench.scaling import UnidentifiedError, find_regimes
+
+SIZES = np.geomspace(1e5, 1e9, 9)
+
+
+def grid(limits: list[float], exponent: float, seed: int, noise: float = 0.01) -> tuple[np.ndarray, ...]:
+    """A row of `SIZES` for each limit, flat beyond it."""
+    params = np.tile(SIZES, len(limits))
+    tokens = np.repeat(np.geomspace(1e8, 1e11, len(limits)), len(SIZES))
+    loss = 10 * np.minimum(params, np.repeat(limits, len(SIZES))) ** -exponent
+    return params, tokens, loss * np.exp(noise * np.random.default_rng(seed).normal(size=len(loss)))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.lists(st.integers(2, 6), min_size=2, max_size=4).map(sorted),
+    st.floats(0.1, 0.4),
+    st.integers(0, 10_000),
+    st.floats(0.05, 0.95),
+)
+def test_breaks_are_found_within_one_grid_step(breaks: list[int], exponent: float, seed: int, within: float) -> None:
+    step = SIZES[1] / SIZES[0]
+    limits = [float(SIZES[place] * step**within) for place in breaks] + [np.inf]
+    params, tokens, loss = grid(limits, exponent, seed)
+    regimes = find_regimes(params, tokens, loss)
+    for curve, limit in zip(regimes.curves, limits, strict=True):
+        if np.isfinite(limit):
+            assert limit / step <= curve.limited_beyond <= limit * step
+        else:
+            assert curve.limited_beyond == np.inf
+
+
+def test_exponent_of_the_power_law_points_and_of_all() -> None:
+    params, tokens, loss = grid([3e6, 3e7], 0.17, seed=0)
+    curve = find_regimes(params, tokens, loss).headline
+    assert curve.law is not None
+    assert curve.law_of_all is not None
+    low, high = curve.law.confidence_interval("exponent")
+    assert low < 0.17 < high
+    assert curve.law_of_all.exponent_ < low
+
+
+def test_the_reverse_axis_is_called_model_limited() -> None:
+    params, tokens, loss = grid([3e6, 3e7], 0.17, seed=0)
+    regimes = find_regimes(tokens, params, loss, along="tokens")
+    assert set(regimes.label) == {"power_law", "model_limited"}
+    assert (find_regimes(params, tokens, loss).label == "data_limited").sum() == (regimes.label != "power_law").sum()
+
+
+def test_a_curve_that_is_flat_from_the_start_is_limited_throughout() -> None:
+    params, tokens, loss = grid([1e4, 1e12], 0.2, seed=0)
+    regimes = find_regimes(params, tokens, loss)
+    assert (regimes.label[tokens == 1e8] == "data_limited").all()
+    assert "no power-law points" in regimes.curves[0].refusal
+
+
+def test_no_curve_with_a_law_is_refused() -> None:
+    with pytest.raises(UnidentifiedError, match="no curve along params"):
+        _ = find_regimes([1e6, 1e7], [1e9, 1e9], [2, 1.5]).headline

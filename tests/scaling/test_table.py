@@ -1,0 +1,73 @@
+"""Bad tables are refused in one line that names the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.scaling import JointLaw, PowerLaw, validate
+
+
+def good(**changed: object) -> pd.DataFrame:
+    """Four sound rows, with some columns replaced or added."""
+    table = {"params": [1e6, 1e7, 1e8, 1e9], "tokens": [1e9] * 4, "loss": [2.0, 1.6, 1.3, 1.1], "seed": [0] * 4}
+    return pd.DataFrame(table | changed)
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (good()[:0], "must have finished rows, got none"),
+        (good().drop(columns="loss"), "got params, tokens, seed; rename or add loss"),
+        (good(loss=[2.0, np.nan, 1.3, 1.1]), "loss must be finite and positive, got nan in row 1;"),
+        (good(loss=[2.0, np.inf, 1.3, np.inf]), "got inf in rows 1, 3;"),
+        (good(loss=[2.0, 1.6, 0, 1.1]), "got 0 in row 2;"),
+        (good(loss=[-2.0, 1.6, 1, 1.1]), "got -2 in row 0;"),
+        (good(params=[1e6, 10, 100, 1e9]), "params must be a plain count .* got 10 in rows 1, 2, .* millions"),
+        (good(tokens=[300.0] * 4), "tokens must be a plain count .* rows 0, 1, 2, 3, .* millions"),
+        (good(loss=["a", "b", "c", "d"]), "loss must hold numbers"),
+        (good(params=[1e6, 1e7, 1e7, 1e9]), r"every \(params, tokens, seed\) may appear once, .* rows 1, 2;"),
+        (good(params=[1e6] * 4, loss=[2.0] * 4).drop(columns="seed"), "may appear once, .* rows 0, 1, 2, 3;"),
+        (good(task=["a", "a", "b", "a"]), r"one task, got 2 \(a, b\), the odd ones in row 2; select one task"),
+        (good(metric=["mae", "nats", "nats", "nats"]), "one metric, got 2 .* row 0;"),
+        (good(status=["FAILED"] * 4), r"got none \(4 failed left out\)"),
+    ],
+)
+def test_bad_tables(table: pd.DataFrame, says: str) -> None:
+    with pytest.raises(UserError, match=says) as error:
+        validate(table)
+    assert "\n" not in str(error.value)
+
+
+def test_unfinished_rows_are_left_out_counted_and_not_checked() -> None:
+    table = validate(good(status=["finished", "FAILED", "KILLED", "FINISHED"], loss=[2.0, np.nan, 1.3, 1.1]))
+    assert len(table.frame) == 2
+    assert table.left_out == {"FAILED": 1, "KILLED": 1}
+
+
+def test_rows_keep_their_numbers_when_others_are_left_out() -> None:
+    with pytest.raises(UserError, match="row 3;"):
+        validate(good(status=["FINISHED", "FAILED", "FINISHED", "FINISHED"], loss=[2.0, 1.6, 1.3, np.nan]))
+
+
+def test_frames_may_be_few() -> None:
+    table = validate(good(frames=[50, 100, 500, 950]).drop(columns="tokens"))
+    assert table.data_column == "frames"
+
+
+def test_seeds_share_the_say_of_their_size() -> None:
+    table = validate(good(params=[1e6, 1e6, 1e6, 1e9], seed=[0, 1, 2, 0]))
+    np.testing.assert_allclose(table.seed_weight, [1 / 3, 1 / 3, 1 / 3, 1])
+
+
+@pytest.mark.parametrize("bad", [[], [1e6, np.nan, 1e8], [1e6, -1, 1e8]])
+def test_the_classes_name_rows_too(bad: list[float]) -> None:
+    with pytest.raises(UserError, match="x must be"):
+        PowerLaw().fit(bad, [1.0] * len(bad))
+
+
+def test_params_in_millions_are_refused_by_the_joint_law() -> None:
+    with pytest.raises(UserError, match="looks like millions"):
+        JointLaw().fit([1, 10, 100], [1e9, 1e10, 1e11], [3, 2, 1])
