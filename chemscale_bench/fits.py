@@ -94,7 +94,8 @@ def describe_plan(result: Plan, level: float, data: str = "tokens") -> str:
         )
     ]
     lines = [f"budget   {result.flops:.4g} FLOPs; {level:.0%} intervals"]
-    lines += [f"{name:<8} {value:.4g}  [{low:.4g}, {high:.4g}]" for name, value, low, high in rows]
+    # Losses differ in the third decimal, sizes over decades.
+    lines += [f"{name:<8} {value:#.5g}  [{low:#.5g}, {high:#.5g}]" for name, value, low, high in rows]
     for name, other in (("half the size", result.half_size), ("twice the size", result.double_size)):
         lines.append(_describe_detour(name, other, data))
     if result.beyond > 1:

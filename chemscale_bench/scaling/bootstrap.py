@@ -13,7 +13,8 @@ several residuals need the first half only). It is right from few sizes on, but 
 everywhere (in log loss).
 
 ``auto`` takes ``runs`` from 10 groups per parameter on, ``residuals`` below. `benchmarks/scaling_coverage.py` measures
-how often each holds the truth.
+how often each holds the truth; where half of the noise is shared by the runs of a size, 90 % intervals hold it in about
+85 % of cases.
 
 Shapes: R replicates, n points, G groups, P parameters.
 """
