@@ -188,7 +188,7 @@ def read_experiment(name: str, metric: str) -> tuple[pd.DataFrame, dict[str, int
             about = {
                 "params": float(params["non_embedding_params"]),
                 "seed": params.get("seed", "0"),
-                "task": params.get("task", ""),
+                "task": params.get("task_name", ""),
                 "model": params.get("model", ""),
                 "task_digest": run.data.tags.get("task_digest", ""),
             }

@@ -48,7 +48,7 @@ def logged(store: Any) -> Any:
         params: float, seed: int, status: str = "FINISHED", metric: str = "val/loss_nats_per_token", digest: str = "a"
     ) -> None:
         run = store.create_run(experiment).info.run_id
-        about = {"task": "lm", "model": "chemgpt", "non_embedding_params": int(params), "seed": seed}
+        about = {"task_name": "lm", "model": "chemgpt", "non_embedding_params": int(params), "seed": seed}
         for name, value in about.items():
             store.log_param(run, name, value)
         points = [

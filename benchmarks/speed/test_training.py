@@ -141,10 +141,9 @@ def test_real_tokens_per_second(size: str, store: TokenStore) -> None:
     config = ChemGPTConfig(shape, store.vocabulary.size)
     flops = config.flops_per_token(float((lengths * (lengths + 1) / 2).sum() / lengths.sum()))
     mfu = mine * flops / peak_flops(device_name(DEVICE)) if DEVICE.type == "cuda" else float("nan")
-    print(
-        f"\n{size} on {device_name(DEVICE)}, {torch.get_num_threads()} threads: ours {mine:,.0f}, reference {theirs:,.0f}"
-        f" real tokens/s; ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}); MFU {mfu:.1%}"
-    )
+    spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    print(f"\n{size} parameters on {device_name(DEVICE)}, {torch.get_num_threads()} threads, real tokens/s:")
+    print(f"ours {mine:,.0f}, reference {theirs:,.0f}, ratio {spread}, MFU {mfu:.1%}")
 
 
 def test_overhead_of_the_loop_and_of_tracking(

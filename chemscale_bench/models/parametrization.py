@@ -1,9 +1,10 @@
 """How initial weights and learning rates follow the width, so that one learning rate serves every size.
 
-`standard`: every weight starts as N(0, 0.02^2) as in GPT-Neo, and the learning rate of all of them falls as
-1 / width. `mutransfer` (Yang et al. 2022, Adam, Table 8): hidden matrices start with std 0.02 sqrt(base / width) and
-learn at rate base / width; embeddings, norms and biases keep theirs; the tied head is scaled by base / width and
-attention logits by the head size of the base over the head size; query weights start at zero.
+In both, hidden matrices start with std 0.05 sqrt(base / width), which is GPT-Neo's 0.02 at width 800, and learn at
+base / width times the rate of the base width. `standard` scales every other learning rate likewise and multiplies
+logits by a constant. `mutransfer` (Yang et al. 2022, Adam, Table 8) keeps the rates of embeddings, norms and biases;
+scales the tied head by base / width and attention logits by the head size of the base over the head size; and starts
+query weights at zero. The constants were tuned at small sizes, see benchmarks/shapes.md.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from chemscale_bench.models.sizes import Shape, heads_for
 Parametrization = Literal["standard", "mutransfer"]
 
 BASE_WIDTH = 128
-INIT_STD = 0.02
-OUTPUT_MULTIPLIER = {"standard": 4.0, "mutransfer": 4.0}  # tuned at the base width, see benchmarks/shapes.md
-LEARNING_RATE = {"standard": 2.0**-8, "mutransfer": 2.0**-8}  # of the base width, tuned there
-EMBEDDING_STD = {"standard": 0.02, "mutransfer": 1.0}
+INIT_STD = 0.05  # of hidden matrices at the base width
+OUTPUT_MULTIPLIER = {"standard": 8.0, "mutransfer": 4.0}
+LEARNING_RATE = {"standard": 2.0**-10, "mutransfer": 2.0**-10}
+EMBEDDING_STD = {"standard": 0.02, "mutransfer": 0.1}
 
 
 def build(shape: Shape, vocabulary_size: int, parametrization: Parametrization, seed: int) -> ChemGPT:
@@ -41,7 +42,7 @@ def build(shape: Shape, vocabulary_size: int, parametrization: Parametrization, 
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if is_hidden_matrix(name, parameter):
-                parameter.normal_(std=INIT_STD * (shrink**0.5 if transfer else 1.0), generator=generator)
+                parameter.normal_(std=INIT_STD * shrink**0.5, generator=generator)
                 if transfer and "query_key_value" in name:
                     parameter[: shape.width].zero_()
             elif parameter.ndim == 2:
