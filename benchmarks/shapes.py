@@ -53,7 +53,7 @@ def loss(store: TokenStore, shape: Shape, tokens: int, rate: float, parametrizat
     objective = LanguageObjective(store.train, vocabulary.start_id, vocabulary.size, 0, None, fabric.device)
     trainer = Trainer(
         fabric, model, torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True), objective, Quiet(),
-        plan=segments([tokens], 0.2), warmup=30_000, clip=1.0, report_every=50_000, save_seconds=1e9, pass_limit=4_096,
+        plan=segments([tokens], 0.2), warmup=90_000, clip=1.0, report_every=50_000, save_seconds=1e9, pass_limit=4_096,
     )  # fmt: skip
     try:
         trainer.run()

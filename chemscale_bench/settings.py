@@ -56,7 +56,7 @@ class TrainingSettings(Settings):
 
     learning_rate: Annotated[float, Field(gt=0, le=10)] | Auto = "auto"
     """Peak learning rate of AdamW at the base width; scaled to other widths by the parametrization."""
-    warmup: float = Field(0.1, ge=0, lt=1)
+    warmup: float = Field(0.3, ge=0, le=1)
     """Share of the smallest budget spent on linear warm-up."""
     decay: float = Field(0.2, gt=0, le=1)
     """Share of each budget spent on the final decay of the learning rate to zero."""
