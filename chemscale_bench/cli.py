@@ -40,7 +40,7 @@ def command(name: str, verb: Verb) -> click.Command:
     """The click command of one verb."""
 
     def run(**given: Any) -> None:
-        chosen = verb.settings.read({key: value for key, value in given.items() if value is not None})
+        chosen = verb.settings.read({key: value for key, value in given.items() if value is not None}, name)
         getattr(import_module(verb.module), verb.function)(chosen)
 
     return click.Command(name, params=options(verb.settings), callback=run, help=verb.settings.__doc__)
@@ -76,8 +76,8 @@ def main(arguments: list[str] | None = None) -> None:
         # MLflow is not imported here, so that --help stays fast.
         if not type(error).__module__.startswith("mlflow."):
             raise
-        cure = "start it, or set MLFLOW_TRACKING_URI to another store"
-        sys.exit(complain(f"the tracking store must answer, it does not ({str(error)[:300]}); {cure}"))
+        cure = "check the parameters, and that MLFLOW_TRACKING_URI is a store that runs"
+        sys.exit(complain(f"the tracking store must take what is asked of it, it says: {str(error)[:300]}; {cure}"))
 
 
 def complain(message: str) -> int:

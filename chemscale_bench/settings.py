@@ -37,8 +37,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
 
     @classmethod
-    def read(cls, values: dict[str, Any]) -> Settings:
-        """Validate `values`, turning the first broken rule into a one-line `UserError`."""
+    def read(cls, values: dict[str, Any], verb: str) -> Settings:
+        """Validate the parameters of `verb`, turning the first broken rule into a one-line `UserError`."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -48,7 +48,7 @@ class Settings(BaseModel):
             name = str(problem["loc"][0]) if problem["loc"] else cls.__name__
             if "got" not in message:
                 message = f"must be {message}, got {problem['input']!r}"
-            raise UserError(f"{name} {message}; see `chemscale --help` for its meaning and default") from None
+            raise UserError(f"{name} {message}; `chemscale {verb} --help` explains it") from None
 
 
 class TrainingSettings(Settings):
@@ -98,7 +98,7 @@ class ChemGPTSettings(TrainingSettings):
     batch_tokens: Annotated[Count, Field(ge=64)] | Auto = "auto"
     """Tokens per optimizer step, by gradient accumulation; `auto` grows with the tokens seen (512 to 524,288)."""
     init: str = ""
-    """Start from a Hugging Face GPT-Neo checkpoint: a folder or a hub name such as ncfrey/ChemGPT-4.7M."""
+    """Start from a Hugging Face GPT-Neo checkpoint, a folder or a hub name; it then sets the size, not `params`."""
 
 
 class DemoSettings(Settings):
@@ -152,4 +152,4 @@ class PlanSettings(RunsSettings):
     device: str = "h200"
     """GPU of that budget: h200, h100, a100, ..."""
     mfu: float = Field(0.4, gt=0, le=1)
-    """Share of the device's bf16 peak that training reaches; `speed` measures it."""
+    """Share of the device's bf16 peak that training reaches; runs log theirs as speed/mfu."""

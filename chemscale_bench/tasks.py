@@ -19,7 +19,7 @@ USER_VALIDATION_MOLECULES = 10_000
 
 
 class Task(BaseModel):
-    """A language-model task. Two runs with the same digest measured the same thing."""
+    """A language-model task."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -56,6 +56,10 @@ class Task(BaseModel):
         """First 16 hex digits of the sha256 over all that decides what is measured."""
         identity = self.model_dump(mode="json", exclude={"description"})
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+    def digest_with(self, data_digest: str, validation_digest: str) -> str:
+        """Digest of the task on the very data that were prepared: only runs that share it belong on one board."""
+        return hashlib.sha256(f"{self.digest} {data_digest} {validation_digest}".encode()).hexdigest()[:16]
 
     def budgets_up_to(self, tokens: int | Literal["auto"]) -> list[int]:
         """The budgets that a run to `tokens` passes; `tokens` itself is the last, the task's own or not."""

@@ -16,6 +16,7 @@ LAYERS = [
     ("cli",),
     ("demo",),
     ("runs", "fits"),
+    ("language_run",),
     ("leaderboard",),
     ("tuning",),
     ("scaling",),

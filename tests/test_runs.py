@@ -190,6 +190,9 @@ def test_two_processes_share_every_step_and_reach_the_same_loss() -> None:
     alone, together = (run.data.metrics["val/loss_nats_per_token"] for run in runs())
     assert together == pytest.approx(alone, abs=2e-3)
     assert len(runs()) == 2
+    for run in runs():
+        steps = [step for step, _ in curve(run, "train/loss_nats_per_token")]
+        assert len(steps) == len(set(steps))
 
 
 @pytest.mark.parametrize(
@@ -233,3 +236,17 @@ def test_the_demo_trains_its_grid_as_children_of_one_run() -> None:
     assert {run.info.status for run in runs()} == {"FINISHED"}
     for child in children:
         assert f"{child.data.metrics['val/loss_nats_per_token']:.4f}" in done.stdout
+
+
+def test_init_goes_on_from_a_checkpoint_of_the_same_vocabulary_only(tmp_path: Path) -> None:
+    finish(start("--tokens", "1e4"))
+    (run,) = runs()
+    folder = Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="model"))
+    finish(start("--tokens", "1e4", "--init", str(folder)))
+    further = next(other for other in runs() if other.info.run_id != run.info.run_id)
+    assert further.data.metrics["val/loss_nats_per_token"] < run.data.metrics["val/loss_nats_per_token"]
+
+    tokenizer = (folder / "tokenizer.json").read_text()
+    (folder / "tokenizer.json").write_text(tokenizer.replace('"[C]"', '"[Xx]"'))
+    text = finish(start("--tokens", "1e4", "--init", str(folder)), expected=2)
+    assert "init must have the vocabulary of the data" in text

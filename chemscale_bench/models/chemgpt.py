@@ -212,8 +212,22 @@ def save_pretrained(model: ChemGPT, folder: Path, start_id: int, end_id: int, pa
     save_file(to_transformers(model), folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def load_pretrained(source: str) -> ChemGPT:
-    """Load a GPT-Neo checkpoint of ChemGPT's kind from a folder or a hub name.
+def checkpoint_folder(source: str) -> Path:
+    """The folder of a checkpoint that is given by its path or by its name on the Hugging Face hub."""
+    return Path(source) if Path(source).is_dir() else download_checkpoint(source)
+
+
+def symbols_of(folder: Path) -> list[str] | None:
+    """The vocabulary of a checkpoint's tokenizer.json in the order of its ids, None without one."""
+    try:
+        vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+        return sorted(vocabulary, key=vocabulary.__getitem__)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def load_pretrained(folder: Path) -> ChemGPT:
+    """Load a GPT-Neo checkpoint of ChemGPT's kind from a folder.
 
     Read are `config.json` and `model.safetensors` or, for checkpoints of 2022, `pytorch_model.bin` through torch's
     restricted loader, which builds tensors and runs nothing.
@@ -221,30 +235,34 @@ def load_pretrained(source: str) -> ChemGPT:
     Raises:
         UserError: if the files are missing, or the network is not the GPT-Neo that ChemGPT is.
     """
-    folder = Path(source) if Path(source).is_dir() else download_checkpoint(source)
     try:
         config = json.loads((folder / "config.json").read_text())
         if (folder / "model.safetensors").exists():
             weights = load_file(folder / "model.safetensors")
         else:
             weights = torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
-    except (OSError, ValueError, SafetensorError, UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
+        layers, width, heads = (int(config[key]) for key in ("num_layers", "hidden_size", "num_heads"))
+        vocabulary_size = int(config["vocab_size"])
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, UnpicklingError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"init must be a checkpoint with config.json and model.safetensors, got {source!r} ({reason}); "
+            f"init must be a checkpoint with config.json and model.safetensors, got {folder} ({reason}); "
             "write one with transformers' save_pretrained"
         ) from None
     expected = {"model_type": "gpt_neo", "activation_function": "gelu_new", "window_size": WINDOW,
                 "max_position_embeddings": POSITIONS}  # fmt: skip
-    for key, value in expected.items():
-        if config.get(key) != value:
-            raise UserError(f"init must have {key}={value!r} as ChemGPT has, got {config.get(key)!r} in {source}")
-    layers, width, heads = (int(config[key]) for key in ("num_layers", "hidden_size", "num_heads"))
-    model = ChemGPT(ChemGPTConfig(Shape(layers, width, heads), int(config["vocab_size"])))
+    optional = {
+        "tie_word_embeddings": True,
+        "attention_layers": ["local" if layer % 2 else "global" for layer in range(layers)],
+    }
+    for key, value in (expected | optional).items():
+        if config.get(key, optional.get(key)) != value:
+            raise UserError(f"init must have {key}={value!r} as ChemGPT has, got {config.get(key)!r} in {folder}")
+    model = ChemGPT(ChemGPTConfig(Shape(layers, width, heads), vocabulary_size))
     try:
         model.load_state_dict(from_transformers(weights, layers))
     except (KeyError, RuntimeError) as error:
-        raise UserError(f"init must hold every GPT-Neo weight of its config.json, got {source} ({error})") from None
+        raise UserError(f"init must hold every GPT-Neo weight of its config.json, got {folder} ({error})") from None
     return model
 
 

@@ -6,10 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chemscale_bench.errors import UserError
 from chemscale_bench.tracking.lifetime import end_run
 from chemscale_bench.tracking.store import open_store
-from chemscale_bench.training.loop import Diverged
 
 
 class Interrupted(Exception):
@@ -23,9 +21,6 @@ def ended_properly(run_id: str, records: bool = True) -> Iterator[None]:
     Args:
         run_id: a RUNNING run.
         records: whether this process speaks for the run; its peers under torchrun do not.
-
-    Raises:
-        UserError: if training diverged.
     """
     status, reason = "FINISHED", ""
     try:
@@ -36,9 +31,6 @@ def ended_properly(run_id: str, records: bool = True) -> Iterator[None]:
     except KeyboardInterrupt:
         status, reason = "KILLED", "interrupted"
         raise
-    except Diverged as error:
-        status, reason = "FAILED", f"diverged: {error}"
-        raise UserError(f"training must not diverge, but {error}; try a lower learning_rate") from None
     except BaseException as error:
         status, reason = "FAILED", f"{type(error).__name__}: {error}"
         raise

@@ -11,7 +11,7 @@ RAPL = Path("/sys/class/powercap")
 
 
 class EnergyMeter:
-    """Joules used since it was made, by the GPU (NVML counter) or the processor packages (RAPL).
+    """Energy used by the GPU (NVML counter) or the processor packages (RAPL).
 
     Windows shorter than about two seconds are not to be trusted: NVML refreshes its counter every 20 to 100 ms.
     """
@@ -19,22 +19,25 @@ class EnergyMeter:
     def __init__(self, device: torch.device) -> None:
         self.source = "unavailable"
         self.device = device
-        self.start = self.read()
-        if self.start is not None:
+        self.last = self.read()
+        if self.last is not None:
             self.source = "nvml" if device.type == "cuda" else "rapl"
 
     def read(self) -> dict[str, tuple[float, float]] | None:
         """Joules and the joules at which the counter wraps, per counter."""
         return read_nvml(self.device) if self.device.type == "cuda" else read_rapl()
 
-    def kilojoules(self) -> float:
-        """Energy since the start in kJ; NaN without a counter. A wrap of RAPL's counter is allowed for once."""
-        now = self.read()
-        if self.start is None or now is None:
+    def kilojoules_since_last_call(self) -> float:
+        """Energy in kJ since the last call, or since the start; NaN without a counter.
+
+        One wrap of RAPL's counter in between is allowed for.
+        """
+        before, self.last = self.last, self.read()
+        if before is None or self.last is None:
             return math.nan
         used = 0.0
-        for name, (joules, wraps_at) in now.items():
-            difference = joules - self.start[name][0]
+        for name, (joules, wraps_at) in self.last.items():
+            difference = joules - before[name][0]
             used += difference if difference >= 0 else difference + wraps_at
         return used / 1000
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,12 @@ class Stop(AbstractContextManager["Stop"]):
     KeyboardInterrupt at once; a different one does not, because on Ctrl-C `mlflow run` sends SIGTERM after the
     terminal's SIGINT.
 
+    Work that does not poll goes into `at_once`: there, the first signal and the launcher's death interrupt it.
+
     Example:
         >>> with Stop() as stop:
+        ...     with stop.at_once():
+        ...         prepare()
         ...     while not stop.requested and step():
         ...         pass
     """
@@ -54,6 +59,26 @@ class Stop(AbstractContextManager["Stop"]):
         self._previous: dict[signal.Signals, Any] = {}
         self._launcher = find_launcher()
         self._next_look = 0.0
+        self._at_once = False
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Inside, a request to stop raises KeyboardInterrupt in the main thread."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(1):
+                if self._launcher is not None and not is_alive(self._launcher):
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
+
+        self._at_once = True
+        threading.Thread(target=watch, name="launcher", daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
+            self._at_once = False
 
     @property
     def requested(self) -> str | None:
@@ -75,7 +100,7 @@ class Stop(AbstractContextManager["Stop"]):
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        if self.exit_code == 128 + number:
+        if self.exit_code == 128 + number or self._at_once:
             raise KeyboardInterrupt
         if self._reason is None:
             self._reason, self.exit_code = f"stopped by {signal.Signals(number).name}", 128 + number

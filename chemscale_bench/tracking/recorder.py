@@ -1,4 +1,4 @@
-"""The only module that logs to MLflow: buffered metrics, sent in the background, never lost, never twice.
+"""How training logs to MLflow: buffered metrics, sent in the background, never lost, never twice.
 
 Training never waits for the store. A store that goes away is tried again; what could not be sent is part of the
 resume state, so that the same run, resumed, delivers it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from chemscale_bench.errors import UserError
 
 def save_state(state: dict[str, Any], path: Path) -> None:
     """Write `state` (tensors, numbers, text, lists and dicts of them) to `path`, wholly or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             torch.save(state, file)
             file.flush()
@@ -23,11 +24,12 @@ def save_state(state: dict[str, Any], path: Path) -> None:
         temporary.replace(path)
     except OSError as error:
         raise UserError(
-            f"a resume state must fit on the disk, got '{error.strerror}' for {path}; free some space or point "
+            f"a resume state must be written, got '{error.strerror}' for {path}; free some space or point "
             "CHEMSCALE_HOME at a larger disk, then carry on with the run's id as resume"
         ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -65,6 +65,16 @@ class LanguageObjective:
                 index += 1
         return taken, (epoch, index)
 
+    def first(self, tokens: int) -> Iterator[np.ndarray]:
+        """The molecules of the first epoch, in training order, up to `tokens` tokens."""
+        packed = np.asarray(self.molecules.tokens)  # views of a plain array are lighter than those of a memory map
+        for molecule in self.order(0):
+            if tokens <= 0:
+                return
+            start, length = self.molecules.offsets[molecule], min(tokens, int(self.lengths[molecule]))
+            yield packed[start : start + length]
+            tokens -= length
+
     def passes(self, items: list[np.ndarray], limit: int) -> Iterator[Batch]:
         """Packed forward passes of molecules of similar length."""
         return (pack(group, self.start_id, self.device) for group in micro_batches(items, limit))

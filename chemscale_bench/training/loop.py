@@ -17,10 +17,11 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
+from chemscale_bench.errors import UserError
 from chemscale_bench.training.schedules import Segment, learning_rate_factor
 
 
-class Diverged(Exception):
+class Diverged(UserError):
     """The training loss is not finite, or clearly worse than that of a model that knows nothing."""
 
 
@@ -118,13 +119,16 @@ class Trainer:
         return copy.deepcopy(torch.utils._pytree.tree_map_only(Tensor, lambda t: t.detach().cpu(), state))
 
     def state(self) -> dict[str, Any]:
-        """Everything that a resumed run needs, as tensors and plain values."""
+        """Everything that a resumed run needs, as tensors and plain values; all processes have to call it."""
+        loss_sum = torch.as_tensor(self.fabric.all_reduce(self.loss_sum, reduce_op="sum")).item()
         return self.weights() | {
             "segment": self.segment,
             "trunk": self.trunk,
-            "loss_sum": float(self.loss_sum),
+            "loss_sum": loss_sum / self.fabric.world_size,
             "loss_amount": self.loss_amount,
             "train_seconds": self.train_seconds,
+            "seconds_reported": self.seconds_reported,
+            "peak_rates": self.peak_rates,
             "pass_limit": self.pass_limit,
         }
 
@@ -139,8 +143,8 @@ class Trainer:
         self.restore(state)
         self.segment, self.trunk = state["segment"], state["trunk"]
         self.loss_sum.fill_(state["loss_sum"])
-        self.loss_amount = state["loss_amount"]
-        self.train_seconds = self.seconds_reported = state["train_seconds"]
+        self.loss_amount, self.peak_rates = state["loss_amount"], state["peak_rates"]
+        self.train_seconds, self.seconds_reported = state["train_seconds"], state["seconds_reported"]
         self.pass_limit = state["pass_limit"]
 
     # -- training ------------------------------------------------------------------------------------------------
@@ -186,11 +190,13 @@ class Trainer:
         factor = learning_rate_factor(self.position, self.warmup, branch, segment.budget)
         for group, rate in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
             group["lr"] = rate * factor
-        amount = min(self.objective.batch_amount(self.position), segment.budget - self.position)
+        amount = self.objective.batch_amount(self.position)
+        if self.position + amount > segment.budget:  # never past the budget, and the trunk leaves room for the decay
+            amount = segment.stop - self.position
         items, cursor = self.objective.take(self.cursor, amount)
         while True:
             try:
-                loss = self.accumulate(items[self.fabric.global_rank :: self.fabric.world_size], amount)
+                loss = self.accumulate(items, amount)
                 break
             except torch.OutOfMemoryError:
                 self.pass_limit //= 2
@@ -209,13 +215,17 @@ class Trainer:
 
     def accumulate(self, items: list[Any], amount: int) -> Tensor:
         """Gradient of the mean loss over a step's `amount` units, gathered over forward passes; the summed loss."""
+        rank, processes = self.fabric.global_rank, self.fabric.world_size
+        share = items[rank::processes]
+        # A process without a share still takes part in the exchange of gradients, with weight zero.
+        weight = processes / amount if share else 0.0
         total = torch.zeros((), dtype=torch.float64, device=self.fabric.device)
-        passes = list(self.objective.passes(items, self.pass_limit))
+        passes = list(self.objective.passes(share or items[:1], self.pass_limit))
         for index, forward_pass in enumerate(passes):
             with self.fabric.no_backward_sync(self.model, enabled=index < len(passes) - 1):
                 loss = self.model(forward_pass)
-                self.fabric.backward(loss * (self.fabric.world_size / amount))
-            total += loss.detach()
+                self.fabric.backward(loss * weight)
+            total += loss.detach() * bool(share)
         return total
 
     def send_report(self, segment: Segment) -> None:
@@ -232,6 +242,6 @@ class Trainer:
         self.loss_amount = 0
         if not math.isfinite(loss) or (warm and loss > self.objective.chance_loss + 0.5):
             raise Diverged(
-                f"the mean training loss was {loss:.4g} at {self.position:,} units, against "
-                f"{self.objective.chance_loss:.4g} for a model that knows nothing"
+                f"training must not diverge, but its mean loss was {loss:.4g} at {self.position:,} units, against "
+                f"{self.objective.chance_loss:.4g} for a model that knows nothing; try a lower learning_rate"
             )

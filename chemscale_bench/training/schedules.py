@@ -1,8 +1,8 @@
 """Warm-up/stable/decay: one trunk, and a short decay that branches off it at every token budget.
 
 A size's whole row of budgets costs little more than its longest run (Hu et al. 2024, MiniCPM; Hägele et al. 2024).
-Every point depends on the tokens seen before it only, not on the largest budget, so that a run to 1e8 tokens passes
-1e7 with the same loss as a run that was asked for 1e7.
+Learning rate and batch size depend on the tokens seen, not on the largest budget, so that on the same prepared
+molecules a run to 1e8 tokens passes 1e7 with the same loss as a run that was asked for 1e7.
 """
 
 from __future__ import annotations

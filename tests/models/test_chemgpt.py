@@ -58,7 +58,7 @@ def test_a_hugging_face_checkpoint_loads_with_equal_logits(tmp_path: Path, safe:
     if not safe:  # as in 2022
         torch.save(theirs.state_dict(), tmp_path / "pytorch_model.bin")
         (tmp_path / "model.safetensors").unlink()
-    ours = load_pretrained(str(tmp_path))
+    ours = load_pretrained(tmp_path)
     sequences = molecules([3, 60, 280])
     torch.testing.assert_close(ours.logits(pack(sequences, START)), theirs_on(theirs, sequences), atol=1e-4, rtol=0)
 
@@ -83,6 +83,8 @@ def test_a_molecule_never_sees_its_neighbour() -> None:
     ("damage", "message"),
     [
         (lambda folder: (folder / "config.json").unlink(), "config.json and model.safetensors"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "config.json and model.safetensors"),
+        (lambda folder: (folder / "config.json").write_text("{}"), "num_layers"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 100), "config.json and model.safetensors"),
         (lambda folder: (folder / "model.safetensors").unlink(), "config.json and model.safetensors"),
     ],
@@ -91,13 +93,13 @@ def test_a_broken_checkpoint_is_refused_in_one_line(tmp_path: Path, damage: obje
     hugging_face_chemgpt().save_pretrained(tmp_path)
     damage(tmp_path)  # type: ignore[operator]
     with pytest.raises(UserError, match=message):
-        load_pretrained(str(tmp_path))
+        load_pretrained(tmp_path)
 
 
 def test_another_network_is_refused(tmp_path: Path) -> None:
     hugging_face_chemgpt(window=128).save_pretrained(tmp_path)
     with pytest.raises(UserError, match="window_size=256"):
-        load_pretrained(str(tmp_path))
+        load_pretrained(tmp_path)
 
 
 def test_parameters_outside_the_embeddings_are_those_of_the_formula() -> None:
