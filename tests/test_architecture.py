@@ -26,7 +26,7 @@ LAYERS = [
     ("data",),
     ("tasks",),
     ("settings",),
-    ("errors",),
+    ("errors", "peaks"),
 ]
 HEIGHT = {name: -level for level, names in enumerate(LAYERS) for name in names}
 
