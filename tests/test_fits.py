@@ -191,6 +191,13 @@ def test_selecting_by_a_column_that_is_not_there(tmp_path: Path) -> None:
         fits.read(FitSettings(table=table(tmp_path / "runs.csv"), task="lm"))
 
 
+def test_rows_are_those_of_the_file_also_in_a_selection(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text("params,tokens,loss,task\n1e6,1e8,3,a\n1e6,1e9,2,b\n1e7,1e8,-1,b\n")
+    with pytest.raises(UserError, match="got -1 in row 2;"):
+        fits.read(FitSettings(table=str(path), task="b"))
+
+
 def test_files_that_do_not_fit(tmp_path: Path) -> None:
     source, spoilt = table(tmp_path / "runs.csv"), tmp_path / "spoilt.parquet"
     with pytest.raises(UserError, match=r"out must be a writable folder, got .*runs\.csv"):
