@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from contextlib import AbstractContextManager
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -19,38 +23,75 @@ from chemscale_bench.scaling.frontier import Detour, Plan
 from chemscale_bench.scaling.table import OPTIONAL, describe
 from chemscale_bench.settings import FitSettings, PlanSettings, RunsSettings
 
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
 HOUSEKEEPING = "chemscale-housekeeping"
 
 
 def fit(settings: FitSettings) -> None:
     """Fit all laws to runs, print the report, and log numbers, intervals and figures to one MLflow run."""
-    table = read(settings)
-    analysis = analyse(table, settings.level, settings.replicates)
+    if settings.out:
+        _make_folder(settings.out)
+    # The run of `mlflow run` is there already and shares the fate of the fit; another is made for a fit that worked.
+    found = None if settings.log and "MLFLOW_RUN_ID" in os.environ else _fit(settings)
+    if settings.log:
+        with _housekeeping_run("fit") as run_id:
+            _log_fit(run_id, settings, *(found or _fit(settings)))
+
+
+def _fit(settings: FitSettings) -> tuple[Analysis, dict[str, Any]]:
+    """The fit, printed and written to files, and its figures by name."""
+    analysis = analyse(read(settings), settings.level, settings.replicates)
     print(analysis.text())
     unit = LOSS_TITLE if settings.metric.endswith("loss_nats_per_token") else settings.metric
-    figures, record = analysis.figures(unit), _record(analysis, settings)
+    figures = analysis.figures(unit)
     if settings.out:
         folder = Path(settings.out)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "fit.json").write_text(json.dumps(record, indent=1))
+        (folder / "fit.json").write_text(json.dumps(_record(analysis, settings), indent=1))
         for name, figure in figures.items():
             (folder / f"{name}.html").write_text(to_html(figure))
         print(f"\nWrote fit.json and {len(figures)} figures to {folder}")
-    if settings.log:
-        import mlflow
+    return analysis, figures
 
-        with _housekeeping_run("fit") as run:
-            mlflow.log_params({"level": settings.level, "replicates": settings.replicates, "source": _source(settings)})
-            mlflow.log_metrics(analysis.numbers())
-            mlflow.log_dict(record, "fit.json")
-            mlflow.log_text(analysis.text(), "report.txt")
-            for name, figure in figures.items():
-                mlflow.log_figure(figure, f"figures/{name}.html")
-            print(f"\nLogged to MLflow run {run.info.run_id}; plan with fit=runs:/{run.info.run_id}/fit.json")
+
+def _log_fit(run_id: str, settings: FitSettings, analysis: Analysis, figures: dict[str, Any]) -> None:
+    from chemscale_bench.tracking.recorder import Recorder
+
+    recorder = Recorder(run_id)
+    # `mlflow run` has logged its parameters already, in the user's spelling.
+    recorder.params({"level": settings.level, "replicates": settings.replicates, "source": _source(settings)})
+    _log_metrics(run_id, analysis.numbers())
+    recorder.client.log_dict(run_id, _record(analysis, settings), "fit.json")
+    recorder.client.log_text(run_id, analysis.text(), "report.txt")
+    for name, figure in figures.items():
+        recorder.figure(figure, f"figures/{name}.html")
+    print(f"\nLogged to MLflow run {run_id}; plan with fit=runs:/{run_id}/fit.json")
+
+
+def _log_metrics(run_id: str, values: dict[str, float]) -> None:
+    import mlflow
+
+    mlflow.log_metrics(values, run_id=run_id)
+
+
+def _make_folder(path: str) -> None:
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"out must be a writable folder, got {path!r} ({error.strerror}); name another") from None
 
 
 def spend(settings: PlanSettings) -> None:
     """Print the compute-optimal size, tokens and loss for a budget, and what being off by two costs."""
+    if "MLFLOW_RUN_ID" in os.environ:
+        with _housekeeping_run("plan") as run_id:
+            _log_plan(run_id, _spend(settings))
+    else:
+        _spend(settings)
+
+
+def _spend(settings: PlanSettings) -> Plan:
     if bool(settings.flops) == bool(settings.gpu_hours):
         raise UserError(
             f"plan needs one budget, got flops={settings.flops:g} and gpu_hours={settings.gpu_hours:g}; "
@@ -58,38 +99,42 @@ def spend(settings: PlanSettings) -> None:
         )
     flops = settings.flops or flops_of(settings.gpu_hours, settings.device, settings.mfu)
     table = _saved(settings.fit) if settings.fit else read(settings)
+    if table.data_column == "frames":
+        raise UserError(
+            "plan needs runs whose data are tokens, got frames, whose FLOPs are not 6 params tokens; "
+            "use fit, which compares models at equal frames"
+        )
     law = JointLaw(replicates=settings.replicates)
     frame = table.frame
     law.fit(frame["params"], frame["tokens"], frame["loss"], table.seed_weight)
     result = plan(law, flops, settings.level)
     if settings.gpu_hours:
         print(f"{settings.gpu_hours:g} {settings.device} GPU-hours at {settings.mfu:.0%} of the bf16 peak:")
-    print(describe_plan(result, settings.level, table.data_column))
-    if "MLFLOW_RUN_ID" in os.environ:
-        import mlflow
-
-        best = result.frontier
-        with _housekeeping_run("plan"):
-            mlflow.log_metrics(
-                {
-                    "plan/flops": flops,
-                    "plan/params": float(best.params[0]),
-                    "plan/tokens": float(best.tokens[0]),
-                    "plan/loss": float(best.loss[0]),
-                    "plan/loss_low": float(best.loss_interval.low[0]),
-                    "plan/loss_high": float(best.loss_interval.high[0]),
-                }
-            )
+    print(describe_plan(result, settings.level))
+    return result
 
 
-def describe_plan(result: Plan, level: float, data: str = "tokens") -> str:
+def _log_plan(run_id: str, result: Plan) -> None:
+    best = result.frontier
+    values = {
+        "plan/flops": result.flops,
+        "plan/params": float(best.params[0]),
+        "plan/tokens": float(best.tokens[0]),
+        "plan/loss": float(best.loss[0]),
+        "plan/loss_low": float(best.loss_interval.low[0]),
+        "plan/loss_high": float(best.loss_interval.high[0]),
+    }
+    _log_metrics(run_id, values)
+
+
+def describe_plan(result: Plan, level: float) -> str:
     """The plan as text."""
     best = result.frontier
     rows = [
         (name, value[0], interval.low[0], interval.high[0])
         for name, value, interval in (
             ("params", best.params, best.params_interval),
-            (data, best.tokens, best.tokens_interval),
+            ("tokens", best.tokens, best.tokens_interval),
             ("loss", best.loss, best.loss_interval),
         )
     ]
@@ -97,16 +142,16 @@ def describe_plan(result: Plan, level: float, data: str = "tokens") -> str:
     # Losses differ in the third decimal, sizes over decades.
     lines += [f"{name:<8} {value:#.5g}  [{low:#.5g}, {high:#.5g}]" for name, value, low, high in rows]
     for name, other in (("half the size", result.half_size), ("twice the size", result.double_size)):
-        lines.append(_describe_detour(name, other, data))
+        lines.append(_describe_detour(name, other))
     if result.beyond > 1:
         lines.append(f"The budget is {result.beyond:.3g} times the largest fitted one: the law is extrapolated.")
     return "\n".join(lines)
 
 
-def _describe_detour(name: str, other: Detour, data: str) -> str:
+def _describe_detour(name: str, other: Detour) -> str:
     low, high = other.extra_loss_interval
     return (
-        f"{name} ({other.params:.3g} params, {other.tokens:.3g} {data}): loss {other.loss:.4f}, "
+        f"{name} ({other.params:.3g} params, {other.tokens:.3g} tokens): loss {other.loss:.4f}, "
         f"+{other.extra_loss:.4f} [{low:.4f}, {high:.4f}], wastes {other.wasted:.0%} of the budget"
     )
 
@@ -128,8 +173,14 @@ def read(settings: RunsSettings) -> RunTable:
         frame, left_out = read_experiment(settings.experiment, settings.metric)
     for name in ("task", "model", "task_digest"):
         wanted = getattr(settings, name)
-        if wanted and name in frame:
-            frame = frame[frame[name].astype(str) == wanted]
+        if not wanted:
+            continue
+        if name not in frame:
+            raise UserError(
+                f"{name}={wanted} selects by the column {name}, got a table with {', '.join(map(str, frame.columns))}; "
+                f"add that column, or leave {name} out"
+            )
+        frame = frame[frame[name].astype(str) == wanted]
     if frame.empty:
         raise UserError(
             f"{_source(settings)} must hold finished runs with {settings.metric}, got none ({describe(left_out)}); "
@@ -155,56 +206,75 @@ def _read_file(path: str) -> pd.DataFrame:
 def read_experiment(name: str, metric: str) -> tuple[pd.DataFrame, dict[str, int]]:
     """One row per finished run and budget of an MLflow experiment, and how many runs were left out, by reason.
 
-    A finished run gives one row for each step at which it logged `metric`; the step is the tokens seen. Where a run
-    was repeated with the same task, model, size and seed, the newest one counts.
+    A finished run gives one row for each step at which it logged `metric`; the step is the tokens seen. Of the runs
+    that agree in size, seed, task, version of the task and model (they may differ in the learning rate, say) the one
+    with the lowest loss at its last step counts, with all its rows; the others are left out.
 
     Raises:
         UserError: if there is no such experiment.
     """
-    from mlflow.tracking import MlflowClient
+    from chemscale_bench.tracking.store import open_store
 
-    client = MlflowClient()
+    client = open_store()
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         raise UserError(f"experiment must exist, got {name!r}; check its name and MLFLOW_TRACKING_URI")
-    left_out: dict[str, int] = {}
-    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    left_out: Counter[str] = Counter()
+    best: dict[tuple[Any, ...], tuple[dict[str, Any], dict[int, float]]] = {}
     token = None
     while True:
         page = client.search_runs(
             [experiment.experiment_id], max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
         )
         for run in page:
-            params, reason = run.data.params, ""
-            if run.info.status != "FINISHED":
-                reason = run.info.status
-            elif metric not in run.data.metrics:
-                reason = f"without {metric}"
-            elif "non_embedding_params" not in params:
-                reason = "without non_embedding_params"
+            reason = _unfit(run, metric)
             if reason:
-                left_out[reason] = left_out.get(reason, 0) + 1
+                left_out[reason] += 1
                 continue
-            about = {
-                "params": float(params["non_embedding_params"]),
-                "seed": params.get("seed", "0"),
-                "task": params.get("task_name", ""),
-                "model": params.get("model", ""),
-                "task_digest": run.data.tags.get("task_digest", ""),
-            }
+            about = _about(run)
             # The last point of a step counts: a resumed run logs some steps again.
             curve = {point.step: point.value for point in client.get_metric_history(run.info.run_id, metric)}
-            for step, loss in curve.items():
-                key = (*about.values(), step)
-                if key in rows:
-                    left_out["repeated"] = left_out.get("repeated", 0) + 1
-                rows[key] = {**about, "tokens": float(step), "loss": loss, "run_id": run.info.run_id}
+            key = tuple(about.values())
+            if key in best:
+                left_out["repeated, a better one kept"] += 1
+            if key not in best or _final(curve) < _final(best[key][1]):
+                best[key] = ({**about, "run_id": run.info.run_id}, curve)
         token = page.token
         if not token:
             break
     # A force field's steps count frames, of which there are rightly few.
     data = "frames" if "force" in metric or "energy" in metric else "tokens"
-    return pd.DataFrame(list(rows.values())).rename(columns={"tokens": data}), left_out
+    rows = [
+        {**about, data: float(step), "loss": loss} for about, curve in best.values() for step, loss in curve.items()
+    ]
+    return pd.DataFrame(rows), dict(left_out)
+
+
+def _unfit(run: Run, metric: str) -> str:
+    """Why a run can't be part of a fit; nothing if it can."""
+    if run.info.status != "FINISHED":
+        return str(run.info.status)
+    if metric not in run.data.metrics:
+        return f"without {metric}"
+    return "" if "non_embedding_params" in run.data.params else "without non_embedding_params"
+
+
+def _about(run: Run) -> dict[str, Any]:
+    """What tells runs apart."""
+    params = run.data.params
+    return {
+        "params": float(params["non_embedding_params"]),
+        "seed": params.get("seed", "0"),
+        "task": params.get("task_name", ""),
+        "model": params.get("model", ""),
+        "task_digest": run.data.tags.get("task_digest", ""),
+    }
+
+
+def _final(curve: dict[int, float]) -> float:
+    """The loss at the last step; one that is not a number is worse than any other."""
+    loss = curve[max(curve)]
+    return math.inf if math.isnan(loss) else loss
 
 
 def _saved(path: str) -> RunTable:
@@ -236,15 +306,32 @@ def _source(settings: RunsSettings) -> str:
     return f"experiment {settings.experiment}" if settings.experiment else f"table {Path(settings.table).name}"
 
 
-def _housekeeping_run(verb: str) -> AbstractContextManager[Any]:
-    """The run that `mlflow run` opened for this process, or a new one out of the way of training runs."""
-    import mlflow
+@contextmanager
+def _housekeeping_run(verb: str) -> Iterator[str]:
+    """The id of the run that `mlflow run` opened for this process, or of a new one, apart from training runs."""
+    from chemscale_bench.tracking.adoption import adopt_run
+    from chemscale_bench.tracking.ending import ended_properly
+    from chemscale_bench.tracking.lifetime import SIGNALS, reap_dead_runs
+    from chemscale_bench.tracking.recorder import Recorder
+    from chemscale_bench.tracking.store import experiment_id
 
-    if "MLFLOW_RUN_ID" in os.environ:
-        opened: AbstractContextManager[Any] = mlflow.start_run(tags={"verb": verb})
-        return opened
-    # Not mlflow.set_experiment: that would also move whatever this process logs next.
-    known = mlflow.get_experiment_by_name(HOUSEKEEPING)
-    experiment = known.experiment_id if known else mlflow.create_experiment(HOUSEKEEPING)
-    run: AbstractContextManager[Any] = mlflow.start_run(experiment_id=experiment, run_name=verb, tags={"verb": verb})
-    return run
+    reap_dead_runs([experiment_id(HOUSEKEEPING)])
+    run_id = adopt_run(HOUSEKEEPING)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def interrupt(*_: object) -> None:
+        # On Ctrl-C `mlflow run` sends SIGTERM after the terminal's SIGINT, which must not disturb the run's end.
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    try:
+        with ended_properly(run_id):
+            for number, handler in before.items():
+                if handler != signal.SIG_IGN:
+                    signal.signal(number, interrupt)
+            Recorder(run_id).tags({"verb": verb, "mlflow.runName": verb})
+            yield run_id
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -104,7 +104,7 @@ def load(name: str) -> Task:
     try:
         content: Any = yaml.safe_load(path.read_text())
         task = Task.model_validate(content)
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"task must be a readable YAML file, got {path} ({error})") from None
     except ValidationError as error:
         problem = error.errors()[0]

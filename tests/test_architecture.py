@@ -27,7 +27,7 @@ LAYERS = [
     ("data",),
     ("tasks",),
     ("settings",),
-    ("errors",),
+    ("errors", "peaks"),
 ]
 HEIGHT = {name: -level for level, names in enumerate(LAYERS) for name in names}
 

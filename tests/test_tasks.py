@@ -69,6 +69,13 @@ def test_a_broken_task_file_is_refused_in_one_line(tmp_path: Path, old: str, new
     assert "\n" not in str(error.value)
 
 
+def test_a_binary_task_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x9d")
+    with pytest.raises(UserError, match="readable YAML"):
+        tasks.load(str(path))
+
+
 def test_an_unknown_task_gets_a_suggestion() -> None:
     with pytest.raises(UserError, match="did you mean moses-lm"):
         tasks.load("mose-lm")

@@ -174,5 +174,15 @@ def _first_words(lines: Iterator[str]) -> Iterator[str]:
 
 
 def _delimited(lines: Iterator[str], column: int, delimiter: str) -> Iterator[str]:
-    for row in csv.reader(lines, delimiter=delimiter):
+    # Line by line: for a reader of the whole file a stray quote would swallow the lines up to the next one.
+    for line in lines:
+        row = line.split(delimiter) if '"' not in line else _quoted(line, delimiter)
         yield row[column].strip() if len(row) > column else ""
+
+
+def _quoted(line: str, delimiter: str) -> list[str]:
+    """The fields of a line with quotes; one that is not closed ends with the line. None if it can't be told."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return []

@@ -121,7 +121,7 @@ class Manifest:
         """The manifest of a folder; None where nothing was prepared yet.
 
         Raises:
-            UserError: the file is not a manifest of this format.
+            UserError: the file is not a manifest of this format, or may not be read.
         """
         file = folder / "manifest.json"
         try:
@@ -131,6 +131,11 @@ class Manifest:
             return cls(**{**content, "shards": [Shard(**shard) for shard in content["shards"]]})
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except PermissionError:
+            raise UserError(
+                f"the cache must be readable, but {file} is not; change its permissions, or set CHEMSCALE_HOME to "
+                "another folder"
+            ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{file} must be a manifest of format {FORMAT}, but is not ({error}); delete the folder {folder}, "

@@ -17,6 +17,11 @@ from chemscale_bench.scaling.laws import JointLaw, PowerLaw
 from chemscale_bench.scaling.regimes import Regimes, find_regimes
 from chemscale_bench.scaling.table import RunTable, describe
 
+FRAMES_HAVE_NO_FLOPS = (
+    "a frontier needs the data in tokens, got frames, whose FLOPs are not 6 params tokens; "
+    "compare models at equal frames"
+)
+
 
 class Analysis(NamedTuple):
     """What one table of runs says; what it cannot say is in `refusals`, with the reason."""
@@ -66,17 +71,19 @@ class Analysis(NamedTuple):
     def figures(self, unit: str = figures.LOSS_TITLE) -> dict[str, Any]:
         """Plotly figures by name; those that need a refused law are missing."""
         params, tokens, loss = self.columns
+        data = self.table.data_column
         drawn = {
-            f"loss_against_{regimes.along}": figures.figure_4(regimes, params, tokens, loss, unit)
+            f"loss_against_{regimes.along}": figures.figure_4(regimes, params, tokens, loss, unit, data, self.level)
             for regimes in self.regimes
             if any(len(curve.rows) > 2 for curve in regimes.curves)
         }
-        drawn["loss_over_params_and_tokens"] = figures.figure_5(params, tokens, loss, self.joint, self.frontier, unit)
+        surface = figures.figure_5(params, tokens, loss, self.joint, self.frontier, unit, data)
+        drawn["loss_over_params_and_tokens"] = surface
         if self.joint is not None:
-            drawn["residuals"] = figures_fit.figure_residuals(self.joint)
+            drawn["residuals"] = figures_fit.figure_residuals(self.joint, data)
         if self.frontier is not None:
             largest = FLOPS_PER_PARAM_TOKEN * float((params * tokens).max())
-            drawn["frontier"] = figures_fit.figure_frontier(self.frontier, self.parabolas, largest)
+            drawn["frontier"] = figures_fit.figure_frontier(self.frontier, self.parabolas, largest, self.level)
         return drawn
 
     def text(self) -> str:
@@ -158,7 +165,9 @@ def analyse(table: RunTable, level: float = 0.9, replicates: int = 1000, seed: i
     regimes = find_regimes(params, tokens, loss, "params"), find_regimes(params, tokens, loss, "tokens")
     joint = attempt("joint law", lambda: law.fit(params, tokens, loss, table.seed_weight))
     frontier, parabolas = None, None
-    if joint is not None:
+    if table.data_column == "frames":
+        refusals["frontier"] = FRAMES_HAVE_NO_FLOPS
+    elif joint is not None:
         flops = FLOPS_PER_PARAM_TOKEN * params * tokens
         grid = np.geomspace(flops.min(), 100 * flops.max(), 80)
         frontier = attempt("frontier", lambda: compute_optimal(joint, grid, level))

@@ -20,8 +20,18 @@ from chemscale_bench.scaling.regimes import Regimes
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-AXIS_TITLE = {"params": "non-embedding parameters", "tokens": "training tokens"}
+AXIS_TITLE = {"params": "non-embedding parameters", "tokens": "training tokens", "frames": "training frames seen"}
 LOSS_TITLE = "validation loss (nats per token)"
+
+
+def axis_title(name: str, data: str = "tokens") -> str:
+    """Title of the axis of a law's size; its tokens may count `frames`."""
+    return AXIS_TITLE[data if name == "tokens" else name]
+
+
+def percent(level: float) -> str:
+    """A level of intervals as figures write it."""
+    return f"{100 * level:g} %"
 
 
 def styled(figure: go.Figure, title: str, x: str, y: str, log_y: bool = True) -> go.Figure:
@@ -45,11 +55,20 @@ def readable_log_ticks(figure: go.Figure, values: Array) -> None:
     figure.update_yaxes(range=[np.log10(low), np.log10(high)])
 
 
-def figure_4(regimes: Regimes, params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, unit: str = LOSS_TITLE) -> Any:
+def figure_4(
+    regimes: Regimes,
+    params: ArrayLike,
+    tokens: ArrayLike,
+    loss: ArrayLike,
+    unit: str = LOSS_TITLE,
+    data: str = "tokens",
+    level: float = 0.9,
+) -> Any:
     """Loss against one axis, a series for each value of the other: points, fits, breaks, exponents with intervals.
 
     Filled markers lie on the power law that is drawn; open ones are limited by the other resource and left out of
-    it. Curves with fewer than 3 points are not drawn, nor are any but the 12 richest.
+    it. Curves with fewer than 3 points are not drawn, nor are any but the 12 richest. `data` is what
+    `tokens` counts, `level` that of the intervals.
     """
     table = {"params": np.asarray(params, dtype=float), "tokens": np.asarray(tokens, dtype=float)}
     size, measured = table[regimes.along], np.asarray(loss, dtype=float)
@@ -60,11 +79,11 @@ def figure_4(regimes: Regimes, params: ArrayLike, tokens: ArrayLike, loss: Array
         colour, marker, dash = (styles[i % len(styles)] for styles in (COLOURS, MARKERS, DASHES))
         x, y = size[curve.rows], measured[curve.rows]
         limited = x > curve.limited_beyond
-        name = f"{curve.at:.2g} {other}: "
+        name = f"{curve.at:.2g} {data if other == 'tokens' else other}: "
         if curve.law is None:
             name += "exponent not told"
         else:
-            low, high = curve.law.confidence_interval("exponent")
+            low, high = curve.law.confidence_interval("exponent", level)
             name += f"exponent {curve.law.exponent_:.3f} [{low:.3f}, {high:.3f}]"
         # Only a legend entry of its own shows marker and dash together.
         key = {"marker": {"symbol": marker, "size": 10, "color": colour}, "line": {"color": colour, "dash": dash}}
@@ -102,11 +121,13 @@ def figure_4(regimes: Regimes, params: ArrayLike, tokens: ArrayLike, loss: Array
                 marker={"symbol": "line-ns-open", "size": 20, "color": colour, "line_width": 3},
             )
     limited_name = "data-limited" if regimes.along == "params" else "model-limited"
-    title = f"Loss against {AXIS_TITLE[regimes.along]} (open markers: {limited_name})"
-    styled(figure, title, AXIS_TITLE[regimes.along], unit)
+    along = axis_title(regimes.along, data)
+    styled(figure, f"Loss against {along} (open markers: {limited_name})", along, unit)
     readable_log_ticks(figure, measured)
     figure.update_layout(
-        legend={"title": f"90 % intervals, by {AXIS_TITLE[other]}", "x": 1.02, "y": 1}, width=1150, margin={"r": 20}
+        legend={"title": f"{percent(level)} intervals, by {axis_title(other, data)}", "x": 1.02, "y": 1},
+        width=1150,
+        margin={"r": 20},
     )
     return figure
 
@@ -118,8 +139,9 @@ def figure_5(
     law: JointLaw | None = None,
     frontier: Frontier | None = None,
     unit: str = LOSS_TITLE,
+    data: str = "tokens",
 ) -> Any:
-    """Loss over params x tokens: the runs, over the joint law's contours where there is one, and the frontier."""
+    """Loss over params x tokens (or `data`): the runs, over the joint law's contours if any, and the frontier."""
     x, y, z = (np.asarray(column, dtype=float) for column in (params, tokens, loss))
     figure = go.Figure()
     log_z = np.log10(z)
@@ -146,7 +168,7 @@ def figure_5(
         mode="markers",
         name="runs",
         customdata=z,
-        hovertemplate="%{x:.3g} parameters<br>%{y:.3g} tokens<br>loss %{customdata:.4f}<extra></extra>",
+        hovertemplate=f"%{{x:.3g}} parameters<br>%{{y:.3g}} {data}<br>loss %{{customdata:.4f}}<extra></extra>",
         marker={
             "color": log_z,
             "colorscale": "Cividis",
@@ -170,7 +192,7 @@ def figure_5(
             name="compute-optimal",
             line={"color": "white", "width": 4, "dash": "dash"},
         )
-    styled(figure, "Loss over model and data size", AXIS_TITLE["params"], AXIS_TITLE["tokens"])
+    styled(figure, "Loss over model and data size", AXIS_TITLE["params"], axis_title("tokens", data))
     figure.update_yaxes(exponentformat="power", dtick=1, showgrid=False)
     figure.update_xaxes(showgrid=False)
     return figure.update_layout(legend={"x": 0.02, "y": 0.98, "bgcolor": "#9a9a9a"})

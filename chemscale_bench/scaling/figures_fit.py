@@ -9,17 +9,20 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from chemscale_bench.scaling.base import ScalingLaw
-from chemscale_bench.scaling.figures import AXIS_TITLE, COLOURS, MARKERS, styled
+from chemscale_bench.scaling.figures import AXIS_TITLE, COLOURS, MARKERS, axis_title, percent, styled
 from chemscale_bench.scaling.frontier import Frontier, IsoFlop
 
 
-def figure_frontier(frontier: Frontier, isoflop: IsoFlop | None = None, fitted_up_to: float | None = None) -> Any:
+def figure_frontier(
+    frontier: Frontier, isoflop: IsoFlop | None = None, fitted_up_to: float | None = None, level: float = 0.9
+) -> Any:
     """Optimal size and tokens against FLOPs with intervals; isoFLOP minima, which are biased, as a comparison.
 
     Args:
         frontier: on an ascending grid of FLOPs.
         isoflop: minima to compare with.
         fitted_up_to: largest FLOPs of the fitted runs; beyond it the frontier extrapolates.
+        level: of the frontier's intervals.
     """
     figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.13)
     columns = (
@@ -36,7 +39,7 @@ def figure_frontier(frontier: Frontier, isoflop: IsoFlop | None = None, fitted_u
             opacity=0.25,
             line_width=0,
             hoverinfo="skip",
-            name=f"90 % interval, {name}",
+            name=f"{percent(level)} interval, {name}",
             row=1,
             col=column,
         )
@@ -73,20 +76,20 @@ def figure_frontier(frontier: Frontier, isoflop: IsoFlop | None = None, fitted_u
     return figure.update_layout(width=1150, height=560, legend={"orientation": "h", "y": -0.2})
 
 
-def figure_residuals(law: ScalingLaw) -> Any:
-    """Measured over predicted loss, in percent, against every size that the law takes."""
+def figure_residuals(law: ScalingLaw, data: str = "tokens") -> Any:
+    """Measured over predicted loss, in percent, against every size of the law, whose tokens count `data`."""
     fitted = law.fitted_
     sizes = np.exp(fitted.u + law.centre_)
     figure = make_subplots(rows=1, cols=sizes.shape[1], shared_yaxes=True, horizontal_spacing=0.05)
-    percent = 100 * np.expm1(law.residuals_)
+    deviation = 100 * np.expm1(law.residuals_)
     for column in range(len(law.features)):
         marker = {"symbol": MARKERS[column], "color": COLOURS[column], "size": 8, "opacity": 0.8}
-        figure.add_scatter(x=sizes[:, column], y=percent, mode="markers", marker=marker, row=1, col=column + 1)
+        figure.add_scatter(x=sizes[:, column], y=deviation, mode="markers", marker=marker, row=1, col=column + 1)
         figure.add_hline(y=0, line={"color": "black", "width": 1}, row=1, col=column + 1)
-    spread = float(np.median(np.abs(percent)))
+    spread = float(np.median(np.abs(deviation)))
     styled(figure, f"Residuals of {type(law).__name__} (median size {spread:.2f} %)", "", "", log_y=False)
     for column, name in enumerate(law.features, 1):
-        figure.update_xaxes(title=AXIS_TITLE.get(name, "size"), row=1, col=column)
+        figure.update_xaxes(title=axis_title(name, data) if name in AXIS_TITLE else "size", row=1, col=column)
     figure.update_yaxes(title="measured over predicted loss, minus 1 (%)", row=1, col=1)
     return figure.update_layout(showlegend=False)
 

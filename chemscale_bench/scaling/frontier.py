@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.peaks import PEAK_BY_SHORT_NAME, peak_of_short_name
 from chemscale_bench.scaling.base import Interval, quantiles
 from chemscale_bench.scaling.forms import Array
 from chemscale_bench.scaling.identify import UnidentifiedError
@@ -21,19 +22,6 @@ from chemscale_bench.scaling.laws import JointLaw
 from chemscale_bench.scaling.table import check_positive
 
 FLOPS_PER_PARAM_TOKEN = 6.0
-PEAK_FLOPS_PER_SECOND = {
-    "h200": 989e12,
-    "h100": 989e12,
-    "h100-pcie": 756e12,
-    "a100": 312e12,
-    "l40s": 362e12,
-    "l4": 121e12,
-    "a10": 125e12,
-    "v100": 125e12,
-    "rtx-4090": 165e12,
-    "b200": 2250e12,
-}
-"""Dense bf16 peaks (fp16 for the V100) from the vendor's data sheets; `h100` is the SXM board."""
 
 
 class Frontier(NamedTuple):
@@ -171,16 +159,16 @@ def flops_of(gpu_hours: float, device: str, mfu: float) -> float:
     Raises:
         UserError: for an unknown device or a utilisation outside (0, 1].
     """
-    name = device.lower().replace(" ", "-").replace("_", "-").removesuffix("-sxm")
-    if name not in PEAK_FLOPS_PER_SECOND:
+    peak = peak_of_short_name(device)
+    if not np.isfinite(peak):
         raise UserError(
-            f"device must be one of {', '.join(PEAK_FLOPS_PER_SECOND)}, got {device!r}; or give the budget as flops"
+            f"device must be one of {', '.join(PEAK_BY_SHORT_NAME)}, got {device!r}; or give the budget as flops"
         )
     if not 0 < mfu <= 1:
         raise UserError(f"mfu must lie between 0 and 1, got {mfu}; 0.3 to 0.5 is usual for a well-fed GPU")
     if not (gpu_hours > 0 and np.isfinite(gpu_hours)):
         raise UserError(f"gpu_hours must be positive, got {gpu_hours}; give the GPUs times the hours")
-    return gpu_hours * 3600 * PEAK_FLOPS_PER_SECOND[name] * mfu
+    return gpu_hours * 3600 * peak * mfu
 
 
 class IsoFlop(NamedTuple):

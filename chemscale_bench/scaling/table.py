@@ -104,7 +104,9 @@ def validate(frame: pd.DataFrame) -> RunTable:
         UserError: one line that names the rows, for a missing column, no rows, values that are not finite and
             positive, counts in millions, duplicate rows, and mixed tasks, models or metrics.
     """
-    table = frame.reset_index(drop=True)
+    # A selection from a file keeps the row numbers by which the file is mended.
+    counted = frame.index.is_unique and frame.index.inferred_type == "integer"
+    table = frame if counted else frame.reset_index(drop=True)
     data_column = "frames" if "frames" in table and "tokens" not in table else "tokens"
     table = table.rename(columns={"frames": "tokens"}) if data_column == "frames" else table
     missing = [name for name in REQUIRED if name not in table]

@@ -18,7 +18,7 @@ import selfies
 from rdkit import Chem
 
 from chemscale_bench.data.prepare import prepare
-from chemscale_bench.data.store import SPLITS, Molecules, TokenStore
+from chemscale_bench.data.store import SPLITS, Manifest, Molecules, TokenStore
 from chemscale_bench.data.worker import molecule_hash
 from chemscale_bench.errors import UserError
 
@@ -239,6 +239,15 @@ def test_a_cache_that_cannot_be_written_is_one_line(smi: Path, tmp_path: Path, m
     monkeypatch.setenv("CHEMSCALE_HOME", str(smi))
     with pytest.raises(UserError, match="set CHEMSCALE_HOME"):
         prepare(str(smi), train_tokens=1, validation_molecules=1, workers=1)
+
+
+def test_a_cache_that_cannot_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> str:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(UserError, match=r"manifest\.json is not; .* set CHEMSCALE_HOME"):
+        Manifest.read(tmp_path)
 
 
 def test_a_full_disk_is_one_line_and_leaves_a_valid_store(smi: Path, small_shards: None) -> None:

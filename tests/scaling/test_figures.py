@@ -34,6 +34,8 @@ def test_other_figures_are_drawn_and_open_without_a_network(chinchilla: Any) -> 
     assert [type(trace).__name__ for trace in over.data] == ["Contour", "Scatter", "Scatter"]
     names = [trace.name for trace in figure_frontier(frontier, isoflop(*chinchilla), 1e22).data]
     assert "isoFLOP minima (biased)" in names
+    assert "90 % interval, tokens" in names
+    assert "50 % interval, tokens" in [trace.name for trace in figure_frontier(frontier, level=0.5).data]
     page = to_html(figure_residuals(law))
     assert "cdn.plot.ly/plotly" not in page.split("</script>")[0]
     assert "Plotly.newPlot" in page

@@ -69,7 +69,9 @@ def project(tmp_path: Path) -> Path:
 
 def wait_for(path: Path, process: subprocess.Popen[bytes]) -> tuple[str, int]:
     """Run id and process id that a started tool has written."""
+    give_up = time.monotonic() + 120
     while not path.exists():
+        assert time.monotonic() < give_up, "did not start to train within 120 s"
         assert process.poll() is None, "ended before it started to train"
         time.sleep(0.05)
     run_id, pid = path.read_text().split()
