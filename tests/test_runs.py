@@ -139,7 +139,7 @@ def test_divergence_fails_the_run_with_its_reason(prepared_home: Path) -> None:
     text = finish(start("--tokens", "2e4", "--learning_rate", "10"), expected=2)
     (run,) = runs()
     assert run.info.status == "FAILED"
-    assert "diverged" in run.data.tags["chemscale.reason"]
+    assert "Diverged" in run.data.tags["chemscale.reason"]
     assert "try a lower learning_rate" in text.splitlines()[-1]
     assert not list((prepared_home / "runs").glob("*"))
 
