@@ -74,7 +74,7 @@ def test_kill_9_and_resume_give_the_run_that_nobody_killed(prepared_home: Path) 
     interval = ["--tokens", "6e4", "--seed", "1", "--checkpoint_minutes", "0.003"]
     process = start(*interval)
     generator = random.Random(0)
-    for _ in range(2):
+    for _ in range(3):
         states = prepared_home / "runs"
         wait_for(lambda states=states: list(states.glob("*/state.pt")), process)
         (state,) = states.glob("*/state.pt")
