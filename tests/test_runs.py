@@ -183,7 +183,7 @@ def test_a_server_that_goes_away_loses_nothing(tracking_uri: str, prepared_home:
 
 def test_two_processes_share_every_step_and_reach_the_same_loss() -> None:
     finish(start("--tokens", "1e4"))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += ["-m", "chemscale_bench", "chemgpt", *SMALL, "--tokens", "1e4"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
