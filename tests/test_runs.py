@@ -229,8 +229,9 @@ def test_the_demo_trains_its_grid_as_children_of_one_run() -> None:
     command = [sys.executable, "-m", "chemscale_bench", "demo", "--tokens", "3e4"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
-    children = [run for run in runs() if "mlflow.parentRunId" in run.data.tags]
-    (parent,) = [run for run in runs() if run not in children]
+    everything = runs()
+    children = [run for run in everything if "mlflow.parentRunId" in run.data.tags]
+    (parent,) = [run for run in everything if "mlflow.parentRunId" not in run.data.tags]
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     assert len(children) == 3
     assert {run.info.status for run in runs()} == {"FINISHED"}
