@@ -59,7 +59,7 @@ def test_defaults_arrive_as_the_settings_have_them(verb: str, project: Project, 
     given = dict(zip([name.removeprefix("--") for name in arguments[1::2]], arguments[2::2], strict=True))
     settings = VERBS[verb].settings
     assert list(given) == list(settings.model_fields)
-    assert settings.read(given) == settings()
+    assert settings.read(given, "verb") == settings()
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -23,7 +23,7 @@ def coordinates(parametrization: Parametrization, width: int, steps: int = 4) ->
     return float((model.logits(batch).detach() - before).abs().mean())
 
 
-@pytest.mark.parametrize(("parametrization", "most"), [("standard", 4.0), ("mutransfer", 2.0)])
+@pytest.mark.parametrize(("parametrization", "most"), [("standard", 5.0), ("mutransfer", 2.0)])
 def test_a_step_changes_the_logits_alike_at_every_width(parametrization: Parametrization, most: float) -> None:
     """MuTransfer's promise is a flat line over widths 64 to 512; a 1 / width rate alone lets it rise as a root."""
     changes = [coordinates(parametrization, width) for width in WIDTHS]
@@ -45,7 +45,7 @@ def test_without_scaling_the_change_grows_with_the_width() -> None:
             optimizer.step()
         return float((model.logits(batch).detach() - before).abs().mean())
 
-    assert change(512) / change(64) > 4
+    assert change(512) / change(64) > 8
 
 
 @pytest.mark.parametrize("parametrization", ["standard", "mutransfer"])
