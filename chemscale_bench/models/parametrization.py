@@ -2,9 +2,10 @@
 
 In both, hidden matrices start with std 0.05 sqrt(base / width), which is GPT-Neo's 0.02 at width 800, and learn at
 base / width times the rate of the base width. `standard` scales every other learning rate likewise and multiplies
-logits by a constant. `mutransfer` (Yang et al. 2022, Adam, Table 8) keeps the rates of embeddings, norms and biases;
-scales the tied head by base / width and attention logits by the head size of the base over the head size; and starts
-query weights at zero. The constants were tuned at small sizes, see benchmarks/shapes.md.
+logits by 8, above the base width by 8 sqrt(base / width). `mutransfer` (Yang et al. 2022, Adam, Table 8) keeps the
+rates of embeddings, norms and biases; scales the tied head by base / width and attention logits by the head size of the
+base over the head size; and starts query weights at zero. The constants were tuned at small sizes, see
+benchmarks/shapes.md.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def build(shape: Shape, vocabulary_size: int, parametrization: Parametrization, 
         shape,
         vocabulary_size,
         attention_scale=base_head_size / (shape.width // shape.heads) if transfer else 1.0,
-        output_scale=OUTPUT_MULTIPLIER[parametrization] * (shrink if transfer else 1.0),
+        # Logits are sums over the width: without the root, those of a wide model would start with a large spread.
+        output_scale=OUTPUT_MULTIPLIER[parametrization] * (shrink if transfer else min(1.0, shrink**0.5)),
     )
     model = ChemGPT(config)
     generator = torch.Generator().manual_seed(seed)

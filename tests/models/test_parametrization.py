@@ -23,9 +23,9 @@ def coordinates(parametrization: Parametrization, width: int, steps: int = 4) ->
     return float((model.logits(batch).detach() - before).abs().mean())
 
 
-@pytest.mark.parametrize(("parametrization", "most"), [("standard", 5.0), ("mutransfer", 2.0)])
+@pytest.mark.parametrize(("parametrization", "most"), [("standard", 2.5), ("mutransfer", 2.0)])
 def test_a_step_changes_the_logits_alike_at_every_width(parametrization: Parametrization, most: float) -> None:
-    """MuTransfer's promise is a flat line over widths 64 to 512; a 1 / width rate alone lets it rise as a root."""
+    """MuTransfer's promise is a flat line over widths 64 to 512; `standard` rises a little."""
     changes = [coordinates(parametrization, width) for width in WIDTHS]
     assert max(changes) / min(changes) < most, changes
 
