@@ -45,7 +45,7 @@ def test_without_scaling_the_change_grows_with_the_width() -> None:
             optimizer.step()
         return float((model.logits(batch).detach() - before).abs().mean())
 
-    assert change(512) / change(64) > 8
+    assert change(512) / change(64) > 2.5
 
 
 @pytest.mark.parametrize("parametrization", ["standard", "mutransfer"])
