@@ -54,7 +54,7 @@ class LanguageRun:
     ) -> None:
         self.settings, self.fabric, self.run_id, self.stop, self.saved = settings, fabric, run_id, stop, saved
         self.speaks = fabric.is_global_zero  # one process validates, records and keeps the state
-        self.task = tasks.load(settings.task).with_data(settings.data, settings.vocabulary)
+        self.task = tasks.load_language(settings.task).with_data(settings.data, settings.vocabulary)
         self.budgets = self.task.budgets_up_to(settings.tokens)
         with stop.at_once():
             self.store = self.prepare_data()

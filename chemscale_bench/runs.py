@@ -46,7 +46,7 @@ def train_chemgpt(settings: ChemGPTSettings) -> None:
 
 def check(settings: ChemGPTSettings) -> None:
     """Refuse what can't work before anything is made or downloaded."""
-    tasks.load(settings.task)
+    tasks.load_language(settings.task)
     if not settings.init:
         shape_for(settings.params, settings.ladder)
     if settings.device == "cuda" and not torch.cuda.is_available():

@@ -19,7 +19,7 @@ USER_VALIDATION_MOLECULES = 10_000
 
 
 class Task(BaseModel):
-    """A language-model task."""
+    """What all tasks have."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -27,12 +27,30 @@ class Task(BaseModel):
     """The file's name."""
     version: int = Field(ge=1)
     """Raised whenever a change makes results incomparable."""
-    family: Literal["language_model"]
+    family: str
     """What is trained."""
     description: str
     """One sentence for people; not part of the digest."""
     data: str
     """Named data set, or a path to the user's file."""
+    primary_metric: str
+    """What the board ranks."""
+
+    @property
+    def digest(self) -> str:
+        """First 16 hex digits of the sha256 over all that decides what is measured."""
+        identity = self.model_dump(mode="json", exclude={"description"})
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+    def digest_with(self, data_digest: str, validation_digest: str) -> str:
+        """Digest of the task on the very data that were prepared: only runs that share it belong on one board."""
+        return hashlib.sha256(f"{self.digest} {data_digest} {validation_digest}".encode()).hexdigest()[:16]
+
+
+class LanguageTask(Task):
+    """A language model's loss on a data set of molecules, at fixed budgets of training tokens."""
+
+    family: Literal["language_model"]
     vocabulary: Literal["dataset", "chemgpt"]
     """Vocabulary built from the data set, or the released one."""
     budgets_tokens: tuple[Count, ...] = Field(min_length=1)
@@ -45,42 +63,76 @@ class Task(BaseModel):
     """What is reported beside it."""
 
     @model_validator(mode="after")
-    def budgets_ascend(self) -> Task:
+    def budgets_ascend(self) -> LanguageTask:
         """Budgets are positive and strictly ascending."""
         if list(self.budgets_tokens) != sorted(set(self.budgets_tokens)) or self.budgets_tokens[0] < 1:
             raise ValueError(f"budgets_tokens must ascend from at least 1, got {list(self.budgets_tokens)}")
         return self
-
-    @property
-    def digest(self) -> str:
-        """First 16 hex digits of the sha256 over all that decides what is measured."""
-        identity = self.model_dump(mode="json", exclude={"description"})
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-
-    def digest_with(self, data_digest: str, validation_digest: str) -> str:
-        """Digest of the task on the very data that were prepared: only runs that share it belong on one board."""
-        return hashlib.sha256(f"{self.digest} {data_digest} {validation_digest}".encode()).hexdigest()[:16]
 
     def budgets_up_to(self, tokens: int | Literal["auto"]) -> list[int]:
         """The budgets that a run to `tokens` passes; `tokens` itself is the last, the task's own or not."""
         largest = self.budgets_tokens[-1] if tokens == "auto" else tokens
         return [budget for budget in self.budgets_tokens if budget < largest] + [largest]
 
-    def with_data(self, data: str, vocabulary: str) -> Task:
+    def with_data(self, data: str, vocabulary: str) -> LanguageTask:
         """This task on other data or with the other vocabulary: a task of its own, with its own name and digest."""
         data = self.data if data == "auto" else data
         if (data, vocabulary) == (self.data, self.vocabulary):
             return self
-        name = f"{self.name}@{Path(data).name.lower().replace(' ', '-')}" if data != self.data else self.name
+        name = f"{self.name}@{file_label(data)}" if data != self.data else self.name
         if vocabulary != self.vocabulary:
             name += f"@{vocabulary}"
         changes = {
-            "name": "".join(letter if letter.isalnum() or letter in "._@-" else "-" for letter in name),
+            "name": name,
             "data": data,
             "vocabulary": vocabulary,
             "validation_molecules": min(self.validation_molecules, USER_VALIDATION_MOLECULES),
         }
         return self.model_copy(update=changes)
+
+
+class ForceTask(Task):
+    """A force field's errors on one molecule's frames, at fixed numbers of training frames."""
+
+    family: Literal["force_field"]
+    """What is trained."""
+    molecules: tuple[str, ...] = Field(min_length=1)
+    """Molecules of the data set; each is a board of its own."""
+    budgets_frames: tuple[Count, ...] = Field(min_length=1)
+    """Numbers of training frames at which the error is compared, ascending."""
+    validation_frames: int = Field(ge=1)
+    """Frames that choose the checkpoint."""
+    test_frames: int = Field(ge=1)
+    """Frames that the error is measured on."""
+    gradient_steps: Count = Field(ge=1)
+    """Optimizer steps of a run, unless it is asked for another number."""
+    primary_metric: Literal["test/force_mae_mev_per_angstrom"]
+    """What the board ranks."""
+    secondary_metrics: tuple[Literal["test/energy_mae_mev"], ...] = ()
+    """What is reported beside it."""
+
+    def on(self, molecule: str, data: str) -> ForceTask:
+        """This task on one molecule, and perhaps on the user's own frames: with a name and a digest of its own."""
+        if data in ("auto", self.data):
+            if molecule not in self.molecules:
+                near = difflib.get_close_matches(molecule, self.molecules, n=1)
+                hint = f"did you mean {near[0]}?" if near else "choose one of them, or give your own frames as data"
+                raise UserError(
+                    f"molecule must be one of {', '.join(self.molecules)} in {self.name}, got {molecule!r}; {hint}"
+                )
+            return self.model_copy(update={"name": f"{self.name}@{molecule}", "molecules": (molecule,)})
+        return self.model_copy(
+            update={"name": f"{self.name}@{file_label(data)}", "molecules": (molecule,), "data": data}
+        )
+
+
+def file_label(path: str) -> str:
+    """A file's name as part of a task's name."""
+    name = Path(path).name.lower().replace(" ", "-")
+    return "".join(letter if letter.isalnum() or letter in "._@-" else "-" for letter in name)
+
+
+FAMILIES: dict[str, type[Task]] = {"language_model": LanguageTask, "force_field": ForceTask}
 
 
 def names() -> list[str]:
@@ -103,7 +155,10 @@ def load(name: str) -> Task:
         raise UserError(f"task must be a file in benchmarks/ or a path to a .yaml, got {name!r}; {hint}")
     try:
         content: Any = yaml.safe_load(path.read_text())
-        task = Task.model_validate(content)
+        family = content.get("family") if isinstance(content, dict) else None
+        if family not in FAMILIES:
+            raise UserError(f"task {path}: family must be one of {', '.join(FAMILIES)}, got {family!r}; mend the file")
+        task = FAMILIES[family].model_validate(content)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"task must be a readable YAML file, got {path} ({error})") from None
     except ValidationError as error:
@@ -112,4 +167,28 @@ def load(name: str) -> Task:
         raise UserError(f"task {path}: {where}: {problem['msg']}, got {problem['input']!r}") from None
     if task.name != path.stem:
         raise UserError(f"task {path}: name must be the file's name {path.stem!r}, got {task.name!r}")
+    return task
+
+
+def load_language(name: str) -> LanguageTask:
+    """Read a task for language models.
+
+    Raises:
+        UserError: as `load` does, and if the task is of another family.
+    """
+    task = load(name)
+    if not isinstance(task, LanguageTask):
+        raise UserError(f"task must be a language_model task here, {name} is a {task.family} task; use -e forcefield")
+    return task
+
+
+def load_force(name: str) -> ForceTask:
+    """Read a task for force fields.
+
+    Raises:
+        UserError: as `load` does, and if the task is of another family.
+    """
+    task = load(name)
+    if not isinstance(task, ForceTask):
+        raise UserError(f"task must be a force_field task here, {name} is a {task.family} task; use -e chemgpt")
     return task

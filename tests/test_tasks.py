@@ -14,7 +14,7 @@ def test_every_task_loads(name: str) -> None:
 
 
 def test_the_digest_follows_what_is_measured_and_nothing_else() -> None:
-    task = tasks.load("moses-lm")
+    task = tasks.load_language("moses-lm")
     assert task.model_copy(update={"description": "other words"}).digest == task.digest
     for change in ({"version": 2}, {"validation_molecules": 5}, {"budgets_tokens": (1,)}, {"data": "embedded"}):
         assert task.model_copy(update=change).digest != task.digest
@@ -25,7 +25,7 @@ def test_the_digest_follows_what_is_measured_and_nothing_else() -> None:
     [("auto", [10**6, 3 * 10**6, 10**7, 3 * 10**7]), (2 * 10**6, [10**6, 2 * 10**6]), (10**6, [10**6]), (50, [50])],
 )
 def test_a_run_passes_the_smaller_budgets(tokens: int, budgets: list[int]) -> None:
-    assert tasks.load("moses-lm").budgets_up_to(tokens) == budgets
+    assert tasks.load_language("moses-lm").budgets_up_to(tokens) == budgets
 
 
 @pytest.mark.parametrize(
@@ -38,10 +38,10 @@ def test_a_run_passes_the_smaller_budgets(tokens: int, budgets: list[int]) -> No
     ],
 )
 def test_other_data_make_another_task(data: str, vocabulary: str, name: str) -> None:
-    task, other = tasks.load("moses-lm"), tasks.load("moses-lm").with_data(data, vocabulary)
+    task, other = tasks.load_language("moses-lm"), tasks.load_language("moses-lm").with_data(data, vocabulary)
     assert other.name == name
     assert (other.digest == task.digest) == (name == "moses-lm")
-    assert tasks.Task.model_validate(other.model_dump()) == other
+    assert tasks.LanguageTask.model_validate(other.model_dump()) == other
 
 
 GOOD = (tasks.FOLDER / "moses-lm.yaml").read_text().replace("moses-lm", "mine")

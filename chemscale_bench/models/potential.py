@@ -1,0 +1,87 @@
+"""The one interface of all force fields: atoms in, an energy per molecule out, forces by autograd.
+
+Shapes: A atoms, S structures, E directed edges. Units: Angstrom, eV, e.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Graph(NamedTuple):
+    """Molecules as one graph; atoms of a molecule nearer than the cutoff share an edge in each direction."""
+
+    numbers_A: Tensor  # atomic numbers, int64
+    positions_A3: Tensor  # Angstrom
+    structure_A: Tensor  # the structure of each atom, ascending, int64
+    receivers_E: Tensor  # atom that gets the message (i), ascending, int64
+    senders_E: Tensor  # atom that it comes from (j), int64
+    charge_S: Tensor  # total charge in e, int64
+    unpaired_S: Tensor  # unpaired electrons, int64
+
+    @property
+    def structures(self) -> int:
+        """S."""
+        return len(self.charge_S)
+
+    def displacements(self) -> Tensor:
+        """From receiver to sender, r_j - r_i (E, 3) in Angstrom."""
+        return self.positions_A3[self.senders_E] - self.positions_A3[self.receivers_E]
+
+    def per_structure(self, values_A: Tensor) -> Tensor:
+        """Sum atoms' values (A, ...) over each structure (S, ...)."""
+        total = values_A.new_zeros(self.structures, *values_A.shape[1:])
+        return total.index_add(0, self.structure_A, values_A)
+
+
+class Potential(nn.Module):
+    """A force field's network. A model defines `atomic_energies`, or overrides `forward` if energy is not per atom.
+
+    Attributes:
+        cutoff: distance in Angstrom beyond which atoms share no edge.
+        scale: eV per unit of the network's output, from the forces of the training set.
+    """
+
+    scale: Tensor
+    ELEMENT_TABLES: tuple[str, ...] = ()
+    """Prefixes of the parameters that belong to single elements: left out of the size, as embeddings are."""
+
+    def __init__(self, cutoff: float) -> None:
+        super().__init__()
+        self.cutoff = cutoff
+        self.register_buffer("scale", torch.ones(()))
+
+    def atomic_energies(self, graph: Graph) -> Tensor:
+        """Energy of each atom (A,) in units of `scale`."""
+        raise NotImplementedError
+
+    def forward(self, graph: Graph) -> Tensor:
+        """Energy (S,) in eV, relative to the reference of the training set."""
+        return graph.per_structure(self.scale * self.atomic_energies(graph))
+
+    @property
+    def non_embedding_params(self) -> int:
+        """Trainable parameters outside the tables of elements."""
+        return sum(
+            parameter.numel()
+            for name, parameter in self.named_parameters()
+            if parameter.requires_grad and not name.startswith(self.ELEMENT_TABLES)
+        )
+
+
+def energy_and_forces(potential: nn.Module, graph: Graph, differentiable: bool) -> tuple[Tensor, Tensor]:
+    """Energy (S,) in eV and forces (A, 3) in eV/Angstrom, F = -dE/dx.
+
+    Args:
+        potential: a `Potential`, perhaps wrapped.
+        graph: the molecules.
+        differentiable: keep the graph of the forces, for a loss that holds them.
+    """
+    positions_A3 = graph.positions_A3.detach().requires_grad_()
+    with torch.enable_grad():
+        energy_S = potential(graph._replace(positions_A3=positions_A3))
+        (gradient_A3,) = torch.autograd.grad(energy_S.sum(), positions_A3, create_graph=differentiable)
+    return (energy_S if differentiable else energy_S.detach()), -gradient_A3
