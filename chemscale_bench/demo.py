@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chemscale_bench.language_run import LanguageRun
-from chemscale_bench.runs import check
+from chemscale_bench.runs import check_chemgpt
 from chemscale_bench.settings import ChemGPTSettings, DemoSettings
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import ended_properly
@@ -24,7 +24,7 @@ def demo(settings: DemoSettings) -> None:
     with Stop() as stop, ended_properly(parent):
         for params in SIZES:
             chosen = ChemGPTSettings(task="embedded-lm", params=params, tokens=settings.tokens, device="cpu")
-            check(chosen)
+            check_chemgpt(chosen)
             tags = {"mlflow.parentRunId": parent}
             child = client.create_run(experiment_id(settings.experiment), tags=tags).info.run_id
             mark_process(client, child)
@@ -33,7 +33,7 @@ def demo(settings: DemoSettings) -> None:
                 run.train()
             if stop.requested:
                 raise KeyboardInterrupt
-            grid[run.model.config.shape.non_embedding_params] = run.log["loss"]
+            grid[run.model.config.shape.non_embedding_params] = run.loss
     budgets = next(iter(grid.values()))
     print("validation loss in nats per token")
     print(f"{'params':>12}" + "".join(f"{budget:>12,} tok" for budget in budgets))
