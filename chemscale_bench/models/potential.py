@@ -82,6 +82,7 @@ def energy_and_forces(potential: nn.Module, graph: Graph, differentiable: bool) 
     """
     positions_A3 = graph.positions_A3.detach().requires_grad_()
     with torch.enable_grad():
-        energy_S = potential(graph._replace(positions_A3=positions_A3))
+        # A view, because torch's counter of FLOPs can't follow a gradient that is asked for at a leaf.
+        energy_S = potential(graph._replace(positions_A3=positions_A3.view_as(positions_A3)))
         (gradient_A3,) = torch.autograd.grad(energy_S.sum(), positions_A3, create_graph=differentiable)
     return (energy_S if differentiable else energy_S.detach()), -gradient_A3
