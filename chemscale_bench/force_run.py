@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.fabric import Fabric
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from chemscale_bench import tasks
@@ -22,6 +22,7 @@ from chemscale_bench.settings import ForceFieldSettings
 from chemscale_bench.tracked_run import Judge, TrackedRun, run_folder
 from chemscale_bench.tracking.figures import error_curve
 from chemscale_bench.tracking.lifetime import Stop
+from chemscale_bench.training.averaging import running_average
 from chemscale_bench.training.forces import ForceErrors, ForceLoss, ForceObjective, FramesOnDevice, baseline, measure
 from chemscale_bench.training.loop import Report, Trainer
 from chemscale_bench.training.schedules import segments
@@ -93,7 +94,7 @@ class ForceRun(TrackedRun):
         chosen, fabric, budget = self.settings, self.fabric, self.budgets[-1]
         rate = LEARNING_RATE[chosen.model] if chosen.learning_rate == "auto" else chosen.learning_rate
         loss = ForceLoss(self.potential, chosen.force_weight, chosen.energy_weight).to(fabric.device)
-        average = AveragedModel(loss, multi_avg_fn=get_ema_multi_avg_fn(chosen.average), use_buffers=False)
+        average = AveragedModel(loss, multi_avg_fn=running_average(chosen.average))
         chance = chosen.force_weight + chosen.energy_weight * float(
             np.var(self.frames.train.energies) / np.square(self.frames.train.forces).mean()
         )

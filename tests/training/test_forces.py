@@ -77,7 +77,9 @@ def test_measure_counts_every_frame_once_whatever_the_batches(monkeypatch: pytes
         assert errors.energy_mae == pytest.approx(500 * np.abs(springs.energies + 4200).mean())
         assert errors.force_mae_of[8] == pytest.approx(500 * np.abs(springs.forces[:, 0]).mean())
     metrics = errors.metrics("test")
-    assert {"test/force_mae_mev_per_angstrom", "test/energy_mae_mev", "test/force_mae_mev_per_angstrom_O"} < set(metrics)
+    assert {"test/force_mae_mev_per_angstrom", "test/energy_mae_mev", "test/force_mae_mev_per_angstrom_O"} < set(
+        metrics
+    )
 
 
 def test_the_baseline_predicts_no_force_and_the_mean_energy() -> None:
