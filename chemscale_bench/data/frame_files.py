@@ -94,9 +94,10 @@ def read_frames(path: Path, energy_scale: float, length_scale: float) -> Frames:
 def _read_npz(path: Path) -> list[np.ndarray]:
     """Atomic numbers, positions, energies and forces as they are in the file."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise UserError(f"{path} must be an npz archive of arrays, got a single array; use numpy.savez")
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise UserError(f"{path} must be an npz archive of arrays, got a single array; use numpy.savez")
+        with loaded as archive:
             return [archive[_key(quantity, list(archive), path)] for quantity in SPELLINGS]
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(

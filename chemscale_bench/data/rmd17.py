@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -148,7 +148,7 @@ def _extract(archive: Path, names: list[str], folder: Path) -> None:
         tqdm.wrapattr(
             raw, "read", total=archive.stat().st_size, desc=f"extracting from {FILE_NAME}", file=sys.stderr
         ) as stream,
-        tarfile.open(fileobj=stream, mode="r|bz2") as members,
+        tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|bz2") as members,
     ):
         folder.mkdir(parents=True, exist_ok=True)
         for member in members:
