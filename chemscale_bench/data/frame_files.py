@@ -79,16 +79,7 @@ def read_frames(path: Path, energy_scale: float, length_scale: float) -> Frames:
     if not path.stat().st_size:
         raise UserError(f"a file of frames must not be empty, got {path}; check how it was written")
     numbers, positions, energies, forces = _read_npz(path) if path.suffix == ".npz" else _read_by_ase(path)
-    for name, values in (("positions", positions), ("energies", energies), ("forces", forces)):
-        if values.dtype.kind not in "iuf":
-            raise UserError(f"{name} must be numbers, {path.name} has {values.dtype}; write them as float64")
-    return Frames.checked(
-        numbers,
-        positions.astype(np.float64) * length_scale,
-        energies.astype(np.float64) * energy_scale,
-        forces.astype(np.float64) * (energy_scale / length_scale),
-        path.name,
-    )
+    return Frames.checked(numbers, positions, energies, forces, path.name, energy_scale, length_scale)
 
 
 def _read_npz(path: Path) -> list[np.ndarray]:
