@@ -132,8 +132,8 @@ class Frames:
             if not fine.all():
                 frame, at = np.argwhere(~fine)[0]
                 raise UserError(
-                    f"{name} must be finite (and below {LARGEST:g}), frame {frame} of {origin} has {values[frame, at]}; "
-                    f"remove such frames ({(~fine.all(axis=1)).sum()} of {len(frames)})"
+                    f"{name} must be finite (and below {LARGEST:g}), frame {frame} of {origin} has "
+                    f"{values[frame, at]}; remove such frames ({(~fine.all(axis=1)).sum()} of {len(frames)})"
                 )
         return frames
 
