@@ -79,24 +79,16 @@ def read_frames(path: Path, energy_scale: float, length_scale: float) -> Frames:
     if not path.stat().st_size:
         raise UserError(f"a file of frames must not be empty, got {path}; check how it was written")
     numbers, positions, energies, forces = _read_npz(path) if path.suffix == ".npz" else _read_by_ase(path)
-    for name, values in (("positions", positions), ("energies", energies), ("forces", forces)):
-        if values.dtype.kind not in "iuf":
-            raise UserError(f"{name} must be numbers, {path.name} has {values.dtype}; write them as float64")
-    return Frames.checked(
-        numbers,
-        positions.astype(np.float64) * length_scale,
-        energies.astype(np.float64) * energy_scale,
-        forces.astype(np.float64) * (energy_scale / length_scale),
-        path.name,
-    )
+    return Frames.checked(numbers, positions, energies, forces, path.name, energy_scale, length_scale)
 
 
 def _read_npz(path: Path) -> list[np.ndarray]:
     """Atomic numbers, positions, energies and forces as they are in the file."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise UserError(f"{path} must be an npz archive of arrays, got a single array; use numpy.savez")
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise UserError(f"{path} must be an npz archive of arrays, got a single array; use numpy.savez")
+        with loaded as archive:
             return [archive[_key(quantity, list(archive), path)] for quantity in SPELLINGS]
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(

@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -130,13 +130,13 @@ def _pinned() -> dict[str, Official]:
 def _read(data: str, arrays: Path, *splits: Path) -> list[Frames]:
     """Training and test frames of one file of the archive, kcal/mol converted to eV."""
     energies, forces = LABELS[data]
-    scale = ENERGY_UNITS["kcal/mol"]
     with np.load(arrays, allow_pickle=False) as file:
         numbers, positions = file["nuclear_charges"], file["coords"]
-        energies, forces = file[energies] * scale, file[forces] * scale
+        energies, forces = file[energies], file[forces]
     # The frames' own order is random in time. Ascending makes the result independent of how the lists are written.
     rows = [np.sort(np.loadtxt(split).astype(np.int64).ravel()) for split in splits]
-    return [Frames.checked(numbers, positions[at], energies[at], forces[at], arrays.name) for at in rows]
+    scale = ENERGY_UNITS["kcal/mol"]
+    return [Frames.checked(numbers, positions[at], energies[at], forces[at], arrays.name, scale) for at in rows]
 
 
 def _extract(archive: Path, names: list[str], folder: Path) -> None:
@@ -148,7 +148,7 @@ def _extract(archive: Path, names: list[str], folder: Path) -> None:
         tqdm.wrapattr(
             raw, "read", total=archive.stat().st_size, desc=f"extracting from {FILE_NAME}", file=sys.stderr
         ) as stream,
-        tarfile.open(fileobj=stream, mode="r|bz2") as members,
+        tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|bz2") as members,
     ):
         folder.mkdir(parents=True, exist_ok=True)
         for member in members:

@@ -79,16 +79,24 @@ class Frames:
 
     @staticmethod
     def checked(
-        numbers: ArrayLike, positions: ArrayLike, energies: ArrayLike, forces: ArrayLike, origin: str
+        numbers: ArrayLike,
+        positions: ArrayLike,
+        energies: ArrayLike,
+        forces: ArrayLike,
+        origin: str,
+        energy_scale: float = 1.0,
+        length_scale: float = 1.0,
     ) -> Frames:
-        """Frames from arrays in Angstrom and eV that may be anything.
+        """Frames from arrays that may be anything.
 
         Args:
             numbers: atomic numbers (A,), or (F, A) with equal rows.
-            positions: (F, A, 3) in Angstrom.
-            energies: (F,) or (F, 1) in eV.
-            forces: (F, A, 3) in eV/Angstrom.
+            positions: (F, A, 3).
+            energies: (F,) or (F, 1).
+            forces: (F, A, 3), in units of energy per length.
             origin: for errors.
+            energy_scale: eV per unit of energy in the arrays.
+            length_scale: Angstrom per unit of length in the arrays.
 
         Raises:
             UserError: wrong shapes, several molecules, no atoms that could interact, no frames, or values that are not
@@ -112,16 +120,22 @@ class Frames:
             raise UserError(f"{origin} must hold at least one frame, got none; check how it was written")
         if len(numbers) < 2:
             raise UserError(f"a molecule must have at least two atoms, {origin} has {len(numbers)}; give another one")
+        frames = Frames(
+            numbers,
+            positions.astype(np.float64) * length_scale,
+            energies.astype(np.float64) * energy_scale,
+            forces.astype(np.float64) * (energy_scale / length_scale),
+        )
         for name in ("positions", "energies", "forces"):
-            fine = np.abs(named[name].reshape(len(positions), -1)) < LARGEST
+            values = getattr(frames, name).reshape(len(frames), -1)
+            fine = np.abs(values) < LARGEST
             if not fine.all():
                 frame, at = np.argwhere(~fine)[0]
-                value = named[name].reshape(len(positions), -1)[frame, at]
                 raise UserError(
-                    f"{name} must be finite (and below {LARGEST:g}), frame {frame} of {origin} has {value}; "
-                    f"remove such frames ({(~fine.all(axis=1)).sum()} of {len(positions)})"
+                    f"{name} must be finite (and below {LARGEST:g}), frame {frame} of {origin} has "
+                    f"{values[frame, at]}; remove such frames ({(~fine.all(axis=1)).sum()} of {len(frames)})"
                 )
-        return Frames(numbers, *(np.ascontiguousarray(a, np.float64) for a in (positions, energies, forces)))
+        return frames
 
 
 def _one_molecule(numbers: np.ndarray, origin: str) -> np.ndarray:
