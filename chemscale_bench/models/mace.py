@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from math import sqrt
 from typing import NamedTuple
 
@@ -133,7 +134,7 @@ class Layer(nn.Module):
         self.degree_out = degree_out
         self.up = nn.Parameter(torch.randn(degree_in + 1, width, width))
         sizes = [config.radial_functions, *[RADIAL_WIDTH] * RADIAL_LAYERS, len(self.paths) * width]
-        self.radial = nn.ParameterList(torch.randn(*shape) for shape in zip(sizes, sizes[1:], strict=False))
+        self.radial = nn.ParameterList(torch.randn(*shape) for shape in pairwise(sizes))
         self.mix = nn.Parameter(torch.randn(len(self.paths), width, width))
         self.skip = nn.Parameter(torch.randn(min(degree_in, degree_out) + 1, width, elements, width))
         self.contraction = nn.ParameterList(
@@ -147,6 +148,7 @@ class Network(Potential):
     """MACE as mace-torch defines it, energies relative to those of single atoms' reference."""
 
     ELEMENT_TABLES = ("embedding",)
+    elements: Tensor
 
     def __init__(self, config: Config, elements: tuple[int, ...]) -> None:
         super().__init__(config.cutoff)
@@ -154,9 +156,7 @@ class Network(Potential):
         self.register_buffer("elements", torch.tensor(sorted(elements)), persistent=False)
         self.embedding = nn.Parameter(torch.randn(len(elements), config.width))
         degrees = [0, *[config.max_L] * (config.layers - 1), 0]
-        self.layers = nn.ModuleList(
-            Layer(config, len(elements), *pair) for pair in zip(degrees, degrees[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(Layer(config, len(elements), *pair) for pair in pairwise(degrees))
         self.readouts = nn.ParameterList(torch.randn(config.width) for _ in range(config.layers - 1))
         self.last = nn.ParameterList([torch.randn(config.width, READOUT_WIDTH), torch.randn(READOUT_WIDTH)])
         self.silu_gain = float(import_mace("e3nn.math").normalize2mom(nn.functional.silu).cst)
@@ -206,7 +206,7 @@ class Network(Potential):
         harmonics_EC = self.harmonics(displacement_E3 / distance_E1)
         table = harmonics_EC.new_zeros(atoms * slots, harmonics_EC.shape[1]).index_copy(0, slot_E, harmonics_EC)
         degrees = [2 * degree + 1 for degree in range(self.config.max_ell + 1)]
-        harmonics = table.view(atoms, slots, -1).split(degrees, dim=2)
+        harmonics = torch.split(table.view(atoms, slots, -1), degrees, dim=2)
         like = (table.dtype, table.device)
         couplings = {
             path: (harmonics[path[1]] @ constant(like, "clebsch_gordan", *path)).view(
@@ -257,12 +257,13 @@ class Network(Potential):
         radial = radial.index_select(0, shared.pair_AK).view(atoms, -1, 1, len(layer.paths) * width)
         degrees = [2 * degree + 1 for degree in range(len(layer.up))]
         up = [
-            part @ weight for part, weight in zip(features_ADU.split(degrees, 1), layer.up / sqrt(width), strict=True)
+            part @ weight
+            for part, weight in zip(torch.split(features_ADU, degrees, 1), layer.up / sqrt(width), strict=True)
         ]
         sent = torch.cat(up, 1).index_select(0, shared.senders_AK).view(atoms, -1, sum(degrees), width)
-        sent_by_degree = sent.split(degrees, dim=2)
+        sent_by_degree = torch.split(sent, degrees, dim=2)
         received: list[list[Tensor]] = [[] for _ in range(self.config.max_ell + 1)]
-        for path, weight in zip(layer.paths, radial.split(width, dim=3), strict=True):
+        for path, weight in zip(layer.paths, torch.split(radial, width, dim=3), strict=True):
             sent_KU = (weight * sent_by_degree[path[0]]).flatten(1, 2)
             received[path[2]].append(shared.couplings[path].transpose(1, 2) @ sent_KU)
         mixed, start = [], 0
@@ -285,17 +286,19 @@ class Network(Potential):
         coupling_ZU = torch.cat(couplings, dim=2).view(len(counts), width, components * (size + 1), -1)
         degrees = [2 * degree + 1 for degree in range(layer.degree_out + 1)]
         updated = []
-        by_element = zip(messages_ACU.permute(1, 2, 0).split(counts, 2), features_ADU.split(counts), strict=True)
+        by_element = zip(
+            torch.split(messages_ACU.permute(1, 2, 0), counts, 2), torch.split(features_ADU, counts), strict=True
+        )
         for element, (messages_CUN, features) in enumerate(by_element):
             atoms = counts[element]
             products = messages_CUN.index_select(0, first) * messages_CUN.index_select(0, second)
-            cubic, linear = coupling_ZU[element].split([len(first), 1], dim=2)
+            cubic, linear = torch.split(coupling_ZU[element], [len(first), 1], dim=2)
             partial = torch.baddbmm(linear, cubic, products.transpose(0, 1)).view(width, components, size + 1, atoms)
             factors = torch.cat([messages_CUN, torch.ones_like(messages_CUN[:1])]).transpose(0, 1)
             contracted = (partial * factors[:, None]).sum(2).permute(2, 1, 0)
             parts = [
                 part @ weight
-                for part, weight in zip(contracted.split(degrees, 1), layer.out / sqrt(width), strict=True)
+                for part, weight in zip(torch.split(contracted, degrees, 1), layer.out / sqrt(width), strict=True)
             ]
             for degree, skip in enumerate(layer.skip[:, :, element] / sqrt(width * len(counts))):
                 old = features[:, degree**2 : (degree + 1) ** 2]
