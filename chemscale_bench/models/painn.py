@@ -1,6 +1,6 @@
 """PaiNN (Schütt, Unke, Gastegger, ICML 2021): schnetpack's weights, our own forward pass.
 
-Shapes: A atoms, E directed edges, F features, R radial functions.
+Shapes: A atoms, P pairs of neighbors, E directed edges, F features, R radial functions.
 """
 
 from __future__ import annotations
@@ -52,21 +52,29 @@ class Network(Potential):
     def atomic_energies(self, graph: Graph) -> Tensor:
         """Energy of each atom (A,) in units of `scale`."""
         model = self.representation
-        displacement_E3 = graph.displacements()
-        distance_E1 = displacement_E3.norm(dim=1, keepdim=True)
-        direction_E31 = (displacement_E3 / distance_E1)[:, :, None]
-        filters = model.filter_net(model.radial_basis(distance_E1[:, 0])) * model.cutoff_fn(distance_E1)
+        first_P, second_P = graph.pairs()
+        receivers_E, senders_E = torch.cat([first_P, second_P]), torch.cat([second_P, first_P])
+        displacement_P3 = graph.positions_A3[second_P] - graph.positions_A3[first_P]
+        distance_P = displacement_P3.norm(dim=1)
+        direction_P3 = displacement_P3 / distance_P[:, None]
+        direction_2P31 = torch.stack([direction_P3, -direction_P3])[..., None]
+        envelope_P1 = model.cutoff_fn(distance_P)[:, None]
+        radial = torch.cat([model.radial_basis(distance_P) * envelope_P1, envelope_P1], dim=1)
+        filters = radial @ torch.cat([model.filter_net.weight, model.filter_net.bias[:, None]], dim=1).T
         scalars_AF = model.embedding(graph.numbers_A)
-        width = scalars_AF.shape[1]
-        vectors_A3F = scalars_AF.new_zeros(len(scalars_AF), 3, width)
-        blocks = zip(model.interactions, model.mixing, filters.split(3 * width, dim=1), strict=True)
-        for interaction, mixing, filter_E3F in blocks:
+        atoms, width = scalars_AF.shape
+        vectors_A3F = scalars_AF.new_zeros(atoms, 3, width)
+        filters_of_layers = torch.split(filters, 3 * width, dim=1)
+        for index, (interaction, mixing) in enumerate(zip(model.interactions, model.mixing, strict=True)):
             context_A3F = interaction.interatomic_context_net(scalars_AF)
-            messages = (filter_E3F * context_A3F.index_select(0, graph.senders_E)).split(width, dim=1)
-            vectors_E3F = messages[1][:, None] * direction_E31
-            vectors_E3F = vectors_E3F + messages[2][:, None] * vectors_A3F.index_select(0, graph.senders_E)
-            scalars_AF = scalars_AF.index_add(0, graph.receivers_E, messages[0])
-            vectors_A3F = vectors_A3F.index_add(0, graph.receivers_E, vectors_E3F)
+            context_2P3F = context_A3F.index_select(0, senders_E).view(2, -1, 3 * width)
+            scalar, radial_vector, passed_vector = (filters_of_layers[index] * context_2P3F).split(width, dim=2)
+            vectors_2P3F = radial_vector[:, :, None] * direction_2P31
+            if index:  # there are no vectors before the first message
+                sent = vectors_A3F.index_select(0, senders_E).view_as(vectors_2P3F)
+                vectors_2P3F = torch.addcmul(vectors_2P3F, passed_vector[:, :, None], sent)
+            scalars_AF = scalars_AF.index_add(0, receivers_E, scalar.flatten(0, 1))
+            vectors_A3F = vectors_A3F.index_add(0, receivers_E, vectors_2P3F.flatten(0, 1))
 
             v_A3F, w_A3F = mixing.mu_channel_mix(vectors_A3F).split(width, dim=2)
             norm_AF = (v_A3F.square().sum(1) + mixing.epsilon).sqrt()

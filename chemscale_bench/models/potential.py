@@ -31,6 +31,11 @@ class Graph(NamedTuple):
         """From receiver to sender, r_j - r_i (E, 3) in Angstrom."""
         return self.positions_A3[self.senders_E] - self.positions_A3[self.receivers_E]
 
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """The two atoms of each pair of neighbors (P,), P = E / 2, for what does not depend on the direction."""
+        forward_P = (self.receivers_E > self.senders_E).argsort(stable=True)[: len(self.receivers_E) // 2]
+        return self.receivers_E[forward_P], self.senders_E[forward_P]
+
     def per_structure(self, values_A: Tensor) -> Tensor:
         """Sum atoms' values (A, ...) over each structure (S, ...)."""
         total = values_A.new_zeros(self.structures, *values_A.shape[1:])

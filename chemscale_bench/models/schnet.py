@@ -1,12 +1,13 @@
 """SchNet (Schütt et al., J. Chem. Phys. 148, 241722, 2018): schnetpack's weights, our own forward pass.
 
-Shapes: A atoms, E directed edges, F features, R radial functions.
+Shapes: A atoms, P pairs of neighbors, E directed edges, F features, R radial functions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from chemscale_bench.models.compat import import_schnetpack
@@ -50,14 +51,17 @@ class Network(Potential):
 
     def atomic_energies(self, graph: Graph) -> Tensor:
         """Energy of each atom (A,) in units of `scale`."""
-        distance_E = graph.displacements().norm(dim=1)
-        radial_ER = self.representation.radial_basis(distance_E)
-        envelope_E1 = self.representation.cutoff_fn(distance_E)[:, None]
+        first_P, second_P = graph.pairs()
+        receivers_E, senders_E = torch.cat([first_P, second_P]), torch.cat([second_P, first_P])
+        distance_P = (graph.positions_A3[second_P] - graph.positions_A3[first_P]).norm(dim=1)
+        radial_PR = self.representation.radial_basis(distance_P)
+        envelope_P1 = self.representation.cutoff_fn(distance_P)[:, None]
         features_AF = self.representation.embedding(graph.numbers_A)
         for block in self.representation.interactions:
-            messages_EF = block.in2f(features_AF).index_select(0, graph.senders_E)
-            messages_EF = messages_EF * (block.filter_network(radial_ER) * envelope_E1)
-            received_AF = messages_EF.new_zeros(features_AF.shape).index_add(0, graph.receivers_E, messages_EF)
-            features_AF = features_AF + block.f2out(received_AF)
+            filters_PF = block.filter_network(radial_PR) * envelope_P1
+            sent_2PF = block.in2f(features_AF).index_select(0, senders_E).view(2, *filters_PF.shape)
+            messages_EF = (sent_2PF * filters_PF).flatten(0, 1)
+            received_AF = messages_EF.new_zeros(len(features_AF), messages_EF.shape[1])
+            features_AF = features_AF + block.f2out(received_AF.index_add(0, receivers_E, messages_EF))
         energies_A1: Tensor = self.readout(features_AF)
         return energies_A1[:, 0]
