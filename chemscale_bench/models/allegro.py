@@ -14,12 +14,13 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from chemscale_bench.errors import UserError
 from chemscale_bench.models.compat import import_mace
 from chemscale_bench.models.potential import Graph, Potential
 
@@ -41,13 +42,19 @@ class Config:
     cutoff: float = 5.0
     """Angstrom."""
     l_max: int = 1
-    """Largest degree of a tensor: 1 to 3."""
+    """Largest degree of a tensor, 0 (invariant) to 3."""
     radial: int = 8
     """Bessel functions."""
     power: int = 6
     """Of the polynomial envelope."""
     neighbours: float = 12.0
     """Typical edges per atom: sums over neighbours are divided by its root. The order of magnitude is enough."""
+
+    def __post_init__(self) -> None:
+        if self.width % TENSOR_SHARE:
+            raise UserError(f"width must be a multiple of {TENSOR_SHARE}, got {self.width}; take the nearest")
+        if self.l_max not in range(4):
+            raise UserError(f"l_max must be 0, 1, 2 or 3, got {self.l_max}; 1 is fast, 3 is accurate")
 
 
 def layers_for(params: int) -> int:
@@ -83,7 +90,7 @@ def products(left: Irrep, right: Irrep) -> list[Irrep]:
 
 
 def tensor_tracks(layers: int, l_max: int) -> list[list[Irrep]]:
-    """Irreps of the pair tensors before each layer and after the last: only those that can reach a scalar at the end."""
+    """Irreps of the pair tensors before each layer and after the last: those that can still become a scalar."""
     environment = [(degree, (-1) ** degree) for degree in range(l_max + 1)]
     everything = [(degree, parity) for degree in range(l_max + 1) for parity in (1, -1)]
     tracks: list[list[Irrep]] = [environment]
@@ -114,6 +121,7 @@ class Linear(nn.Module):
         self.factor = gain / math.sqrt(width_in)
 
     def forward(self, x: Tensor) -> Tensor:
+        """From (in, E) to (out, E)."""
         return (self.factor * self.weight) @ x
 
 
@@ -131,8 +139,8 @@ class TensorProduct(nn.Module):
 
     def forward(self, x_UKE: Tensor, y_UKE: Tensor) -> list[Tensor]:
         """The paths of each output irrep (U * paths, (2l + 1) * E)."""
-        xs = x_UKE.split([2 * degree + 1 for degree, _ in self.left], dim=1)
-        ys = y_UKE.split([2 * degree + 1 for degree, _ in self.right], dim=1)
+        xs = torch.split(x_UKE, [2 * degree + 1 for degree, _ in self.left], dim=1)
+        ys = torch.split(y_UKE, [2 * degree + 1 for degree, _ in self.right], dim=1)
         found: dict[Irrep, list[Tensor]] = defaultdict(list)
         for i, j, made in self.blocks:
             x, y, left, right = xs[i], ys[j], self.left[i][0], self.right[j][0]
@@ -145,41 +153,60 @@ class TensorProduct(nn.Module):
             else:
                 matrix = coupling(left, right, tuple(degree for degree, _ in made), x.dtype, x.device)
                 mixed = matrix @ (x[:, :, None] * y[:, None]).flatten(1, 2)
-                for out, part in zip(made, mixed.split([2 * degree + 1 for degree, _ in made], dim=1), strict=True):
+                parts = torch.split(mixed, [2 * degree + 1 for degree, _ in made], dim=1)
+                for out, part in zip(made, parts, strict=True):
                     found[out].append(part)
         return [torch.stack(found[out], 1).flatten(0, 1).flatten(1) for out in self.outs]
+
+
+class Pairs(NamedTuple):
+    """What all layers need to know of the pairs."""
+
+    harmonics: list[Tensor]  # (2l + 1, E)
+    envelope_E: Tensor
+    centre_E: Tensor  # atom
+    atoms: int
+
+    def embedding(self, weights: Tensor) -> Tensor:
+        """Spherical harmonics, each irrep times its weights (U * irreps, E): (U, K, E)."""
+        weights = torch.unflatten(weights, 0, (-1, len(self.harmonics)))
+        return torch.cat([weights[:, [degree]] * harmonic for degree, harmonic in enumerate(self.harmonics)], 1)
+
+    def environment(self, embedding_UKE: Tensor) -> Tensor:
+        """The sum over all pairs of a centre, for each of its pairs (U, K, E)."""
+        total_UKA = embedding_UKE.new_zeros(*embedding_UKE.shape[:2], self.atoms)
+        return total_UKA.index_add(2, self.centre_E, embedding_UKE).index_select(2, self.centre_E)
 
 
 class Layer(nn.Module):
     """Environment embedding, tensor product, update of the scalars, and (but in the last layer) mixing of paths."""
 
-    def __init__(self, width: int, environment: list[Irrep], before: list[Irrep], after: list[Irrep]) -> None:
+    def __init__(self, config: Config, environment: list[Irrep], before: list[Irrep], after: list[Irrep]) -> None:
         super().__init__()
-        self.channels = width // TENSOR_SHARE
-        self.environment = Linear(width, self.channels * len(environment))
+        width, channels = config.width, config.width // TENSOR_SHARE
+        self.norm = 1 / math.sqrt(config.neighbours)
+        self.environment = Linear(width, channels * len(environment))
         self.product = TensorProduct(before, environment, after)
         self.latent = nn.Sequential(
-            Linear(width + self.channels * self.product.paths[0], width),
-            nn.SiLU(),
-            Linear(width, width, SILU_GAIN),
+            Linear(width + channels * self.product.paths[0], width), nn.SiLU(), Linear(width, width, SILU_GAIN)
         )
         self.mixing = nn.ModuleList(
-            Linear(self.channels * paths, self.channels) for paths in self.product.paths if after != [SCALAR]
+            Linear(channels * paths, channels) for paths in self.product.paths if after != [SCALAR]
         )
 
-    def mix(self, paths: list[Tensor]) -> Tensor:
-        """The next pair tensor (U, K, E) from the paths of each irrep."""
-        mixed = [
-            linear(path).unflatten(1, (2 * degree + 1, -1))
-            for linear, path, (degree, _) in zip(self.mixing, paths, self.product.outs, strict=True)
-        ]
-        return torch.cat(mixed, 1)
-
-
-def weighted(weights_E: Tensor, harmonics: list[Tensor]) -> Tensor:
-    """Spherical harmonics, each irrep times its weights (U * irreps, E): (U, K, E)."""
-    weights = weights_E.unflatten(0, (-1, len(harmonics)))
-    return torch.cat([weights[:, [degree]] * harmonic for degree, harmonic in enumerate(harmonics)], 1)
+    def forward(self, latents_CE: Tensor, tensor_UKE: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """The next scalars and, where a layer follows, the next tensors; paper eq. 7 to 14."""
+        environment_UKE = pairs.environment(self.norm * pairs.embedding(self.environment(latents_CE)))
+        paths = self.product(tensor_UKE, environment_UKE)
+        update_CE = pairs.envelope_E * self.latent(torch.cat([latents_CE, paths[0]]))
+        latents_CE = (latents_CE + UPDATE * update_CE) / math.sqrt(1 + UPDATE**2)
+        if self.mixing:
+            mixed = [
+                torch.unflatten(linear(path), 1, (2 * degree + 1, latents_CE.shape[1]))
+                for linear, path, (degree, _) in zip(self.mixing, paths, self.product.outs, strict=True)
+            ]
+            tensor_UKE = torch.cat(mixed, 1)
+        return latents_CE, tensor_UKE
 
 
 class Network(Potential):
@@ -191,6 +218,7 @@ class Network(Potential):
     """
 
     ELEMENT_TABLES = ("elements",)
+    species: Tensor
 
     def __init__(self, config: Config, elements: tuple[int, ...]) -> None:
         super().__init__(config.cutoff)
@@ -201,48 +229,36 @@ class Network(Potential):
         self.register_buffer("species", species, persistent=False)
         self.elements = unit_weight(width, 2 * len(elements))
         self.radial = unit_weight(width, config.radial)
-        self.two_body = nn.Sequential(
-            nn.SiLU(),
-            Linear(width, width, SILU_GAIN),
-            nn.SiLU(),
-            Linear(width, width, SILU_GAIN),
-        )
+        hidden = [(nn.SiLU(), Linear(width, width, SILU_GAIN)) for _ in range(3)]
+        self.two_body = nn.Sequential(*(module for pair in hidden for module in pair))
         self.embedding = Linear(width, width // TENSOR_SHARE * (config.l_max + 1))
-        self.layers = nn.ModuleList(
-            Layer(width, tracks[0], before, after) for before, after in zip(tracks, tracks[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(Layer(config, tracks[0], before, after) for before, after in pairwise(tracks))
         self.readout = Linear(width, 1)
 
-    def two_body_inputs(self, graph: Graph, distance_E: Tensor) -> tuple[Tensor, Tensor]:
-        """First layer of the two-body perceptron (C, E) from both elements and the distance, and the envelope (E,)."""
-        ratio_E = distance_E / self.cutoff
+    def envelope(self, ratio_E: Tensor) -> Tensor:
+        """Polynomial that falls from 1 to 0 at the cutoff, with two derivatives."""
         p, x = self.config.power, ratio_E.clamp(max=1)
-        envelope_E = 1 - x**p * ((p + 1) * (p + 2) / 2 - p * (p + 2) * x + p * (p + 1) / 2 * x**2)
-        order = torch.arange(1, self.config.radial + 1, dtype=x.dtype, device=x.device)
-        bessel = 2 * torch.sin(math.pi * order[:, None] * ratio_E) / (math.pi * ratio_E) * envelope_E
-        number = self.elements.shape[1] // 2
-        one_hot = torch.eye(number, dtype=x.dtype, device=x.device).index_select(1, self.species[graph.numbers_A])
-        pair = torch.cat([one_hot.index_select(1, graph.receivers_E), one_hot.index_select(1, graph.senders_E)])
-        return (self.elements @ pair + self.radial @ bessel) / math.sqrt(2 + self.config.radial), envelope_E
+        return 1 - x**p * ((p + 1) * (p + 2) / 2 - p * (p + 2) * x + p * (p + 1) / 2 * x**2)
+
+    def two_body_inputs(self, graph: Graph, ratio_E: Tensor, envelope_E: Tensor) -> Tensor:
+        """First layer of the two-body perceptron (C, E): both elements and Bessel functions of the distance."""
+        order = math.pi * torch.arange(1, self.config.radial + 1, dtype=ratio_E.dtype, device=ratio_E.device)
+        bessel = 2 * torch.sin(order[:, None] * ratio_E) * (envelope_E / (math.pi * ratio_E))
+        one_hot = torch.eye(self.elements.shape[1] // 2, dtype=ratio_E.dtype, device=ratio_E.device)
+        one_hot_A = one_hot.index_select(1, self.species[graph.numbers_A])
+        pair = torch.cat([one_hot_A.index_select(1, graph.receivers_E), one_hot_A.index_select(1, graph.senders_E)])
+        return (self.elements @ pair + self.radial @ bessel) / math.sqrt(2 + self.config.radial)
 
     def atomic_energies(self, graph: Graph) -> Tensor:
-        """Energy of each atom (A,): half of the pair energies stays with the centre, by symmetry of the sum."""
+        """Energy of each atom (A,): the sum over the pairs of which it is the centre, paper eq. 2."""
         displacement_3E = graph.displacements().T
         distance_E = displacement_3E.norm(dim=0)
+        ratio_E = distance_E / self.cutoff
         harmonics = spherical_harmonics(displacement_3E / distance_E, self.config.l_max)
-        inputs, envelope_E = self.two_body_inputs(graph, distance_E)
-        latents = envelope_E * self.two_body(inputs)
-        tensor = weighted(self.embedding(latents), harmonics)
-        old = 1 / math.sqrt(1 + UPDATE**2)
+        pairs = Pairs(harmonics, self.envelope(ratio_E), graph.receivers_E, len(graph.numbers_A))
+        latents_CE = pairs.envelope_E * self.two_body(self.two_body_inputs(graph, ratio_E, pairs.envelope_E))
+        tensor_UKE = pairs.embedding(self.embedding(latents_CE))
         for layer in self.layers:
-            per_edge = weighted(layer.environment(latents), harmonics)
-            atoms = per_edge.new_zeros(*per_edge.shape[:2], len(graph.numbers_A))
-            around = atoms.index_add(2, graph.receivers_E, per_edge) / math.sqrt(self.config.neighbours)
-            paths = layer.product(tensor, around.index_select(2, graph.receivers_E))
-            update = layer.latent(torch.cat([latents, paths[0]]))
-            latents = old * latents + UPDATE * old * envelope_E * update
-            if layer.mixing:
-                tensor = layer.mix(paths)
-        energy_A = latents.new_zeros(len(graph.numbers_A))
-        energy_A = energy_A.index_add(0, graph.receivers_E, self.readout(latents)[0])
-        return energy_A / math.sqrt(self.config.neighbours)
+            latents_CE, tensor_UKE = layer(latents_CE, tensor_UKE, pairs)
+        energy_E: Tensor = self.readout(latents_CE)[0] / math.sqrt(self.config.neighbours)
+        return energy_E.new_zeros(pairs.atoms).index_add(0, pairs.centre_E, energy_E)
