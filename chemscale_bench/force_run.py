@@ -189,9 +189,14 @@ class ForceRun(TrackedRun):
         """The frames' digest and the best weights so far."""
         return {"frames_digest": self.frames.digest, "best": self.best}
 
+    @property
+    def errors(self) -> ForceErrors:
+        """Of the best weights on the test split."""
+        return ForceErrors(*self.log["errors"])
+
     def results(self) -> dict[str, float]:
         """Log the curve and the model."""
-        errors, nothing = ForceErrors(*self.log["errors"]), self.baseline
+        errors, nothing = self.errors, self.baseline
         figure = error_curve(self.title, self.log["validation"], errors.force_mae, nothing.force_mae, self.budgets[-1])
         self.recorder.figure(figure, "error_curve.html")
         folder, frames = run_folder(self.run_id) / "model", self.frames
@@ -206,9 +211,14 @@ class ForceRun(TrackedRun):
             "log10/train_frames": math.log10(len(frames.train)), "log10/force_mae": math.log10(errors.force_mae),
         }  # fmt: skip
 
+    @property
+    def final_value(self) -> float:
+        """Force MAE on the validation split, in meV/Angstrom: the test split stays unseen by a search."""
+        return float(self.best["force_mae"])
+
     def print_results(self) -> None:
         """Print the errors beside those of a model that knows nothing."""
-        errors = ForceErrors(*self.log["errors"])
+        errors = self.errors
         print(f"{self.title}, {self.steps:,} steps of {self.settings.batch_frames}")
         print(f"{'error on the test split':>25} {'this run':>10} {'nothing learnt':>15}")
         for name, ours, zero in (

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import astuple
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.fabric import Fabric
-from tqdm import tqdm
 
 from chemscale_bench import tasks
 from chemscale_bench.data.prepare import prepare
@@ -45,7 +43,7 @@ class LanguageRun(TrackedRun):
         self.loss: dict[int, float] = self.log.setdefault("loss", {})
         self.trigram: dict[int, float] = self.log.setdefault("trigram", {})
         self.task = tasks.load_language(settings.task).with_data(settings.data, settings.vocabulary)
-        self.budgets = self.task.budgets_up_to(settings.tokens)
+        self.budgets = self.task.budgets_up_to(settings.tokens)[0 if settings.smaller_budgets else -1 :]
         with stop.at_once():
             self.store = self.prepare_data()
         self.model = self.make_model()
@@ -143,10 +141,10 @@ class LanguageRun(TrackedRun):
         epochs = self.budgets[-1] / len(store.train.tokens)
         self.recorder.metrics(counts | sizes | {"data/train_tokens": len(store.train.tokens), "data/epochs": epochs}, 0)
         if epochs > 4:
-            tqdm.write(
+            self.tell(
                 f"note: {self.budgets[-1]:,} tokens are {epochs:.1f} passes over {len(store.train.tokens):,}; "
-                "beyond 4, repeated data teach less than new (Muennighoff et al. 2023)", file=sys.stderr,
-            )  # fmt: skip
+                "beyond 4, repeated data teach less than new (Muennighoff et al. 2023)"
+            )
 
     def report_metrics(self, report: Report, name: str) -> dict[str, float]:
         """The training loss."""
@@ -182,6 +180,11 @@ class LanguageRun(TrackedRun):
             "log10/non_embedding_params": math.log10(self.shape.non_embedding_params),
             "log10/tokens": math.log10(self.budgets[-1]),
         }
+
+    @property
+    def final_value(self) -> float:
+        """Validation loss in nats per token."""
+        return self.loss[self.budgets[-1]]
 
     def print_results(self) -> None:
         """Print the run's row of the grid."""

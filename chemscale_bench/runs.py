@@ -55,7 +55,7 @@ def train(settings: AnySettings, check: Callable[[AnySettings], None], kind: Cal
             print(f"run {dead} had been killed; it can go on with resume={dead}", file=sys.stderr)
         run_id = adopt_run(settings.experiment, settings.resume)
     run_id = fabric.broadcast(run_id)
-    with Stop() as stop, ended_properly(run_id, fabric.is_global_zero):
+    with Stop() as stop, ended_properly(run_id, lambda: fabric.is_global_zero):
         try:
             kind(settings, fabric, run_id, stop, saved).train()
         except Diverged:  # to go on would only diverge again

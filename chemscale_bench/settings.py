@@ -87,6 +87,8 @@ class ChemGPTSettings(TrainingSettings):
     """Non-embedding parameters wanted, for example 1e8; met within 5 %."""
     tokens: Annotated[Count, Field(ge=1)] | Auto = "auto"
     """Largest budget in tokens; the task's smaller budgets are passed on the way. `auto` is the task's largest."""
+    smaller_budgets: bool = True
+    """Decay and validate at the task's smaller budgets too, on the way."""
     data: str = "auto"
     """Data set (pubchem10m, pubchem, moses, embedded) or a path to a .smi, .csv or .txt file, compressed or not."""
     vocabulary: Literal["dataset", "chemgpt"] = "dataset"
@@ -148,11 +150,56 @@ class ForceFieldSettings(TrainingSettings):
     """Arithmetic; energies are referenced in float64 either way."""
 
 
+class TuneSettings(Settings):
+    """Search hyperparameters of a task's model; trials that will lose are stopped early. Run it again to go on."""
+
+    task: str = "pubchem10m-lm"
+    """Task in benchmarks/ (or a path): a language-model task trains ChemGPT, a force-field task what `model` says."""
+    trials: Count = Field(50, ge=1)
+    """Trials of the study in all, those of earlier and of parallel `tune` processes included."""
+    params: Annotated[Count, Field(ge=1000)] | Auto = "auto"
+    """Parameters of every trial's model; `auto` is the default of its kind."""
+    pruner: Literal["performance", "paper", "median", "successive_halving", "hyperband", "none"] = "performance"
+    """Who stops trials: `performance` ranks them by training performance estimation, `paper` is Frey et al.'s rule."""
+    sampler: str = "TPESampler"
+    """Who proposes trials: a sampler of Optuna (TPESampler, RandomSampler, GPSampler, QMCSampler, CmaEsSampler)."""
+    storage: str = ""
+    """Optuna storage: a database URL, grpc://HOST:PORT, or a journal file; the default is a file in CHEMSCALE_HOME."""
+    study: str = ""
+    """Name of the study; by default it follows from the other parameters, so that the same command goes on."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of the sampler, and of every trial's weights and order of data."""
+    tokens: Annotated[Count, Field(ge=1)] | Auto = "auto"
+    """Language models: training tokens of a trial."""
+    model: str = "painn"
+    """Force fields: schnet, painn, mace, spookynet or allegro."""
+    molecule: str = "aspirin"
+    """Force fields: molecule of the task."""
+    train_size: Count = Field(950, ge=1)
+    """Force fields: training frames."""
+    steps: Annotated[Count, Field(ge=1)] | Auto = "auto"
+    """Force fields: frames seen by a trial, counted in optimizer steps of 10, whatever its batch."""
+    data: str = "auto"
+    """Data set or file, as in `chemgpt` and `forcefield`."""
+    test_data: str = ""
+    """Force fields: test frames in a file of their own."""
+    energy_unit: str = ""
+    """Force fields: unit of the energies in your file."""
+    length_unit: str = ""
+    """Force fields: unit of the positions in your file."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train."""
+    experiment: str = "chemscale-sweeps"
+    """MLflow experiment: one parent run for the study, one child per trial."""
+
+
 class DemoSettings(Settings):
-    """Train a small grid of ChemGPT sizes on molecules inside RDKit, on a CPU, in under five minutes."""
+    """Train a small grid of ChemGPT sizes and two force fields on data inside the package, on a CPU, in minutes."""
 
     tokens: Annotated[Count, Field(ge=1)] = 300_000
-    """Largest training budget of each size in tokens."""
+    """Largest training budget of each ChemGPT size in tokens."""
+    steps: Annotated[Count, Field(ge=1)] = 300
+    """Optimizer steps of each force field."""
     experiment: str = "chemscale-demo"
     """MLflow experiment that the runs are logged to."""
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
 from chemscale_bench.settings import TrainingSettings
-from chemscale_bench.tracking.ending import Interrupted
+from chemscale_bench.tracking.ending import Interrupted, Pruned
 from chemscale_bench.tracking.energy import EnergyMeter
 from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.tracking.provenance import code_tags, device_name, environment_tags
@@ -28,8 +28,8 @@ from chemscale_bench.training.loop import Report, Trainer
 from chemscale_bench.training.speed import peak_flops, peak_memory_gib
 
 REPORTS = 400  # points of a training curve
-Judge = Callable[[Report], str | None]
-"""Sees every report of a run; a reason that it gives stops the run. A study's pruner, say."""
+Judge = Callable[[int, dict[str, float]], str | None]
+"""Sees position and metrics of every report of a run; a reason that it gives ends the run. A study's pruner, say."""
 
 
 def run_folder(run_id: str) -> Path:
@@ -48,7 +48,7 @@ class TrackedRun(ABC):
         run_id: the RUNNING run to log to.
         stop: asks for a clean end.
         saved: the state to go on from.
-        judge: may stop the run after any report.
+        judge: may end the run after any report. A run that is judged is one of many, and prints nothing.
     """
 
     UNIT: str
@@ -74,6 +74,7 @@ class TrackedRun(ABC):
         self.peak = self.peak if fabric.device.type == "cuda" else math.nan
         self.log: dict[str, Any] = saved["log"] if saved else {"curve": [], "energy_kj": 0.0, "amount": 0}
         self.verdict: str | None = None
+        self.prints = self.speaks and judge is None
         self.energy = EnergyMeter(fabric.device)
 
     # -- what a kind of run adds ---------------------------------------------------------------------------------
@@ -106,6 +107,11 @@ class TrackedRun(ABC):
     def results(self) -> dict[str, float]:
         """Log figures and the model to the recorder, and give the last metrics."""
 
+    @property
+    @abstractmethod
+    def final_value(self) -> float:
+        """What a search minimises: the validation loss or error at the last budget."""
+
     @abstractmethod
     def print_results(self) -> None:
         """Print what the user wants to know."""
@@ -117,7 +123,7 @@ class TrackedRun(ABC):
         total = self.budgets[-1] + round(self.decay * sum(self.budgets[:-1]))
         with ExitStack() as stack:
             progress = {"total": total, "initial": self.log["amount"], "unit": self.SHORT, "unit_scale": True}
-            self.bar = stack.enter_context(tqdm(desc="training", disable=not self.speaks, **progress))
+            self.bar = stack.enter_context(tqdm(desc="training", disable=not self.prints, **progress))
             if self.speaks:
                 unsent = self.saved["unsent"] if self.saved else ()
                 self.recorder = stack.enter_context(Recorder(self.run_id, unsent, resumed=bool(self.saved)))
@@ -129,7 +135,7 @@ class TrackedRun(ABC):
             if self.speaks:
                 self.deliver()
             if reason:
-                raise Interrupted(reason)
+                raise Pruned(reason) if self.verdict else Interrupted(reason)
             if self.speaks:
                 self.finish()
 
@@ -139,8 +145,13 @@ class TrackedRun(ABC):
         self.recorder.params(self.params() | rate | self.settings_record)
         energy = {"energy.source": self.energy.source}
         self.recorder.tags(self.tags() | energy | code_tags() | environment_tags(self.fabric.device))
-        tqdm.write(f"{self.title}: run {self.run_id}", file=sys.stderr)
+        self.tell(f"{self.title}: run {self.run_id}")
         self.describe_data()
+
+    def tell(self, text: str) -> None:
+        """Say something above the progress bar."""
+        if self.prints:
+            tqdm.write(text, file=sys.stderr)
 
     def finish(self) -> None:
         """Log cost, figures and model, and print the results."""
@@ -158,8 +169,9 @@ class TrackedRun(ABC):
         self.deliver()
         shutil.rmtree(run_folder(self.run_id))
         self.bar.close()
-        self.print_results()
-        print(f"run {self.run_id} is in the tracking store; look at it with: mlflow ui")
+        if self.prints:
+            self.print_results()
+            print(f"run {self.run_id} is in the tracking store; look at it with: mlflow ui")
 
     def deliver(self) -> None:
         """Send what is still buffered.
@@ -186,11 +198,12 @@ class TrackedRun(ABC):
                 f"{name}/gradient_norm": report.gradient_norm,
                 f"speed/{name}_{self.UNIT}_per_s": report.amount / report.seconds,
             }
-            self.recorder.metrics(self.report_metrics(report, name) | values, report.position)
+            values |= self.report_metrics(report, name)
+            self.recorder.metrics(values, report.position)
             self.bar.set_postfix_str(f"loss {report.loss:.3g} {report.kind}")
             self.bar.update(report.amount)
-        if self.judge:
-            self.verdict = self.judge(report)
+            if self.judge:
+                self.verdict = self.judge(report.position, values)
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep everything that the run needs to go on."""

@@ -84,7 +84,7 @@ class _Silu(torch.autograd.Function):
 
 
 def silu(u: Tensor) -> Tensor:
-    """u * sigmoid(u), twice differentiable."""
+    """U * sigmoid(u), twice differentiable."""
     return _Silu.apply(u)  # type: ignore[no-any-return, no-untyped-call]
 
 
