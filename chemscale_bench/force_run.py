@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from chemscale_bench import tasks
-from chemscale_bench.data.frames import prepare_frames
+from chemscale_bench.data.frames import official, prepare_frames
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.physics import check
 from chemscale_bench.models import force_fields
@@ -43,7 +43,8 @@ class ForceRun(TrackedRun):
     ) -> None:  # fmt: skip
         super().__init__(settings, fabric, run_id, stop, saved, judge)
         self.settings, self.dtype = settings, getattr(torch, {"fp32": "float32", "fp64": "float64"}[settings.precision])
-        self.task = tasks.load_force(settings.task).on(settings.molecule, settings.data)
+        declared = tasks.load_force(settings.task)
+        self.task = declared.on(settings.molecule, settings.data)
         self.steps = self.task.gradient_steps if settings.steps == "auto" else settings.steps
         self.budgets = [self.steps * settings.batch_frames]
         with stop.at_once():
@@ -58,6 +59,9 @@ class ForceRun(TrackedRun):
                 f"resume must find the frames that the run was started with, {self.frames.name} has changed since; "
                 "start a new run"
             )
+        known = official(self.frames.digest)
+        if known and known.data == declared.data:  # a user's own copy of the official frames
+            self.task = declared.on(known.molecule, declared.data)
         train = self.frames.train
         self.elements = tuple(int(number) for number in np.unique(train.numbers))
         self.reference_ev = float(train.energies.mean())
@@ -133,7 +137,7 @@ class ForceRun(TrackedRun):
         """Name and digests."""
         frames, chosen = self.frames, self.settings
         return {
-            "mlflow.runName": f"{chosen.model}-{chosen.molecule}-{len(frames.train)}-seed{chosen.seed}",
+            "mlflow.runName": f"{chosen.model}-{self.task.molecules[0]}-{len(frames.train)}-seed{chosen.seed}",
             "task_digest": self.task.digest_with(frames.digest, frames.test.digest), "data.digest": frames.digest,
             "data.source": frames.source, "data.source_sha256": frames.source_sha256,
             "data.train_digest": frames.train.digest, "data.validation_digest": frames.validation.digest,
