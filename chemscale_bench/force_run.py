@@ -99,10 +99,10 @@ class ForceRun(TrackedRun):
         rate = LEARNING_RATE[chosen.model] if chosen.learning_rate == "auto" else chosen.learning_rate
         loss = ForceLoss(self.potential, chosen.force_weight, chosen.energy_weight).to(fabric.device)
         average = AveragedModel(loss, multi_avg_fn=running_average(chosen.average))
-        chance = chosen.force_weight + chosen.energy_weight * float(
+        nothing = chosen.force_weight + chosen.energy_weight * float(
             np.var(self.frames.train.energies) / np.square(self.frames.train.forces).mean()
         )
-        objective = ForceObjective(self.train_split, chosen.seed, chosen.batch_frames, chance)
+        objective = ForceObjective(self.train_split, chosen.seed, chosen.batch_frames, 100 * nothing)
         trainer = Trainer(
             fabric, loss, torch.optim.AdamW(loss.parameters(), rate, weight_decay=chosen.weight_decay, fused=True),
             objective, self,
