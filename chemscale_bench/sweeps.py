@@ -30,7 +30,6 @@ from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
 from chemscale_bench.training.loop import Diverged
 from chemscale_bench.tuning import study as studies
-from chemscale_bench.tuning.figures import study_figures
 
 FORCE_ONLY = ("model", "molecule", "train_size", "steps", "test_data", "energy_unit", "length_unit")
 LANGUAGE_ONLY = ("tokens",)
@@ -240,6 +239,8 @@ class Sweep:
 
     def summarize(self) -> None:
         """Draw the figures and print the result."""
+        from chemscale_bench.tuning.figures import study_figures
+
         trials: list[FrozenTrial] = self.study.get_trials(deepcopy=False)
         for name, figure in study_figures(trials, self.budget).items():
             self.client.log_figure(self.parent, figure, f"figures/{name}.html")
