@@ -58,6 +58,9 @@ class Config:
             raise UserError(f"l_max must be 0, 1, 2 or 3, got {self.l_max}; 1 is fast, 3 is accurate")
 
 
+WIDTH_STEP = TENSOR_SHARE
+
+
 def layers_for(params: int) -> int:
     """Depth of the ladder."""
     return 2 if params < 3_000_000 else 3

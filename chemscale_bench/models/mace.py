@@ -45,6 +45,9 @@ class Config:
     """Divides the sum over neighbors; fixed, so that a network does not depend on its training set."""
 
 
+WIDTH_STEP = 1
+
+
 def layers_for(params: int) -> int:
     """Depth of the ladder: that of the paper at every size."""
     return 2

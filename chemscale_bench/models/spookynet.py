@@ -49,6 +49,9 @@ class Config:
     """Exponential Bernstein polynomials."""
 
 
+WIDTH_STEP = 1
+
+
 def layers_for(params: int) -> int:
     """Depth of the ladder; the paper's 6 modules from 3 million parameters on."""
     return 1 + sum(params >= bound for bound in (3e4, 1e5, 1e6)) if params < 3e6 else 6

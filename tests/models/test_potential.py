@@ -95,6 +95,6 @@ def test_isolated_atoms_have_an_energy_and_no_force(network: Potential) -> None:
 def test_sizes_are_a_quadratic_in_the_width_and_within_5_percent(name: str, params: float) -> None:
     config = config_for(name, int(params), ELEMENTS)
     size = build(name, config, ELEMENTS, seed=0).non_embedding_params
-    assert size == size_polynomial(name, config.layers, ELEMENTS)(config.width)
+    assert size == size_polynomial(name, ELEMENTS, layers=config.layers)(config.width)
     assert size == pytest.approx(params, rel=0.05)
     assert config.layers == family(name).layers_for(int(params))

@@ -215,7 +215,7 @@ def test_single_precision_is_close() -> None:
 @pytest.mark.parametrize("params", [10_000, 30_000, 100_000, 300_000, 1_000_000, 4_300_000, 20_000_000])
 def test_ladder(params: int) -> None:
     config = force_fields.config_for("spookynet", params, (1, 6, 8))
-    polynomial = force_fields.size_polynomial("spookynet", config.layers, (1, 6, 8))
+    polynomial = force_fields.size_polynomial("spookynet", (1, 6, 8), layers=config.layers)
     assert polynomial(config.width) == pytest.approx(params, rel=0.05)
     if params <= 1_000_000:
         network = spookynet.Network(config, (1, 6, 8))
