@@ -25,6 +25,8 @@ VERBS = {
     "chemgpt": Verb(settings.ChemGPTSettings, "chemscale_bench.runs", "train_chemgpt"),
     "fit": Verb(settings.FitSettings, "chemscale_bench.fits", "fit"),
     "plan": Verb(settings.PlanSettings, "chemscale_bench.fits", "spend"),
+    "submit": Verb(settings.SubmitSettings, "chemscale_bench.leaderboard.submit", "submit"),
+    "verify": Verb(settings.VerifySettings, "chemscale_bench.leaderboard.verify", "verify"),
 }
 
 

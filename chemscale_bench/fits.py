@@ -19,6 +19,7 @@ from chemscale_bench.scaling.table import OPTIONAL, describe
 from chemscale_bench.settings import FitSettings, PlanSettings, RunsSettings
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 
+
 def fit(settings: FitSettings) -> None:
     """Fit all laws to runs, print the report, and log numbers, intervals and figures to one MLflow run."""
     if settings.out:

@@ -161,6 +161,8 @@ class Entry(Record):
     """Named data set, or the submitter's file as the run was given it; it is never opened."""
     vocabulary: Literal["dataset", "chemgpt"] | None = None
     """Of a language model."""
+    molecule: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")] | None = None
+    """Of a force field."""
     data_digest: Sha256
     """Of the prepared data."""
     split_digest: Digest
@@ -181,16 +183,11 @@ class Entry(Record):
     def _belongs_together(self) -> Self:
         if not slug(self.submitter):
             raise ValueError(f"submitter must hold a letter or a digit, got {self.submitter!r}")
-        for name, values in (
-            ("run", [(run.run,) for run in self.runs]),
-            (
-                "size, seed and budget",
-                [(r.non_embedding_params, r.seed, b.budget) for r in self.runs for b in r.results],
-            ),
-        ):
-            if len(set(values)) < len(values):
-                double = next(value for value in values if values.count(value) > 1)
-                raise ValueError(f"every {name} may appear once, got {', '.join(map(str, double))} again")
+        settings = [(run.non_embedding_params, run.seed, of.budget) for run in self.runs for of in run.results]
+        ids = [run.run for run in self.runs]
+        if len(set(ids)) < len(ids) or len(set(settings)) < len(settings):
+            double = max(ids, key=ids.count) if len(set(ids)) < len(ids) else max(settings, key=settings.count)
+            raise ValueError(f"every run, and every size, seed and budget, may appear once, got {double} again")
         allowed = RESULTS[self.family]
         for run in self.runs:
             for result in run.results:

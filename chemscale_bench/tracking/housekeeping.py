@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,3 +39,13 @@ def housekeeping_run(verb: str) -> Iterator[str]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def run_if_launched(verb: str) -> Iterator[str]:
+    """Under `mlflow run` the id of its run, moved out of the way of training runs; otherwise nothing is recorded."""
+    if "MLFLOW_RUN_ID" not in os.environ:
+        yield ""
+    else:
+        with housekeeping_run(verb) as run_id:
+            yield run_id
