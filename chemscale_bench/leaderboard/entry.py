@@ -183,7 +183,7 @@ class Entry(Record):
     def _belongs_together(self) -> Self:
         if not slug(self.submitter):
             raise ValueError(f"submitter must hold a letter or a digit, got {self.submitter!r}")
-        settings = [(run.non_embedding_params, run.seed, of.budget) for run in self.runs for of in run.results]
+        settings = [(run.non_embedding_params, run.seed, r.budget) for run in self.runs for r in run.results]
         ids = [run.run for run in self.runs]
         if len(set(ids)) < len(ids) or len(set(settings)) < len(settings):
             double = max(ids, key=ids.count) if len(set(ids)) < len(ids) else max(settings, key=settings.count)
@@ -194,12 +194,14 @@ class Entry(Record):
                 unknown = sorted(set(result.metrics) - set(allowed))
                 if unknown or allowed[0] not in result.metrics:
                     raise ValueError(
-                        f"metrics of a {self.family} must hold {allowed[0]}, and besides only {', '.join(allowed[1:])}, "
+                        f"metrics must hold {allowed[0]}, and besides only {', '.join(allowed[1:])}, "
                         f"got {', '.join(unknown)[:80] or 'none of that name'} in run {run.run}"
                     )
-        if (self.vocabulary is None) == (self.family == "language_model"):
+        language = self.family == "language_model"
+        if (self.vocabulary is None) == language or (self.molecule is None) != language:
             raise ValueError(
-                f"vocabulary must be given for a language model and for nothing else, got {self.vocabulary}"
+                "a language model must have a vocabulary, a force field a molecule, and neither the other, got "
+                f"{self.vocabulary} and {self.molecule}"
             )
         return self
 

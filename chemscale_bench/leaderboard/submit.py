@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import math
 import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from pydantic import ValidationError
 
-from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard import files
-from chemscale_bench.leaderboard.collect import Measured, measure
-from chemscale_bench.leaderboard.entry import CURVES, RESULTS, Entry, Family, Network, Run, slug
+from chemscale_bench.leaderboard.collect import Measured, describe_task, measure, record
+from chemscale_bench.leaderboard.entry import CURVES, RESULTS, Entry, Family, slug
 from chemscale_bench.leaderboard.verify import Level, judge
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings import SubmitSettings
 from chemscale_bench.tracking.housekeeping import run_if_launched
 from chemscale_bench.tracking.reader import LoggedRun, read_curves, runs_of_experiment
 from chemscale_bench.tracking.store import open_store
-
-STANDS_ELSEWHERE = ("task_name", "model", "non_embedding_params", "seed", "layers", "width", "heads", "vocabulary_size")
-NOT_SETTINGS = frozenset({*STANDS_ELSEWHERE, "arithmetic", "task", "experiment", "resume", "checkpoint_minutes"})
-"""Parameters that stand elsewhere in an entry, or say nothing about what was trained."""
 
 
 def submit(settings: SubmitSettings) -> None:
@@ -168,73 +161,6 @@ def stage(settings: SubmitSettings, runs: list[Measured], draft: Path) -> Path:
         os.replace(folder, path.with_suffix(""))
     path.write_text(entry.model_dump_json(indent=1, exclude_none=True) + "\n")
     return path
-
-
-def describe_task(run: LoggedRun, family: Family) -> dict[str, Any]:
-    """The task that a run was of, and the data it was on, as the run logged them."""
-    name, data = run.params["task_name"], run.params.get("data", "auto")
-    if data == "auto":
-        data = tasks.load(name.partition("@")[0]).data
-    tags = run.tags
-    about = {"task": name, "task_digest": tags.get("task_digest", ""), "data": data, "model": run.params["model"]}
-    about |= {"data_digest": tags.get("data.digest", "")}
-    if family == "language_model":
-        vocabulary = run.params.get("vocabulary", "")
-        return about | {"vocabulary": vocabulary, "split_digest": tags.get("data.validation_digest", "")}
-    return about | {"molecule": run.params.get("molecule", ""), "split_digest": tags.get("data.test_digest", "")}
-
-
-def record(kept: Measured, family: Family, curves: pd.DataFrame, checkpoint: dict[str, Any] | None) -> Run:
-    """A run as the entry tells it, from what was logged and its own curves."""
-    run, params, tags, metrics = kept.run, kept.run.params, kept.run.tags, kept.run.metrics
-
-    def number(name: str) -> float | None:
-        value = metrics.get(name, math.nan)
-        return value if math.isfinite(value) else None
-
-    seconds, speed = number("cost/train_seconds"), None
-    for name in ("speed/mean_tokens_per_s", "speed/mean_structures_per_s"):
-        speed = number(name) or speed
-    if seconds is None or speed is None:
-        raise UserError(f"a run must have its cost logged, {run.run_id} has no time or speed; run it again")
-    results = []
-    for budget in sorted(kept.by_budget):
-        points = curves if "train_frames" in params else curves[curves["step"] == budget]
-        values = dict(zip(points["metric"].astype(str), points["value"].tolist(), strict=True))
-        results.append(
-            {"budget": budget, "metrics": {name: values[name] for name in RESULTS[family] if name in values}}
-        )
-    network = None
-    if "layers" in params and family == "language_model":
-        network = Network(**{name: int(params[name]) for name in ("layers", "width", "heads", "vocabulary_size")})
-    dirty = {"true": True, "false": False}.get(tags.get("code.dirty", ""))
-    return Run.model_validate(
-        {
-            "run": run.run_id,
-            "seed": int(params.get("seed", "0")),
-            "non_embedding_params": int(params["non_embedding_params"]),
-            "network": network,
-            "results": tuple(results),
-            "units_trained": round(speed * seconds),
-            "train_seconds": seconds,
-            "units_per_s": speed,
-            "flops_total": number("cost/flops_total"),
-            "mfu": number("speed/mfu"),
-            "energy_kj": number("cost/energy_kj"),
-            "energy_source": tags.get("energy.source") if number("cost/energy_kj") else "unavailable",
-            "device": tags.get("machine.device", "unknown"),
-            "gpus": round((number("cost/gpu_seconds") or 0) / seconds),
-            "cpus": int(tags.get("machine.cpus", "1")),
-            "arithmetic": params.get("arithmetic", "unknown"),
-            "code_commit": tags.get("code.commit", "unknown"),
-            "code_dirty": dirty,
-            "software": {
-                key.removeprefix("version."): value for key, value in tags.items() if key.startswith("version.")
-            },
-            "settings": {key: value for key, value in params.items() if key not in NOT_SETTINGS},
-            "checkpoint": checkpoint,
-        }
-    )
 
 
 def fetch_checkpoint(run_id: str, folder: Path, settings: SubmitSettings) -> dict[str, Any]:
