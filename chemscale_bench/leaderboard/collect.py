@@ -253,7 +253,7 @@ def read_published(folder: Path) -> tuple[list[Study], list[dict[str, Any]]]:
                 Study(
                     "published", paper["source"], family, task, "", result["model"], paper["source"],
                     link=paper["link"], note=paper["note"],
-                    published={paper["budget"]: metrics} if metrics else {}, published_exponent=exponent if exponent[0] else None,
+                    published={paper["budget"]: metrics} if metrics else {}, published_exponent=exponent,
                 )
             )  # fmt: skip
     return studies, tables
