@@ -27,6 +27,7 @@ VERBS = {
     "plan": Verb(settings.PlanSettings, "chemscale_bench.fits", "spend"),
     "submit": Verb(settings.SubmitSettings, "chemscale_bench.leaderboard.submit", "submit"),
     "verify": Verb(settings.VerifySettings, "chemscale_bench.leaderboard.verify", "verify"),
+    "leaderboard": Verb(settings.LeaderboardSettings, "chemscale_bench.leaderboard.show", "leaderboard"),
 }
 
 

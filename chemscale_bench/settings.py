@@ -191,3 +191,22 @@ class VerifySettings(Settings):
     """Folder with RUN_ID/config.json and RUN_ID/model.safetensors, for checkpoints that are published elsewhere."""
     data: str = ""
     """Your copy of the submitter's data file, for a task on a file."""
+
+
+class LeaderboardSettings(Settings):
+    """Rank entries, your own experiments and published results; write the page and log it to an MLflow run."""
+
+    source: str = "leaderboard/entries"
+    """Folder of entries; none if empty."""
+    experiment: str = ""
+    """MLflow experiment of your own to show beside them: where would you stand?"""
+    out: str = "leaderboard/index.html"
+    """Where to write the page."""
+    verify: Literal["consistent", "reproduced"] = "consistent"
+    """How far to verify entries; `reproduced` computes losses again from the checkpoints, which takes minutes."""
+    flops: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """Training FLOPs at which losses are predicted; 0 is the most that any run of the task has used."""
+    level: float = Field(0.9, gt=0, lt=1)
+    """Level of the intervals."""
+    log: bool = True
+    """Log the page and the table to an MLflow run."""

@@ -18,7 +18,7 @@ from chemscale_bench.leaderboard.collect import Study
 from chemscale_bench.leaderboard.entry import RESULTS
 from chemscale_bench.leaderboard.verify import Level
 from chemscale_bench.scaling import JointLaw, PowerLaw, compute_optimal, find_regimes
-from chemscale_bench.scaling.regimes import Axis
+from chemscale_bench.scaling.regimes import Axis, Curve
 
 
 class Estimate(NamedTuple):
@@ -62,6 +62,8 @@ class Row:
     """Primary metric at the board's compute."""
     line: list[tuple[float, float]] = field(default_factory=list)
     """The power law along parameters, at the most data that tell one: (params, loss)."""
+    line_budget: int = 0
+    """Those data."""
     rank: dict[str, int] = field(default_factory=dict)
     """By budget (as text), `params_exponent` and `predicted`; unverified entries have none."""
     differs: dict[str, float] = field(default_factory=dict)
@@ -180,11 +182,13 @@ def _fit(row: Row, board: Board, replicates: int) -> None:
     if row.points.empty:
         return
     params, data, loss = (row.points[name].to_numpy(float) for name in ("params", "budget", "loss"))
-    row.params_exponent, law, sizes = _exponent(params, data, loss, "params", board.level)
-    row.data_exponent, _, _ = _exponent(params, data, loss, "tokens", board.level)
-    if law is not None:
-        ends = np.geomspace(sizes.min(), sizes.max(), 12)
-        row.line = list(zip(ends.tolist(), law.predict(ends).tolist(), strict=True))
+    row.params_exponent, curve = _exponent(params, data, loss, "params", board.level)
+    row.data_exponent, _ = _exponent(params, data, loss, "tokens", board.level)
+    if curve is not None and curve.law is not None:
+        sizes = params[curve.rows]
+        ends = np.geomspace(sizes.min(), sizes[sizes <= curve.limited_beyond].max(), 12)
+        row.line = list(zip(ends.tolist(), curve.law.predict(ends).tolist(), strict=True))
+        row.line_budget = round(curve.at)
     try:
         if board.data == "tokens":
             weight = 1 / row.points.groupby(["params", "budget"])["loss"].transform("size").to_numpy(float)
@@ -202,16 +206,15 @@ def _fit(row: Row, board: Board, replicates: int) -> None:
 
 def _exponent(
     params: np.ndarray, data: np.ndarray, loss: np.ndarray, along: Axis, level: float
-) -> tuple[Estimate, PowerLaw | None, np.ndarray]:
-    """The power law's exponent along an axis where the other resource is largest, its law and the sizes behind it."""
+) -> tuple[Estimate, Curve | None]:
+    """The power law's exponent along an axis where the other resource is largest, and its curve."""
     try:
         curve = find_regimes(params, data, loss, along).headline
         assert curve.law is not None
         low, high = curve.law.confidence_interval("exponent", level)
-        sizes = (params if along == "params" else data)[curve.rows]
-        return Estimate(curve.law.exponent_, low, high), curve.law, sizes[sizes <= curve.limited_beyond]
+        return Estimate(curve.law.exponent_, low, high), curve
     except UserError as refusal:
-        return Estimate(reason=str(refusal)), None, np.array([])
+        return Estimate(reason=str(refusal)), None
 
 
 def _front(points: pd.DataFrame) -> pd.DataFrame:
