@@ -55,7 +55,7 @@ class Row:
     reached: dict[int, Reached]
     """By budget."""
     points: pd.DataFrame
-    """One row per run and budget: params, budget, seed, loss, flops, gpu_seconds, energy_kj."""
+    """One row per run and budget: params, budget, seed, loss, flops, device_seconds, energy_kj."""
     params_exponent: Estimate = UNKNOWN
     data_exponent: Estimate = UNKNOWN
     predicted: Estimate = UNKNOWN
@@ -161,16 +161,15 @@ def table_of(study: Study, metric: str) -> pd.DataFrame:
     for run in study.runs:
         for result in run.results:
             share = result.budget / run.units_trained if study.family == "language_model" else 1.0
-            seconds = share * run.train_seconds
             rows.append(
                 {
                     "params": float(run.non_embedding_params), "budget": result.budget, "seed": run.seed,
                     "loss": result.metrics[metric], "flops": share * (run.flops_total or math.nan),
-                    "seconds": seconds, "gpu_seconds": seconds * run.gpus,
+                    "device_seconds": share * run.train_seconds * max(1, run.gpus),
                     "energy_kj": share * (run.energy_kj or math.nan), **result.metrics,
                 }
             )  # fmt: skip
-    names = ["params", "budget", "seed", "loss", "flops", "seconds", "gpu_seconds", "energy_kj", *RESULTS[study.family]]
+    names = ["params", "budget", "seed", "loss", "flops", "device_seconds", "energy_kj", *RESULTS[study.family]]
     return pd.DataFrame(rows, columns=names)
 
 

@@ -44,6 +44,7 @@ function cost(row, column) {
 const COLUMNS = [
   { id: "value", title: "rank", head: () => "#", value: (r) => r.rank[state.budget], show: (r) => r.rank[state.budget] ?? "–", number: true },
   { id: "name", head: () => "model", value: (r) => (r.model + " " + r.submitter).toLowerCase() },
+  { id: "level", head: () => "level", value: (r) => r.level, show: (r) => el("span", { class: "level " + r.level, title: r.why || null }, r.level) },
   { id: "loss", head: () => unit(state.board.metric), value: (r) => reached(r)?.[0], number: true, show: (r) => interval(loss(reached(r)?.[0]), reached(r)?.[1], reached(r)?.[2], loss) },
   { id: "seeds", head: () => "seeds", value: (r) => (reached(r) && r.points.length ? reached(r)[3] : NaN), number: true },
   { id: "size", head: () => "best size", value: (r) => reached(r)?.[4], number: true, show: (r) => count(reached(r)?.[4]) },
@@ -52,10 +53,9 @@ const COLUMNS = [
   { id: "data", head: () => "exponent, data", value: (r) => r.data_exponent[0], number: true, show: (r) => estimate(r.data_exponent) },
   { id: "predicted", head: () => "at " + count(state.board.flops) + " FLOPs", value: (r) => r.predicted[0], number: true, show: (r) => estimate(r.predicted, loss) },
   { id: "flops", head: () => "FLOPs", value: (r) => cost(r, 3), number: true, show: (r) => count(cost(r, 3)) },
-  { id: "hours", head: () => "GPU-hours", value: (r) => cost(r, 5) / 3600, number: true, show: (r) => number(cost(r, 5) / 3600, 3) },
+  { id: "hours", head: () => "device-hours", value: (r) => cost(r, 5) / 3600, number: true, show: (r) => number(cost(r, 5) / 3600, 2) },
   { id: "energy", head: () => "energy, kJ", value: (r) => cost(r, 4), number: true, show: (r) => number(cost(r, 4), 3) },
   { id: "device", head: () => "device", value: (r) => r.device },
-  { id: "level", head: () => "level", value: (r) => r.level, show: (r) => el("span", { class: "level " + r.level, title: r.why || null }, r.level) },
 ];
 function interval(text, low, high, format) {
   const cell = el("span", {}, text);
@@ -104,7 +104,7 @@ function drawTable() {
   byId("legend").textContent =
     `Brackets are ${Math.round(100 * state.board.level)} % intervals: of the mean by Student's t over seeds, of laws by bootstrap. ` +
     "p: chance of so large a difference to the next rank without a true one (Welch's t-test; it needs two seeds of both). " +
-    "Exponents are those of pure power laws, where the other resource is largest. Cost is that of one run of the best size. A dash stands for what cannot be told; the pointer over it, or the details, say why.";
+    "Exponents are those of pure power laws, where the other resource is largest. Cost is that of one run of the best size; device-hours count every GPU, or the processor. A dash stands for what cannot be told; the pointer over it, or the details, say why.";
   return rows;
 }
 function studyRow(row) {
@@ -201,7 +201,7 @@ function drawFigure() {
   const title = state.axis === "data" ? (state.board.data === "tokens" ? "training tokens" : "training frames") : AXES[state.axis][1];
   const narrow = window.innerWidth < 640;
   const layout = {
-    paper_bgcolor: back, plot_bgcolor: back, font: { color: text, family: "system-ui, sans-serif", size: narrow ? 11 : 13 }, margin: { t: 10, r: 10, b: 50, l: 55 }, height: narrow ? 480 : 460,
+    paper_bgcolor: back, plot_bgcolor: back, font: { color: text, family: "system-ui, sans-serif", size: narrow ? 11 : 13 }, margin: { t: 30, r: 10, b: 50, l: 55 }, height: narrow ? 480 : 460,
     xaxis: { ...axis, type: "log", title: { text: title }, dtick: narrow ? 1 : undefined }, yaxis: { ...axis, type: "log", title: { text: escaped(unit(state.board.metric)) } },
     legend: narrow ? { orientation: "h", y: -0.25 } : { x: 1.02, y: 1 }, showlegend: true, hovermode: "closest",
     shapes: papers.map((row) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: reached(row)[0], y1: reached(row)[0], line: { color: COLOURS[models.indexOf(row.model) % COLOURS.length], width: 1, dash: "dot" } })),

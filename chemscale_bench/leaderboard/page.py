@@ -86,7 +86,7 @@ def _board(board: Board) -> dict[str, Any]:
 
 def _row(row: Row, metric: str) -> dict[str, Any]:
     study = row.study
-    points = row.points[["params", "budget", "loss", "flops", "energy_kj", "gpu_seconds"]]
+    points = row.points[["params", "budget", "loss", "flops", "energy_kj", "device_seconds"]]
     return {
         "kind": study.kind, "name": study.name, "model": study.model, "submitter": study.submitter,
         "date": study.date, "link": study.link, "note": study.note,
@@ -129,7 +129,7 @@ def table(boards: Sequence[Board]) -> pd.DataFrame:
             for name in ("params_exponent", "data_exponent", "predicted"):
                 found: Estimate = getattr(row, name)
                 estimates |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
-            about = {
+            about: dict[str, Any] = {
                 "task": board.task, "task_digest": board.task_digest, "kind": study.kind, "name": study.name,
                 "model": study.model, "submitter": study.submitter, "level": LEVEL.get(study.kind, study.level.word),
             }  # fmt: skip
