@@ -1,10 +1,14 @@
-"""The verb `demo`: a first result in minutes, on molecules that ship inside RDKit, on a CPU, without a download."""
+"""The verb `demo`: a first result in minutes, on data that come with the package, on a CPU, without a download."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from chemscale_bench.force_run import ForceRun
 from chemscale_bench.language_run import LanguageRun
-from chemscale_bench.runs import check
-from chemscale_bench.settings import ChemGPTSettings, DemoSettings
+from chemscale_bench.settings import ChemGPTSettings, DemoSettings, ForceFieldSettings, TrainingSettings
+from chemscale_bench.tracked_run import TrackedRun
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import ended_properly
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
@@ -12,31 +16,65 @@ from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
 
 SIZES = (30_000, 100_000, 300_000)
+FORCE_FIELDS = ("schnet", "painn")
+
+
+class Demo:
+    """A parent run and its children.
+
+    Args:
+        settings: of the verb.
+        parent: id of the parent run.
+        stop: asks for a clean end.
+    """
+
+    def __init__(self, settings: DemoSettings, parent: str, stop: Stop) -> None:
+        self.settings, self.parent, self.stop = settings, parent, stop
+        self.client, self.experiment = open_store(), experiment_id(settings.experiment)
+
+    def train(self, kind: Callable[..., TrackedRun], chosen: TrainingSettings) -> Any:
+        """Train one model as a child run."""
+        child = self.client.create_run(self.experiment, tags={"mlflow.parentRunId": self.parent}).info.run_id
+        mark_process(self.client, child)
+        with ended_properly(child):
+            run = kind(chosen, start_fabric(chosen), child, self.stop, None)
+            run.train()
+        if self.stop.requested:
+            raise KeyboardInterrupt
+        return run
+
+    def language_models(self) -> None:
+        """A grid of ChemGPT sizes and token budgets."""
+        grid: dict[int, dict[int, float]] = {}
+        for params in SIZES:
+            chosen = ChemGPTSettings(task="embedded-lm", params=params, tokens=self.settings.tokens, device="cpu")
+            run = self.train(LanguageRun, chosen)
+            grid[run.shape.non_embedding_params] = run.loss
+        budgets = next(iter(grid.values()))
+        print("\nvalidation loss of ChemGPT in nats per token")
+        print(f"{'params':>12}" + "".join(f"{budget:>12,} tok" for budget in budgets))
+        for size, losses in grid.items():
+            print(f"{size:>12,}" + "".join(f"{losses[budget]:>16.4f}" for budget in budgets))
+
+    def force_fields(self) -> None:
+        """Two force fields on ethanol, from few frames."""
+        print("\nforce MAE on ethanol (GFN2-xTB), meV/Angstrom")
+        for model in FORCE_FIELDS:
+            chosen = ForceFieldSettings(
+                task="embedded-ff", model=model, molecule="ethanol", train_size=200, params=20_000,
+                steps=self.settings.steps, device="cpu",
+            )  # fmt: skip
+            run = self.train(ForceRun, chosen)
+            print(f"{model:>12} {run.errors.force_mae:>9.1f}   (no force at all: {run.baseline.force_mae:.0f})")
 
 
 def demo(settings: DemoSettings) -> None:
-    """Train every size as a child run of one parent, and print the grid of validation losses."""
-    grid: dict[int, dict[int, float]] = {}
+    """Train language models and force fields as children of one run, and print what came out."""
     reap_dead_runs([experiment_id(settings.experiment)])
     parent = adopt_run(settings.experiment)
-    client = open_store()
-    client.set_tag(parent, "mlflow.runName", "demo")
+    open_store().set_tag(parent, "mlflow.runName", "demo")
     with Stop() as stop, ended_properly(parent):
-        for params in SIZES:
-            chosen = ChemGPTSettings(task="embedded-lm", params=params, tokens=settings.tokens, device="cpu")
-            check(chosen)
-            tags = {"mlflow.parentRunId": parent}
-            child = client.create_run(experiment_id(settings.experiment), tags=tags).info.run_id
-            mark_process(client, child)
-            with ended_properly(child):
-                run = LanguageRun(chosen, start_fabric(chosen), child, stop, None)
-                run.train()
-            if stop.requested:
-                raise KeyboardInterrupt
-            grid[run.model.config.shape.non_embedding_params] = run.log["loss"]
-    budgets = next(iter(grid.values()))
-    print("validation loss in nats per token")
-    print(f"{'params':>12}" + "".join(f"{budget:>12,} tok" for budget in budgets))
-    for size, losses in grid.items():
-        print(f"{size:>12,}" + "".join(f"{losses[budget]:>16.4f}" for budget in budgets))
+        work = Demo(settings, parent, stop)
+        work.language_models()
+        work.force_fields()
     print(f"Compare the runs: `mlflow ui`, open the address it prints, experiment {settings.experiment!r}.")

@@ -68,8 +68,8 @@ class TrainingSettings(Settings):
     """Seed of the initial weights and of the order of the data."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; `auto` takes a GPU if there is one. Under torchrun or Slurm every process takes its own."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the forward and backward pass; `auto` is bf16 on a GPU and fp32 on a CPU."""
+    precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
+    """Arithmetic of the forward and backward pass; `auto` is bf16 on a GPU and fp32 on a CPU; fp64 is slow."""
     checkpoint_minutes: float = Field(5.0, gt=0)
     """Minutes between two resume states; a killed run loses at most this much work."""
     experiment: str = "chemscale"
@@ -87,6 +87,8 @@ class ChemGPTSettings(TrainingSettings):
     """Non-embedding parameters wanted, for example 1e8; met within 5 %."""
     tokens: Annotated[Count, Field(ge=1)] | Auto = "auto"
     """Largest budget in tokens; the task's smaller budgets are passed on the way. `auto` is the task's largest."""
+    smaller_budgets: bool = True
+    """Decay and validate at the task's smaller budgets too, on the way."""
     data: str = "auto"
     """Data set (pubchem10m, pubchem, moses, embedded) or a path to a .smi, .csv or .txt file, compressed or not."""
     vocabulary: Literal["dataset", "chemgpt"] = "dataset"
@@ -101,11 +103,103 @@ class ChemGPTSettings(TrainingSettings):
     """Start from a Hugging Face GPT-Neo checkpoint, a folder or a hub name; it then sets the size, not `params`."""
 
 
+class ForceFieldSettings(TrainingSettings):
+    """Train a force field on one molecule's frames and report its force and energy errors on the test split."""
+
+    task: str = "rmd17-ff"
+    """Task in benchmarks/ (or a path to a task file): frames, labels, splits, budgets and metric."""
+    model: str = "painn"
+    """Force field: schnet, painn, mace, spookynet or allegro."""
+    molecule: str = "aspirin"
+    """Molecule of the task, or what to call the one in your own frames."""
+    train_size: Count = Field(950, ge=1)
+    """Training frames; the task's budgets are compared with one another."""
+    split: int = Field(1, ge=1, le=5)
+    """Official split, 1 to 5; of your own file: which random split."""
+    params: Annotated[Count, Field(ge=1000, le=1_000_000_000)] | Auto = "auto"
+    """Parameters wanted outside the tables of elements, met within 5 %; `auto` is the published size of the model."""
+    steps: Annotated[Count, Field(ge=1)] | Auto = "auto"
+    """Optimizer steps; `auto` is the task's number."""
+    batch_frames: Count = Field(10, ge=1)
+    """Frames per optimizer step."""
+    cutoff: float = Field(5.0, gt=0, le=50)
+    """Distance in Angstrom beyond which atoms do not see one another."""
+    force_weight: float = Field(0.99, ge=0)
+    """Weight of the squared force error in the loss, in units of the training forces' mean square."""
+    energy_weight: float = Field(0.01, ge=0)
+    """Weight of the squared energy error, in the same unit (per Angstrom squared)."""
+    average: float = Field(0.99, ge=0, lt=1)
+    """Decay per step of the running average of the weights that is measured and kept."""
+    data: str = "auto"
+    """Frames: rmd17, md17, embedded, or a path to an .npz, .extxyz or ASE .db file; its units have to be stated."""
+    test_data: str = ""
+    """Test frames in a file of their own; without it they are drawn from `data`."""
+    energy_unit: str = ""
+    """Unit of the energies in your file: eV, meV, kcal/mol, kJ/mol or Hartree."""
+    length_unit: str = ""
+    """Unit of the positions in your file: Angstrom, Bohr or nm; forces are energy per length."""
+    warmup: float = Field(0.01, ge=0, le=1)
+    """Share of the steps spent on linear warm-up."""
+    decay: float = Field(0.5, gt=0, le=1)
+    """Share of the steps spent on the final decay of the learning rate to zero."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay of AdamW (1/step at learning rate 1)."""
+    clip: float = Field(10.0, gt=0)
+    """Largest norm of the gradient before it is scaled down."""
+    precision: Literal["fp32", "fp64"] = "fp32"
+    """Arithmetic; energies are referenced in float64 either way."""
+
+
+class TuneSettings(Settings):
+    """Search hyperparameters of a task's model; trials that will lose are stopped early. Run it again to go on."""
+
+    task: str = "pubchem10m-lm"
+    """Task in benchmarks/ (or a path): a language-model task trains ChemGPT, a force-field task what `model` says."""
+    trials: Count = Field(50, ge=1)
+    """Trials of the study in all, those of earlier and of parallel `tune` processes included."""
+    params: Annotated[Count, Field(ge=1000)] | Auto = "auto"
+    """Parameters of every trial's model; `auto` is the default of its kind."""
+    pruner: Literal["performance", "paper", "median", "successive_halving", "hyperband", "none"] = "performance"
+    """Who stops trials: `performance` ranks them by training performance estimation, `paper` is Frey et al.'s rule."""
+    sampler: str = "TPESampler"
+    """Who proposes trials: a sampler of Optuna (TPESampler, RandomSampler, GPSampler, QMCSampler, CmaEsSampler)."""
+    storage: str = ""
+    """Optuna storage: a database URL, grpc://HOST:PORT, or a journal file; the default is a file in CHEMSCALE_HOME."""
+    study: str = ""
+    """Name of the study; by default it follows from the other parameters, so that the same command goes on."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of the sampler, and of every trial's weights and order of data."""
+    tokens: Annotated[Count, Field(ge=1)] | Auto = "auto"
+    """Language models: training tokens of a trial."""
+    model: str = "painn"
+    """Force fields: schnet, painn, mace, spookynet or allegro."""
+    molecule: str = "aspirin"
+    """Force fields: molecule of the task."""
+    train_size: Count = Field(950, ge=1)
+    """Force fields: training frames."""
+    steps: Annotated[Count, Field(ge=1)] | Auto = "auto"
+    """Force fields: frames seen by a trial, counted in optimizer steps of 10, whatever its batch."""
+    data: str = "auto"
+    """Data set or file, as in `chemgpt` and `forcefield`."""
+    test_data: str = ""
+    """Force fields: test frames in a file of their own."""
+    energy_unit: str = ""
+    """Force fields: unit of the energies in your file."""
+    length_unit: str = ""
+    """Force fields: unit of the positions in your file."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train."""
+    experiment: str = "chemscale-sweeps"
+    """MLflow experiment: one parent run for the study, one child per trial."""
+
+
 class DemoSettings(Settings):
-    """Train a small grid of ChemGPT sizes on molecules inside RDKit, on a CPU, in under five minutes."""
+    """Train a small grid of ChemGPT sizes and two force fields on data inside the package, on a CPU, in minutes."""
 
     tokens: Annotated[Count, Field(ge=1)] = 300_000
-    """Largest training budget of each size in tokens."""
+    """Largest training budget of each ChemGPT size in tokens."""
+    steps: Annotated[Count, Field(ge=1)] = 300
+    """Optimizer steps of each force field."""
     experiment: str = "chemscale-demo"
     """MLflow experiment that the runs are logged to."""
 

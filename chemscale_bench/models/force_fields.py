@@ -25,7 +25,7 @@ from chemscale_bench.models.potential import Potential
 
 NAMES = ("schnet", "painn", "mace", "spookynet", "allegro")
 TOLERANCE = 0.05  # of the requested number of parameters
-WIDTHS = range(4, 1025, 4)
+WIDTHS = [*range(4, 64, 2), *range(64, 1025, 4)]
 
 
 def check_name(name: str) -> None:
@@ -54,13 +54,17 @@ def build(name: str, config: Any, elements: tuple[int, ...], seed: int) -> Poten
     return network
 
 
+def default_config(name: str, **changes: Any) -> Any:
+    """The config of a model's published size, with fields changed."""
+    return replace(family(name).Config(), **changes)
+
+
 @cache
 def size_polynomial(name: str, layers: int, elements: tuple[int, ...]) -> np.poly1d:
     """Non-embedding parameters as a function of the width: a quadratic in all of these models, from three builds."""
-    base = family(name).Config()
     widths = np.array([8, 16, 32])
     sizes = [
-        build(name, replace(base, layers=layers, width=int(width)), elements, seed=0).non_embedding_params
+        build(name, default_config(name, layers=layers, width=int(width)), elements, seed=0).non_embedding_params
         for width in widths
     ]
     return np.poly1d(np.rint(np.polyfit(widths, sizes, 2) * 1e6) / 1e6)
@@ -87,7 +91,7 @@ def config_for(name: str, params: int, elements: tuple[int, ...], **changes: Any
             f"params must be within 5 % of a size that {name} has, got {params:,}; the nearest are "
             f"{' and '.join(f'{round(size(width)):,}' for width in sorted(nearest))}"
         )
-    return replace(family(name).Config(), layers=layers, width=width, **changes)
+    return default_config(name, layers=layers, width=width, **changes)
 
 
 def save(

@@ -31,6 +31,11 @@ class Graph(NamedTuple):
         """From receiver to sender, r_j - r_i (E, 3) in Angstrom."""
         return self.positions_A3[self.senders_E] - self.positions_A3[self.receivers_E]
 
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """The two atoms of each pair of neighbors (P,), P = E / 2, for what does not depend on the direction."""
+        forward_P = (self.receivers_E > self.senders_E).argsort(stable=True)[: len(self.receivers_E) // 2]
+        return self.receivers_E[forward_P], self.senders_E[forward_P]
+
     def per_structure(self, values_A: Tensor) -> Tensor:
         """Sum atoms' values (A, ...) over each structure (S, ...)."""
         total = values_A.new_zeros(self.structures, *values_A.shape[1:])
@@ -82,6 +87,7 @@ def energy_and_forces(potential: nn.Module, graph: Graph, differentiable: bool) 
     """
     positions_A3 = graph.positions_A3.detach().requires_grad_()
     with torch.enable_grad():
-        energy_S = potential(graph._replace(positions_A3=positions_A3))
+        # A view, because torch's counter of FLOPs can't follow a gradient that is asked for at a leaf.
+        energy_S = potential(graph._replace(positions_A3=positions_A3.view_as(positions_A3)))
         (gradient_A3,) = torch.autograd.grad(energy_S.sum(), positions_A3, create_graph=differentiable)
     return (energy_S if differentiable else energy_S.detach()), -gradient_A3

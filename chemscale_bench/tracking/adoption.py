@@ -22,7 +22,7 @@ NOT_CHOSEN = ("Default", DEFAULT_EXPERIMENT)
 """Experiments that a run gets when the user names none: MLflow's, and the one of our plugin."""
 
 
-def adopt_run(experiment: str, resume: str = "") -> str:
+def adopt_run(experiment: str, resume: str = "", shared: bool = False) -> str:
     """The id of the run to log to, RUNNING and marked with this process.
 
     Under `mlflow run` that is the run it has made, if that lies in `experiment` or in one the user chose with
@@ -33,6 +33,7 @@ def adopt_run(experiment: str, resume: str = "") -> str:
     Args:
         experiment: Name of the experiment that the verb logs to.
         resume: Id of the run to carry on, or nothing.
+        shared: Whether another process may be at work on that run, too.
 
     Raises:
         UserError: if the run to resume is unknown, deleted, or still being worked on.
@@ -41,12 +42,13 @@ def adopt_run(experiment: str, resume: str = "") -> str:
     launched_id = os.environ.pop("MLFLOW_RUN_ID", None)
     launched = client.get_run(launched_id) if launched_id else None
     if resume:
-        run_id = reopen(client, resume)
+        run_id = reopen(client, resume, shared)
     elif launched and in_right_experiment(client, launched, experiment):
         run_id = launched.info.run_id
     else:
         run_id = client.create_run(experiment_id(experiment), tags=origin(launched)).info.run_id
-    mark_process(client, run_id)
+    if not (shared and is_worked_on(client.get_run(run_id))):
+        mark_process(client, run_id)
     if launched_id and launched_id != run_id:
         client.set_tag(launched_id, REASON_TAG, f"its work went on in run {run_id}")
         client.set_tag(launched_id, FINAL_TAG, DELETED)
@@ -75,7 +77,12 @@ def origin(launched: Run | None) -> dict[str, str]:
     return {name: value for name, value in launched.data.tags.items() if name.startswith("mlflow.")}
 
 
-def reopen(client: MlflowClient, run_id: str) -> str:
+def is_worked_on(run: Run) -> bool:
+    """Whether a live process has marked a RUNNING run as its own."""
+    return run.info.status == "RUNNING" and PID_TAG in run.data.tags and not is_dead(run)
+
+
+def reopen(client: MlflowClient, run_id: str, shared: bool = False) -> str:
     """Set an interrupted run to RUNNING again."""
     from mlflow.exceptions import MlflowException
 
@@ -85,7 +92,7 @@ def reopen(client: MlflowClient, run_id: str) -> str:
         raise UserError(f"resume must be the id of a run of this store, got {run_id!r}; `mlflow ui` shows it") from None
     if run.info.lifecycle_stage == "deleted":
         raise UserError(f"resume must not be a deleted run; bring it back: mlflow runs restore --run-id {run_id}")
-    if run.info.status == "RUNNING" and PID_TAG in run.data.tags and not is_dead(run):
+    if is_worked_on(run) and not shared:
         where = f"process {run.data.tags[PID_TAG]} on {run.data.tags.get('chemscale.host')}"
         raise UserError(f"resume must be a run that has ended, {run_id} is RUNNING as {where}; wait for it or stop it")
     client.update_run(run_id, status="RUNNING")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from chemscale_bench.tracking.lifetime import end_run
@@ -14,13 +14,17 @@ class Interrupted(Exception):
     """The run was asked to stop and has saved its state."""
 
 
+class Pruned(Exception):
+    """The run was judged not worth going on with; the text says why."""
+
+
 @contextmanager
-def ended_properly(run_id: str, records: bool = True) -> Iterator[None]:
+def ended_properly(run_id: str, records: Callable[[], bool] = lambda: True) -> Iterator[None]:
     """Give the run its final status and reason whatever happens inside.
 
     Args:
         run_id: a RUNNING run.
-        records: whether this process speaks for the run; its peers under torchrun do not.
+        records: whether this process has the last word on the run; asked at the end.
     """
     status, reason = "FINISHED", ""
     try:
@@ -28,6 +32,8 @@ def ended_properly(run_id: str, records: bool = True) -> Iterator[None]:
     except Interrupted as stopped:
         status, reason = "KILLED", f"{stopped}; go on with resume={run_id}"
         print(reason, file=sys.stderr)
+    except Pruned as verdict:
+        status, reason = "KILLED", str(verdict)
     except KeyboardInterrupt:
         status, reason = "KILLED", "interrupted"
         raise
@@ -35,7 +41,7 @@ def ended_properly(run_id: str, records: bool = True) -> Iterator[None]:
         status, reason = "FAILED", f"{type(error).__name__}: {error}"
         raise
     finally:
-        if records:
+        if records():
             try:
                 end_run(open_store(), run_id, status, reason)
             except Exception as error:

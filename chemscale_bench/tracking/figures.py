@@ -1,4 +1,4 @@
-"""The figure of one run, live in the MLflow UI."""
+"""The figures of one run, live in the MLflow UI."""
 
 from __future__ import annotations
 
@@ -40,5 +40,31 @@ def loss_curve(
     figure.update_layout(
         title=title, template="plotly_white", xaxis_title="tokens seen", yaxis_title=f"loss ({unit})",
         xaxis_type="log", legend={"yanchor": "top", "xanchor": "right", "x": 1, "y": 1},
+    )  # fmt: skip
+    return figure
+
+
+def error_curve(title: str, curve: list[tuple[int, float]], test: float, nothing: float, last: int) -> Figure:
+    """Validation force error over the frames seen, and the test error of the best weights.
+
+    Args:
+        title: what was trained.
+        curve: (frames seen, validation force MAE in meV/Angstrom).
+        test: force MAE on the test split, meV/Angstrom.
+        nothing: that of a model that predicts no force.
+        last: frames seen at the end.
+    """
+    figure = Figure()
+    x, y = zip(*curve, strict=True) if curve else ((), ())
+    figure.add_trace(Scatter(x=x, y=y, name="validation", mode="lines", line={"color": DECAY}))
+    for name, value, colour, symbol in (
+        ("test, best weights", test, VALIDATION, "circle"),
+        ("zero force", nothing, BASELINE, "x"),
+    ):
+        marker = {"color": colour, "symbol": symbol, "size": 10}
+        figure.add_trace(Scatter(x=[last], y=[value], name=name, mode="markers", marker=marker))
+    figure.update_layout(
+        title=title, template="plotly_white", xaxis_title="frames seen", yaxis_title="force MAE (meV/Å)",
+        xaxis_type="log", yaxis_type="log", legend={"yanchor": "top", "xanchor": "right", "x": 1, "y": 1},
     )  # fmt: skip
     return figure

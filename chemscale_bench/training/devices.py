@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 import torch
 from lightning.fabric import Fabric
 
 from chemscale_bench.settings import TrainingSettings
+
+ARITHMETIC: dict[str, Literal["32-true", "bf16-mixed", "64-true"]] = {
+    "fp32": "32-true",
+    "bf16": "bf16-mixed",
+    "fp64": "64-true",
+}
 
 
 def start_fabric(settings: TrainingSettings) -> Fabric:
@@ -20,7 +27,7 @@ def start_fabric(settings: TrainingSettings) -> Fabric:
         accelerator=device,
         devices=local,
         num_nodes=max(1, world // local),
-        precision="bf16-mixed" if precision == "bf16" else "32-true",
+        precision=ARITHMETIC[precision],
     )
     fabric.launch()
     return fabric

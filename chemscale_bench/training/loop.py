@@ -16,6 +16,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
+from torch.optim.swa_utils import AveragedModel
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.training.schedules import Segment, learning_rate_factor
@@ -84,16 +85,18 @@ class Trainer:
         report_every: units between two reports.
         save_seconds: wall time between two resume states.
         pass_limit: padded units of a forward pass to start with; halved when memory runs out.
+        average: a running average of the weights, kept beside them.
     """
 
     def __init__(
         self, fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, objective: Objective, events: Events,
         *, plan: list[Segment], warmup: int, clip: float, report_every: int, save_seconds: float, pass_limit: int,
+        average: AveragedModel | None = None,
     ) -> None:  # fmt: skip
         self.fabric, self.objective, self.events = fabric, objective, events
         self.module = model
         self.model, self.optimizer = fabric.setup(model, optimizer)
-        self.plan, self.warmup, self.clip = plan, warmup, clip
+        self.plan, self.warmup, self.clip, self.average = plan, warmup, clip, average
         self.report_every, self.save_seconds, self.pass_limit = report_every, save_seconds, pass_limit
         self.peak_rates = [group["lr"] for group in optimizer.param_groups]
         self.segment = self.position = self.steps = 0
@@ -111,6 +114,7 @@ class Trainer:
         """What a decay branch changes and the trunk needs back, copied to the host."""
         state = {
             "model": self.module.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
             "optimizer": self.optimizer.state_dict(),
             "position": self.position,
             "cursor": self.cursor,
@@ -135,6 +139,8 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to the weights, optimizer and data position of a state."""
         self.module.load_state_dict(state["model"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.position, self.cursor, self.steps = state["position"], state["cursor"], state["steps"]
 
@@ -207,6 +213,8 @@ class Trainer:
         self.gradient_norm = clip_grad_norm_(self.module.parameters(), self.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        if self.average:
+            self.average.update_parameters(self.module)
         self.loss_sum += loss
         self.loss_amount += amount
         self.position += amount

@@ -1,0 +1,220 @@
+"""From `data=` to training, validation and test frames of one molecule.
+
+Named sets: `rmd17` and `md17` (official splits), `embedded` (GFN2-xTB, in the package). Or the user's own files.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from chemscale_bench.data import rmd17
+from chemscale_bench.data.download import file_sha256
+from chemscale_bench.data.frame_files import ENERGY_UNITS, LENGTH_UNITS, read_frames, unit
+from chemscale_bench.data.rmd17 import official, split_digest
+from chemscale_bench.data.structures import POSITION_GRID, Frames, all_pairs
+from chemscale_bench.errors import UserError
+
+__all__ = ["FrameSplit", "Frames", "all_pairs", "official", "prepare_frames"]
+
+NAMES = (*rmd17.LABELS, "embedded")
+EMBEDDED = Path(__file__).parent / "embedded_frames.npz"
+EMBEDDED_TEST_FRAMES = 300
+
+
+class FrameSplit(NamedTuple):
+    """What a force field trains on, what chooses its checkpoint, and what it is measured on."""
+
+    train: Frames
+    validation: Frames
+    test: Frames
+    name: str
+    """The data set's name, or the name of the user's file."""
+    source: str
+    """Url or path."""
+    source_sha256: str
+    """Of the content of the files, one after another."""
+    digest: str
+    """`split_digest` of all frames that training and validation are taken from, and the test frames."""
+    notes: tuple[str, ...]
+    """What a reader of the result should know about the frames."""
+
+
+class _Source(NamedTuple):
+    pool: Frames
+    test: Frames
+    name: str
+    origin: str
+    sha256: str
+    notes: tuple[str, ...] = ()
+
+
+def prepare_frames(
+    data: str,
+    *,
+    molecule: str,
+    split: int,
+    train_size: int,
+    validation_frames: int,
+    test_frames: int,
+    test_data: str = "",
+    energy_unit: str = "",
+    length_unit: str = "",
+    cutoff: float = 5.0,
+) -> FrameSplit:
+    """Frames for one run.
+
+    Training and validation come from one pool: the last `validation_frames` of it validate and the first `train_size`
+    train, so that smaller training sets are contained in larger ones and validation never changes. The pool of `rmd17`
+    and `md17` is the split's 1,000 official training frames; that of the user's `data` is all of it if there is
+    `test_data`, in its order, and else what the test leaves.
+
+    Args:
+        data: rmd17, md17, embedded, or a path to .npz, .extxyz, .xyz or an ASE database .db.
+        molecule: of a named set; the user's files hold one.
+        split: official split 1 to 5; seed of the random permutation of a single file of the user's, whose first
+            `test_frames` are the test; without effect where `test_data` is given.
+        train_size: training frames.
+        validation_frames: frames that choose the checkpoint.
+        test_frames: the first of the official test frames, or of `test_data`.
+        test_data: path to the user's test frames.
+        energy_unit: of the user's files: eV, meV, kcal/mol, kJ/mol or Hartree; forces are in energy_unit/length_unit.
+        length_unit: of the user's files: Angstrom, Bohr or nm.
+        cutoff: of the model in Angstrom, for the check that there are neighbours at all.
+
+    Raises:
+        UserError: no such data, molecule or split, units not stated, content that is no set of frames, fewer frames
+            than asked for, train and test frames that overlap, or a frame without neighbours.
+    """
+    asked = {
+        "split": split,
+        "train_size": train_size,
+        "validation_frames": validation_frames,
+        "test_frames": test_frames,
+    }
+    for name, value in asked.items():
+        if value < 1:
+            raise UserError(f"{name} must be at least 1, got {value}; ask for more")
+    if data in NAMES:
+        for name, text in (("test_data", test_data), ("energy_unit", energy_unit), ("length_unit", length_unit)):
+            if text:
+                raise UserError(f"{name} is for frames of your own, {data} needs none, got {text!r}; leave it out")
+        source = _embedded(molecule, split) if data == "embedded" else _official(data, molecule, split)
+    else:
+        source = _own(data, test_data, energy_unit, length_unit, split, test_frames)
+    _check_sizes(data, source, train_size, validation_frames, test_frames)
+    test = source.test.take(slice(test_frames))
+    _check_overlap(source.pool, test, source.name)
+    prepared = FrameSplit(
+        train=source.pool.take(slice(train_size)),
+        validation=source.pool.take(slice(len(source.pool) - validation_frames, None)),
+        test=test,
+        name=source.name,
+        source=source.origin,
+        source_sha256=source.sha256,
+        digest=split_digest(source.pool, test),
+        notes=source.notes,
+    )
+    for name in ("train", "validation", "test"):
+        _check_neighbours(getattr(prepared, name), f"the {name} frames of {source.name}", cutoff)
+    known = official(prepared.digest)
+    if known and data not in NAMES:
+        note = f"these are the official frames of {known.data} {known.molecule} split {known.split}"
+        return prepared._replace(notes=(*prepared.notes, note))
+    return prepared
+
+
+def _official(data: str, molecule: str, split: int) -> _Source:
+    pool, test = rmd17.official_frames(data, molecule, split)
+    return _Source(pool, test, data, rmd17.URLS[0], rmd17.SHA256)
+
+
+@cache
+def embedded_metadata() -> dict[str, object]:
+    """How the embedded frames were made: method, dynamics, versions, and per molecule temperature and force scale."""
+    with np.load(EMBEDDED, allow_pickle=False) as file:
+        metadata: dict[str, object] = json.loads(str(file["metadata"]))
+    return metadata
+
+
+def _embedded(molecule: str, split: int) -> _Source:
+    """The frames that `tools/embedded_frames.py` computed; their order in the file is random in time."""
+    with np.load(EMBEDDED, allow_pickle=False) as file:
+        molecules = tuple(name.removesuffix("_numbers") for name in file if name.endswith("_numbers"))
+        rmd17.check_choice("molecule", molecule, molecules, "embedded")
+        if split != 1:
+            raise UserError(f"split must be 1 in embedded, which has one order of its frames, got {split}; use seeds")
+        columns = {name: file[f"{molecule}_{name}"] for name in ("numbers", "positions", "energies", "forces")}
+    frames = Frames.checked(**columns, origin=EMBEDDED.name)
+    pool = frames.take(slice(len(frames) - EMBEDDED_TEST_FRAMES))
+    test = frames.take(slice(len(frames) - EMBEDDED_TEST_FRAMES, None))
+    note = "one trajectory in random order: test frames lie between training frames in time"
+    return _Source(pool, test, "embedded", "the chemscale-bench package", file_sha256(EMBEDDED), (note,))
+
+
+def _own(data: str, test_data: str, energy_unit: str, length_unit: str, split: int, test_frames: int) -> _Source:
+    """The user's files."""
+    path, test_path = Path(data).expanduser().absolute(), Path(test_data).expanduser().absolute()
+    if not path.exists():
+        near = difflib.get_close_matches(data, NAMES, n=1)
+        hint = f"did you mean {near[0]}?" if near else "check the name or path"
+        raise UserError(f"data must be one of {', '.join(NAMES)} or an existing file, got {data}; {hint}")
+    scales = (
+        unit("energy_unit", energy_unit, ENERGY_UNITS, NAMES),
+        unit("length_unit", length_unit, LENGTH_UNITS, NAMES),
+    )
+    frames = read_frames(path, *scales)
+    if test_data:
+        test = read_frames(test_path, *scales)
+        if not np.array_equal(frames.numbers, test.numbers):
+            raise UserError(
+                f"data and test_data must be of one molecule with its atoms in one order, got {frames.formula} in "
+                f"{path.name} and {test.formula} in {test_path.name}; give files that belong together"
+            )
+        return _Source(frames, test, path.name, f"{path} {test_path}", file_sha256(path, test_path))
+    # RandomState's stream is frozen for good, so that a split is the same with every numpy.
+    order = np.random.RandomState(split).permutation(len(frames))
+    note = "test frames drawn at random from one file: of a trajectory, they lie between training frames in time"
+    pool, test = frames.take(order[test_frames:]), frames.take(order[:test_frames])
+    return _Source(pool, test, path.name, str(path), file_sha256(path), (note,))
+
+
+def _check_sizes(data: str, source: _Source, train_size: int, validation_frames: int, test_frames: int) -> None:
+    pool, available = len(source.pool), len(source.test)
+    if test_frames > available:
+        raise UserError(f"test_frames must be at most the {available} there are in {source.name}, got {test_frames}")
+    left = pool - validation_frames
+    if train_size <= left:
+        return
+    got = f"{left} in {source.name} ({pool} frames less {validation_frames} for validation), got {train_size}"
+    if data in rmd17.LABELS:
+        raise UserError(
+            f"train_size must be at most {got}; more frames of one trajectory are correlated in time with the test "
+            "frames (Christensen and von Lilienfeld 2020): take fewer"
+        )
+    raise UserError(f"train_size must be at most {got}; take fewer, or give more frames")
+
+
+def _check_overlap(pool: Frames, test: Frames, origin: str) -> None:
+    rows = [np.rint(frames.positions * POSITION_GRID).astype(np.int64) for frames in (pool, test)]
+    seen = {row.tobytes(): frame for frame, row in enumerate(rows[0])}
+    twice = [(seen[row.tobytes()], frame) for frame, row in enumerate(rows[1]) if row.tobytes() in seen]
+    if twice:
+        raise UserError(
+            f"train and test frames must not overlap, {len(twice)} of the test frames of {origin} have the positions "
+            f"of a training frame (the first: training {twice[0][0]}, test {twice[0][1]}); remove one of each"
+        )
+
+
+def _check_neighbours(frames: Frames, origin: str, cutoff: float) -> None:
+    nearest = frames.pair_distances().min(axis=1)
+    if nearest.max() >= cutoff:
+        raise UserError(
+            f"atoms must have neighbours nearer than the cutoff of {cutoff:g} Angstrom, the nearest two in frame "
+            f"{nearest.argmax()} of {origin} are {nearest.max():.2f} Angstrom apart; check length_unit, or raise cutoff"
+        )

@@ -1,0 +1,107 @@
+"""Molecular dynamics with a trained force field, through ASE: does it conserve energy?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator, all_changes
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
+from ase.md.verlet import VelocityVerlet
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.evaluation.physics import graph_of
+from chemscale_bench.models.force_fields import load
+from chemscale_bench.models.potential import energy_and_forces
+
+
+class ForceFieldCalculator(Calculator):
+    """An ASE calculator for one molecule without periodic images.
+
+    Args:
+        folder: the `model` artifact of a run.
+        device: of torch.
+
+    Example:
+        >>> atoms.calc = ForceFieldCalculator("model")
+        >>> atoms.get_forces()  # eV/Angstrom
+    """
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012 (ASE's own way)
+
+    def __init__(self, folder: str | Path, device: str = "cpu") -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.potential, self.record = load(Path(folder))
+        self.potential.to(device).eval()
+
+    def calculate(
+        self, atoms: Atoms | None = None, properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:  # fmt: skip
+        """Energy in eV, reference included, and forces in eV/Angstrom."""
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        molecule: Any = self.atoms
+        unknown = set(molecule.numbers.tolist()) - set(self.record["elements"])
+        if unknown:
+            raise UserError(
+                f"atoms must be of elements {self.record['elements']}, got {sorted(unknown)}; train on them"
+            )
+        if molecule.pbc.any():
+            raise UserError(f"atoms must have no periodic images, got pbc={molecule.pbc}; set it to False")
+        graph = graph_of(molecule.numbers, molecule.positions, self.potential.cutoff, self.potential.scale)
+        energy, forces = energy_and_forces(self.potential, graph, differentiable=False)
+        self.results = {
+            "energy": float(energy) + self.record["reference_ev"],
+            "forces": forces.cpu().numpy().astype(np.float64),
+        }
+
+
+class Conservation(NamedTuple):
+    """A run of constant energy (NVE)."""
+
+    drift_mev_per_atom_ps: float  # slope of the total energy over time, by least squares
+    fluctuation_mev_per_atom: float  # standard deviation around that line
+    temperature_k: float  # mean
+    total_energy_ev: np.ndarray  # (N,) every `every` steps
+    time_ps: np.ndarray  # (N,)
+
+
+def conserve(
+    atoms: Atoms, *, picoseconds: float, timestep_fs: float = 0.5, temperature_k: float = 300.0, seed: int = 0,
+    every: int = 20, tell: Callable[[Any], None] = lambda _: None,
+) -> Conservation:  # fmt: skip
+    """Run velocity Verlet from a thermal start, without a thermostat.
+
+    Args:
+        atoms: with a calculator; is moved.
+        picoseconds: to simulate.
+        timestep_fs: of the integrator.
+        temperature_k: of the initial velocities; half of it turns into potential energy.
+        seed: of the initial velocities.
+        every: steps between two readings of the energy.
+        tell: called at each reading, for a progress bar.
+    """
+    generator = np.random.RandomState(seed)
+    MaxwellBoltzmannDistribution(atoms, temperature_K=temperature_k, rng=generator)
+    Stationary(atoms)
+    ZeroRotation(atoms)
+    energies: list[float] = []
+    temperatures: list[float] = []
+
+    def read() -> None:
+        energies.append(atoms.get_total_energy())
+        temperatures.append(atoms.get_temperature())
+        tell(len(energies))
+
+    dynamics = VelocityVerlet(atoms, timestep_fs * units.fs)
+    dynamics.attach(read, interval=every)
+    dynamics.run(round(picoseconds * 1000 / timestep_fs))
+    total = np.array(energies)
+    time = np.arange(len(total)) * every * timestep_fs / 1000
+    slope, offset = np.polyfit(time, total, 1)
+    spread = float(np.std(total - slope * time - offset))
+    per_atom = 1000 / len(atoms)
+    return Conservation(slope * per_atom, spread * per_atom, float(np.mean(temperatures)), total, time)

@@ -1,0 +1,228 @@
+"""One force-field run: frames of a molecule, a potential, its force and energy errors."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.flop_counter import FlopCounterMode
+
+from chemscale_bench import tasks
+from chemscale_bench.data.frames import prepare_frames
+from chemscale_bench.errors import UserError
+from chemscale_bench.evaluation.physics import check
+from chemscale_bench.models import force_fields
+from chemscale_bench.models.potential import Potential
+from chemscale_bench.settings import ForceFieldSettings
+from chemscale_bench.tracked_run import Judge, TrackedRun, run_folder
+from chemscale_bench.tracking.figures import error_curve
+from chemscale_bench.tracking.lifetime import Stop
+from chemscale_bench.training.averaging import running_average
+from chemscale_bench.training.forces import ForceErrors, ForceLoss, ForceObjective, FramesOnDevice, baseline, measure
+from chemscale_bench.training.loop import Report, Trainer
+from chemscale_bench.training.schedules import segments
+
+PASS_ATOMS = {"cpu": 4_096, "cuda": 65_536}  # atoms of a forward pass, at first
+LEARNING_RATE = {"schnet": 1e-3, "painn": 1e-3, "mace": 1e-2, "spookynet": 1e-3, "allegro": 2e-3}
+FORCE_MAE = "val/force_mae_mev_per_angstrom"
+
+
+class ForceRun(TrackedRun):
+    """A force field trained for a fixed number of steps; the weights that validate best are measured and kept."""
+
+    UNIT, SHORT, VERB = "structures", "frames", "forcefield"
+
+    def __init__(
+        self, settings: ForceFieldSettings, fabric: Fabric, run_id: str, stop: Stop, saved: dict[str, Any] | None,
+        judge: Judge | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(settings, fabric, run_id, stop, saved, judge)
+        self.settings, self.dtype = settings, getattr(torch, {"fp32": "float32", "fp64": "float64"}[settings.precision])
+        self.task = tasks.load_force(settings.task).on(settings.molecule, settings.data)
+        self.steps = self.task.gradient_steps if settings.steps == "auto" else settings.steps
+        self.budgets = [self.steps * settings.batch_frames]
+        with stop.at_once():
+            self.frames = prepare_frames(
+                self.task.data, molecule=settings.molecule, split=settings.split, train_size=settings.train_size,
+                validation_frames=self.task.validation_frames, test_frames=self.task.test_frames,
+                test_data=settings.test_data, energy_unit=settings.energy_unit, length_unit=settings.length_unit,
+                cutoff=settings.cutoff,
+            )  # fmt: skip
+        if saved and saved["frames_digest"] != self.frames.digest:
+            raise UserError(
+                f"resume must find the frames that the run was started with, {self.frames.name} has changed since; "
+                "start a new run"
+            )
+        train = self.frames.train
+        self.elements = tuple(int(number) for number in np.unique(train.numbers))
+        self.reference_ev = float(train.energies.mean())
+        self.potential = self.make_potential()
+        self.baseline = baseline(train, self.frames.test)
+        self.train_split, self.validation = self.on_device("train"), self.on_device("validation")
+        self.title = (
+            f"{settings.model} {self.potential.non_embedding_params:,} params, {self.config.layers} x "
+            f"{self.config.width}, {self.task.name}, {len(train)} frames"
+        )
+        self.trainer = self.make_trainer()
+        self.flops_per_unit = self.count_flops()
+        self.best: dict[str, Any] = saved["best"] if saved else {"force_mae": math.inf, "weights": {}}
+        self.log.setdefault("validation", [])
+
+    def on_device(self, split: str) -> FramesOnDevice:
+        """A split ready for batches."""
+        frames = getattr(self.frames, split)
+        return FramesOnDevice(frames, self.settings.cutoff, self.reference_ev, self.fabric.device, self.dtype)
+
+    def make_potential(self) -> Potential:
+        """A fresh network of the wanted size, scaled by the training forces."""
+        chosen = self.settings
+        if chosen.params == "auto":
+            self.config = force_fields.default_config(chosen.model, cutoff=chosen.cutoff)
+        else:
+            self.config = force_fields.config_for(chosen.model, chosen.params, self.elements, cutoff=chosen.cutoff)
+        potential = force_fields.build(chosen.model, self.config, self.elements, chosen.seed).to(self.dtype)
+        potential.scale.fill_(float(np.sqrt(np.square(self.frames.train.forces).mean())))
+        return potential
+
+    def make_trainer(self) -> Trainer:
+        """The loop with this run's optimizer, objective and schedule."""
+        chosen, fabric, budget = self.settings, self.fabric, self.budgets[-1]
+        rate = LEARNING_RATE[chosen.model] if chosen.learning_rate == "auto" else chosen.learning_rate
+        loss = ForceLoss(self.potential, chosen.force_weight, chosen.energy_weight).to(fabric.device)
+        average = AveragedModel(loss, multi_avg_fn=running_average(chosen.average))
+        chance = chosen.force_weight + chosen.energy_weight * float(
+            np.var(self.frames.train.energies) / np.square(self.frames.train.forces).mean()
+        )
+        objective = ForceObjective(self.train_split, chosen.seed, chosen.batch_frames, chance)
+        trainer = Trainer(
+            fabric, loss, torch.optim.AdamW(loss.parameters(), rate, weight_decay=chosen.weight_decay, fused=True),
+            objective, self,
+            plan=segments(self.budgets, chosen.decay), warmup=round(chosen.warmup * budget), clip=chosen.clip,
+            report_every=max(budget // 200, min(20 * self.task.validation_frames, budget // 20), 1),
+            save_seconds=60 * chosen.checkpoint_minutes, pass_limit=PASS_ATOMS[fabric.device.type], average=average,
+        )  # fmt: skip
+        if self.saved:
+            trainer.resume(self.saved)
+        return trainer
+
+    def count_flops(self) -> float:
+        """FLOPs of training on one frame, as torch counts them: matrix products, forward and both backward passes."""
+        batch = self.train_split.batch(np.arange(min(4, len(self.train_split))))
+        with FlopCounterMode(display=False) as counter:
+            self.trainer.module(batch).backward()
+        self.trainer.optimizer.zero_grad()
+        return float(counter.get_total_flops()) / len(batch.energy_B)
+
+    # -- what is logged ------------------------------------------------------------------------------------------
+
+    def params(self) -> dict[str, object]:
+        """Task, frames and size."""
+        chosen = self.settings
+        return {
+            "task_name": self.task.name, "model": chosen.model, "train_frames": len(self.frames.train),
+            "non_embedding_params": self.potential.non_embedding_params, "layers": self.config.layers,
+            "width": self.config.width, "gradient_steps": self.steps, "reference_ev": self.reference_ev,
+        }  # fmt: skip
+
+    def tags(self) -> dict[str, object]:
+        """Name and digests."""
+        frames, chosen = self.frames, self.settings
+        return {
+            "mlflow.runName": f"{chosen.model}-{chosen.molecule}-{len(frames.train)}-seed{chosen.seed}",
+            "task_digest": self.task.digest_with(frames.digest, frames.test.digest), "data.digest": frames.digest,
+            "data.source": frames.source, "data.source_sha256": frames.source_sha256,
+            "data.train_digest": frames.train.digest, "data.validation_digest": frames.validation.digest,
+            "data.test_digest": frames.test.digest,
+        }  # fmt: skip
+
+    def describe_data(self) -> None:
+        """Log the frames, and what a model that knows nothing would get."""
+        frames, nothing = self.frames, self.baseline
+        self.recorder.dataset(frames.name, frames.source, frames.digest, "training")
+        sizes = {"train": len(frames.train), "validation": len(frames.validation), "test": len(frames.test)}
+        self.recorder.metrics({f"data/{name}_frames": float(size) for name, size in sizes.items()}, 0)
+        zero = {
+            "baseline/zero_force_mae_mev_per_angstrom": nothing.force_mae,
+            "baseline/mean_energy_mae_mev": nothing.energy_mae,
+        }
+        self.recorder.metrics(zero, self.budgets[-1])
+
+    def averaged(self) -> Potential:
+        """The network with the averaged weights."""
+        assert self.trainer.average is not None
+        return self.trainer.average.module.get_submodule("potential")  # type: ignore[return-value]
+
+    def report_metrics(self, report: Report, name: str) -> dict[str, float]:
+        """Training loss and validation errors; the best averaged weights so far are kept."""
+        errors = measure(self.averaged(), self.validation)
+        if errors.force_mae < self.best["force_mae"]:
+            weights = {key: value.detach().cpu().clone() for key, value in self.averaged().state_dict().items()}
+            self.best = {"force_mae": errors.force_mae, "weights": weights}
+        self.log["validation"].append((report.position, errors.force_mae))
+        return {
+            f"{name}/loss": report.loss, FORCE_MAE: errors.force_mae, "val/energy_mae_mev": errors.energy_mae,
+        }  # fmt: skip
+
+    def best_potential(self) -> Potential:
+        """The network with the averaged weights that validated best."""
+        potential = copy.deepcopy(self.averaged())
+        potential.load_state_dict(self.best["weights"])
+        return potential
+
+    def budget_reached(self, budget: int) -> None:
+        """Measure the best weights on the test split, and check that they obey physics."""
+        if not self.speaks:
+            return
+        potential, test = self.best_potential(), self.frames.test
+        errors = measure(potential, self.on_device("test"))
+        self.log["errors"] = list(errors)
+        cost = {"cost/flops": self.flops_per_unit * budget}
+        physics = check(potential, test.numbers, test.positions[0])
+        self.recorder.metrics(errors.metrics("test") | cost | physics, budget)
+
+    def identity(self) -> dict[str, Any]:
+        """The frames' digest and the best weights so far."""
+        return {"frames_digest": self.frames.digest, "best": self.best}
+
+    @property
+    def errors(self) -> ForceErrors:
+        """Of the best weights on the test split."""
+        return ForceErrors(*self.log["errors"])
+
+    def results(self) -> dict[str, float]:
+        """Log the curve and the model."""
+        errors, nothing = self.errors, self.baseline
+        figure = error_curve(self.title, self.log["validation"], errors.force_mae, nothing.force_mae, self.budgets[-1])
+        self.recorder.figure(figure, "error_curve.html")
+        folder, frames = run_folder(self.run_id) / "model", self.frames
+        about = {
+            "reference_ev": self.reference_ev, "numbers": frames.train.numbers.tolist(), "task": self.task.name,
+            "data_digest": frames.digest,
+        }  # fmt: skip
+        force_fields.save(folder, self.settings.model, self.best_potential(), self.config, self.elements, about)
+        self.recorder.folder(folder, "model")
+        return {
+            "log10/non_embedding_params": math.log10(self.potential.non_embedding_params),
+            "log10/train_frames": math.log10(len(frames.train)), "log10/force_mae": math.log10(errors.force_mae),
+        }  # fmt: skip
+
+    @property
+    def final_value(self) -> float:
+        """Force MAE on the validation split, in meV/Angstrom: the test split stays unseen by a search."""
+        return float(self.best["force_mae"])
+
+    def print_results(self) -> None:
+        """Print the errors beside those of a model that knows nothing."""
+        errors = self.errors
+        print(f"{self.title}, {self.steps:,} steps of {self.settings.batch_frames}")
+        print(f"{'error on the test split':>25} {'this run':>10} {'nothing learnt':>15}")
+        for name, ours, zero in (
+            ("force MAE, meV/Angstrom", errors.force_mae, self.baseline.force_mae),
+            ("energy MAE, meV", errors.energy_mae, self.baseline.energy_mae),
+        ):
+            print(f"{name:>25} {ours:>10.2f} {zero:>15.1f}")

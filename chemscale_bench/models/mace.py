@@ -1,0 +1,307 @@
+"""MACE (Batatia et al., NeurIPS 2022): the weights and couplings of mace-torch, our own forward pass.
+
+It gives what `mace.modules.MACE` gives (residual interactions, no reference energies), with less work: radial networks
+run once per pair of atoms, messages are summed by batched products instead of being written out for every edge, and
+the symmetric contraction (eq. 10 and 11) multiplies each product of two features once.
+
+Shapes: A atoms ordered by element, K most neighbors of an atom, P pairs of atoms, U channels, Z elements, D components
+of the hidden features (degree after degree), C those of the messages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from math import sqrt
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from chemscale_bench.models.compat import import_mace
+from chemscale_bench.models.potential import Graph, Potential
+
+RADIAL_WIDTH, RADIAL_LAYERS, READOUT_WIDTH, CUTOFF_POWER = 64, 3, 16, 5  # the defaults of mace_run_train
+
+
+@dataclass(frozen=True)
+class Config:
+    """Size and constants of a MACE of correlation 3."""
+
+    layers: int = 2
+    """Message-passing layers."""
+    width: int = 32
+    """Channels of each degree."""
+    cutoff: float = 5.0
+    """Angstrom."""
+    max_L: int = 1
+    """Degree of the hidden features: 0 invariant, 1 with vectors, 2 with quadrupoles."""
+    max_ell: int = 3
+    """Degree of the spherical harmonics and of the messages."""
+    radial_functions: int = 8
+    """Bessel functions."""
+    average_neighbors: float = 12.0
+    """Divides the sum over neighbors; fixed, so that a network does not depend on its training set."""
+
+
+def layers_for(params: int) -> int:
+    """Depth of the ladder: that of the paper at every size."""
+    return 2
+
+
+def paths(hidden: int, max_ell: int) -> list[tuple[int, int, int]]:
+    """Degrees (of the sender, of the harmonic, of the message) that couple with natural parity, by the message's."""
+    degrees = range(max_ell + 1)
+    return [
+        (sender, harmonic, message)
+        for message in degrees
+        for sender in range(hidden + 1)
+        for harmonic in degrees
+        if abs(sender - harmonic) <= message <= sender + harmonic and (sender + harmonic + message) % 2 == 0
+    ]
+
+
+@cache
+def clebsch_gordan(sender: int, harmonic: int, message: int) -> Tensor:
+    """Coupling (2 harmonic + 1, (2 sender + 1) (2 message + 1)) in float64, normalized as e3nn does by default."""
+    symbols = import_mace("e3nn.o3").wigner_3j(sender, harmonic, message, dtype=torch.float64)
+    coupling: Tensor = sqrt(2 * message + 1) * symbols.transpose(0, 1).flatten(1)
+    return coupling
+
+
+@cache
+def symmetric_couplings(max_ell: int, degree: int) -> tuple[Tensor, list[int]]:
+    """Generalized Clebsch-Gordan coefficients of the symmetric contraction in float64.
+
+    Returns:
+        Coefficients ((2 degree + 1) (C + 1) (C (C + 1) / 2 + 1), weights): of the products of a message's component
+        (or 1) with an unordered pair of components (or 1); and the number of weights of each order, 3 to 1.
+    """
+    o3 = import_mace("e3nn.o3")
+    size = (max_ell + 1) ** 2
+    first, second = torch.triu_indices(size, size)
+    blocks = []
+    for order in (3, 2, 1):
+        coefficients = (
+            import_mace("mace.tools.cg")
+            .U_matrix_real(
+                irreps_in=o3.Irreps.spherical_harmonics(max_ell),
+                irreps_out=o3.Irreps([(1, (degree, (-1) ** degree))]),
+                correlation=order,
+                use_cueq_cg=False,
+                dtype=torch.float64,
+            )[-1]
+            .reshape(2 * degree + 1, *[size] * order, -1)
+        )
+        block = torch.zeros(2 * degree + 1, size + 1, len(first) + 1, coefficients.shape[-1], dtype=torch.float64)
+        if order == 1:
+            block[:, :size, -1] = coefficients
+        else:
+            both = coefficients + coefficients.transpose(1, 2)
+            unordered = both[:, first, second] / torch.where(first == second, 2, 1).view(-1, *[1] * (order - 1))
+            block[:, slice(size) if order == 3 else slice(size, None), :-1] = (
+                unordered.transpose(1, 2) if order == 3 else unordered[:, None]
+            )
+        blocks.append(block)
+    return torch.cat(blocks, dim=-1).flatten(0, 2), [block.shape[-1] for block in blocks]
+
+
+@cache
+def constant(like: tuple[torch.dtype, torch.device], name: str, *degrees: int) -> Tensor:
+    """A table above in the precision and on the device of the computation."""
+    table = clebsch_gordan(*degrees) if name == "clebsch_gordan" else symmetric_couplings(*degrees)[0]
+    return table.to(dtype=like[0], device=like[1])
+
+
+class Neighborhoods(NamedTuple):
+    """What the layers share; K slots per atom, and an empty slot couples to nothing."""
+
+    counts: list[int]  # atoms of each element
+    pair_AK: Tensor  # flat
+    senders_AK: Tensor  # flat
+    radial_PR: Tensor
+    couplings: dict[tuple[int, int, int], Tensor]  # by path: harmonics times Clebsch-Gordan (A, K * sender, message)
+
+
+class Layer(nn.Module):
+    """The weights of one interaction and product, in the shapes that they are used in."""
+
+    def __init__(self, config: Config, elements: int, degree_in: int, degree_out: int) -> None:
+        super().__init__()
+        width = config.width
+        self.paths = paths(degree_in, config.max_ell)
+        self.degree_out = degree_out
+        self.up = nn.Parameter(torch.randn(degree_in + 1, width, width))
+        sizes = [config.radial_functions, *[RADIAL_WIDTH] * RADIAL_LAYERS, len(self.paths) * width]
+        self.radial = nn.ParameterList(torch.randn(*shape) for shape in pairwise(sizes))
+        self.mix = nn.Parameter(torch.randn(len(self.paths), width, width))
+        self.skip = nn.Parameter(torch.randn(min(degree_in, degree_out) + 1, width, elements, width))
+        self.contraction = nn.ParameterList(
+            torch.cat([torch.randn(elements, n, width) / n for n in symmetric_couplings(config.max_ell, degree)[1]], 1)
+            for degree in range(degree_out + 1)
+        )
+        self.out = nn.Parameter(torch.randn(degree_out + 1, width, width))
+
+
+class Network(Potential):
+    """MACE as mace-torch defines it, energies relative to those of single atoms' reference."""
+
+    ELEMENT_TABLES = ("embedding",)
+    elements: Tensor
+
+    def __init__(self, config: Config, elements: tuple[int, ...]) -> None:
+        super().__init__(config.cutoff)
+        self.config = config
+        self.register_buffer("elements", torch.tensor(sorted(elements)), persistent=False)
+        self.embedding = nn.Parameter(torch.randn(len(elements), config.width))
+        degrees = [0, *[config.max_L] * (config.layers - 1), 0]
+        self.layers = nn.ModuleList(Layer(config, len(elements), *pair) for pair in pairwise(degrees))
+        self.readouts = nn.ParameterList(torch.randn(config.width) for _ in range(config.layers - 1))
+        self.last = nn.ParameterList([torch.randn(config.width, READOUT_WIDTH), torch.randn(READOUT_WIDTH)])
+        self.silu_gain = float(import_mace("e3nn.math").normalize2mom(nn.functional.silu).cst)
+
+    def silu(self, values: Tensor) -> Tensor:
+        """SiLU with second moment 1, as e3nn scales it."""
+        return nn.functional.silu(values) * self.silu_gain
+
+    def atomic_energies(self, graph: Graph) -> Tensor:
+        """Energy of each atom (A,) in units of `scale`."""
+        element_A = torch.searchsorted(self.elements, graph.numbers_A)
+        order_A = element_A.argsort(stable=True)
+        shared = self.neighborhoods(graph, element_A, order_A)
+        features_ADU = (self.embedding / sqrt(len(self.embedding))).index_select(0, element_A[order_A])[:, None]
+        energies_A = torch.zeros_like(features_ADU[:, 0, 0])
+        width = self.config.width
+        for index, layer in enumerate(self.layers):
+            assert isinstance(layer, Layer)
+            messages_ACU = self.messages(layer, features_ADU, shared)
+            features_ADU = self.product(layer, messages_ACU, features_ADU, shared.counts)
+            scalars_AU = features_ADU[:, 0]
+            if index < len(self.readouts):
+                energies_A = energies_A + scalars_AU @ self.readouts[index] / sqrt(width)
+        hidden = self.silu(scalars_AU @ self.last[0] / sqrt(width))
+        energies_A = energies_A + hidden @ self.last[1] / sqrt(READOUT_WIDTH)
+        return torch.empty_like(energies_A).index_copy(0, order_A, energies_A)
+
+    def neighborhoods(self, graph: Graph, element_A: Tensor, order_A: Tensor) -> Neighborhoods:
+        """Radial functions per pair, and tables with K slots per atom."""
+        atoms, edges = len(order_A), len(graph.receivers_E)
+        place_A = torch.empty_like(order_A).index_copy(0, order_A, torch.arange(atoms, device=order_A.device))
+        degree_A = torch.bincount(graph.receivers_E, minlength=atoms)
+        slots = int(degree_A.max()) if edges else 0
+        start_A = degree_A.cumsum(0) - degree_A
+        rank_E = torch.arange(edges, device=order_A.device) - start_A[graph.receivers_E]
+        slot_E = place_A[graph.receivers_E] * slots + rank_E
+
+        lower_E = torch.minimum(graph.receivers_E, graph.senders_E)
+        upper_E = torch.maximum(graph.receivers_E, graph.senders_E)
+        by_pair_E = (lower_E * atoms + upper_E).argsort(stable=True)  # the two directions of a pair are neighbors
+        pair_E = torch.empty_like(by_pair_E).index_copy(
+            0, by_pair_E, torch.arange(edges, device=order_A.device).div(2, rounding_mode="floor")
+        )
+
+        displacement_E3 = -graph.displacements()  # from sender to receiver
+        distance_E1 = displacement_E3.norm(dim=1, keepdim=True)
+        harmonics_EC = self.harmonics(displacement_E3 / distance_E1)
+        table = harmonics_EC.new_zeros(atoms * slots, harmonics_EC.shape[1]).index_copy(0, slot_E, harmonics_EC)
+        degrees = [2 * degree + 1 for degree in range(self.config.max_ell + 1)]
+        harmonics = torch.split(table.view(atoms, slots, -1), degrees, dim=2)
+        like = (table.dtype, table.device)
+        couplings = {
+            path: (harmonics[path[1]] @ constant(like, "clebsch_gordan", *path)).view(
+                atoms, slots * degrees[path[0]], degrees[path[2]]
+            )
+            for path in paths(self.config.max_L, self.config.max_ell)
+        }
+
+        def in_slots(values_E: Tensor) -> Tensor:
+            return values_E.new_zeros(atoms * slots).index_copy(0, slot_E, values_E)
+
+        return Neighborhoods(
+            torch.bincount(element_A, minlength=len(self.elements)).tolist(),
+            in_slots(pair_E),
+            in_slots(place_A[graph.senders_E]),
+            self.radial_functions(distance_E1.index_select(0, by_pair_E[::2])),
+            couplings,
+        )
+
+    def radial_functions(self, distance_P1: Tensor) -> Tensor:
+        """Bessel functions (eq. 7) times the polynomial cutoff (eq. 8)."""
+        config, p = self.config, CUTOFF_POWER
+        number_R = torch.arange(1, config.radial_functions + 1).to(distance_P1)
+        ratio = distance_P1 / config.cutoff
+        bessel = sqrt(2 / config.cutoff) * torch.sin(torch.pi * number_R * ratio) / distance_P1
+        envelope = 1 - ratio**p * ((p + 1) * (p + 2) / 2 - ratio * (p * (p + 2) - ratio * (p * (p + 1) / 2)))
+        return bessel * envelope * (ratio < 1)
+
+    def harmonics(self, direction_E3: Tensor) -> Tensor:
+        """Real spherical harmonics (E, C), degree after degree, each of norm sqrt(2 degree + 1)."""
+        like = (direction_E3.dtype, direction_E3.device)
+        one = torch.ones_like(direction_E3[:, :1])
+        out = [one, sqrt(3) * direction_E3]
+        for degree in range(2, self.config.max_ell + 1):
+            products = (out[-1][:, :, None] * direction_E3[:, None]).flatten(1)
+            coupling = constant(like, "clebsch_gordan", 1, degree - 1, degree)
+            coupling = coupling.view(2 * degree - 1, 3, -1).flatten(0, 1)
+            out.append(products @ coupling * sqrt((2 * degree + 1) / degree))
+        return torch.cat(out[: self.config.max_ell + 1], dim=1)
+
+    def messages(self, layer: Layer, features_ADU: Tensor, shared: Neighborhoods) -> Tensor:
+        """Sum over neighbors of radial weight times coupled harmonics and features, mixed over channels (eq. 8, 9)."""
+        atoms, _, width = features_ADU.shape
+        radial = shared.radial_PR
+        for weight in layer.radial[:-1]:
+            radial = self.silu(radial @ (weight / sqrt(len(weight))))
+        radial = radial @ (layer.radial[-1] / sqrt(len(layer.radial[-1])))
+        radial = radial.index_select(0, shared.pair_AK).view(atoms, -1, 1, len(layer.paths) * width)
+        degrees = [2 * degree + 1 for degree in range(len(layer.up))]
+        up = [
+            part @ weight
+            for part, weight in zip(torch.split(features_ADU, degrees, 1), layer.up / sqrt(width), strict=True)
+        ]
+        sent = torch.cat(up, 1).index_select(0, shared.senders_AK).view(atoms, -1, sum(degrees), width)
+        sent_by_degree = torch.split(sent, degrees, dim=2)
+        received: list[list[Tensor]] = [[] for _ in range(self.config.max_ell + 1)]
+        for path, weight in zip(layer.paths, torch.split(radial, width, dim=3), strict=True):
+            sent_KU = (weight * sent_by_degree[path[0]]).flatten(1, 2)
+            received[path[2]].append(shared.couplings[path].transpose(1, 2) @ sent_KU)
+        mixed, start = [], 0
+        for parts in received:
+            mix = layer.mix[start : start + len(parts)].flatten(0, 1)
+            mixed.append(torch.cat(parts, dim=2) @ (mix / (sqrt(len(mix)) * self.config.average_neighbors)))
+            start += len(parts)
+        return torch.cat(mixed, dim=1)
+
+    def product(self, layer: Layer, messages_ACU: Tensor, features_ADU: Tensor, counts: list[int]) -> Tensor:
+        """Symmetric contraction of each element's messages (eq. 10, 11), mixed over channels, plus the old features."""
+        _, size, width = messages_ACU.shape
+        first, second = torch.triu_indices(size, size, device=messages_ACU.device)
+        like = (messages_ACU.dtype, messages_ACU.device)
+        couplings = [
+            (constant(like, "symmetric_couplings", self.config.max_ell, degree) @ weights).transpose(1, 2)
+            for degree, weights in enumerate(layer.contraction)
+        ]
+        components = (layer.degree_out + 1) ** 2
+        coupling_ZU = torch.cat(couplings, dim=2).view(len(counts), width, components * (size + 1), -1)
+        degrees = [2 * degree + 1 for degree in range(layer.degree_out + 1)]
+        updated = []
+        by_element = zip(
+            torch.split(messages_ACU.permute(1, 2, 0), counts, 2), torch.split(features_ADU, counts), strict=True
+        )
+        for element, (messages_CUN, features) in enumerate(by_element):
+            atoms = counts[element]
+            products = messages_CUN.index_select(0, first) * messages_CUN.index_select(0, second)
+            cubic, linear = torch.split(coupling_ZU[element], [len(first), 1], dim=2)
+            partial = torch.baddbmm(linear, cubic, products.transpose(0, 1)).view(width, components, size + 1, atoms)
+            factors = torch.cat([messages_CUN, torch.ones_like(messages_CUN[:1])]).transpose(0, 1)
+            contracted = (partial * factors[:, None]).sum(2).permute(2, 1, 0)
+            parts = [
+                part @ weight
+                for part, weight in zip(torch.split(contracted, degrees, 1), layer.out / sqrt(width), strict=True)
+            ]
+            for degree, skip in enumerate(layer.skip[:, :, element] / sqrt(width * len(counts))):
+                old = features[:, degree**2 : (degree + 1) ** 2]
+                parts[degree] = parts[degree] + old @ skip
+            updated.append(torch.cat(parts, dim=1))
+        return torch.cat(updated)

@@ -1,0 +1,178 @@
+"""The force objective: frames in their training order, batches that stay on the device, energy and force errors.
+
+Legend: F frames of the data set, A atoms of the molecule, B frames of a batch, P = A (A - 1) ordered pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from chemscale_bench.data.frames import Frames, all_pairs
+from chemscale_bench.models.potential import Graph, Potential, energy_and_forces
+
+EVALUATION_ATOMS = 1024  # of one forward pass while the error is measured
+
+
+class ForceBatch(NamedTuple):
+    """Frames to learn from or to measure on."""
+
+    graph: Graph
+    energy_B: Tensor  # eV, relative to the reference
+    forces_A3: Tensor  # eV/Angstrom; here A counts the atoms of all frames of the batch
+
+
+class FramesOnDevice:
+    """Frames as tensors on a device, with the pairs of atoms nearer than the cutoff found once.
+
+    Args:
+        frames: of one molecule.
+        cutoff: in Angstrom.
+        reference_ev: energy to subtract, in float64: the labels lie near -4,000 eV.
+        device: where the batches are wanted.
+        dtype: of positions, energies and forces.
+    """
+
+    def __init__(
+        self, frames: Frames, cutoff: float, reference_ev: float, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.atoms = len(frames.numbers)
+        self.positions_FA3 = torch.as_tensor(frames.positions).to(device, dtype)
+        self.forces_FA3 = torch.as_tensor(frames.forces).to(device, dtype)
+        self.energy_F = torch.as_tensor(frames.energies - reference_ev).to(device, dtype)
+        self.near_FP = torch.as_tensor(frames.within(cutoff)).to(device)
+        self.numbers_A = torch.as_tensor(frames.numbers).to(device)
+        self.receivers_P, self.senders_P = (torch.as_tensor(index).to(device) for index in all_pairs(self.atoms))
+        self.constants = lru_cache(maxsize=8)(self.constants_of)
+
+    def __len__(self) -> int:
+        return len(self.energy_F)
+
+    def constants_of(self, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Atomic numbers and structure index (B A,) and zeros (B,) of every batch of so many frames."""
+        structure = torch.arange(frames, device=self.numbers_A.device)
+        return self.numbers_A.repeat(frames), structure.repeat_interleave(self.atoms), torch.zeros_like(structure)
+
+    def batch(self, indices: np.ndarray) -> ForceBatch:
+        """The frames at `indices` (B,) as one graph, all of it made on the device."""
+        index_B = torch.as_tensor(indices).to(self.energy_F.device)
+        frame_E, pair_E = self.near_FP[index_B].nonzero(as_tuple=True)
+        numbers, structure, zeros = self.constants(len(indices))
+        first_E = frame_E * self.atoms
+        graph = Graph(
+            numbers, self.positions_FA3[index_B].reshape(-1, 3), structure, first_E + self.receivers_P[pair_E],
+            first_E + self.senders_P[pair_E], zeros, zeros,
+        )  # fmt: skip
+        return ForceBatch(graph, self.energy_F[index_B], self.forces_FA3[index_B].reshape(-1, 3))
+
+    def batches(self) -> Iterator[ForceBatch]:
+        """All frames in order, in batches for measuring."""
+        size = max(1, EVALUATION_ATOMS // self.atoms)
+        for start in range(0, len(self), size):
+            yield self.batch(np.arange(start, min(len(self), start + size)))
+
+
+class ForceLoss(nn.Module):
+    """The summed loss of a batch: squared errors of forces and energy in units of the training forces' mean square.
+
+    A model that knows nothing has about `force_weight` per frame.
+    """
+
+    def __init__(self, potential: Potential, force_weight: float, energy_weight: float) -> None:
+        super().__init__()
+        self.potential, self.force_weight, self.energy_weight = potential, force_weight, energy_weight
+
+    def forward(self, batch: ForceBatch) -> Tensor:
+        """Summed over the frames of the batch."""
+        energy_B, forces_A3 = energy_and_forces(self.potential, batch.graph, differentiable=True)
+        frames = len(energy_B)
+        force = (forces_A3 - batch.forces_A3).square().mean() * frames
+        energy = (energy_B - batch.energy_B).square().sum()
+        return (self.force_weight * force + self.energy_weight * energy) / self.potential.scale.square()
+
+
+class ForceObjective:
+    """Frames in a random order that depends on the seed and the epoch only; the unit is a frame.
+
+    Args:
+        frames: the training split on its device.
+        seed: of the order.
+        batch_frames: frames of an optimizer step.
+        chance_loss: loss of a model that knows nothing.
+    """
+
+    def __init__(self, frames: FramesOnDevice, seed: int, batch_frames: int, chance_loss: float) -> None:
+        self.frames, self.seed, self.batch_frames, self.chance_loss = frames, seed, batch_frames, chance_loss
+        self.order = lru_cache(maxsize=1)(self.order_of)
+
+    def order_of(self, epoch: int) -> np.ndarray:
+        """Order (F,) of the frames in one epoch."""
+        return np.random.default_rng([self.seed, epoch]).permutation(len(self.frames))
+
+    def take(self, cursor: tuple[int, int] | None, amount: int) -> tuple[list[int], tuple[int, int]]:
+        """Indices of the next `amount` frames, and the (epoch, index) behind them."""
+        epoch, index = cursor or (0, 0)
+        taken: list[int] = []
+        while len(taken) < amount:
+            if index == len(self.frames):
+                epoch, index = epoch + 1, 0
+            ahead = self.order(epoch)[index : index + amount - len(taken)]
+            taken += ahead.tolist()
+            index += len(ahead)
+        return taken, (epoch, index)
+
+    def passes(self, items: list[int], limit: int) -> Iterator[ForceBatch]:
+        """The frames as forward passes of at most `limit` atoms."""
+        size = max(1, limit // self.frames.atoms)
+        for start in range(0, len(items), size):
+            yield self.frames.batch(np.array(items[start : start + size]))
+
+    def batch_amount(self, position: int) -> int:
+        """Frames of every optimizer step."""
+        return self.batch_frames
+
+
+class ForceErrors(NamedTuple):
+    """Mean absolute errors over a split."""
+
+    force_mae: float  # meV/Angstrom, over all components
+    energy_mae: float  # meV per molecule
+    force_mae_of: dict[int, float]  # by atomic number
+
+    def metrics(self, split: str) -> dict[str, float]:
+        """Named and with units."""
+        from ase.data import chemical_symbols
+
+        by_element = {
+            f"{split}/force_mae_mev_per_angstrom_{chemical_symbols[number]}": error
+            for number, error in self.force_mae_of.items()
+        }
+        own = {f"{split}/force_mae_mev_per_angstrom": self.force_mae, f"{split}/energy_mae_mev": self.energy_mae}
+        return own | by_element
+
+
+def measure(potential: nn.Module, frames: FramesOnDevice) -> ForceErrors:
+    """Errors of a potential on a split."""
+    force_A, energy = torch.zeros(frames.atoms, dtype=torch.float64), 0.0
+    for batch in frames.batches():
+        energy_B, forces_A3 = energy_and_forces(potential, batch.graph, differentiable=False)
+        energy += float((energy_B - batch.energy_B).abs().double().sum())
+        error_A3 = (forces_A3 - batch.forces_A3).abs().double().cpu()
+        force_A += error_A3.reshape(-1, frames.atoms, 3).mean(2).sum(0)
+    force_A *= 1000 / len(frames)
+    numbers = frames.numbers_A.cpu().numpy()
+    by_element = {int(number): float(force_A[numbers == number].mean()) for number in np.unique(numbers)}
+    return ForceErrors(float(force_A.mean()), 1000 * energy / len(frames), by_element)
+
+
+def baseline(train: Frames, test: Frames) -> ForceErrors:
+    """Errors of the model that knows nothing: no force, the mean energy of the training frames."""
+    force_A = 1000 * np.abs(test.forces).mean((0, 2))
+    energy = 1000 * float(np.abs(test.energies - train.energies.mean()).mean())
+    by_element = {int(number): float(force_A[test.numbers == number].mean()) for number in np.unique(test.numbers)}
+    return ForceErrors(float(force_A.mean()), energy, by_element)

@@ -1,0 +1,146 @@
+"""An Optuna study by name: where it is stored, who proposes trials, who stops them, and what is searched."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+from chemscale_bench.tuning.pruner import TrainingPerformancePruner
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage
+from optuna.trial import BaseTrial, FrozenTrial, TrialState
+
+from chemscale_bench.errors import UserError
+
+REPORTS = 50  # intermediate values of a trial
+SAMPLERS = ("TPESampler", "RandomSampler", "GPSampler", "QMCSampler", "CmaEsSampler")
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+class Range(NamedTuple):
+    """One searched hyperparameter, on a logarithmic scale unless `linear`."""
+
+    name: str
+    low: float
+    high: float
+    whole: bool = False
+    linear: bool = False
+
+
+SPACES = {
+    "language_model": (
+        Range("learning_rate", 2**-13, 2**-6),
+        Range("batch_tokens", 256, 8192, whole=True),
+        Range("warmup", 0.01, 1.0),
+        Range("weight_decay", 1e-3, 1.0),
+        Range("decay", 0.1, 0.6, linear=True),
+    ),
+    "force_field": (
+        Range("learning_rate", 1e-4, 3e-2),
+        Range("batch_frames", 2, 32, whole=True),
+        Range("warmup", 1e-3, 0.3),
+        Range("weight_decay", 1e-6, 1e-1),
+        Range("decay", 0.1, 0.9, linear=True),
+    ),
+}
+"""What is searched for each family of tasks; names are those of the verb's settings."""
+
+
+def suggest(trial: BaseTrial, space: tuple[Range, ...]) -> dict[str, float | int]:
+    """Values for all hyperparameters of a space."""
+    chosen: dict[str, float | int] = {}
+    for name, low, high, whole, linear in space:
+        if whole:
+            chosen[name] = trial.suggest_int(name, int(low), int(high), log=not linear)
+        else:
+            chosen[name] = trial.suggest_float(name, low, high, log=not linear)
+    return chosen
+
+
+def open_storage(text: str, otherwise: Path) -> BaseStorage:
+    """The storage that a text names.
+
+    Args:
+        text: a database URL (sqlite:///, postgresql+psycopg2://, ...), grpc://HOST:PORT, or a path to a journal file.
+        otherwise: journal file if the text is empty.
+
+    Raises:
+        UserError: if it can't be opened.
+    """
+    from optuna.storages.journal import JournalFileBackend
+
+    try:
+        if text.startswith("grpc://"):
+            host, _, port = text.removeprefix("grpc://").partition(":")
+            proxy = optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
+            proxy.wait_server_ready(timeout=10)
+            return proxy
+        if "://" in text:
+            return optuna.storages.RDBStorage(text)
+        path = Path(text).expanduser() if text else otherwise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+    except Exception as error:  # every database driver raises errors of its own
+        raise UserError(
+            f"storage must be a database URL, grpc://HOST:PORT or a journal file that can be opened, got {text!r} "
+            f"({str(error).splitlines()[0]}); start the server or correct the address"
+        ) from None
+
+
+def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
+    """The sampler of one trial: its seed holds the trial's number, so that no two processes draw the same.
+
+    Args:
+        name: of a class in `optuna.samplers` that takes a seed.
+        seed: of the study.
+        number: of the trial.
+
+    Raises:
+        UserError: if Optuna has no such sampler, or it lacks a package.
+    """
+    if name not in SAMPLERS:
+        near = difflib.get_close_matches(name, SAMPLERS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "choose one of them"
+        raise UserError(f"sampler must be one of Optuna's {', '.join(SAMPLERS)}, got {name!r}; {hint}")
+    options = {"constant_liar": True} if name == "TPESampler" else {}
+    try:
+        sampler: BaseSampler = getattr(optuna.samplers, name)(seed=(seed * 1_000_003 + number) % 2**31, **options)
+    except ImportError as error:
+        raise UserError(f"sampler {name} needs a package that is not there ({error}); pip install it") from None
+    return sampler
+
+
+def make_pruner(name: str, budget: int, seed: int) -> BasePruner:
+    """A pruner by name, for trials that report up to step `budget`."""
+    pruners = optuna.pruners
+    made: dict[str, Any] = {
+        "performance": lambda: TrainingPerformancePruner(budget=budget, seed=seed),
+        "paper": lambda: TrainingPerformancePruner(budget=budget, seed=seed, rule="paper"),
+        "median": lambda: pruners.MedianPruner(n_warmup_steps=budget // 5),
+        "successive_halving": lambda: pruners.SuccessiveHalvingPruner(min_resource=budget // 10, reduction_factor=3),
+        "hyperband": lambda: pruners.HyperbandPruner(budget // 10, budget, reduction_factor=3),
+        "none": lambda: pruners.NopPruner(),
+    }
+    pruner: BasePruner = made[name]()
+    return pruner
+
+
+class Spent(NamedTuple):
+    """What a study cost, and what it would have cost without pruning."""
+
+    flops: float
+    flops_without_pruning: float
+
+    @property
+    def saved_percent(self) -> float:
+        """Share of the compute that pruning saved."""
+        return 100 * (1 - self.flops / self.flops_without_pruning) if self.flops_without_pruning else 0.0
+
+
+def spent(trials: list[FrozenTrial]) -> Spent:
+    """Sum over the trials that ended; each carries its own FLOPs and those of its full budget."""
+    ended = [trial.user_attrs for trial in trials if trial.state in DONE and "flops" in trial.user_attrs]
+    return Spent(sum(about["flops"] for about in ended), sum(about["flops_in_full"] for about in ended))

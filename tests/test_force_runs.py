@@ -1,0 +1,141 @@
+"""Whole force-field runs as a user starts them, on the frames that the package carries and on files."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow.entities import Run
+
+from chemscale_bench.cli import main
+from chemscale_bench.data.frames import prepare_frames
+from chemscale_bench.models import force_fields
+from chemscale_bench.training.forces import FramesOnDevice, measure
+
+SMALL = ["--task", "embedded-ff", "--molecule", "ethanol", "--device", "cpu", "--train_size", "50", "--params", "1e4"]
+FORCE_MAE = "test/force_mae_mev_per_angstrom"
+
+
+@pytest.fixture(autouse=True)
+def environment(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def runs() -> list[Run]:
+    client = mlflow.MlflowClient()
+    return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
+
+
+def curve(run: Run, key: str) -> list[tuple[int, float]]:
+    return sorted((p.step, p.value) for p in mlflow.MlflowClient().get_metric_history(run.info.run_id, key))
+
+
+def start(*arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "chemscale_bench", "forcefield", *SMALL, *arguments]
+    return subprocess.Popen(command, text=True, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def finish(process: "subprocess.Popen[str]") -> str:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err[-2000:]
+    return out
+
+
+def test_a_run_learns_says_what_it_was_and_leaves_a_model_that_gives_its_error() -> None:
+    out = finish(start("--model", "schnet", "--steps", "300"))
+    (run,) = runs()
+    params, metrics = run.data.params, run.data.metrics
+    assert (params["model"], params["task_name"], params["train_frames"]) == ("schnet", "embedded-ff@ethanol", "50")
+    assert abs(int(params["non_embedding_params"]) / 1e4 - 1) < 0.05
+    assert metrics[FORCE_MAE] < 0.6 * metrics["baseline/zero_force_mae_mev_per_angstrom"]
+    assert f"{metrics[FORCE_MAE]:.2f}" in out
+    assert {f"{FORCE_MAE}_{symbol}" for symbol in "HCO"} < set(metrics)
+    for check in ("rotation", "translation", "permutation", "force_is_gradient"):
+        assert metrics[f"check/{check}"] < 0.1
+    for name in ("cost/flops", "cost/flops_total", "cost/train_seconds", "speed/mean_structures_per_s"):
+        assert metrics[name] > 0
+    for tag in ("task_digest", "data.digest", "data.test_digest", "code.commit", "machine.device"):
+        assert run.data.tags[tag]
+    (point,) = curve(run, FORCE_MAE)
+    assert point[0] == 3000  # frames seen
+
+    folder = Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="model"))
+    potential, record = force_fields.load(folder)
+    split = prepare_frames(
+        "embedded", molecule="ethanol", split=1, train_size=50, validation_frames=50, test_frames=300
+    )
+    test = FramesOnDevice(
+        split.test, potential.cutoff, record["reference_ev"], potential.scale.device, potential.scale.dtype
+    )
+    assert measure(potential, test).force_mae == pytest.approx(metrics[FORCE_MAE], rel=1e-6)
+    artifacts = {artifact.path for artifact in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+    assert artifacts == {"error_curve.html", "model"}
+
+
+def test_kill_9_and_resume_give_the_run_that_nobody_killed(chemscale_home: Path) -> None:
+    finish(start("--model", "painn", "--steps", "60"))
+    (whole,) = runs()
+    process = start("--model", "painn", "--steps", "60", "--checkpoint_minutes", "0.002")
+    deadline = time.monotonic() + 120
+    seen: set[int] = set()
+    while len(seen) < 4:  # the fourth state: some validation lies behind it
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        seen |= {state.stat().st_mtime_ns for state in chemscale_home.glob("runs/*/state.pt")}
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    (state,) = chemscale_home.glob("runs/*/state.pt")
+    finish(start("--resume", state.parent.name))
+    resumed = next(run for run in runs() if run.info.run_id != whole.info.run_id)
+    assert resumed.info.run_id == state.parent.name
+    assert resumed.info.status == "FINISHED"
+    for key in ("train/loss", "decay/loss", "val/force_mae_mev_per_angstrom", FORCE_MAE):
+        assert curve(resumed, key) == curve(whole, key)
+    assert len(curve(whole, "val/force_mae_mev_per_angstrom")) > 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--model", "panin"],
+            "model must be one of schnet, painn, mace, spookynet, allegro, got 'panin'; did you mean",
+        ),
+        (["--molecule", "etanol"], "got 'etanol'; did you mean ethanol?"),
+        (["--task", "embedded-lm"], "task must be a force_field task here"),
+        (["--train_size", "2000"], "train_size"),
+        (["--train_size", "0"], "train_size must be"),
+        (["--params", "1"], "params must be greater than or equal to 1000"),
+        (["--params", "9e8"], "params must be within 5 % of a size that schnet has"),
+        (["--cutoff", "0.3"], "cutoff"),
+        (["--data", "nowhere.npz"], "nowhere.npz"),
+        (["--split", "6"], "split must be"),
+    ],
+)
+def test_bad_input_gives_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["forcefield", *SMALL, "--model", "schnet", *arguments])
+    assert end.value.code == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert error[-1].startswith("error: ")
+    assert message in error[-1]
+    assert all(run.info.status == "FAILED" for run in runs())
+
+
+def test_frames_of_a_file_need_units_and_make_another_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    split = prepare_frames(
+        "embedded", molecule="ethanol", split=1, train_size=100, validation_frames=50, test_frames=300
+    )
+    frames = split.train
+    path = tmp_path / "mine.npz"
+    np.savez(path, z=frames.numbers, R=frames.positions, E=frames.energies, F=frames.forces)
+    own = ["forcefield", *SMALL, "--model", "schnet", "--steps", "5", "--data", str(path), "--train_size", "20"]
+    with pytest.raises(SystemExit) as end:
+        main(own)
+    assert end.value.code == 2
+    assert "energy_unit" in capsys.readouterr().err.splitlines()[-1]

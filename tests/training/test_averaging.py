@@ -1,0 +1,23 @@
+import pytest
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+from chemscale_bench.training.averaging import running_average
+
+
+def test_it_forgets_the_start_soon_and_then_averages_over_the_last_steps() -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(model.weight, 1000.0)
+    average = AveragedModel(model, multi_avg_fn=running_average(0.9))
+    average.update_parameters(model)
+    kept = []
+    for step in range(1, 61):
+        torch.nn.init.constant_(model.weight, float(step % 2))
+        average.update_parameters(model)
+        kept.append(float(average.module.weight))
+    by_hand = 1000.0
+    for step in range(1, 61):
+        decay = min(0.9, (1 + step) / (10 + step))
+        by_hand = decay * by_hand + (1 - decay) * (step % 2)
+    assert kept[-1] == pytest.approx(by_hand, rel=1e-5)
+    assert abs(kept[-1] - 0.5) < 0.1  # 0.9^60 of the start would still be 1.8
