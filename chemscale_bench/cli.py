@@ -27,6 +27,9 @@ VERBS = {
     "tune": Verb(settings.TuneSettings, "chemscale_bench.sweeps", "tune"),
     "fit": Verb(settings.FitSettings, "chemscale_bench.fits", "fit"),
     "plan": Verb(settings.PlanSettings, "chemscale_bench.fits", "spend"),
+    "submit": Verb(settings.SubmitSettings, "chemscale_bench.leaderboard.submit", "submit"),
+    "verify": Verb(settings.VerifySettings, "chemscale_bench.leaderboard.verify", "verify"),
+    "leaderboard": Verb(settings.LeaderboardSettings, "chemscale_bench.leaderboard.show", "leaderboard"),
 }
 
 

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-import signal
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -22,11 +17,7 @@ from chemscale_bench.scaling.figures_fit import to_html
 from chemscale_bench.scaling.frontier import Detour, Plan
 from chemscale_bench.scaling.table import OPTIONAL, describe
 from chemscale_bench.settings import FitSettings, PlanSettings, RunsSettings
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-
-HOUSEKEEPING = "chemscale-housekeeping"
+from chemscale_bench.tracking.housekeeping import housekeeping_run
 
 
 def fit(settings: FitSettings) -> None:
@@ -36,7 +27,7 @@ def fit(settings: FitSettings) -> None:
     # The run of `mlflow run` is there already and shares the fate of the fit; another is made for a fit that worked.
     found = None if settings.log and "MLFLOW_RUN_ID" in os.environ else _fit(settings)
     if settings.log:
-        with _housekeeping_run("fit") as run_id:
+        with housekeeping_run("fit") as run_id:
             _log_fit(run_id, settings, *(found or _fit(settings)))
 
 
@@ -85,7 +76,7 @@ def _make_folder(path: str) -> None:
 def spend(settings: PlanSettings) -> None:
     """Print the compute-optimal size, tokens and loss for a budget, and what being off by two costs."""
     if "MLFLOW_RUN_ID" in os.environ:
-        with _housekeeping_run("plan") as run_id:
+        with housekeeping_run("plan") as run_id:
             _log_plan(run_id, _spend(settings))
     else:
         _spend(settings)
@@ -206,75 +197,33 @@ def _read_file(path: str) -> pd.DataFrame:
 def read_experiment(name: str, metric: str) -> tuple[pd.DataFrame, dict[str, int]]:
     """One row per finished run and budget of an MLflow experiment, and how many runs were left out, by reason.
 
-    A finished run gives one row for each step at which it logged `metric`; the step is the tokens seen. Of the runs
-    that agree in size, seed, task, version of the task and model (they may differ in the learning rate, say) the one
-    with the lowest loss at its last step counts, with all its rows; the others are left out.
+    A finished run gives one row for each step at which it logged `metric`, which is the tokens seen; a force field one
+    row, at the frames it was trained on. Of repeated runs the best counts: `leaderboard.collect.measure` says which.
 
     Raises:
         UserError: if there is no such experiment.
     """
-    from chemscale_bench.tracking.store import open_store
+    from chemscale_bench.leaderboard.collect import measure
+    from chemscale_bench.tracking.reader import runs_of_experiment
 
-    client = open_store()
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        raise UserError(f"experiment must exist, got {name!r}; check its name and MLFLOW_TRACKING_URI")
-    left_out: Counter[str] = Counter()
-    best: dict[tuple[Any, ...], tuple[dict[str, Any], dict[int, float]]] = {}
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment.experiment_id], max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
-        )
-        for run in page:
-            reason = _unfit(run, metric)
-            if reason:
-                left_out[reason] += 1
-                continue
-            about = _about(run)
-            # The last point of a step counts: a resumed run logs some steps again.
-            curve = {point.step: point.value for point in client.get_metric_history(run.info.run_id, metric)}
-            key = tuple(about.values())
-            if key in best:
-                left_out["repeated, a better one kept"] += 1
-            if key not in best or _final(curve) < _final(best[key][1]):
-                best[key] = ({**about, "run_id": run.info.run_id}, curve)
-        token = page.token
-        if not token:
-            break
-    # A force field's steps count frames, of which there are rightly few.
+    kept, left_out = measure(runs_of_experiment(name), metric)
+    # A force field's data are the frames it learns from, of which there are rightly few.
     data = "frames" if "force" in metric or "energy" in metric else "tokens"
     rows = [
-        {**about, data: float(step), "loss": loss} for about, curve in best.values() for step, loss in curve.items()
+        {
+            "params": float(run.params["non_embedding_params"]),
+            "seed": run.params.get("seed", "0"),
+            "task": run.params.get("task_name", ""),
+            "model": run.params.get("model", ""),
+            "task_digest": run.tags.get("task_digest", ""),
+            "run_id": run.run_id,
+            data: float(budget),
+            "loss": loss,
+        }
+        for run, by_budget in kept
+        for budget, loss in by_budget.items()
     ]
-    return pd.DataFrame(rows), dict(left_out)
-
-
-def _unfit(run: Run, metric: str) -> str:
-    """Why a run can't be part of a fit; nothing if it can."""
-    if run.info.status != "FINISHED":
-        return str(run.info.status)
-    if metric not in run.data.metrics:
-        return f"without {metric}"
-    return "" if "non_embedding_params" in run.data.params else "without non_embedding_params"
-
-
-def _about(run: Run) -> dict[str, Any]:
-    """What tells runs apart."""
-    params = run.data.params
-    return {
-        "params": float(params["non_embedding_params"]),
-        "seed": params.get("seed", "0"),
-        "task": params.get("task_name", ""),
-        "model": params.get("model", ""),
-        "task_digest": run.data.tags.get("task_digest", ""),
-    }
-
-
-def _final(curve: dict[int, float]) -> float:
-    """The loss at the last step; one that is not a number is worse than any other."""
-    loss = curve[max(curve)]
-    return math.inf if math.isnan(loss) else loss
+    return pd.DataFrame(rows), left_out
 
 
 def _saved(path: str) -> RunTable:
@@ -304,34 +253,3 @@ def _record(analysis: Analysis, settings: FitSettings) -> dict[str, Any]:
 
 def _source(settings: RunsSettings) -> str:
     return f"experiment {settings.experiment}" if settings.experiment else f"table {Path(settings.table).name}"
-
-
-@contextmanager
-def _housekeeping_run(verb: str) -> Iterator[str]:
-    """The id of the run that `mlflow run` opened for this process, or of a new one, apart from training runs."""
-    from chemscale_bench.tracking.adoption import adopt_run
-    from chemscale_bench.tracking.ending import ended_properly
-    from chemscale_bench.tracking.lifetime import SIGNALS, reap_dead_runs
-    from chemscale_bench.tracking.recorder import Recorder
-    from chemscale_bench.tracking.store import experiment_id
-
-    reap_dead_runs([experiment_id(HOUSEKEEPING)])
-    run_id = adopt_run(HOUSEKEEPING)
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-
-    def interrupt(*_: object) -> None:
-        # On Ctrl-C `mlflow run` sends SIGTERM after the terminal's SIGINT, which must not disturb the run's end.
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    try:
-        with ended_properly(run_id):
-            for number, handler in before.items():
-                if handler != signal.SIG_IGN:
-                    signal.signal(number, interrupt)
-            Recorder(run_id).tags({"verb": verb, "mlflow.runName": verb})
-            yield run_id
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

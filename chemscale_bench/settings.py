@@ -247,3 +247,60 @@ class PlanSettings(RunsSettings):
     """GPU of that budget: h200, h100, a100, ..."""
     mfu: float = Field(0.4, gt=0, le=1)
     """Share of the device's bf16 peak that training reaches; runs log theirs as speed/mfu."""
+
+
+class SubmitSettings(Settings):
+    """Write a leaderboard entry from finished runs, and verify it; nothing is sent anywhere."""
+
+    run: str = ""
+    """Name of an experiment, or id of a run (with all its children, if it has any)."""
+    submitter: str = ""
+    """Your name, or your group's, as the board shall show it."""
+    task: str = ""
+    """Only the runs of this task; needed where the experiment holds several."""
+    model: str = ""
+    """Only the runs of this kind of model."""
+    task_digest: str = ""
+    """Only the runs of this version of the task."""
+    description: str = ""
+    """What is special about the study, in a sentence."""
+    link: str = ""
+    """https:// address of a paper or repository."""
+    checkpoint: Literal["best", "all", "none"] = "best"
+    """Which runs' checkpoints come along; without the best one an entry can't be reproduced."""
+    checkpoint_url: str = ""
+    """https:// address of a folder where you publish the checkpoints as RUN_ID/model.safetensors, if they are large."""
+    out: str = "leaderboard/entries"
+    """Folder of all entries."""
+
+
+class VerifySettings(Settings):
+    """Say how far an entry can be trusted: valid, consistent or reproduced, and why not further."""
+
+    entry: str = ""
+    """Path of the entry's .json file."""
+    level: Literal["valid", "consistent", "reproduced"] = "valid"
+    """Least level; below it the exit code is 2."""
+    checkpoints: str = ""
+    """Folder with RUN_ID/config.json and RUN_ID/model.safetensors, for checkpoints that are published elsewhere."""
+    data: str = ""
+    """Your copy of the submitter's data file, for a task on a file."""
+
+
+class LeaderboardSettings(Settings):
+    """Rank entries, your own experiments and published results; write the page and log it to an MLflow run."""
+
+    source: str = "leaderboard/entries"
+    """Folder of entries; none if empty."""
+    experiment: str = ""
+    """MLflow experiment of your own to show beside them: where would you stand?"""
+    out: str = "leaderboard/index.html"
+    """Where to write the page."""
+    verify: Literal["consistent", "reproduced"] = "consistent"
+    """How far to verify entries; `reproduced` computes losses again from the checkpoints, which takes minutes."""
+    flops: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """Training FLOPs at which losses are predicted; 0 is the most that any run of the task has used."""
+    level: float = Field(0.9, gt=0, lt=1)
+    """Level of the intervals."""
+    log: bool = True
+    """Log the page and the table to an MLflow run."""

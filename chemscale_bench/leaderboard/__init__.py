@@ -1,0 +1,1 @@
+"""The leaderboard: entries, what makes them trustworthy, and the page that ranks them."""

@@ -1,0 +1,263 @@
+"""Whether an entry's numbers follow from its curves, agree with one another, and could have been reached at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from chemscale_bench import tasks
+from chemscale_bench.errors import UserError
+from chemscale_bench.leaderboard.entry import Entry, Run
+from chemscale_bench.models.chemgpt import ChemGPTConfig
+from chemscale_bench.models.sizes import Shape
+from chemscale_bench.peaks import BF16_PEAK_FLOPS, peak_flops
+
+Curve = tuple[np.ndarray, np.ndarray]
+"""Steps (n,), int64, ascending; values (n,)."""
+Curves = dict[tuple[str, str], Curve]
+"""By run and metric."""
+
+EMPTY: Curve = (np.array([], np.int64), np.array([]))
+CPU_CORE_PEAK_FLOPS = 7e12
+"""More than any core does: 1,024 bf16 multiply-adds a cycle (AMX) at 3.4 GHz."""
+MOST_FLOPS_PER_JOULE = 5e12
+"""Twice the dense bf16 peak of a B200 at its 1 kW."""
+TIME_TOLERANCE = 0.1
+"""On seconds from the speeds of the curves: a resumed run did some of its work twice."""
+LOWEST_BELOW_TRAINING = 0.8
+"""Validation cannot be this much better than training on the same kind of molecules."""
+
+
+class Inconsistent(UserError):
+    """Numbers of an entry contradict its curves, each other, or what its hardware can do."""
+
+
+def check(entry: Entry, curves: pd.DataFrame) -> None:
+    """Derive every number of an entry again.
+
+    Raises:
+        Inconsistent: naming the first contradiction.
+    """
+    check_task(entry)
+    by_name = split(curves)
+    for run in entry.runs:
+        check_results(entry, run, by_name)
+        tokens = entry.family == "language_model"
+        units = check_language(entry, run, by_name) if tokens else check_force(run, by_name)
+        check_cost(entry, run, units)
+    check_same_split(entry)
+
+
+def claim(holds: bool, run: Run, rule: str, got: object) -> None:
+    """Raise `Inconsistent` with the rule and the value unless the claim holds."""
+    if not holds:
+        raise Inconsistent(f"{rule}, got {got} in run {run.run}; submit the run again")
+
+
+def close(a: float, b: float, tolerance: float) -> bool:
+    """Whether two numbers agree up to a share of the larger one."""
+    return abs(a - b) <= tolerance * max(abs(a), abs(b))
+
+
+def task_of(entry: Entry) -> tasks.Task:
+    """The task of benchmarks/ that an entry is for, on the entry's data.
+
+    Raises:
+        UserError: if there is none.
+    """
+    base = entry.task.partition("@")[0]
+    if entry.family == "language_model":
+        return tasks.load_language(base).with_data(entry.data, entry.vocabulary or "")
+    return tasks.load_force(base).on(entry.molecule or "", entry.data)
+
+
+def check_task(entry: Entry) -> None:
+    """The entry is for a task of ours, in its present version."""
+    try:
+        task = task_of(entry)
+    except UserError as error:
+        raise Inconsistent(str(error)) from None
+    digest = task.digest_with(entry.data_digest, entry.split_digest)
+    if (task.name, digest) != (entry.task, entry.task_digest):
+        raise Inconsistent(
+            f"task and task_digest must be {task.name} {digest} for these data, got {entry.task} {entry.task_digest}; "
+            "run the present version of the task"
+        )
+
+
+def split(curves: pd.DataFrame) -> Curves:
+    """Curves by run and metric."""
+    run, metric = curves["run"].cat, curves["metric"].cat
+    steps, values = curves["step"].to_numpy(), curves["value"].to_numpy()
+    codes = np.stack([run.codes, metric.codes])
+    ends = np.flatnonzero(np.any(codes[:, 1:] != codes[:, :-1], axis=0)) + 1
+    found = {}
+    for start, stop in pairwise([0, *ends.tolist(), len(curves)]):
+        if stop > start:
+            name = run.categories[codes[0, start]], metric.categories[codes[1, start]]
+            found[name] = (steps[start:stop], values[start:stop])
+    return found
+
+
+def check_results(entry: Entry, run: Run, curves: Curves) -> None:
+    """Every result is a point of a curve, and every point of a result's curve is a result."""
+    for metric in sorted({name for result in run.results for name in result.metrics}):
+        steps, values = curves.get((run.run, metric), EMPTY)
+        points = dict(zip(steps.tolist(), values.tolist(), strict=True))
+        if entry.family == "language_model":
+            stated = {result.budget: result.metrics.get(metric) for result in run.results}
+        else:
+            stated = {step: run.results[0].metrics[metric] for step in points} or {0: run.results[0].metrics[metric]}
+        claim(
+            points == stated,
+            run,
+            f"{metric} must be what its curve says at every budget, {_some(points)}",
+            _some(stated),
+        )
+
+
+def _some(points: dict[int, float | None]) -> str:
+    return ", ".join(f"{value} at {step:,}" for step, value in list(points.items())[-3:]) or "nothing"
+
+
+def check_language(entry: Entry, run: Run, curves: Curves) -> tuple[float, float]:
+    """Tokens and seconds of a language model's training, from its curves."""
+    trunk, _ = curves.get((run.run, "train/loss_nats_per_token"), EMPTY)
+    decay, decay_loss = curves.get((run.run, "decay/loss_nats_per_token"), EMPTY)
+    speeds = [curves.get((run.run, f"speed/{kind}_tokens_per_s"), EMPTY) for kind in ("train", "decay")]
+    for (steps, speed), own in zip(speeds, (trunk, decay), strict=True):
+        same = np.array_equal(steps, own) and bool((speed > 0).all())
+        claim(same, run, "speed must be positive and given wherever the training loss is", f"{len(steps)} points")
+    claim(bool((trunk > 0).all() and (decay > 0).all()), run, "steps of training must be tokens seen", "step 0")
+    try:
+        share = float(run.settings.get("decay", ""))
+    except ValueError:
+        share = math.nan
+    claim(0 < share <= 1, run, "settings must hold the share of the decay, between 0 and 1", run.settings.get("decay"))
+    seconds = float(np.sum(np.diff(trunk, prepend=0) / speeds[0][1]))
+    tokens, explained = 0, np.zeros(len(decay), bool)
+    for result in run.results:
+        stop = result.budget - round(share * result.budget)
+        start = int(trunk[np.searchsorted(trunk, stop)]) if stop and len(trunk) and trunk[-1] >= stop else 0
+        claim(start >= stop, run, f"training must reach {stop:,} tokens before the decay to {result.budget:,}", start)
+        inside = (decay > start) & (decay <= result.budget)
+        claim(result.budget in decay[inside], run, f"training must end its decay at {result.budget:,} tokens", "none")
+        explained |= inside
+        amount = result.budget - start
+        tokens += amount
+        # Where decays overlap, the points of the other one only change the mean.
+        amounts = np.diff(decay[inside], prepend=start)
+        seconds += float(np.sum(amounts / speeds[1][1][inside]))
+        late = decay_loss[inside][len(amounts) // 2 :]
+        loss, training = result.metrics[entry.primary_metric], float(np.mean(late))
+        rule = f"validation loss may not be {1 - LOWEST_BELOW_TRAINING:.0%} below the training loss of {training:.4g}"
+        claim(loss > LOWEST_BELOW_TRAINING * training, run, rule, loss)
+    claim(
+        bool(explained.all()), run, "every decay must end at a budget", f"{int(decay[~explained][:1].sum()):,} tokens"
+    )
+    last = int(trunk[-1]) if len(trunk) else 0
+    claim(last == start, run, f"training must end with the decay from {start:,} tokens", f"{last:,}")
+    return tokens + last, seconds
+
+
+def check_force(run: Run, curves: Curves) -> tuple[float, float]:
+    """Structures of a force field's training, from its curves; the seconds are taken as stated."""
+    claim(len(run.results) == 1, run, "a force field has one result, at its training frames", len(run.results))
+    frames, steps, batch = (run.settings.get(name, "") for name in ("train_frames", "gradient_steps", "batch_frames"))
+    claim(frames == str(run.results[0].budget), run, "the budget must be the training frames", frames)
+    structures = int(steps) * int(batch) if steps.isdigit() and batch.isdigit() and len(steps + batch) < 30 else 0
+    claim(structures > 0, run, "settings must hold gradient_steps and batch_frames", f"{steps} and {batch}")
+    losses = curves.get((run.run, "train/loss"), EMPTY)[0]
+    claim(len(losses) > 0 and losses[-1] == structures, run, f"training must end at {structures:,} frames", losses[-1:])
+    metric = "test/force_mae_mev_per_angstrom"
+    claim(
+        bool((curves[run.run, metric][0] == structures).all()), run, "the test comes after training",
+        curves[run.run, metric][0].tolist(),
+    )  # fmt: skip
+    _, validation = curves.get((run.run, "val/force_mae_mev_per_angstrom"), EMPTY)
+    tested = run.results[0].metrics[metric]
+    best = float(validation.min()) if len(validation) else 0.0
+    claim(len(validation) > 0, run, "the validation errors must be there", "none")
+    claim(tested > 0.3 * best, run, f"the test error may not be far below the best validation error {best:.4g}", tested)
+    return structures, run.train_seconds
+
+
+def check_cost(entry: Entry, run: Run, derived: tuple[float, float]) -> None:
+    """Tokens, time, FLOPs, utilisation and energy agree, and no device is faster than it can be."""
+    units, seconds = derived
+    claim(
+        run.units_trained == units, run, f"units_trained must be the {units:,} of the curves", f"{run.units_trained:,}"
+    )
+    rule = f"train_seconds must be the {seconds:.4g} of the curves' speeds"
+    claim(close(run.train_seconds, seconds, TIME_TOLERANCE), run, rule, f"{run.train_seconds:.4g}")
+    speed = units / run.train_seconds
+    claim(close(run.units_per_s, speed, 1e-3), run, f"units_per_s must be {speed:.6g}", f"{run.units_per_s:.6g}")
+    claim(
+        (run.energy_kj is None) == (run.energy_source == "unavailable"), run,
+        "energy must come from a counter, and a counter give energy", f"{run.energy_kj} kJ from {run.energy_source}",
+    )  # fmt: skip
+    if run.flops_total is None:
+        claim(entry.family == "force_field" and run.mfu is None, run, "flops_total must be given", "none")
+        return
+    check_flops(entry, run, run.flops_total / units)
+    peak = peak_flops(run.device)
+    known = run.gpus > 0 and math.isfinite(peak)
+    most = run.gpus * (peak if known else max(BF16_PEAK_FLOPS.values())) or run.cpus * CPU_CORE_PEAK_FLOPS
+    rate = run.flops_total / run.train_seconds
+    claim(rate <= most, run, f"{run.device[:60]} can do {most:.3g} FLOP/s at most", f"{rate:.3g} ({rate / most:.0%})")
+    if run.mfu is not None:
+        claim(known, run, "mfu needs a GPU of a known peak", run.device[:60])
+        claim(close(run.mfu, rate / most, 0.01), run, f"mfu must be {rate / most:.4g}", f"{run.mfu:.4g}")
+    if run.energy_kj is not None:
+        least = run.flops_total / MOST_FLOPS_PER_JOULE / 1000
+        claim(run.energy_kj >= least, run, f"these FLOPs take {least:.3g} kJ at least", f"{run.energy_kj:.3g}")
+
+
+def check_flops(entry: Entry, run: Run, flops_per_unit: float) -> None:
+    """FLOPs per token follow from the network and the length of molecules; otherwise from 6 params at least."""
+    if entry.model != "chemgpt":
+        least = (6 if entry.family == "language_model" else 2) * run.non_embedding_params
+        claim(flops_per_unit >= least, run, f"FLOPs per unit must be {least:.4g} or more", f"{flops_per_unit:.4g}")
+        return
+    network = run.network
+    if network is None:
+        raise Inconsistent(f"chemgpt must state its network, got none in run {run.run}; submit the run again")
+    shape = Shape(network.layers, network.width, network.heads)
+    size = shape.non_embedding_params
+    claim(
+        run.non_embedding_params == size, run, f"that network has {size:,} parameters", f"{run.non_embedding_params:,}"
+    )
+    config = ChemGPTConfig(shape, network.vocabulary_size)
+    without, one = config.flops_per_token(0), config.flops_per_token(1)
+    context = (flops_per_unit - without) / (one - without)
+    length = tokens_per_molecule(run)
+    rule = f"FLOPs per token must be those of attention over molecules of about {length:.0f} tokens"
+    claim(0.4 * length <= context <= 10 * length, run, rule, f"{flops_per_unit:.4g}, attention over {context:.3g}")
+
+
+def tokens_per_molecule(run: Run) -> float:
+    """Mean length of a validation molecule, from two units of one loss."""
+    metrics = run.results[-1].metrics
+    return metrics.get("val/nats_per_molecule", math.nan) / metrics["val/loss_nats_per_token"]
+
+
+def check_same_split(entry: Entry) -> None:
+    """What only the split decides is the same in all runs: lengths of molecules, or the error of a zero force."""
+    pairs: Iterable[tuple[str, str]] = (
+        ("val/nats_per_molecule", "val/loss_nats_per_token"), ("val/bits_per_heavy_atom", "val/loss_nats_per_token"),
+    )  # fmt: skip
+    if entry.family == "force_field":
+        pairs = (("baseline/zero_force_mae_mev_per_angstrom", ""), ("baseline/mean_energy_mae_mev", ""))
+    for above, below in pairs:
+        first: float | None = None
+        for run in entry.runs:
+            for metrics in (result.metrics for result in run.results):
+                if above in metrics:
+                    ratio = metrics[above] / (metrics[below] if below else 1)
+                    first = first or ratio
+                    rule = f"{above}{' over ' * bool(below)}{below} must be the same in all runs, {first:.6g}"
+                    claim(close(ratio, first, 1e-5), run, rule, f"{ratio:.6g}")

@@ -1,0 +1,146 @@
+"""The page: one HTML file that works from disk and without a network.
+
+What strangers wrote is data for the page's script, which shows it as text; a policy in the page lets no script run but
+the two that are built in.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from chemscale_bench.leaderboard.board import Board, Estimate, Row
+from chemscale_bench.leaderboard.collect import Refusal
+from chemscale_bench.leaderboard.entry import Run
+
+FOLDER = Path(__file__).parent
+LEVEL = {"experiment": "yours", "published": "published"}
+
+
+def render(
+    boards: Sequence[Board], refused: Sequence[Refusal] = (), tables: Sequence[dict[str, Any]] = (), made: str = ""
+) -> str:
+    """The page of all boards.
+
+    Args:
+        boards: from `board.build`.
+        refused: entries that take no part.
+        tables: results of papers on other scales.
+        made: line at the bottom.
+    """
+    from plotly.offline import get_plotlyjs
+
+    # The board that people came for: one with entries, or else their own runs.
+    first = max(range(len(boards)), key=lambda i: sum(bool(row.study.runs) for row in boards[i].rows), default=0)
+    data = {
+        "boards": [_board(board) for board in boards],
+        "first": first,
+        "refused": [list(refusal) for refusal in refused],
+        "tables": list(tables),
+        "made": made,
+    }
+    plotly, script = get_plotlyjs(), (FOLDER / "page.js").read_text()
+    allowed = " ".join(f"'sha256-{_sha256(text)}'" for text in (plotly, script))
+    parts = {
+        "policy": f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:",
+        "style": (FOLDER / "page.css").read_text(),
+        "data": json.dumps(_clean(data), separators=(",", ":")).replace("<", "\\u003c"),
+        "plotly": plotly,
+        "script": script,
+    }
+    # In one pass, so that no part is searched for the names of the others.
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], (FOLDER / "page.html").read_text())
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _clean(value: Any) -> Any:
+    """Plain JSON: six significant digits, and null for what is not a finite number."""
+    if isinstance(value, dict):
+        return {str(key): _clean(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_clean(item) for item in value]
+    if isinstance(value, float):
+        rounded = float(f"{value:.6g}") if math.isfinite(value) else None
+        return int(rounded) if rounded is not None and rounded.is_integer() and abs(rounded) < 1e15 else rounded
+    return value
+
+
+def _board(board: Board) -> dict[str, Any]:
+    return {
+        "task": board.task, "task_digest": board.task_digest, "metric": board.metric, "data": board.data,
+        "flops": board.flops, "level": board.level, "budgets": board.budgets,
+        "rows": [_row(row, board.metric) for row in board.rows],
+    }  # fmt: skip
+
+
+def _row(row: Row, metric: str) -> dict[str, Any]:
+    study = row.study
+    points = row.points[["params", "budget", "loss", "flops", "energy_kj", "device_seconds"]]
+    return {
+        "kind": study.kind, "name": study.name, "model": study.model, "submitter": study.submitter,
+        "date": study.date, "link": study.link, "note": study.note,
+        "level": LEVEL.get(study.kind, study.level.word), "why": study.why_not_next,
+        "reached": {
+            budget: [at.metrics[metric], at.low, at.high, len(at.seeds), at.params]
+            for budget, at in row.reached.items()
+        },
+        "rank": row.rank, "differs": row.differs,
+        "params_exponent": list(row.params_exponent), "data_exponent": list(row.data_exponent),
+        "predicted": list(row.predicted),
+        "line": row.line, "line_budget": row.line_budget, "points": points.astype(object).to_numpy().tolist(),
+        "device": ", ".join(dict.fromkeys(run.device for run in study.runs)),
+        "software": ", ".join(f"{name} {value}" for name, value in _shared(study.runs, "software").items()),
+        "settings": ", ".join(f"{name}={value}" for name, value in _shared(study.runs, "settings").items() if value),
+        "runs": [_run(run) for run in study.runs],
+    }  # fmt: skip
+
+
+def _shared(runs: Sequence[Run], what: str) -> dict[str, str]:
+    """What all runs have in common."""
+    items = [set(getattr(run, what).items()) for run in runs]
+    return dict(sorted(set.intersection(*items))) if items else {}
+
+
+def _run(run: Run) -> list[Any]:
+    code = run.code_commit[:10] + (" with changes" if run.code_dirty else "")
+    return [
+        run.run, run.non_embedding_params, run.seed, run.units_trained, run.train_seconds, run.mfu, run.energy_kj,
+        run.gpus, run.arithmetic, code,
+    ]  # fmt: skip
+
+
+def table(boards: Sequence[Board]) -> pd.DataFrame:
+    """Every result of every board, one row each, for board.csv."""
+    rows = []
+    for board in boards:
+        for row in board.rows:
+            study, estimates = row.study, dict[str, float]()
+            for name in ("params_exponent", "data_exponent", "predicted"):
+                found: Estimate = getattr(row, name)
+                estimates |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+            about: dict[str, Any] = {
+                "task": board.task, "task_digest": board.task_digest, "kind": study.kind, "name": study.name,
+                "model": study.model, "submitter": study.submitter, "level": LEVEL.get(study.kind, study.level.word),
+            }  # fmt: skip
+            for budget, at in row.reached.items():
+                rows.append(
+                    about
+                    | {
+                        "budget": budget, "rank": row.rank.get(str(budget)), **at.metrics, "low": at.low,
+                        "high": at.high, "seeds": len(at.seeds), "best_params": at.params,
+                        "p_next_rank": row.differs.get(str(budget)), "predicted_at_flops": board.flops,
+                    }
+                    | estimates
+                )  # fmt: skip
+    return pd.DataFrame(rows)
