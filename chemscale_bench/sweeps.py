@@ -29,6 +29,7 @@ from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
 from chemscale_bench.training.loop import Diverged
+from chemscale_bench.tuning import Decision
 from chemscale_bench.tuning import study as studies
 
 FORCE_ONLY = ("model", "molecule", "train_size", "steps", "test_data", "energy_unit", "length_unit")
@@ -209,6 +210,86 @@ class Sweep:
     # -- what the parent run tells -------------------------------------------------------------------------------
 
     def describe(self) -> None:
+        """Log what is studied, and where."""
+        storage = self.settings.storage.rpartition("@")[2]  # without user and password
+        params = self.settings.model_dump(exclude={"storage"}) | {
+            "task_name": self.task.name, "study_name": self.study.study_name, "units_per_trial": self.budget,
+        }  # fmt: skip
+        for name, value in params.items():
+            if name not in self.client.get_run(self.parent).data.params:
+                self.client.log_param(self.parent, name, value)
+        self.client.set_tag(self.parent, "mlflow.runName", f"study {self.study.study_name}")
+        self.client.set_tag(self.parent, "storage", storage or f"journal file on {socket.gethostname()}")
+
+    def numbers(self) -> dict[str, float]:
+        """Best trial so far and what pruning saved."""
+        trials = self.study.get_trials(deepcopy=False)
+        spent = studies.spent(trials)
+        complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
+        found = {"tune/saved_percent": spent.saved_percent, "tune/flops": spent.flops}
+        found |= {"tune/flops_without_pruning": spent.flops_without_pruning, "tune/complete": float(len(complete))}
+        if complete:
+            best = min(complete, key=lambda trial: trial.value or math.inf)
+            found |= {"best/value": float(best.value or 0.0)} | {f"best/{name}": v for name, v in best.params.items()}
+        return found
+
+    def log_progress(self, number: int) -> None:
+        """Put the study's numbers on the parent's curves."""
+        for name, value in self.numbers().items():
+            self.client.log_metric(self.parent, name, value, step=number)
+
+    def summarize(self) -> None:
+        """Draw the figures and print the result."""
+        from chemscale_bench.tuning.figures import study_figures
+
+        trials: list[FrozenTrial] = self.study.get_trials(deepcopy=False)
+        for name, figure in study_figures(trials, self.budget).items():
+            self.client.log_figure(self.parent, figure, f"figures/{name}.html")
+        numbers = self.numbers()
+        pruned = sum(trial.state == TrialState.PRUNED for trial in trials)
+        print(f"study {self.study.study_name}: {self.count()} trials, {pruned} of them stopped early")
+        if "best/value" in numbers:
+            best = self.study.best_trial
+            print(f"best: trial {best.number} with {best.value:.4f}: {describe(best.params)}")
+        print(f"compute: {numbers['tune/flops']:.3g} FLOPs, {numbers['tune/saved_percent']:.1f} % saved by stopping")
+        print(f"parent run {self.parent}, one child per trial; compare them with: mlflow ui")
+
+
+class Judge:
+    """Reports a trial's loss to the study at most `REPORTS` times, and asks whether to stop it."""
+
+    def __init__(self, trial: Trial, budget: int) -> None:
+        self.trial, self.every = trial, budget / studies.REPORTS
+        self.values: list[float] = []
+        self.reported = 0
+
+    def __call__(self, position: int, metrics: dict[str, float]) -> str | None:
+        """Why to stop, or nothing; the value reported is the mean since the last one."""
+        names = ("val/force_mae_mev_per_angstrom", "train/loss_nats_per_token", "decay/loss_nats_per_token")
+        self.values.append(next(metrics[name] for name in names if name in metrics))
+        due = int(position / self.every)
+        if due <= self.reported:
+            return None
+        self.reported = due
+        self.trial.report(sum(self.values) / len(self.values), position)
+        self.values.clear()
+        return f"stopped at {position:,}: {verdict(self.trial)}" if self.trial.should_prune() else None
+
+
+def verdict(trial: Trial) -> str:
+    """The reason that the pruner left with the trial; Optuna's own pruners leave none."""
+    decision = Decision.of(trial.study.get_trials(deepcopy=False)[trial.number])
+    if decision is None:
+        return "the pruner's decision"
+    text = decision.reason
+    if decision.rank is not None:
+        text = f"rank {decision.rank} of {decision.trials}, up to {decision.gate} go on"
+    if decision.predicted is not None:
+        text += f"; predicted to end at {decision.predicted:.4g} [{decision.low:.4g}, {decision.high:.4g}]"
+    return text
+
+
+def describe(self) -> None:
         """Log what is studied, and where."""
         storage = self.settings.storage.rpartition("@")[2]  # without user and password
         params = self.settings.model_dump(exclude={"storage"}) | {
