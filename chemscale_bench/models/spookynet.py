@@ -167,7 +167,7 @@ class Layer(nn.Module):
         query_SAC, key_SAC, value_SAC = (features.reshape(shape) for features in attended_GNC.unbind())
         scores_SAA = query_SAC @ key_SAC.mT / math.sqrt(shape[-1])
         if padding_S1A is not None:
-            scores_SAA = scores_SAA.masked_fill(padding_S1A, OFF)
+            scores_SAA = scores_SAA.masked_fill(padding_S1A, -math.inf)
         nonlocal_SAC = scores_SAA.softmax(-1) @ value_SAC
         result: Tensor = self.after(x_1NC + local_1NC + nonlocal_SAC.reshape(x_1NC.shape))
         return result
@@ -337,7 +337,7 @@ def padded_atoms(graph: Graph) -> tuple[Tensor, Tensor, Tensor, bool]:
     if structures * largest == atoms:
         shape = (structures, largest)
         everywhere = torch.ones(shape, dtype=torch.bool, device=graph.numbers_A.device)
-        return graph.numbers_A.view(shape), graph.positions_A3.view(*shape, 3), everywhere, False
+        return graph.numbers_A.reshape(shape), graph.positions_A3.reshape(*shape, 3), everywhere, False
     real_SA = torch.arange(largest, device=sizes_S.device) < sizes_S.unsqueeze(1)
     numbers_SA = graph.numbers_A[0].expand(structures, largest).masked_scatter(real_SA, graph.numbers_A)
     slots_A = real_SA.flatten().nonzero().squeeze(1)
