@@ -28,7 +28,7 @@ from chemscale_bench.training.loop import Report, Trainer
 from chemscale_bench.training.schedules import segments
 
 PASS_ATOMS = {"cpu": 4_096, "cuda": 65_536}  # atoms of a forward pass, at first
-LEARNING_RATE = {"schnet": 5e-3, "painn": 8e-3, "mace": 1e-2, "spookynet": 1e-3, "allegro": 3e-2}
+LEARNING_RATE = {"schnet": 5e-3, "painn": 8e-3, "mace": 1e-2, "spookynet": 5e-3, "allegro": 3e-2}
 FORCE_MAE = "val/force_mae_mev_per_angstrom"
 
 
