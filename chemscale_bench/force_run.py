@@ -28,7 +28,10 @@ from chemscale_bench.training.loop import Report, Trainer
 from chemscale_bench.training.schedules import segments
 
 PASS_ATOMS = {"cpu": 4_096, "cuda": 65_536}  # atoms of a forward pass, at first
-LEARNING_RATE = {"schnet": 5e-3, "painn": 8e-3, "mace": 1e-2, "spookynet": 5e-3, "allegro": 3e-2}
+# Peak rates found by short runs on ethanol, and the widths they were found at; wider networks take less.
+LEARNING_RATE = {
+    "schnet": (5e-3, 88), "painn": (8e-3, 52), "mace": (1e-2, 19), "spookynet": (5e-3, 36), "allegro": (3e-2, 100),
+}  # fmt: skip
 FORCE_MAE = "val/force_mae_mev_per_angstrom"
 
 
@@ -96,7 +99,8 @@ class ForceRun(TrackedRun):
     def make_trainer(self) -> Trainer:
         """The loop with this run's optimizer, objective and schedule."""
         chosen, fabric, budget = self.settings, self.fabric, self.budgets[-1]
-        rate = LEARNING_RATE[chosen.model] if chosen.learning_rate == "auto" else chosen.learning_rate
+        tuned, width = LEARNING_RATE[chosen.model]
+        rate = tuned * min(1, width / self.config.width) if chosen.learning_rate == "auto" else chosen.learning_rate
         loss = ForceLoss(self.potential, chosen.force_weight, chosen.energy_weight).to(fabric.device)
         average = AveragedModel(loss, multi_avg_fn=running_average(chosen.average))
         nothing = chosen.force_weight + chosen.energy_weight * float(
