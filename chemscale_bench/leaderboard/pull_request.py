@@ -44,8 +44,10 @@ def check(base: str, head: str) -> list[str]:
             about, name = line.split("\t", 1)
             mode, _, blob, size = about.split()
             write(root, name, mode, blob, size)
-        studies, refused = read_entries(root / ENTRIES, Level.CONSISTENT)
         touched = {entry_of(name) for _, name in ours}
+        before = [line.split("\t", 1)[1] for line in _lines(git("ls-tree", "-r", "-z", base, "--", ENTRIES))]
+        established = {name.removeprefix(ENTRIES) for name in before if entry_of(name) not in touched}
+        studies, refused = read_entries(root / ENTRIES, Level.CONSISTENT, established)
         for refusal in refused:
             if refusal.name.removesuffix(".json") in touched:
                 raise UserError(f"{files.shown(refusal.name)} is refused: {refusal.reason}")

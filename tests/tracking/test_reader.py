@@ -18,7 +18,7 @@ def runs(tracking_uri: str) -> list[str]:
 
     client = MlflowClient()
     experiment = client.create_experiment("some")
-    ids = [client.create_run(experiment, start_time=number).info.run_id for number in range(3)]
+    ids = [client.create_run(experiment, start_time=number).info.run_id for number in (1, 2, 3)]
     points = [("a", 3.0, 10, 5), ("a", 1.0, 20, 5), ("a", 2.0, 5, 7), ("b", math.nan, 1, 0), ("c", 9.0, 1, 0)]
     client.log_batch(ids[0], metrics=[Metric(key, value, time, step) for key, value, time, step in points])
     client.log_param(ids[0], "seed", 1)
