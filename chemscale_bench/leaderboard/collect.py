@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -178,8 +178,10 @@ class Refusal(NamedTuple):
     reason: str
 
 
-def read_entries(root: Path, up_to: Level) -> tuple[list[Study], list[Refusal]]:
+def read_entries(root: Path, up_to: Level, established: Collection[str] = ()) -> tuple[list[Study], list[Refusal]]:
     """All entries below a folder, verified; what is refused comes with its reason.
+
+    A run belongs to the entry that had it first: an established one (path below `root`), else the one of earlier date.
 
     Raises:
         UserError: if there is no such folder.
@@ -191,7 +193,7 @@ def read_entries(root: Path, up_to: Level) -> tuple[list[Study], list[Refusal]]:
     accepted = [(name, verdict, verdict.loaded.entry) for name, verdict in verdicts if verdict.loaded is not None]
     studies: list[Study] = []
     first: dict[str, str] = {}
-    for name, verdict, entry in sorted(accepted, key=lambda item: item[2].date):
+    for name, verdict, entry in sorted(accepted, key=lambda item: (item[0] not in established, item[2].date)):
         owner = next((first[run.run] for run in entry.runs if run.run in first), "")
         if owner:
             refused.append(Refusal(name, f"a run may stand in one entry, got one of {owner} again; remove it"))

@@ -39,9 +39,17 @@ CURVES: dict[Family, tuple[str, ...]] = {
         "speed/decay_tokens_per_s",
         *RESULTS["language_model"],
     ),
-    "force_field": ("train/loss", "val/force_mae_mev_per_angstrom", *RESULTS["force_field"]),
+    "force_field": (
+        "train/loss",
+        "decay/loss",
+        "speed/train_structures_per_s",
+        "speed/decay_structures_per_s",
+        "val/force_mae_mev_per_angstrom",
+        "val/energy_mae_mev",
+        *RESULTS["force_field"],
+    ),
 }
-"""Metrics that the curves may hold."""
+"""Metrics that the curves may hold; the first four are loss and speed on the trunk and on the decays."""
 
 # Printable text in one line, without what could be taken for markup or turn the reading direction around.
 CLEAN = r"^[^<>\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*$"

@@ -132,11 +132,13 @@ def _force_run(
         "baseline/zero_force_mae_mev_per_angstrom": 737.0, "baseline/mean_energy_mae_mev": 130.0,
     }  # fmt: skip
     grid = np.linspace(0, seen, 21).astype(int)[1:].tolist()
-    points += [(name, "train/loss", step, error * (1 + seen / step / 20)) for step in grid]
+    seconds = seen * size / 1e8
+    for kind, part in (("train", grid[:10]), ("decay", grid[10:])):
+        points += [(name, f"{kind}/loss", step, 1e-4 * (1 + seen / step / 20)) for step in part]
+        points += [(name, f"speed/{kind}_structures_per_s", step, seen / seconds) for step in part]
     points += [(name, "val/force_mae_mev_per_angstrom", step, error * (1 + seen / step / 40)) for step in grid]
     points += [(name, metric, seen, value) for metric, value in metrics.items()]
-    seconds = seen * size / 1e8
-    settings = {"train_frames": str(frames), "gradient_steps": str(steps), "batch_frames": str(batch)}
+    settings = {"decay": "0.5", "train_frames": str(frames), "gradient_steps": str(steps), "batch_frames": str(batch)}
     return _common(name, seed, size) | {
         "results": [{"budget": frames, "metrics": metrics}], "units_trained": seen, "train_seconds": seconds,
         "units_per_s": seen / seconds, "flops_total": 40.0 * size * seen, "device": "AMD EPYC", "gpus": 0,

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.consistent import task_of
 from chemscale_bench.leaderboard.entry import Entry, Family, Run
 from chemscale_bench.leaderboard.files import MOST_JSON_BYTES, Loaded, read, shown
-from chemscale_bench.tasks import LanguageTask
+from chemscale_bench.tasks import ForceTask, LanguageTask, Task
 
 TOLERANCE = {"32-true": 2e-4, "bf16-mixed": 5e-3}
 """Share by which a loss may differ when it is computed again in fp32, by the arithmetic it was stated in."""
@@ -27,7 +31,13 @@ GPT_NEO_KEYS = frozenset(
     window_size""".split()  # noqa: SIM905
 )
 """What the config.json of our checkpoints holds; a key beyond, such as auto_map, asks for more than weights."""
+FORCE_FIELD_KEYS = frozenset(("model", "config", "elements", "reference_ev", "numbers", "task", "data_digest"))
+"""What `force_fields.save` writes for a run."""
+FORCE_TOLERANCE = 1e-3
+"""The same for force errors."""
 MOST_HEADER_BYTES = 1 << 20
+MOST_TABLES_BYTES = 16 << 20
+"""Of the tables of elements and constants that a force field carries beside its weights."""
 
 
 class NotReproduced(UserError):
@@ -97,9 +107,23 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def check_agrees(run: Run, metric: str, stated: float, found: float) -> None:
+def needs_file(entry: Entry, task: Task, data: str) -> None:
+    """Data that only the submitter has named have to be given by whoever verifies."""
+    if task.data != tasks.load(entry.task.partition("@")[0]).data and not data:
+        raise NotReproduced(f"the data are the submitter's own file, {shown(entry.data)}; give yours as data=FILE")
+
+
+def same_data(entry: Entry, data_digest: str, split_digest: str) -> None:
+    """The data here are those of the entry."""
+    if (data_digest, split_digest) != (entry.data_digest, entry.split_digest):
+        raise NotReproduced(
+            f"the data must have the digests {entry.data_digest[:16]} and {entry.split_digest[:16]} (split), here they "
+            f"have {data_digest[:16]} and {split_digest[:16]}; use the package versions that the entry names"
+        )
+
+
+def check_agrees(run: Run, metric: str, stated: float, found: float, tolerance: float) -> None:
     """Compare a metric with what the entry says."""
-    tolerance = TOLERANCE.get(run.arithmetic, min(TOLERANCE.values()))
     if not abs(found - stated) <= tolerance * stated:
         raise NotReproduced(
             f"{metric} of run {run.run} must be {stated:.6g} within {tolerance:.2%}, its checkpoint gives {found:.6g}"
@@ -141,27 +165,84 @@ def measure_language(entry: Entry, runs: list[Run], folder: Path, data: str) -> 
     assert isinstance(task, LanguageTask)
     for run in runs:
         check_gpt_neo(run, folder / run.run)
-    if task.data != tasks.load_language(entry.task.partition("@")[0]).data and not data:
-        raise NotReproduced(f"the data are the submitter's own file, {shown(entry.data)}; give yours as data=FILE")
+    needs_file(entry, task, data)
     largest = max(result.budget for run in runs for result in run.results)
     store = prepare(
         data or task.data, vocabulary=task.vocabulary, train_tokens=largest,
         validation_molecules=task.validation_molecules,
     )  # fmt: skip
-    if (store.digest, store.validation.digest) != (entry.data_digest, entry.split_digest):
-        raise NotReproduced(
-            f"the data must have the digest {entry.data_digest[:16]}, split {entry.split_digest[:16]}, here they are "
-            f"{store.digest[:16]} and {store.validation.digest[:16]}; use the versions that the entry names"
-        )
+    same_data(entry, store.digest, store.validation.digest)
     for run in runs:
         model = load_pretrained(folder / run.run).eval()
         found = validate(model, store.validation, store.vocabulary.start_id, "cpu").metrics[entry.primary_metric]
-        check_agrees(run, entry.primary_metric, run.results[-1].metrics[entry.primary_metric], found)
+        tolerance = TOLERANCE.get(run.arithmetic, min(TOLERANCE.values()))
+        check_agrees(run, entry.primary_metric, run.results[-1].metrics[entry.primary_metric], found, tolerance)
+
+
+# -- force fields ------------------------------------------------------------------------------------------------
 
 
 def measure_force(entry: Entry, runs: list[Run], folder: Path, data: str) -> None:
-    """Test errors of force fields."""
-    raise NotReproduced("force fields are not computed again yet")
+    """Test errors of force fields, by the code that trained them."""
+    import torch
+
+    from chemscale_bench.data.frames import prepare_frames
+    from chemscale_bench.models import force_fields
+    from chemscale_bench.training.forces import FramesOnDevice, measure
+
+    task = task_of(entry)
+    assert isinstance(task, ForceTask)
+    needs_file(entry, task, data)
+    for run in runs:
+        chosen = run.settings
+        try:
+            split, train, cutoff = int(chosen["split"]), int(chosen["train_frames"]), float(chosen["cutoff"])
+        except (KeyError, ValueError):
+            raise NotReproduced(
+                f"settings must hold split, train_frames and cutoff, got others in run {run.run}"
+            ) from None
+        frames = prepare_frames(
+            data or task.data, molecule=entry.molecule or "", split=split, train_size=train,
+            validation_frames=task.validation_frames, test_frames=task.test_frames,
+            energy_unit=chosen.get("energy_unit", ""), length_unit=chosen.get("length_unit", ""), cutoff=cutoff,
+        )  # fmt: skip
+        same_data(entry, frames.digest, frames.test.digest)
+        elements = tuple(int(number) for number in np.unique(frames.train.numbers))
+        check_force_field(entry, run, folder / run.run, elements, cutoff)
+        potential, record = force_fields.load(folder / run.run)
+        dtype = potential.scale.dtype
+        test = FramesOnDevice(frames.test, cutoff, record["reference_ev"], torch.device("cpu"), dtype)
+        metric = entry.primary_metric
+        check_agrees(run, metric, run.results[0].metrics[metric], measure(potential, test).force_mae, FORCE_TOLERANCE)
+
+
+def check_force_field(entry: Entry, run: Run, folder: Path, elements: tuple[int, ...], cutoff: float) -> None:
+    """The config is the one that the run's settings lead to, so that nothing of the file decides how much is built."""
+    from chemscale_bench.models import force_fields
+
+    force_fields.check_name(entry.model)
+    config = read_config(folder / "config.json")
+    unknown = sorted(set(config) - FORCE_FIELD_KEYS)
+    if unknown:
+        raise NotReproduced(
+            f"config.json may hold only what a force field needs, got {shown(unknown[0])} in run {run.run}"
+        )
+    wanted = run.settings.get("params", "")
+    if wanted == "auto":
+        expected = force_fields.default_config(entry.model, cutoff=cutoff)
+    elif wanted.isdigit() and 0.9 < int(wanted) / run.non_embedding_params < 1.1:
+        expected = force_fields.config_for(entry.model, int(wanted), elements, cutoff=cutoff)
+    else:
+        raise NotReproduced(f"params must be about {run.non_embedding_params:,}, got {shown(wanted)} in run {run.run}")
+    about = {"model": entry.model, "elements": list(elements), "config": json.loads(json.dumps(asdict(expected)))}
+    for key, value in about.items():
+        if config.get(key) != value:
+            raise NotReproduced(f"{key} of config.json must be {value}, got {shown(config.get(key))} in run {run.run}")
+    if not isinstance(config.get("reference_ev"), float) or not math.isfinite(config["reference_ev"]):
+        raise NotReproduced(f"reference_ev must be a number, got {shown(config.get('reference_ev'))} in run {run.run}")
+    size = (folder / "model.safetensors").stat().st_size
+    if not 4 * run.non_embedding_params <= size <= 16 * run.non_embedding_params + MOST_TABLES_BYTES:
+        raise NotReproduced(f"model.safetensors must hold {run.non_embedding_params:,} weights, got {size:,} bytes")
 
 
 MEASURE: dict[Family, Callable[[Entry, list[Run], Path, str], None]] = {

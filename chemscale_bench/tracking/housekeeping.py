@@ -19,7 +19,7 @@ HOUSEKEEPING = "chemscale-housekeeping"
 @contextmanager
 def housekeeping_run(verb: str) -> Iterator[str]:
     """The id of the run that `mlflow run` opened for this process, or of a new one, apart from training runs."""
-    reap_dead_runs([experiment_id(HOUSEKEEPING)])
+    reap_dead_runs([experiment_id(HOUSEKEEPING, charts=False)])
     run_id = adopt_run(HOUSEKEEPING)
     before = {number: signal.getsignal(number) for number in SIGNALS}
 

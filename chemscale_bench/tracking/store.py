@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.tracking.charts import share
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,8 +58,12 @@ def prepare_store(uri: str) -> None:
     check_schema(path)
 
 
-def experiment_id(name: str) -> str:
+def experiment_id(name: str, charts: bool = True) -> str:
     """The id of an experiment, created if need be.
+
+    Args:
+        name: of the experiment.
+        charts: whether a new one gets the charts that compare training runs.
 
     Raises:
         UserError: if the experiment was deleted.
@@ -72,7 +78,12 @@ def experiment_id(name: str) -> str:
         # MLflow would put artifacts below the working folder, which for a project run from a git URL is temporary.
         beside = str(path.parent / "mlruns" / re.sub(r"[^\w-]+", "_", name)) if path else None
         try:
-            return str(client.create_experiment(name, artifact_location=beside))
+            made = str(client.create_experiment(name, artifact_location=beside))
+            if charts:
+                # The charts are a service of the UI's; no run may fail for want of them.
+                with suppress(MlflowException):
+                    share(client, made)
+            return made
         except MlflowException:
             experiment = client.get_experiment_by_name(name)  # another process was faster
             if experiment is None:

@@ -1,0 +1,119 @@
+"""Who stands where: ranks, significance, laws, papers, copies, and the user's own runs."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+
+from chemscale_bench.leaderboard.board import Board, build
+from chemscale_bench.leaderboard.collect import read_entries, read_published
+from chemscale_bench.leaderboard.planted import plant, true_loss
+from chemscale_bench.leaderboard.show import PUBLISHED
+from chemscale_bench.leaderboard.verify import Level
+
+SIZES, BUDGETS = (30_000, 100_000, 300_000, 1_000_000), (30_000, 100_000, 300_000, 1_000_000)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two studies 5 % apart, one with a single seed, and one of force fields."""
+    root = tmp_path_factory.mktemp("entries")
+    plant(root, "Worse", factor=1.05, sizes=SIZES, budgets=BUDGETS)
+    plant(root, "Better", sizes=SIZES, budgets=BUDGETS)
+    plant(root, "Single", factor=1.2, sizes=SIZES[:2], budgets=BUDGETS[:2], seeds=1, gpu=True)
+    plant(root, "Emmy", family="force_field", sizes=(4_000, 16_000, 64_000), budgets=(50, 100, 200))
+    return root
+
+
+@pytest.fixture(scope="module")
+def boards(root: Path) -> dict[str, Board]:
+    studies, refused = read_entries(root, Level.CONSISTENT)
+    assert not refused
+    return {board.task: board for board in build(studies)}
+
+
+def test_ranks_and_significance(boards: dict[str, Board]) -> None:
+    rows = {row.study.submitter: row for row in boards["embedded-lm"].rows}
+    assert [rows[name].rank["100000"] for name in ("Better", "Worse", "Single")] == [1, 2, 3]
+    assert "1000000" not in rows["Single"].rank
+    assert rows["Better"].differs["100000"] < 0.05
+    assert "100000" not in rows["Worse"].differs, "the next has one seed only"
+    reached = rows["Better"].reached[1_000_000]
+    assert reached.params == max(rows["Better"].points["params"])
+    assert reached.low < true_loss(reached.params, 1e6) < reached.high
+    assert math.isnan(rows["Single"].reached[30_000].low)
+
+
+def test_laws_recover_what_was_planted(boards: dict[str, Board]) -> None:
+    board = boards["embedded-lm"]
+    better, worse, single = (
+        next(row for row in board.rows if row.study.submitter == name) for name in ("Better", "Worse", "Single")
+    )
+    assert better.params_exponent.low < better.params_exponent.value < better.params_exponent.high
+    assert 0.05 < better.params_exponent.value < 0.25
+    assert better.rank["predicted"] < worse.rank["predicted"]
+    assert better.predicted.low < better.predicted.value < better.predicted.high
+    assert "needs" in single.params_exponent.reason
+    (forces,) = boards["embedded-ff@ethanol"].rows
+    assert boards["embedded-ff@ethanol"].data == "frames"
+    assert forces.params_exponent.value == pytest.approx(0.25, abs=0.02)
+    assert forces.data_exponent.value == pytest.approx(0.4, abs=0.03)
+    assert forces.reached[200].metrics["test/force_mae_mev_per_angstrom"] < forces.reached[50].high
+
+
+def test_compute_can_be_chosen(root: Path) -> None:
+    studies, _ = read_entries(root, Level.VALID)
+    losses = []
+    for flops in (1e12, 1e14):
+        (board,) = build([study for study in studies if study.submitter == "Better"], flops=flops)
+        losses.append(board.rows[0].predicted.value)
+    assert losses[0] > losses[1]
+
+
+def test_unverified_entries_are_shown_but_not_ranked(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "entries")
+    path = next((tmp_path / "entries").glob("*/*/better*.json"))
+    entry = json.loads(path.read_text())
+    entry["runs"][0]["train_seconds"] /= 10
+    path.write_text(json.dumps(entry))
+    studies, _ = read_entries(tmp_path / "entries", Level.CONSISTENT)
+    rows = {row.study.submitter: row for board in build(studies) for row in board.rows}
+    assert rows["Better"].study.level == Level.VALID
+    assert "train_seconds" in rows["Better"].study.why_not_next
+    assert not rows["Better"].rank
+    assert rows["Worse"].rank["30000"] == 1
+
+
+def test_a_copy_of_somebody_elses_runs_is_refused(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "entries")
+    path = next((tmp_path / "entries").glob("*/*/better*.json"))
+    entry = json.loads(path.read_text()) | {"submitter": "A Thief", "date": "2026-11-23"}
+    thief = path.with_name("a-thief-2026-11-23.json")
+    thief.write_text(json.dumps(entry))
+    shutil.copy(path.with_suffix(".parquet"), thief.with_suffix(".parquet"))
+    _, ((name, reason),) = read_entries(tmp_path / "entries", Level.VALID)
+    assert name.endswith("a-thief-2026-11-23.json")
+    assert "a run may stand in one entry" in reason
+
+
+def test_papers_stand_on_the_boards_of_their_labels() -> None:
+    studies, tables = read_published(PUBLISHED)
+    boards = {board.task: board for board in build(studies)}
+    revised, original = boards["rmd17-ff@aspirin"], boards["md17-ff@aspirin"]
+    names = {row.study.model: row for row in revised.rows if 950 in row.reached}
+    assert names["MACE"].rank["950"] == 1
+    assert names["NequIP"].reached[950].metrics == {
+        "test/force_mae_mev_per_angstrom": 8.2, "test/energy_mae_mev": 2.3
+    }  # fmt: skip
+    assert {row.study.model for row in original.rows} == {"SchNet", "PaiNN", "SpookyNet", "NequIP l=3", "ViSNet"}
+    assert not {"SchNet", "PaiNN"} & set(names), "they have no published rMD17 row"
+    chemgpt = boards["pubchem10m-lm"].rows[0]
+    assert chemgpt.params_exponent[:3] == pytest.approx((0.17, 0.16, 0.18))
+    assert {table["title"] for table in tables} >= {
+        "Generated molecules, MOSES",
+        "Roughness of representations, ROGI-XD",
+    }

@@ -1,0 +1,219 @@
+"""The round trip of a language model and of a force field: train, submit, verify, alter the checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.leaderboard import files, reproduce
+from chemscale_bench.leaderboard.submit import submit
+from chemscale_bench.leaderboard.verify import Level, judge, verify
+from chemscale_bench.settings import SubmitSettings, VerifySettings
+
+LANGUAGE = ["chemgpt", "--task", "embedded-lm", "--params", "3e4", "--tokens", "3e4"]
+FORCES = ["forcefield", "--task", "embedded-ff", "--molecule", "ethanol", "--model", "schnet", "--params", "5365"]
+FORCES += ["--train_size", "50", "--steps", "40"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    """A folder with a tracking store of one tiny language model and one tiny force field, and the prepared data."""
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "CHEMSCALE_HOME": str(folder / "home"),
+        "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    for arguments, experiment in ((LANGUAGE, "language"), (FORCES, "forces")):
+        command = [sys.executable, "-m", "chemscale_bench", *arguments, "--device", "cpu", "--experiment", experiment]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+@pytest.fixture
+def store(trained: Path, monkeypatch: pytest.MonkeyPatch, tracking_uri: str, chemscale_home: Path) -> None:
+    import mlflow
+
+    monkeypatch.setenv("CHEMSCALE_HOME", str(trained / "home"))
+    mlflow.set_tracking_uri(f"sqlite:///{trained / 'mlflow.db'}")
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("entries")
+
+
+def submitted(experiment: str, out: Path) -> Path:
+    """The entry of an experiment, written once for all tests."""
+    if not (out / experiment).exists():
+        submit(SubmitSettings(run=experiment, submitter="Ada Lovelace", out=str(out / experiment)))
+    return next((out / experiment).glob("*/*/*.json"))
+
+
+@pytest.mark.parametrize("experiment", ["language", "forces"])
+def test_round_trip(experiment: str, kept: Path, store: None, capsys: pytest.CaptureFixture[str]) -> None:
+    path = submitted(experiment, kept)
+    printed = capsys.readouterr().out
+    assert "it is consistent" in printed
+    assert f"git add {path.with_suffix('')}" in printed
+    assert sorted(item.name for item in (kept / experiment).iterdir()) == [path.parents[1].name]
+    verify(VerifySettings(entry=str(path), level="reproduced"))
+    assert "is reproduced" in capsys.readouterr().out
+
+
+def altered(path: Path, tmp_path: Path, by: float, sign: bool) -> Path:
+    """A copy of the entry, one weight of whose checkpoint was changed, and perhaps the digest with it."""
+    root = tmp_path / "altered"
+    shutil.copytree(path.parents[2], root)
+    copy = next(root.glob("*/*/*.json"))
+    weights = next(copy.with_suffix("").rglob("*.safetensors"))
+    state = load_file(weights)
+    # Of a table of elements, most rows bear on nothing.
+    name = max((key for key in state if "embedding" not in key), key=lambda key: state[key].numel())
+    state[name].view(-1)[0] += by
+    save_file(state, weights, metadata={"format": "pt"})
+    if sign:
+        resign(copy, "weights_sha256", weights)
+    return copy
+
+
+def resign(path: Path, key: str, file: Path) -> None:
+    entry = json.loads(path.read_text())
+    entry["runs"][0]["checkpoint"][key] = hashlib.sha256(file.read_bytes()).hexdigest()
+    path.write_text(json.dumps(entry))
+
+
+@pytest.mark.parametrize("experiment", ["language", "forces"])
+def test_one_altered_weight_is_caught(experiment: str, kept: Path, store: None, tmp_path: Path) -> None:
+    path = submitted(experiment, kept)
+    verdict = judge(altered(path, tmp_path, 1e-6, sign=False), Level.REPRODUCED)
+    assert verdict.level == Level.CONSISTENT
+    assert "model.safetensors of run" in verdict.why_not_next
+    shutil.rmtree(tmp_path / "altered")
+    verdict = judge(altered(path, tmp_path, 1e4, sign=True), Level.REPRODUCED)
+    assert verdict.level == Level.CONSISTENT
+    assert "its checkpoint gives" in verdict.why_not_next
+
+
+def add_key(config: dict[str, object]) -> None:
+    config["auto_map"] = {"AutoModelForCausalLM": "evil.Model"}
+
+
+def widen(config: dict[str, object]) -> None:
+    config["hidden_size"] = 10**6
+
+
+def widen_force_field(config: dict[str, object]) -> None:
+    config["config"]["width"] = 10**6  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "change", "says"),
+    [
+        ("language", add_key, "auto_map"),
+        ("language", widen, "must be of the network"),
+        ("forces", add_key, "auto_map"),
+        ("forces", widen_force_field, "config of config.json must be"),
+        ("forces", lambda config: config.update(reference_ev="0"), "reference_ev must be a number"),
+        ("forces", lambda config: config.update(model="painn"), "model of config.json must be"),
+    ],
+)
+def test_a_config_that_asks_for_more_builds_nothing(
+    experiment: str, change: Callable[[dict[str, object]], None], says: str, kept: Path, store: None, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    shutil.copytree(submitted(experiment, kept).parents[2], tmp_path / "entries")
+    path = next((tmp_path / "entries").glob("*/*/*.json"))
+    file = next(path.with_suffix("").rglob("config.json"))
+    config = json.loads(file.read_text())
+    change(config)
+    file.write_text(json.dumps(config))
+    resign(path, "config_sha256", file)
+    monkeypatch.setattr("chemscale_bench.models.chemgpt.load_pretrained", None)
+    monkeypatch.setattr("chemscale_bench.models.force_fields.load", None)
+    verdict = judge(path, Level.REPRODUCED)
+    assert verdict.level == Level.CONSISTENT
+    assert says in verdict.why_not_next
+
+
+def test_a_pickle_under_the_name_of_weights(kept: Path, store: None, tmp_path: Path) -> None:
+    shutil.copytree(submitted("language", kept).parents[2], tmp_path / "entries")
+    path = next((tmp_path / "entries").glob("*/*/*.json"))
+    file = next(path.with_suffix("").rglob("*.safetensors"))
+    pickle = b"\x80\x04cos\nsystem\n(S'touch /tmp/hit'\ntR."
+    file.write_bytes(pickle.ljust(file.stat().st_size, b"."))
+    resign(path, "weights_sha256", file)
+    verdict = judge(path, Level.REPRODUCED)
+    assert verdict.level == Level.CONSISTENT
+    assert "checkpoint" in verdict.why_not_next
+
+
+def test_checkpoints_elsewhere_are_not_fetched(kept: Path, store: None, tmp_path: Path) -> None:
+    out = tmp_path / "entries"
+    settings = SubmitSettings(
+        run="language", submitter="Ada", out=str(out), checkpoint_url="https://example.org/models"
+    )
+    submit(settings)
+    path = next(out.glob("*/*/*.json"))
+    assert not path.with_suffix("").exists()
+    verdict = judge(path, Level.REPRODUCED)
+    assert "nothing is fetched for you" in verdict.why_not_next
+    assert "https://example.org/models/" in verdict.why_not_next
+    here = submitted("language", kept).with_suffix("")
+    assert judge(path, Level.REPRODUCED, here).level == Level.REPRODUCED
+
+
+def test_other_data_than_the_pinned_ones_reproduce_nothing(
+    kept: Path, store: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = files.load(submitted("language", kept))
+    with pytest.raises(reproduce.NotReproduced, match="the data must have the digests"):
+        reproduce.same_data(loaded.entry, "0" * 64, loaded.entry.split_digest)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"run": ""}, "run must be an experiment or a run id, got nothing"),
+        ({"run": "nowhere"}, "got 'nowhere'"),
+        ({"submitter": "..."}, "submitter must be a name"),
+        ({"submitter": "<script>x</script>"}, "submitter"),
+        ({"link": "javascript:x"}, "link"),
+        ({"task": "moses-lm"}, "no finished run"),
+        ({"out": "/dev/null/x"}, "out must be a writable folder"),
+    ],
+)
+def test_refuses(values: dict[str, str], says: str, store: None, tmp_path: Path) -> None:
+    settings = SubmitSettings(**({"run": "language", "submitter": "Ada", "out": str(tmp_path / "out")} | values))
+    with pytest.raises(UserError, match=says):
+        submit(settings)
+    assert not list((tmp_path / "out").rglob("*")) or not (tmp_path / "out").exists()
+
+
+def test_an_entry_is_written_once_and_unfinished_runs_never(kept: Path, store: None, tmp_path: Path) -> None:
+    import mlflow
+
+    submitted("language", kept)
+    with pytest.raises(UserError, match="an entry may be written once"):
+        submit(SubmitSettings(run="language", submitter="Ada Lovelace", out=str(kept / "language")))
+    client = mlflow.MlflowClient()
+    experiment = client.create_experiment("unfinished")
+    run = client.create_run(experiment).info.run_id
+    client.log_param(run, "task_name", "embedded-lm")
+    for name in ("unfinished", run):
+        with pytest.raises(UserError, match="runs must have ended"):
+            submit(SubmitSettings(run=name, submitter="Ada", out=str(tmp_path / "out")))
+    client.set_terminated(run, "FAILED")
+    with pytest.raises(UserError, match="a run must be FINISHED"):
+        submit(SubmitSettings(run=run, submitter="Ada", out=str(tmp_path / "out")))
