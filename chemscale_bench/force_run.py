@@ -30,7 +30,7 @@ from chemscale_bench.training.schedules import segments
 PASS_ATOMS = {"cpu": 4_096, "cuda": 65_536}  # atoms of a forward pass, at first
 # Peak rates found by short runs on ethanol, and the widths they were found at; wider networks take less.
 LEARNING_RATE = {
-    "schnet": (5e-3, 88), "painn": (8e-3, 52), "mace": (1e-2, 19), "spookynet": (5e-3, 36), "allegro": (3e-2, 100),
+    "schnet": (5e-3, 88), "painn": (8e-3, 52), "mace": (1e-2, 19), "spookynet": (5e-3, 28), "allegro": (3e-2, 100),
 }  # fmt: skip
 FORCE_MAE = "val/force_mae_mev_per_angstrom"
 

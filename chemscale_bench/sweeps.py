@@ -39,7 +39,7 @@ FRAMES_PER_STEP = 10  # what `steps` counts, whatever the batch of a trial
 
 def tune(settings: TuneSettings) -> None:
     """The verb `tune`: run trials until the study has enough, alone or beside other processes."""
-    Sweep(settings).run()
+    sys.exit(Sweep(settings).run())
 
 
 class Sweep:
@@ -125,8 +125,8 @@ class Sweep:
 
     # -- the work ------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Run trials until the study has enough of them or the user stops it."""
+    def run(self) -> int:
+        """Run trials until the study has enough of them or the user stops it; gives the exit code."""
         reap_dead_runs([experiment_id(self.settings.experiment)])
         known = self.study.user_attrs.get("mlflow_run", "")
         self.parent = adopt_run(self.settings.experiment, resume=known, shared=True)
@@ -148,7 +148,7 @@ class Sweep:
             if stop.requested:
                 print(f"{stop.requested}; the same command goes on", file=sys.stderr)
                 raise KeyboardInterrupt
-        sys.exit(stop.exit_code)
+        return stop.exit_code
 
     def sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """The sampler of a trial."""
