@@ -24,6 +24,7 @@ VERBS = {
     "demo": Verb(settings.DemoSettings, "chemscale_bench.demo", "demo"),
     "chemgpt": Verb(settings.ChemGPTSettings, "chemscale_bench.runs", "train_chemgpt"),
     "forcefield": Verb(settings.ForceFieldSettings, "chemscale_bench.runs", "train_force_field"),
+    "tune": Verb(settings.TuneSettings, "chemscale_bench.sweeps", "tune"),
     "fit": Verb(settings.FitSettings, "chemscale_bench.fits", "fit"),
     "plan": Verb(settings.PlanSettings, "chemscale_bench.fits", "spend"),
     "submit": Verb(settings.SubmitSettings, "chemscale_bench.leaderboard.submit", "submit"),

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from chemscale_bench.fits import fit
 from chemscale_bench.force_run import ForceRun
 from chemscale_bench.language_run import LanguageRun
-from chemscale_bench.settings import ChemGPTSettings, DemoSettings, ForceFieldSettings, TrainingSettings
+from chemscale_bench.leaderboard.show import leaderboard
+from chemscale_bench.settings import (
+    ChemGPTSettings,
+    DemoSettings,
+    FitSettings,
+    ForceFieldSettings,
+    LeaderboardSettings,
+    TrainingSettings,
+    TuneSettings,
+)
+from chemscale_bench.sweeps import Sweep
 from chemscale_bench.tracked_run import TrackedRun
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import ended_properly
@@ -67,9 +78,25 @@ class Demo:
             run = self.train(ForceRun, chosen)
             print(f"{model:>12} {run.errors.force_mae:>9.1f}   (no force at all: {run.baseline.force_mae:.0f})")
 
+    def study(self) -> None:
+        """A search for the hyperparameters of a force field that stops its losers."""
+        print("\na study of a small SchNet's hyperparameters")
+        chosen = TuneSettings(
+            task="embedded-ff", model="schnet", molecule="ethanol", train_size=100, params=10_000, steps=50, trials=14,
+            sampler="RandomSampler", study=f"demo-{self.parent}", device="cpu",
+        )  # fmt: skip
+        Sweep(chosen).run()
+
+    def board(self) -> None:
+        """Scaling laws and a page of all the runs."""
+        print("\nscaling laws of these few and short runs (most cannot be told from so few)")
+        fit(FitSettings(experiment=self.settings.experiment, model="chemgpt", replicates=200))
+        print("\nleaderboard of these runs")
+        leaderboard(LeaderboardSettings(source="", experiment=self.settings.experiment, out=self.settings.out))
+
 
 def demo(settings: DemoSettings) -> None:
-    """Train language models and force fields as children of one run, and print what came out."""
+    """Train language models and force fields as children of one run, search, fit, and show it all on a page."""
     reap_dead_runs([experiment_id(settings.experiment)])
     parent = adopt_run(settings.experiment)
     open_store().set_tag(parent, "mlflow.runName", "demo")
@@ -77,4 +104,6 @@ def demo(settings: DemoSettings) -> None:
         work = Demo(settings, parent, stop)
         work.language_models()
         work.force_fields()
-    print(f"Compare the runs: `mlflow ui`, open the address it prints, experiment {settings.experiment!r}.")
+        work.study()
+    work.board()
+    print(f"\nOpen {settings.out} in a browser. Compare the runs: `mlflow ui`, experiment {settings.experiment!r}.")

@@ -55,7 +55,7 @@ class TrainingSettings(Settings):
     """What every training run takes, whatever it trains."""
 
     learning_rate: Annotated[float, Field(gt=0, le=10)] | Auto = "auto"
-    """Peak learning rate of AdamW at the base width; scaled to other widths by the parametrization."""
+    """Peak learning rate of AdamW; `auto` is one found by measurement. ChemGPT scales it from its base width."""
     warmup: float = Field(0.3, ge=0, le=1)
     """Share of the smallest budget spent on linear warm-up."""
     decay: float = Field(0.2, gt=0, le=1)
@@ -117,7 +117,7 @@ class ForceFieldSettings(TrainingSettings):
     split: int = Field(1, ge=1, le=5)
     """Official split, 1 to 5; of your own file: which random split."""
     params: Annotated[Count, Field(ge=1000, le=1_000_000_000)] | Auto = "auto"
-    """Parameters wanted outside the tables of elements, met within 5 %; `auto` is the published size of the model."""
+    """Parameters wanted outside the tables of elements, met within 5 %; `auto` is the default of the model."""
     steps: Annotated[Count, Field(ge=1)] | Auto = "auto"
     """Optimizer steps; `auto` is the task's number."""
     batch_frames: Count = Field(10, ge=1)
@@ -194,12 +194,14 @@ class TuneSettings(Settings):
 
 
 class DemoSettings(Settings):
-    """Train a small grid of ChemGPT sizes and two force fields on data inside the package, on a CPU, in minutes."""
+    """A first result in minutes, on a CPU and data inside the package: a grid of runs, a study, fits and a board."""
 
     tokens: Annotated[Count, Field(ge=1)] = 300_000
     """Largest training budget of each ChemGPT size in tokens."""
     steps: Annotated[Count, Field(ge=1)] = 300
     """Optimizer steps of each force field."""
+    out: str = "demo.html"
+    """Where to write the leaderboard of the demo's runs."""
     experiment: str = "chemscale-demo"
     """MLflow experiment that the runs are logged to."""
 

@@ -29,8 +29,8 @@ from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
 from chemscale_bench.training.loop import Diverged
+from chemscale_bench.tuning import Decision
 from chemscale_bench.tuning import study as studies
-from chemscale_bench.tuning.figures import study_figures
 
 FORCE_ONLY = ("model", "molecule", "train_size", "steps", "test_data", "energy_unit", "length_unit")
 LANGUAGE_ONLY = ("tokens",)
@@ -39,7 +39,7 @@ FRAMES_PER_STEP = 10  # what `steps` counts, whatever the batch of a trial
 
 def tune(settings: TuneSettings) -> None:
     """The verb `tune`: run trials until the study has enough, alone or beside other processes."""
-    Sweep(settings).run()
+    sys.exit(Sweep(settings).run())
 
 
 class Sweep:
@@ -125,8 +125,8 @@ class Sweep:
 
     # -- the work ------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Run trials until the study has enough of them or the user stops it."""
+    def run(self) -> int:
+        """Run trials until the study has enough of them or the user stops it; gives the exit code."""
         reap_dead_runs([experiment_id(self.settings.experiment)])
         known = self.study.user_attrs.get("mlflow_run", "")
         self.parent = adopt_run(self.settings.experiment, resume=known, shared=True)
@@ -148,7 +148,7 @@ class Sweep:
             if stop.requested:
                 print(f"{stop.requested}; the same command goes on", file=sys.stderr)
                 raise KeyboardInterrupt
-        sys.exit(stop.exit_code)
+        return stop.exit_code
 
     def sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """The sampler of a trial."""
@@ -240,6 +240,8 @@ class Sweep:
 
     def summarize(self) -> None:
         """Draw the figures and print the result."""
+        from chemscale_bench.tuning.figures import study_figures
+
         trials: list[FrozenTrial] = self.study.get_trials(deepcopy=False)
         for name, figure in study_figures(trials, self.budget).items():
             self.client.log_figure(self.parent, figure, f"figures/{name}.html")
@@ -275,8 +277,16 @@ class Judge:
 
 
 def verdict(trial: Trial) -> str:
-    """The reason that the pruner left with the trial."""
-    return "the pruner's decision"
+    """The reason that the pruner left with the trial; Optuna's own pruners leave none."""
+    decision = Decision.of(trial.study.get_trials(deepcopy=False)[trial.number])
+    if decision is None:
+        return "the pruner's decision"
+    text = decision.reason
+    if decision.rank is not None:
+        text = f"rank {decision.rank} of {decision.trials}, up to {decision.gate} go on"
+    if decision.predicted is not None:
+        text += f"; predicted to end at {decision.predicted:.4g} [{decision.low:.4g}, {decision.high:.4g}]"
+    return text
 
 
 def describe(params: dict[str, Any]) -> str:

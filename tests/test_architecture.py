@@ -15,6 +15,7 @@ LAYERS = [
     ("__main__",),
     ("cli",),
     ("demo",),
+    ("sweeps",),
     ("runs", "fits"),
     ("language_run", "force_run"),
     ("tracked_run",),

@@ -139,3 +139,16 @@ def test_frames_of_a_file_need_units_and_make_another_task(tmp_path: Path, capsy
         main(own)
     assert end.value.code == 2
     assert "energy_unit" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_copy_of_the_official_frames_is_the_official_task(shared_data: Path) -> None:
+    own = [
+        "--task", "rmd17-ff", "--molecule", "aspirin", "--model", "schnet", "--steps", "3", "--train_size", "20",
+        "--data", str(shared_data / "rmd17" / "rmd17_ethanol_train_02.npz"),
+        "--test_data", str(shared_data / "rmd17" / "rmd17_ethanol_test_02.npz"),
+        "--energy_unit", "kcal/mol", "--length_unit", "Angstrom",
+    ]  # fmt: skip
+    finish(start(*own))
+    (run,) = runs()
+    assert run.data.params["task_name"] == "rmd17-ff@ethanol"
+    assert run.info.run_name == "schnet-ethanol-20-seed0"

@@ -72,7 +72,7 @@ def ours(store: TokenStore, shape: Shape, tokens: int, events: Silent) -> Traine
     optimizer = torch.optim.AdamW(parameter_groups(model, "standard", 1e-3, 0.1), betas=(0.9, 0.95), fused=True)
     batch = 65_536 if DEVICE.type == "cuda" else 2_048
     objective = LanguageObjective(store.train, vocabulary.start_id, vocabulary.size, 0, batch, DEVICE)
-    objective.chance_loss = float("inf")  # what is learned in so few steps does not matter here
+    objective.hopeless_loss = float("inf")  # what is learned in so few steps does not matter here
     fabric = Fabric(accelerator=DEVICE.type, devices=1, precision="bf16-mixed" if DEVICE.type == "cuda" else "32-true")
     return Trainer(
         fabric, model, optimizer, objective, events, plan=segments([tokens], 0.2), warmup=tokens // 10, clip=1.0,

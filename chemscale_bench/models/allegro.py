@@ -1,8 +1,8 @@
 """Allegro, a strictly local equivariant force field: tensors live on pairs, and no message leaves the cutoff.
 
-Source: Musaelian, Batzner et al. 2023, Nat. Commun. 14, 579 (the paper's layer, with its linear mixing of paths and its
-residual update under the envelope). Weights have unit variance and the forward pass divides by the root of the fan-in,
-so that one learning rate serves all widths.
+Source: Musaelian, Batzner et al. 2023, Nat. Commun. 14, 579: the paper's layer, with its linear mixing of paths and its
+residual update under the envelope. As in the authors' code, weights have unit variance and are divided by the root of
+their fan-in when they are used, which is why learning rates here are about ten times those of other models.
 
 Shapes: E edges, A atoms, C scalar channels, U tensor channels, K components of all irreps (irrep l has 2l + 1). Edges
 are the last axis everywhere: each product is then one large matrix product, or runs over contiguous memory.
@@ -29,6 +29,7 @@ SCALAR: Irrep = (0, 1)
 TENSOR_SHARE = 4  # scalar channels per tensor channel
 SILU_GAIN = 1.6765  # 1 / root mean square of SiLU under a standard normal
 UPDATE = 0.5  # of a layer relative to what the latents hold already
+KEEP = 1 / math.sqrt(1 + UPDATE**2)  # the sum of both has unit variance again
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class Config:
             raise UserError(f"width must be a multiple of {TENSOR_SHARE}, got {self.width}; take the nearest")
         if self.l_max not in range(4):
             raise UserError(f"l_max must be 0, 1, 2 or 3, got {self.l_max}; 1 is fast, 3 is accurate")
+
+
+WIDTH_STEP = TENSOR_SHARE
 
 
 def layers_for(params: int) -> int:
@@ -132,8 +136,9 @@ class TensorProduct(nn.Module):
         super().__init__()
         self.left, self.right, self.outs = left, right, outs
         self.blocks = [
-            (i, j, tuple(out for out in products(left[i], right[j]) if out in outs))
+            (i, j, made)
             for i, j in product(range(len(left)), range(len(right)))
+            if (made := tuple(out for out in products(left[i], right[j]) if out in outs))
         ]
         self.paths = [sum(out in made for _, _, made in self.blocks) for out in outs]
 
@@ -144,8 +149,6 @@ class TensorProduct(nn.Module):
         found: dict[Irrep, list[Tensor]] = defaultdict(list)
         for i, j, made in self.blocks:
             x, y, left, right = xs[i], ys[j], self.left[i][0], self.right[j][0]
-            if not made:
-                continue
             if left == 0 or right == 0:
                 found[made[0]].append(x * y)
             elif made == (SCALAR,):
@@ -184,22 +187,23 @@ class Layer(nn.Module):
     def __init__(self, config: Config, environment: list[Irrep], before: list[Irrep], after: list[Irrep]) -> None:
         super().__init__()
         width, channels = config.width, config.width // TENSOR_SHARE
-        self.norm = 1 / math.sqrt(config.neighbours)
-        self.environment = Linear(width, channels * len(environment))
+        self.environment = Linear(width, channels * len(environment), 1 / math.sqrt(config.neighbours))
         self.product = TensorProduct(before, environment, after)
         self.latent = nn.Sequential(
-            Linear(width + channels * self.product.paths[0], width), nn.SiLU(), Linear(width, width, SILU_GAIN)
+            Linear(width + channels * self.product.paths[0], width),
+            nn.SiLU(),
+            Linear(width, width, SILU_GAIN * UPDATE * KEEP),
         )
         self.mixing = nn.ModuleList(
             Linear(channels * paths, channels) for paths in self.product.paths if after != [SCALAR]
         )
 
     def forward(self, latents_CE: Tensor, tensor_UKE: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        """The next scalars and, where a layer follows, the next tensors; paper eq. 7 to 14."""
-        environment_UKE = pairs.environment(self.norm * pairs.embedding(self.environment(latents_CE)))
+        """The next scalars and, where a layer follows, the next tensors."""
+        environment_UKE = pairs.environment(pairs.embedding(self.environment(latents_CE)))
         paths = self.product(tensor_UKE, environment_UKE)
-        update_CE = pairs.envelope_E * self.latent(torch.cat([latents_CE, paths[0]]))
-        latents_CE = (latents_CE + UPDATE * update_CE) / math.sqrt(1 + UPDATE**2)
+        update_CE = self.latent(torch.cat([latents_CE, paths[0]]))
+        latents_CE = KEEP * latents_CE + pairs.envelope_E * update_CE
         if self.mixing:
             mixed = [
                 torch.unflatten(linear(path), 1, (2 * degree + 1, latents_CE.shape[1]))
@@ -233,7 +237,7 @@ class Network(Potential):
         self.two_body = nn.Sequential(*(module for pair in hidden for module in pair))
         self.embedding = Linear(width, width // TENSOR_SHARE * (config.l_max + 1))
         self.layers = nn.ModuleList(Layer(config, tracks[0], before, after) for before, after in pairwise(tracks))
-        self.readout = Linear(width, 1)
+        self.readout = Linear(width, 1, 1 / math.sqrt(config.neighbours))
 
     def envelope(self, ratio_E: Tensor) -> Tensor:
         """Polynomial that falls from 1 to 0 at the cutoff, with two derivatives."""
@@ -250,7 +254,7 @@ class Network(Potential):
         return (self.elements @ pair + self.radial @ bessel) / math.sqrt(2 + self.config.radial)
 
     def atomic_energies(self, graph: Graph) -> Tensor:
-        """Energy of each atom (A,): the sum over the pairs of which it is the centre, paper eq. 2."""
+        """Energy of each atom (A,): the sum over the pairs of which it is the centre."""
         displacement_3E = graph.displacements().T
         distance_E = displacement_3E.norm(dim=0)
         ratio_E = distance_E / self.cutoff
@@ -260,5 +264,5 @@ class Network(Potential):
         tensor_UKE = pairs.embedding(self.embedding(latents_CE))
         for layer in self.layers:
             latents_CE, tensor_UKE = layer(latents_CE, tensor_UKE, pairs)
-        energy_E: Tensor = self.readout(latents_CE)[0] / math.sqrt(self.config.neighbours)
+        energy_E: Tensor = self.readout(latents_CE)[0]
         return energy_E.new_zeros(pairs.atoms).index_add(0, pairs.centre_E, energy_E)

@@ -1,8 +1,8 @@
 """The force fields by name, their ladders of sizes, and their checkpoints.
 
 A model is one file with a frozen dataclass `Config` (`layers`, `width`, then what else it has, with defaults), a
-`Potential` called `Network` that is made from a config and the atomic numbers it knows, and `layers_for(params)`, the
-depth of its ladder.
+`Potential` called `Network` that is made from a config and the atomic numbers it knows, `layers_for(params)`, the depth
+of its ladder, and `WIDTH_STEP`, what widths are multiples of.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from chemscale_bench.models.potential import Potential
 
 NAMES = ("schnet", "painn", "mace", "spookynet", "allegro")
 TOLERANCE = 0.05  # of the requested number of parameters
-WIDTHS = [*range(4, 64, 2), *range(64, 1025, 4)]
+WIDTHS = (*range(4, 64), *range(64, 1025, 4))  # steps small enough for small sizes to come within the tolerance
 
 
 def check_name(name: str) -> None:
@@ -60,11 +60,11 @@ def default_config(name: str, **changes: Any) -> Any:
 
 
 @cache
-def size_polynomial(name: str, layers: int, elements: tuple[int, ...]) -> np.poly1d:
+def size_polynomial(name: str, elements: tuple[int, ...], **config: Any) -> np.poly1d:
     """Non-embedding parameters as a function of the width: a quadratic in all of these models, from three builds."""
     widths = np.array([8, 16, 32])
     sizes = [
-        build(name, default_config(name, layers=layers, width=int(width)), elements, seed=0).non_embedding_params
+        build(name, default_config(name, width=int(width), **config), elements, seed=0).non_embedding_params
         for width in widths
     ]
     return np.poly1d(np.rint(np.polyfit(widths, sizes, 2) * 1e6) / 1e6)
@@ -82,16 +82,17 @@ def config_for(name: str, params: int, elements: tuple[int, ...], **changes: Any
     Raises:
         UserError: if no width comes within 5 %; the message names the nearest sizes.
     """
-    layers = family(name).layers_for(params)
-    size = size_polynomial(name, layers, elements)
-    width = min(WIDTHS, key=lambda width: abs(size(width) - params))
-    if abs(size(width) / params - 1) > TOLERANCE:
-        nearest = sorted(WIDTHS, key=lambda width: abs(size(width) - params))[:2]
+    config = {"layers": family(name).layers_for(params)} | changes
+    size = size_polynomial(name, elements, **config)
+    nearest = sorted(
+        (width for width in WIDTHS if width % family(name).WIDTH_STEP == 0), key=lambda w: abs(size(w) - params)
+    )
+    if abs(size(nearest[0]) / params - 1) > TOLERANCE:
         raise UserError(
             f"params must be within 5 % of a size that {name} has, got {params:,}; the nearest are "
-            f"{' and '.join(f'{round(size(width)):,}' for width in sorted(nearest))}"
+            f"{' and '.join(f'{round(size(width)):,}' for width in sorted(nearest[:2]))}"
         )
-    return default_config(name, layers=layers, width=width, **changes)
+    return default_config(name, width=nearest[0], **config)
 
 
 def save(

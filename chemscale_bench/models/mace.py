@@ -45,6 +45,9 @@ class Config:
     """Divides the sum over neighbors; fixed, so that a network does not depend on its training set."""
 
 
+WIDTH_STEP = 1
+
+
 def layers_for(params: int) -> int:
     """Depth of the ladder: that of the paper at every size."""
     return 2
@@ -206,7 +209,7 @@ class Network(Potential):
         harmonics_EC = self.harmonics(displacement_E3 / distance_E1)
         table = harmonics_EC.new_zeros(atoms * slots, harmonics_EC.shape[1]).index_copy(0, slot_E, harmonics_EC)
         degrees = [2 * degree + 1 for degree in range(self.config.max_ell + 1)]
-        harmonics = torch.split(table.view(atoms, slots, -1), degrees, dim=2)
+        harmonics = torch.split(table.view(atoms, slots, sum(degrees)), degrees, dim=2)
         like = (table.dtype, table.device)
         couplings = {
             path: (harmonics[path[1]] @ constant(like, "clebsch_gordan", *path)).view(
@@ -250,17 +253,18 @@ class Network(Potential):
     def messages(self, layer: Layer, features_ADU: Tensor, shared: Neighborhoods) -> Tensor:
         """Sum over neighbors of radial weight times coupled harmonics and features, mixed over channels (eq. 8, 9)."""
         atoms, _, width = features_ADU.shape
+        slots = len(shared.senders_AK) // atoms
         radial = shared.radial_PR
         for weight in layer.radial[:-1]:
             radial = self.silu(radial @ (weight / sqrt(len(weight))))
         radial = radial @ (layer.radial[-1] / sqrt(len(layer.radial[-1])))
-        radial = radial.index_select(0, shared.pair_AK).view(atoms, -1, 1, len(layer.paths) * width)
+        radial = radial.index_select(0, shared.pair_AK).view(atoms, slots, 1, len(layer.paths) * width)
         degrees = [2 * degree + 1 for degree in range(len(layer.up))]
         up = [
             part @ weight
             for part, weight in zip(torch.split(features_ADU, degrees, 1), layer.up / sqrt(width), strict=True)
         ]
-        sent = torch.cat(up, 1).index_select(0, shared.senders_AK).view(atoms, -1, sum(degrees), width)
+        sent = torch.cat(up, 1).index_select(0, shared.senders_AK).view(atoms, slots, sum(degrees), width)
         sent_by_degree = torch.split(sent, degrees, dim=2)
         received: list[list[Tensor]] = [[] for _ in range(self.config.max_ell + 1)]
         for path, weight in zip(layer.paths, torch.split(radial, width, dim=3), strict=True):

@@ -28,6 +28,9 @@ class Config:
     """Bessel functions."""
 
 
+WIDTH_STEP = 1
+
+
 def layers_for(params: int) -> int:
     """Depth of the ladder: that of the paper at every size."""
     return 3

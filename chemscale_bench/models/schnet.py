@@ -28,6 +28,9 @@ class Config:
     """Gaussians between 0 and the cutoff."""
 
 
+WIDTH_STEP = 1
+
+
 def layers_for(params: int) -> int:
     """Depth of the ladder: that of the papers at every size."""
     return 3

@@ -1,8 +1,9 @@
 """SpookyNet: charge, spin, local s/p/d interactions and non-local attention (Unke et al., Nat. Commun. 12, 7273, 2021).
 
-Attention is the exact softmax that the paper's FAVOR+ approximates: molecules are small. Dispersion (D4) is left out, as
-an extra that changes no learned part. All atom pairs of a structure lie in one dense block, so that a step is a few
-large matrix products; the edges of the graph are not read, a smooth cutoff switches off what lies beyond them.
+Attention is the exact softmax that the paper's FAVOR+ approximates, since molecules are small. Dispersion (D4), an
+option of the authors' code, is left out: inside small molecules the network learns it from the labels. All atom pairs
+of a structure lie in one dense block, so that a step is a few large matrix products; the graph's edges are not read,
+since a smooth cutoff function switches off what lies beyond them.
 
 Shapes: S structures, A atoms of the largest structure (smaller ones are padded), N = S A, C channels, G groups (stacked
 networks of one shape), K radial functions. Units: Angstrom, eV, e.
@@ -26,6 +27,7 @@ from chemscale_bench.models.spookynet_physics import (
     configuration_capacities,
     electron_configuration,
     electrostatic_energy,
+    harmonics,
     inverse_softplus,
 )
 
@@ -47,6 +49,9 @@ class Config:
     """Exponential Bernstein polynomials."""
 
 
+WIDTH_STEP = 1
+
+
 def layers_for(params: int) -> int:
     """Depth of the ladder; the paper's 6 modules from 3 million parameters on."""
     return 1 + sum(params >= bound for bound in (3e4, 1e5, 1e6)) if params < 3e6 else 6
@@ -58,10 +63,11 @@ class _SiluGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, u: Tensor) -> Tensor:
         ctx.save_for_backward(gradient, u)
-        return torch.ops.aten.silu_backward(gradient, u)  # type: ignore[no-any-return]
+        product: Tensor = torch.ops.aten.silu_backward(gradient, u)
+        return product
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor]:
         gradient, u = ctx.saved_tensors
         # silu'' = s (1 - s) (2 + u - 2 u s) with s = sigmoid(u)
@@ -84,15 +90,15 @@ class _Silu(torch.autograd.Function):
 
 
 def silu(u: Tensor) -> Tensor:
-    """U * sigmoid(u), twice differentiable."""
+    """The activation u * sigmoid(u), twice differentiable."""
     return _Silu.apply(u)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class ResidualMLP(nn.Module):
     """G pre-activation residual blocks side by side, each followed by activation and linear map if `readout`.
 
-    The activation is the paper's generalized SiLU, alpha x / (1 + exp(-beta x)), with alpha and beta learned per feature.
-    It is (alpha / beta) silu(beta x), so that alpha / beta and, inside the block, beta go into the neighbouring weights.
+    The activation is the paper's generalized SiLU, alpha x / (1 + exp(-beta x)), with alpha and beta learned for each
+    feature. It equals (alpha / beta) silu(beta x), so that most of alpha and beta goes into the neighbouring weights.
 
     Args:
         groups: G.
@@ -155,13 +161,13 @@ class Layer(nn.Module):
     def forward(self, x_1NC: Tensor, geometry: Geometry, padding_S1A: Tensor | None) -> Tensor:
         """The next features (1, N, C)."""
         x_1NC = self.before(x_1NC)
-        own_1NC, sources_GNC, attended_GNC = self.branches(x_1NC).split([1, 3, 3])
+        own_1NC, sources_GNC, attended_GNC = torch.split_with_sizes(self.branches(x_1NC), [1, 3, 3])
         local_1NC = self.local(own_1NC + self.interaction(sources_GNC, geometry))
         shape = (-1, geometry.harmonics_GNMA.shape[-1], x_1NC.shape[-1])
         query_SAC, key_SAC, value_SAC = (features.reshape(shape) for features in attended_GNC.unbind())
         scores_SAA = query_SAC @ key_SAC.mT / math.sqrt(shape[-1])
         if padding_S1A is not None:
-            scores_SAA = scores_SAA.masked_fill(padding_S1A, OFF)
+            scores_SAA = scores_SAA.masked_fill(padding_S1A, -math.inf)
         nonlocal_SAC = scores_SAA.softmax(-1) @ value_SAC
         result: Tensor = self.after(x_1NC + local_1NC + nonlocal_SAC.reshape(x_1NC.shape))
         return result
@@ -175,13 +181,16 @@ class Layer(nn.Module):
             groups, -1, 1, largest, width
         )
         sums_GNMC = geometry.harmonics_GNMA @ messages.view(groups, atoms, largest, width)
-        s_1NMC, pd_GNMC = sums_GNMC.split([1, 2])
+        s_1NMC, pd_GNMC = torch.split_with_sizes(sums_GNMC, [1, 2])
         left, right = torch.bmm(pd_GNMC.flatten(1, 2), self.projection).view(2, atoms, -1, 2 * width).chunk(2, dim=-1)
-        return s_1NMC.select(2, 0) + (left * right).sum((0, 2)).unsqueeze(0)
+        result: Tensor = s_1NMC.select(2, 0) + (left * right).sum((0, 2)).unsqueeze(0)
+        return result
 
 
 class ElectronicEmbedding(nn.Module):
     """Spreads total charge and unpaired electrons over the atoms by attention; 0 for a neutral singlet (Methods)."""
+
+    rows_G13: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -218,6 +227,11 @@ class Network(Potential):
     """
 
     ELEMENT_TABLES = ("element_",)
+    row_of_number: Tensor
+    electrons: Tensor
+    capacities: Tensor
+    binomials_K: Tensor
+    exponents_3K: Tensor
 
     def __init__(self, config: Config, elements: tuple[int, ...]) -> None:
         super().__init__(config.cutoff)
@@ -323,20 +337,9 @@ def padded_atoms(graph: Graph) -> tuple[Tensor, Tensor, Tensor, bool]:
     if structures * largest == atoms:
         shape = (structures, largest)
         everywhere = torch.ones(shape, dtype=torch.bool, device=graph.numbers_A.device)
-        return graph.numbers_A.view(shape), graph.positions_A3.view(*shape, 3), everywhere, False
+        return graph.numbers_A.reshape(shape), graph.positions_A3.reshape(*shape, 3), everywhere, False
     real_SA = torch.arange(largest, device=sizes_S.device) < sizes_S.unsqueeze(1)
     numbers_SA = graph.numbers_A[0].expand(structures, largest).masked_scatter(real_SA, graph.numbers_A)
     slots_A = real_SA.flatten().nonzero().squeeze(1)
     positions_N3 = graph.positions_A3.new_zeros(structures * largest, 3).index_copy(0, slots_A, graph.positions_A3)
     return numbers_SA, positions_N3.view(structures, largest, 3), real_SA, True
-
-
-def harmonics(unit_SAA3: Tensor) -> Tensor:
-    """Real spherical harmonics of l = 0, 1, 2 (G = 3, N, M = 5, A), padded with zeros to 5 each."""
-    x, y, z = unit_SAA3.unbind(-1)
-    one, zero = torch.ones_like(x), torch.zeros_like(x)
-    root = math.sqrt(3)
-    s = [one, zero, zero, zero, zero]
-    p = [x, y, z, zero, zero]
-    d = [root * x * y, root * x * z, root * y * z, 1.5 * z * z - 0.5, 0.5 * root * (x * x - y * y)]
-    return torch.stack([torch.stack(rows, 2) for rows in (s, p, d)]).flatten(1, 2)

@@ -1,6 +1,6 @@
-"""What SpookyNet knows before it learns: electron configurations, nuclear repulsion and point charges (Unke et al. 2021).
+"""What SpookyNet knows before it learns: electron configurations, nuclear repulsion, point charges and harmonics.
 
-Shapes: S structures, A atoms of the largest structure, K terms. Units: Angstrom, eV, e.
+Shapes: S structures, A atoms of the largest structure, N = S A, K terms. Units: Angstrom, eV, e.
 """
 
 from __future__ import annotations
@@ -96,3 +96,14 @@ def electrostatic_energy(charges_SA: Tensor, distances_SAA: Tensor, pairs_SAA: T
     kernel_SAA = pairs_SAA * torch.lerp(bare_SAA, damped_SAA, damped_share_SAA)
     potential_SA = (kernel_SAA @ charges_SA.unsqueeze(-1)).squeeze(-1)
     return 0.5 * COULOMB * (charges_SA * potential_SA).sum(1)
+
+
+def harmonics(unit_SAA3: Tensor) -> Tensor:
+    """Real spherical harmonics of l = 0, 1, 2 (G = 3, N, M = 5, A), padded with zeros to 5 each."""
+    x, y, z = unit_SAA3.unbind(-1)
+    one, zero = torch.ones_like(x), torch.zeros_like(x)
+    root = math.sqrt(3)
+    s = [one, zero, zero, zero, zero]
+    p = [x, y, z, zero, zero]
+    d = [root * x * y, root * x * z, root * y * z, 1.5 * z * z - 0.5, 0.5 * root * (x * x - y * y)]
+    return torch.stack([torch.stack(rows, 2) for rows in (s, p, d)]).flatten(1, 2)

@@ -103,11 +103,11 @@ class ForceObjective:
         frames: the training split on its device.
         seed: of the order.
         batch_frames: frames of an optimizer step.
-        chance_loss: loss of a model that knows nothing.
+        hopeless_loss: where training has diverged; far above the loss of no force, near which random weights begin.
     """
 
-    def __init__(self, frames: FramesOnDevice, seed: int, batch_frames: int, chance_loss: float) -> None:
-        self.frames, self.seed, self.batch_frames, self.chance_loss = frames, seed, batch_frames, chance_loss
+    def __init__(self, frames: FramesOnDevice, seed: int, batch_frames: int, hopeless_loss: float) -> None:
+        self.frames, self.seed, self.batch_frames, self.hopeless_loss = frames, seed, batch_frames, hopeless_loss
         self.order = lru_cache(maxsize=1)(self.order_of)
 
     def order_of(self, epoch: int) -> np.ndarray:

@@ -42,7 +42,7 @@ class LanguageObjective:
         self.molecules, self.start_id, self.seed = molecules, start_id, seed
         self.batch_tokens, self.device = batch_tokens, device
         self.lengths = molecules.lengths
-        self.chance_loss = float(np.log(vocabulary_size))
+        self.hopeless_loss = float(np.log(vocabulary_size)) + 0.5
         self.order = lru_cache(maxsize=1)(self.order_of)
 
     def order_of(self, epoch: int) -> np.ndarray:

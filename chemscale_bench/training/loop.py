@@ -29,8 +29,8 @@ class Diverged(UserError):
 class Objective(Protocol):
     """What is trained: data in a reproducible order and the loss of a forward pass."""
 
-    chance_loss: float
-    """Mean loss of a model that knows nothing; training that ends up above it has diverged."""
+    hopeless_loss: float
+    """Mean loss, clearly above that of a model that knows nothing, at which training has diverged."""
 
     def take(self, cursor: Any, amount: int) -> tuple[list[Any], Any]:
         """The next items worth exactly `amount` units, and the cursor (plain values) behind them."""
@@ -248,8 +248,8 @@ class Trainer:
         warm = self.position - self.loss_amount >= self.warmup
         self.loss_sum.zero_()
         self.loss_amount = 0
-        if not math.isfinite(loss) or (warm and loss > self.objective.chance_loss + 0.5):
+        if not math.isfinite(loss) or (warm and loss > self.objective.hopeless_loss):
             raise Diverged(
-                f"training must not diverge, but its mean loss was {loss:.4g} at {self.position:,} units, against "
-                f"{self.objective.chance_loss:.4g} for a model that knows nothing; try a lower learning_rate"
+                f"training must not diverge, but its mean loss was {loss:.4g} at {self.position:,} units, where even "
+                f"a model that knows nothing stays below {self.objective.hopeless_loss:.4g}; try a lower learning_rate"
             )

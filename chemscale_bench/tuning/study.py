@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
-from chemscale_bench.tuning.pruner import TrainingPerformancePruner
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
@@ -115,6 +114,10 @@ def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
 
 def make_pruner(name: str, budget: int, seed: int) -> BasePruner:
     """A pruner by name, for trials that report up to step `budget`."""
+    if name == "none":
+        return optuna.pruners.NopPruner()
+    from chemscale_bench.tuning.pruner import TrainingPerformancePruner
+
     pruners = optuna.pruners
     made: dict[str, Any] = {
         "performance": lambda: TrainingPerformancePruner(budget=budget, seed=seed),

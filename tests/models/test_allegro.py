@@ -188,7 +188,7 @@ def test_tracks_hold_what_can_still_become_a_scalar(
 def test_sizes(params: int) -> None:
     config = force_fields.config_for("allegro", params, ELEMENTS)
     size = force_fields.build("allegro", config, ELEMENTS, seed=0).non_embedding_params
-    assert size == force_fields.size_polynomial("allegro", config.layers, ELEMENTS)(config.width)
+    assert size == force_fields.size_polynomial("allegro", ELEMENTS, layers=config.layers)(config.width)
     assert abs(size / params - 1) < 0.05
 
 

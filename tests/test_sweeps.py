@@ -1,0 +1,113 @@
+"""Whole studies as a user starts them: processes, a journal file, a real tracking store."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.entities import Run
+
+from chemscale_bench.cli import main
+
+STUDY = [
+    "tune", "--task", "embedded-ff", "--molecule", "ethanol", "--model", "schnet", "--params", "1e4", "--device", "cpu",
+    "--train_size", "50", "--steps", "40", "--sampler", "RandomSampler",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def environment(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def start(*arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "chemscale_bench", *STUDY, *arguments]
+    return subprocess.Popen(command, text=True, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def finish(process: "subprocess.Popen[str]", expected: int = 0) -> str:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == expected, err[-2000:]
+    return out + err
+
+
+def parent_and_children() -> tuple[Run, list[Run]]:
+    client = mlflow.MlflowClient()
+    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    (parent,) = [run for run in runs if run not in children]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} <= {parent.info.run_id}
+    return parent, sorted(children, key=lambda run: int(run.data.tags["trial"]))
+
+
+def test_a_study_is_a_parent_with_a_child_for_every_trial_and_two_processes_share_it() -> None:
+    first, second = start("--trials", "14"), start("--trials", "14")
+    out = finish(first) + finish(second)
+    parent, children = parent_and_children()
+    assert [int(run.data.tags["trial"]) for run in children] == list(range(len(children)))
+    assert 14 <= len(children) <= 15  # both may start a last one
+    assert parent.info.status == "FINISHED"
+    for run in children:
+        assert run.data.params["task_name"] == "embedded-ff@ethanol"
+        assert run.data.params["model"] == "schnet"
+        pruned = "stopped at" in run.data.tags["chemscale.reason"]
+        assert run.info.status == ("KILLED" if pruned else "FINISHED")
+    rates = {run.data.params["learning_rate"] for run in children}
+    assert len(rates) == len(children)
+    best = min(run.data.metrics["val/force_mae_mev_per_angstrom"] for run in children if run.info.status == "FINISHED")
+    assert parent.data.metrics["best/value"] >= best
+    stopped = sum(run.info.status == "KILLED" for run in children)
+    assert (parent.data.metrics["tune/saved_percent"] > 5) == (stopped > 0)
+    assert f"{stopped} of them stopped early" in out
+    figures = mlflow.MlflowClient().list_artifacts(parent.info.run_id, "figures")
+    assert len(figures) >= 3
+
+
+def test_ctrl_c_ends_a_study_and_the_same_command_goes_on() -> None:
+    process = start("--trials", "4", "--pruner", "none")
+    deadline = time.monotonic() + 120
+    while not any(
+        run.info.status == "FINISHED" for run in mlflow.search_runs(search_all_experiments=True, output_format="list")
+    ):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    out = finish(process, expected=130)
+    assert "the same command goes on" in out
+    parent, _ = parent_and_children()
+    assert parent.info.status == "KILLED"
+    finish(start("--trials", "4", "--pruner", "none"))
+    again, children = parent_and_children()
+    assert again.info.run_id == parent.info.run_id
+    assert again.info.status == "FINISHED"
+    assert sum(run.info.status == "FINISHED" for run in children) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tokens", "1e5"], "tokens must be left out for a force_field task"),
+        (["--pruner", "medium"], "pruner must be"),
+        (["--sampler", "TPE"], "sampler must be one of Optuna's"),
+        (["--trials", "0"], "trials must be"),
+        (["--molecule", "etanol"], "did you mean ethanol?"),
+        (["--storage", "sqlite:////proc/nothing/x.db"], "storage must be a database URL"),
+    ],
+)
+def test_bad_input_gives_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*STUDY, *arguments])
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_a_study_of_another_kind_is_not_joined(capsys: pytest.CaptureFixture[str], chemscale_home: Path) -> None:
+    finish(start("--trials", "1", "--study", "mine", "--pruner", "none"))
+    with pytest.raises(SystemExit):
+        main([*STUDY, "--trials", "2", "--study", "mine", "--pruner", "none", "--seed", "1"])
+    assert "got another seed" in capsys.readouterr().err

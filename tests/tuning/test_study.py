@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.settings import ChemGPTSettings, ForceFieldSettings
+from chemscale_bench.tuning import study as studies
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"), [("language_model", ChemGPTSettings), ("force_field", ForceFieldSettings)]
+)
+def test_what_is_searched_are_settings_of_the_verb(family: str, settings: type) -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    space = studies.SPACES[family]
+    for _ in range(50):
+        chosen = studies.suggest(study.ask(), space)
+        settings(**chosen)  # refuses what the verb would refuse
+        assert all(one.low <= chosen[one.name] <= one.high for one in space)
+        assert isinstance(chosen["batch_tokens" if family == "language_model" else "batch_frames"], int)
+
+
+def test_a_trial_draws_the_same_whichever_process_runs_it_and_no_two_draw_alike() -> None:
+    def draw(number: int, seed: int = 0) -> float:
+        study = optuna.create_study(sampler=studies.make_sampler("RandomSampler", seed, number))
+        return study.ask().suggest_float("x", 0, 1)
+
+    assert draw(3) == draw(3)
+    assert len({draw(number) for number in range(100)} | {draw(0, seed=1)}) == 101
+
+
+@pytest.mark.parametrize("name", ["", "journal.log", "sqlite:///study.db"])
+def test_every_storage_keeps_the_study(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    otherwise = tmp_path / "deep" / "default.log"
+    first = optuna.create_study(storage=studies.open_storage(name, otherwise), study_name="s")
+    first.tell(first.ask(), 1.0)
+    again = optuna.load_study(storage=studies.open_storage(name, otherwise), study_name="s")
+    assert [trial.value for trial in again.trials] == [1.0]
+    assert otherwise.exists() == (name == "")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: studies.open_storage("postgresql+nothing://localhost/x", Path("x")), "storage must be a database URL"),
+        (lambda: studies.open_storage("/proc/no/journal.log", Path("x")), "storage must be a database URL"),
+        (lambda: studies.make_sampler("RandmSampler", 0, 0), "did you mean RandomSampler"),
+    ],
+)
+def test_what_can_not_be_opened_gives_one_line(call: object, message: str) -> None:
+    with pytest.raises(UserError, match=message) as raised:
+        call()  # type: ignore[operator]
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["performance", "paper", "median", "successive_halving", "hyperband", "none"])
+def test_every_pruner_lets_a_good_trial_finish(name: str) -> None:
+    study = optuna.create_study(pruner=studies.make_pruner(name, 100, 0))
+    for level in (5.0, 4.0, 3.0, 2.0, 1.0):
+        trial = study.ask()
+        for step in range(10, 101, 10):
+            trial.report(level + 1 / step, step)
+            assert not trial.should_prune()
+        study.tell(trial, level)
+
+
+def test_savings_count_every_trial_that_ended() -> None:
+    def trial(state: TrialState, flops: float) -> optuna.trial.FrozenTrial:
+        value = 1.0 if state == TrialState.COMPLETE else None
+        return create_trial(state=state, value=value, user_attrs={"flops": flops, "flops_in_full": 10.0})
+
+    ended = [trial(TrialState.COMPLETE, 10.0), trial(TrialState.PRUNED, 2.0), trial(TrialState.PRUNED, 3.0)]
+    assert studies.spent([*ended, trial(TrialState.RUNNING, 1.0), trial(TrialState.FAIL, 1.0)]).saved_percent == 50
+    assert studies.spent([]).saved_percent == 0
