@@ -184,7 +184,7 @@ def targets(entry: Entry, run: Run, curves: Curves) -> Iterator[tuple[int, Calla
         claim(
             seen.tolist() == [steps * batch], run, f"the test must come after {steps * batch:,} frames", seen.tolist()
         )
-        _, validation = curves.get((run.run, "val/force_mae_mev_per_angstrom"), EMPTY)
+        validation = curves.get((run.run, "val/force_mae_mev_per_angstrom"), EMPTY)[1]
         claim(len(validation) > 0, run, "validation errors must be there", "none")
         tested, best = run.results[0].metrics[entry.primary_metric], float(validation.min())
         rule = f"the test error may not be far below the best validation error of {best:.4g}"

@@ -179,6 +179,8 @@ function series(row) {
   return [...means.values()].map((list) => [mean(list, column), mean(list, 2)]).sort((a, b) => a[0] - b[0]);
 }
 function drawFigure() {
+  // Megabytes of plotly are read only once the table is there to be used.
+  if (!window.Plotly) document.head.append(Object.assign(document.createElement("script"), { textContent: byId("plotly").textContent }));
   const rows = shownRows().filter((row) => !state.hidden.has(row.model));
   const withPoints = rows.map((row) => [row, series(row)]).filter(([, points]) => points.length);
   const models = [...new Set(state.board.rows.map((row) => row.model))].sort();

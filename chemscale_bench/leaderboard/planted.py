@@ -76,7 +76,7 @@ def plant(
         "data": task.data, "data_digest": DATA, "split_digest": SPLIT, "submitter": submitter, "date": "2026-11-22",
         "curves_sha256": "", "runs": runs,
     }  # fmt: skip
-    path = root / about["task"] / about["model"] / f"{slug(submitter)}-{about['date']}.json"
+    path: Path = root / about["task"] / about["model"] / f"{slug(submitter)}-{about['date']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_curves(curves, path.with_suffix(".parquet"))
     about["curves_sha256"] = hashlib.sha256(path.with_suffix(".parquet").read_bytes()).hexdigest()
@@ -97,10 +97,9 @@ def _language_run(
     trunk = sorted({*np.linspace(0, starts[-1], 31).astype(int)[1:].tolist(), *starts})
     decay = [step for start, end in zip(starts, budgets, strict=True)
              for step in np.linspace(start, end, 7).astype(int)[1:].tolist()]  # fmt: skip
-    for kind, loss, steps in (("train", "train", trunk), ("decay", "decay", decay)):
-        points += [
-            (name, f"{loss}/loss_nats_per_token", step, 1.02 * factor * true_loss(params, step)) for step in steps
-        ]
+    for kind, steps in (("train", trunk), ("decay", decay)):
+        training = [1.02 * factor * true_loss(params, step) for step in steps]
+        points += [(name, f"{kind}/loss_nats_per_token", *point) for point in zip(steps, training, strict=True)]
         points += [(name, f"speed/{kind}_tokens_per_s", step, speed) for step in steps]
     results: list[dict[str, Any]] = []
     for budget, loss in zip(budgets, losses, strict=True):

@@ -185,5 +185,8 @@ def _rows_by_sql(engine: Engine, run_ids: list[str], metrics: Sequence[str]) -> 
     )
     query = query.with_only_columns(of.run_uuid, of.key, of.step, of.value, of.is_nan)
     with engine.connect() as connection:
-        for rows in connection.execution_options(yield_per=ROWS_AT_ONCE).execute(query).partitions():
+        # SQLAlchemy's rows cost more than all the rest: its cursor gives plain tuples.
+        cursor = connection.execute(query).cursor
+        assert cursor is not None
+        while rows := cursor.fetchmany(ROWS_AT_ONCE):
             yield tuple(zip(*rows, strict=True))

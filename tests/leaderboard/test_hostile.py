@@ -90,7 +90,7 @@ def move(path: Path, name: str) -> None:
 
 def link(path: Path) -> None:
     """Put the file elsewhere and a link in its place."""
-    outside = path.parents[min(3, len(path.parts) - 3)] / "elsewhere"
+    outside = next(parent for parent in path.parents if parent.name == "entries").parent / "elsewhere"
     path.rename(outside)
     path.symlink_to(outside)
 

@@ -54,6 +54,15 @@ def test_curves_keep_the_last_value_of_a_step(runs: list[str], way: None) -> Non
     assert [value for *_, value in rows[1:]] == [1.0, 2.0]
 
 
+def test_no_point_is_lost_between_fetches(runs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+    monkeypatch.setattr(reader, "ROWS_AT_ONCE", 7)
+    MlflowClient().log_batch(runs[1], metrics=[Metric("long", float(step), 1, step) for step in range(1000)])
+    assert reader.read_curves([runs[1]], ["long"])["value"].tolist() == list(range(1000))
+
+
 def test_nothing_to_read(runs: list[str], way: None) -> None:
     assert reader.read_curves([], ["a"]).empty
     assert reader.read_curves(runs[1:2], ["a"]).empty

@@ -1,0 +1,177 @@
+"""The leaderboard at the size it may grow to: reading runs in bulk, verifying entries, the page and its first look."""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chemscale_bench.leaderboard import page
+from chemscale_bench.leaderboard.board import Board, build
+from chemscale_bench.leaderboard.collect import read_entries
+from chemscale_bench.leaderboard.planted import plant
+from chemscale_bench.leaderboard.verify import Level, judge
+from chemscale_bench.tracking.reader import read_curves, runs_of_experiment
+from chemscale_bench.tracking.store import prepare_store
+
+RUNS, METRICS, POINTS = 10_000, 5, 200
+SAMPLED_RUNS = 50  # read through MLflow's client, for comparison
+ENTRIES, PLANTED = 1000, 20
+
+
+def planted_runs(path: Path) -> None:
+    """Fill a store as MLflow does, but in one go."""
+    steps = np.arange(1, POINTS + 1) * 1000
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        name = "INSERT INTO experiments (name, artifact_location, lifecycle_stage) VALUES ('many', '', 'active')"
+        experiment = connection.execute(name).lastrowid
+        for number in range(RUNS):
+            run = f"{number:032x}"
+            about = (run, "FINISHED", number, number, "active", "", experiment, "LOCAL")
+            columns = (
+                "run_uuid, status, start_time, end_time, lifecycle_stage, artifact_uri, experiment_id, source_type"
+            )
+            connection.execute(f"INSERT INTO runs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", about)
+            params = [(f"param_{i}", str(number % 7), run) for i in range(30)]
+            connection.executemany("INSERT INTO params (key, value, run_uuid) VALUES (?, ?, ?)", params)
+            values = np.random.default_rng(number).random((METRICS, POINTS))
+            points = [
+                (f"metric/{m}", value, step, run, step)
+                for m in range(METRICS)
+                for value, step in zip(values[m].tolist(), steps.tolist(), strict=True)
+            ]
+            insert = "INSERT INTO metrics (key, value, timestamp, run_uuid, step, is_nan) VALUES (?, ?, ?, ?, ?, 0)"
+            connection.executemany(insert, points)
+            latest = [(f"metric/{m}", values[m, -1], POINTS, POINTS, run) for m in range(METRICS)]
+            insert = (
+                "INSERT INTO latest_metrics (key, value, timestamp, step, run_uuid, is_nan) VALUES (?, ?, ?, ?, ?, 0)"
+            )
+            connection.executemany(insert, latest)
+
+
+def test_reading_ten_thousand_runs(
+    benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """10,000 runs with 200 points of 5 metrics each: under 60 s and 2 GiB."""
+    import mlflow
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    prepare_store(uri)
+    planted_runs(tmp_path / "mlflow.db")
+    mlflow.set_tracking_uri(uri)
+    metrics = [f"metric/{m}" for m in range(METRICS)]
+
+    def read() -> int:
+        runs = runs_of_experiment("many")
+        return len(read_curves([run.run_id for run in runs], metrics))
+
+    before = time.process_time()
+    benchmark.pedantic(read, rounds=1)
+    processor = time.process_time() - before
+    assert read() == RUNS * METRICS * POINTS
+    seconds = benchmark.stats.stats.median
+    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    client = mlflow.MlflowClient()
+    begin = time.perf_counter()
+    for number in range(SAMPLED_RUNS):
+        for metric in metrics:
+            client.get_metric_history(f"{number:032x}", metric)
+    usual = (time.perf_counter() - begin) / SAMPLED_RUNS * RUNS
+    print(
+        f"\n{RUNS:,} runs x {METRICS} metrics x {POINTS} points: {seconds:.1f} s ({processor:.1f} s of processor), "
+        f"peak {peak_gib:.2f} GiB; MLflow's client {usual:.0f} s (scaled from {SAMPLED_RUNS} runs): "
+        f"ratio {usual / seconds:.0f}"
+    )
+    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+    assert seconds < 60
+    assert peak_gib < 2
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    root = tmp_path_factory.mktemp("entries")
+    for number in range(PLANTED):
+        plant(
+            root, f"Submitter {number}", factor=1 + number / 100, sizes=(30_000, 100_000, 300_000, 1_000_000),
+            budgets=(30_000, 100_000, 300_000, 1_000_000), gpu=bool(number % 2),
+        )  # fmt: skip
+    yield root
+    shutil.rmtree(root)
+
+
+def test_verifying_a_thousand_entries(benchmark: Any, root: Path) -> None:
+    """1,000 entries of 8 runs at 4 budgets to the level consistent: under 60 s."""
+    paths = sorted(root.glob("*/*/*.json"))
+
+    def verify() -> set[Level]:
+        return {judge(paths[number % PLANTED]).level for number in range(ENTRIES)}
+
+    before = time.process_time()
+    assert benchmark.pedantic(verify, rounds=1) == {Level.CONSISTENT}
+    seconds = benchmark.stats.stats.median
+    print(f"\n{ENTRIES:,} entries verified in {seconds:.1f} s ({time.process_time() - before:.1f} s of processor time)")
+    assert seconds < 60
+
+
+def many(board: Board) -> Board:
+    """The board with its rows repeated under other names."""
+    rows = []
+    for number in range(ENTRIES):
+        row = board.rows[number % len(board.rows)]
+        study = dataclasses.replace(row.study, submitter=f"Submitter {number}", name=f"{number}/{row.study.name}")
+        ranks = dict.fromkeys(row.rank, number + 1)
+        rows.append(dataclasses.replace(row, study=study, rank=ranks))
+    return dataclasses.replace(board, rows=rows)
+
+
+def test_the_page_of_a_thousand_entries(benchmark: Any, root: Path, tmp_path: Path) -> None:
+    """Laws, then the page of 1,000 entries on one board: under 10 s and 15 MB, interactive in under 2 s."""
+    studies, _ = read_entries(root, Level.CONSISTENT)
+    before = time.process_time()
+    (board,) = build(studies)
+    fitting = (time.process_time() - before) / PLANTED
+    html = benchmark.pedantic(lambda: page.render([many(board)]), rounds=1)
+    seconds, size = benchmark.stats.stats.median, len(html.encode()) / 1e6
+    path = tmp_path / "index.html"
+    path.write_text(html)
+    print(
+        f"\nlaws {1000 * fitting:.0f} ms of processor time a study; page of {ENTRIES:,} entries {seconds:.2f} s, "
+        f"{size:.1f} MB; {interactive(path)}"
+    )
+    assert seconds < 10
+    assert size < 15
+
+
+def interactive(path: Path) -> str:
+    """How long until the table of a page can be used, in Chromium without a window."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        return "no chromium to open it"
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu"):
+        options.add_argument(argument)
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    try:
+        browser.get(path.as_uri())
+        ready = browser.execute_script("return performance.getEntriesByType('navigation')[0].domInteractive") / 1000
+        sort = """const begin = performance.now();
+        document.querySelector('#board th[data-column=loss] button').click();
+        document.body.offsetHeight;
+        return (performance.now() - begin) / 1000"""
+        sorting = browser.execute_script(sort)
+        assert len(browser.find_elements("css selector", "#board tr.study")) == ENTRIES
+    finally:
+        browser.quit()
+    assert ready < 2
+    return f"interactive after {ready:.2f} s, sorted in {sorting:.2f} s"
