@@ -58,7 +58,13 @@ class Demo:
         """A grid of ChemGPT sizes and token budgets."""
         grid: dict[int, dict[int, float]] = {}
         for params in SIZES:
-            chosen = ChemGPTSettings(task="embedded-lm", params=params, tokens=self.settings.tokens, device="cpu")
+            chosen = ChemGPTSettings(
+                task="embedded-lm",
+                params=params,
+                tokens=self.settings.tokens,
+                device="cpu",
+                experiment=self.settings.experiment,
+            )
             run = self.train(LanguageRun, chosen)
             grid[run.shape.non_embedding_params] = run.loss
         budgets = next(iter(grid.values()))
@@ -73,7 +79,7 @@ class Demo:
         for model in FORCE_FIELDS:
             chosen = ForceFieldSettings(
                 task="embedded-ff", model=model, molecule="ethanol", train_size=200, params=20_000,
-                steps=self.settings.steps, device="cpu",
+                steps=self.settings.steps, device="cpu", experiment=self.settings.experiment,
             )  # fmt: skip
             run = self.train(ForceRun, chosen)
             print(f"{model:>12} {run.errors.force_mae:>9.1f}   (no force at all: {run.baseline.force_mae:.0f})")

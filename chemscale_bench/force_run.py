@@ -24,14 +24,10 @@ from chemscale_bench.tracking.figures import error_curve
 from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.training.averaging import running_average
 from chemscale_bench.training.forces import ForceErrors, ForceLoss, ForceObjective, FramesOnDevice, baseline, measure
-from chemscale_bench.training.loop import Report, Trainer
+from chemscale_bench.training.loop import Diverged, Report, Trainer
 from chemscale_bench.training.schedules import segments
 
 PASS_ATOMS = {"cpu": 4_096, "cuda": 65_536}  # atoms of a forward pass, at first
-# Peak rates found by short runs on ethanol, and the widths they were found at; wider networks take less.
-LEARNING_RATE = {
-    "schnet": (5e-3, 88), "painn": (8e-3, 52), "mace": (1e-2, 19), "spookynet": (5e-3, 28), "allegro": (3e-2, 100),
-}  # fmt: skip
 FORCE_MAE = "val/force_mae_mev_per_angstrom"
 
 
@@ -52,7 +48,8 @@ class ForceRun(TrackedRun):
         self.budgets = [self.steps * settings.batch_frames]
         with stop.at_once():
             self.frames = prepare_frames(
-                self.task.data, molecule=settings.molecule, split=settings.split, train_size=settings.train_size,
+                self.task.data if settings.data == "auto" else settings.data, molecule=self.task.molecules[0],
+                split=settings.split, train_size=settings.train_size,
                 validation_frames=self.task.validation_frames, test_frames=self.task.test_frames,
                 test_data=settings.test_data, energy_unit=settings.energy_unit, length_unit=settings.length_unit,
                 cutoff=settings.cutoff,
@@ -63,7 +60,10 @@ class ForceRun(TrackedRun):
                 "start a new run"
             )
         known = official(self.frames.digest)
-        if known and known.data == declared.data:  # a user's own copy of the official frames
+        if known and known.data != declared.data:
+            raise UserError(f"data are official frames of {known.data}, got task {declared.name}; use {known.data}-ff")
+        self.split, self.data = (known.split, known.data) if known else (settings.split, settings.data)
+        if known:  # perhaps a user's own copy of the official frames
             self.task = declared.on(known.molecule, declared.data)
         train = self.frames.train
         self.elements = tuple(int(number) for number in np.unique(train.numbers))
@@ -93,13 +93,16 @@ class ForceRun(TrackedRun):
         else:
             self.config = force_fields.config_for(chosen.model, chosen.params, self.elements, cutoff=chosen.cutoff)
         potential = force_fields.build(chosen.model, self.config, self.elements, chosen.seed).to(self.dtype)
-        potential.scale.fill_(float(np.sqrt(np.square(self.frames.train.forces).mean())))
+        scale = float(np.sqrt(np.square(self.frames.train.forces).mean()))
+        if not scale > 0:
+            raise UserError(f"training forces must not all be zero, those of {self.frames.name} are; check the file")
+        potential.scale.fill_(scale)
         return potential
 
     def make_trainer(self) -> Trainer:
         """The loop with this run's optimizer, objective and schedule."""
         chosen, fabric, budget = self.settings, self.fabric, self.budgets[-1]
-        tuned, width = LEARNING_RATE[chosen.model]
+        tuned, width = force_fields.family(chosen.model).PEAK_RATE
         rate = tuned * min(1, width / self.config.width) if chosen.learning_rate == "auto" else chosen.learning_rate
         loss = ForceLoss(self.potential, chosen.force_weight, chosen.energy_weight).to(fabric.device)
         average = AveragedModel(loss, multi_avg_fn=running_average(chosen.average))
@@ -120,7 +123,9 @@ class ForceRun(TrackedRun):
 
     def count_flops(self) -> float:
         """FLOPs of training on one frame, as torch counts them: matrix products, forward and both backward passes."""
-        batch = self.train_split.batch(np.arange(min(4, len(self.train_split))))
+        whole_pass = PASS_ATOMS[self.fabric.device.type] // self.train_split.atoms
+        frames = max(1, min(self.settings.batch_frames, len(self.train_split), whole_pass))
+        batch = self.train_split.batch(np.arange(frames))
         with FlopCounterMode(display=False) as counter:
             self.trainer.module(batch).backward()
         self.trainer.optimizer.zero_grad()
@@ -130,9 +135,9 @@ class ForceRun(TrackedRun):
 
     def params(self) -> dict[str, object]:
         """Task, frames and size."""
-        chosen = self.settings
         return {
-            "task_name": self.task.name, "model": chosen.model, "train_frames": len(self.frames.train),
+            "task_name": self.task.name, "molecule": self.task.molecules[0], "split": self.split, "data": self.data,
+            "train_frames": len(self.frames.train),
             "non_embedding_params": self.potential.non_embedding_params, "layers": self.config.layers,
             "width": self.config.width, "gradient_steps": self.steps, "reference_ev": self.reference_ev,
         }  # fmt: skip
@@ -145,7 +150,7 @@ class ForceRun(TrackedRun):
             "task_digest": self.task.digest_with(frames.digest, frames.test.digest), "data.digest": frames.digest,
             "data.source": frames.source, "data.source_sha256": frames.source_sha256,
             "data.train_digest": frames.train.digest, "data.validation_digest": frames.validation.digest,
-            "data.test_digest": frames.test.digest,
+            "data.test_digest": frames.test.digest, "data.notes": "; ".join(frames.notes),
         }  # fmt: skip
 
     def describe_data(self) -> None:
@@ -154,11 +159,13 @@ class ForceRun(TrackedRun):
         self.recorder.dataset(frames.name, frames.source, frames.digest, "training")
         sizes = {"train": len(frames.train), "validation": len(frames.validation), "test": len(frames.test)}
         self.recorder.metrics({f"data/{name}_frames": float(size) for name, size in sizes.items()}, 0)
-        zero = {
-            "baseline/zero_force_mae_mev_per_angstrom": nothing.force_mae,
-            "baseline/mean_energy_mae_mev": nothing.energy_mae,
+        of_nothing = {
+            name.replace("force_mae", "zero_force_mae").replace("energy_mae", "mean_energy_mae"): error
+            for name, error in nothing.metrics("baseline").items()
         }
-        self.recorder.metrics(zero, self.budgets[-1])
+        self.recorder.metrics(of_nothing, self.budgets[-1])
+        for note in frames.notes:
+            self.tell(f"note: {note}")
 
     def averaged(self) -> Potential:
         """The network with the averaged weights."""
@@ -168,6 +175,8 @@ class ForceRun(TrackedRun):
     def report_metrics(self, report: Report, name: str) -> dict[str, float]:
         """Training loss and validation errors; the best averaged weights so far are kept."""
         errors = measure(self.averaged(), self.validation)
+        if not math.isfinite(errors.force_mae):
+            raise Diverged(f"validation forces must be finite, got {errors.force_mae}; try a lower learning_rate")
         if errors.force_mae < self.best["force_mae"]:
             weights = {key: value.detach().cpu().clone() for key, value in self.averaged().state_dict().items()}
             self.best = {"force_mae": errors.force_mae, "weights": weights}
@@ -214,7 +223,9 @@ class ForceRun(TrackedRun):
         }  # fmt: skip
         force_fields.save(folder, self.settings.model, self.best_potential(), self.config, self.elements, about)
         self.recorder.folder(folder, "model")
+        per_second = self.log["amount"] / self.trainer.train_seconds
         return {
+            "speed/mean_atoms_per_s": per_second * self.train_split.atoms,
             "log10/non_embedding_params": math.log10(self.potential.non_embedding_params),
             "log10/train_frames": math.log10(len(frames.train)), "log10/force_mae": math.log10(errors.force_mae),
         }  # fmt: skip

@@ -19,13 +19,14 @@ from chemscale_bench.models import chemgpt
 from chemscale_bench.models.parametrization import LEARNING_RATE, build, parameter_groups
 from chemscale_bench.models.sizes import Shape, shape_for
 from chemscale_bench.settings import ChemGPTSettings
-from chemscale_bench.tracked_run import REPORTS, Judge, TrackedRun, run_folder
+from chemscale_bench.tracked_run import Judge, TrackedRun, run_folder
 from chemscale_bench.tracking.figures import loss_curve
 from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.training.language import LanguageObjective, validate
 from chemscale_bench.training.loop import Report, Trainer
 from chemscale_bench.training.schedules import segments
 
+REPORTS = 400  # points of a training curve
 PASS_TOKENS = {"cpu": 4_096, "cuda": 131_072}  # padded tokens of a forward pass, at first
 
 
@@ -60,11 +61,11 @@ class LanguageRun(TrackedRun):
     def prepare_data(self) -> TokenStore:
         """The packed molecules that the largest budget needs."""
         wanted = {"train_tokens": self.budgets[-1], "validation_molecules": self.task.validation_molecules}
-        store = prepare(self.task.data, vocabulary=self.task.vocabulary, **wanted)
+        data = self.task.data if self.settings.data == "auto" else self.settings.data
+        store = prepare(data, vocabulary=self.task.vocabulary, **wanted)
         if self.saved and self.saved["train_digest"] != store.train.digest:
             raise UserError(
-                f"resume must find the data that the run was started with, {self.task.data} has changed since; "
-                "start a new run"
+                f"resume must find the data that the run was started with, {data} has changed since; start a new run"
             )
         return store
 

@@ -110,12 +110,12 @@ class ForceFieldSettings(TrainingSettings):
     """Task in benchmarks/ (or a path to a task file): frames, labels, splits, budgets and metric."""
     model: str = "painn"
     """Force field: schnet, painn, mace, spookynet or allegro."""
-    molecule: str = "aspirin"
-    """Molecule of the task, or what to call the one in your own frames."""
+    molecule: str = "auto"
+    """Molecule of the task (`auto` is its first), or what to call the one in your own frames."""
     train_size: Count = Field(950, ge=1)
     """Training frames; the task's budgets are compared with one another."""
     split: int = Field(1, ge=1, le=5)
-    """Official split, 1 to 5; of your own file: which random split."""
+    """Official split, 1 to 5; of one file of your own: which random split."""
     params: Annotated[Count, Field(ge=1000, le=1_000_000_000)] | Auto = "auto"
     """Parameters wanted outside the tables of elements, met within 5 %; `auto` is the default of the model."""
     steps: Annotated[Count, Field(ge=1)] | Auto = "auto"
@@ -124,14 +124,14 @@ class ForceFieldSettings(TrainingSettings):
     """Frames per optimizer step."""
     cutoff: float = Field(5.0, gt=0, le=50)
     """Distance in Angstrom beyond which atoms do not see one another."""
-    force_weight: float = Field(0.99, ge=0)
+    force_weight: float = Field(0.99, gt=0)
     """Weight of the squared force error in the loss, in units of the training forces' mean square."""
     energy_weight: float = Field(0.01, ge=0)
     """Weight of the squared energy error, in the same unit (per Angstrom squared)."""
     average: float = Field(0.99, ge=0, lt=1)
     """Decay per step of the running average of the weights that is measured and kept."""
     data: str = "auto"
-    """Frames: rmd17, md17, embedded, or a path to an .npz, .extxyz or ASE .db file; its units have to be stated."""
+    """Frames: rmd17, md17, embedded, or a path to an .npz, .extxyz, .xyz or ASE .db file, units stated."""
     test_data: str = ""
     """Test frames in a file of their own; without it they are drawn from `data`."""
     energy_unit: str = ""
@@ -173,8 +173,8 @@ class TuneSettings(Settings):
     """Language models: training tokens of a trial."""
     model: str = "painn"
     """Force fields: schnet, painn, mace, spookynet or allegro."""
-    molecule: str = "aspirin"
-    """Force fields: molecule of the task."""
+    molecule: str = "auto"
+    """Force fields: molecule of the task; `auto` is its first."""
     train_size: Count = Field(950, ge=1)
     """Force fields: training frames."""
     steps: Annotated[Count, Field(ge=1)] | Auto = "auto"

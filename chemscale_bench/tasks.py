@@ -84,7 +84,7 @@ class LanguageTask(Task):
             name += f"@{vocabulary}"
         changes = {
             "name": name,
-            "data": data,
+            "data": file_label(data),  # not the path: the content's digest joins this one where runs are compared
             "vocabulary": vocabulary,
             "validation_molecules": min(self.validation_molecules, USER_VALIDATION_MOLECULES),
         }
@@ -112,8 +112,17 @@ class ForceTask(Task):
     """What is reported beside it."""
 
     def on(self, molecule: str, data: str) -> ForceTask:
-        """This task on one molecule, and perhaps on the user's own frames: with a name and a digest of its own."""
+        """This task on one molecule, and perhaps on the user's own frames: with a name and a digest of its own.
+
+        Args:
+            molecule: one of the task's, or what to call the one in the user's frames; `auto` is the first, or `own`.
+            data: `auto`, or a path.
+
+        Raises:
+            UserError: if the molecule is not one of the task's, or the data are those of another task.
+        """
         if data in ("auto", self.data):
+            molecule = self.molecules[0] if molecule == "auto" else molecule
             if molecule not in self.molecules:
                 near = difflib.get_close_matches(molecule, self.molecules, n=1)
                 hint = f"did you mean {near[0]}?" if near else "choose one of them, or give your own frames as data"
@@ -121,9 +130,11 @@ class ForceTask(Task):
                     f"molecule must be one of {', '.join(self.molecules)} in {self.name}, got {molecule!r}; {hint}"
                 )
             return self.model_copy(update={"name": f"{self.name}@{molecule}", "molecules": (molecule,)})
-        return self.model_copy(
-            update={"name": f"{self.name}@{file_label(data)}", "molecules": (molecule,), "data": data}
-        )
+        other = next((name for name in names() if load(name).data == data), None)
+        if other:  # labels of two kinds never stand in one column
+            raise UserError(f"data={data} belongs to another task than {self.name}; use task={other}")
+        label, molecule = file_label(data), "own" if molecule == "auto" else molecule
+        return self.model_copy(update={"name": f"{self.name}@{label}", "molecules": (molecule,), "data": label})
 
 
 def file_label(path: str) -> str:

@@ -27,7 +27,6 @@ from chemscale_bench.training import checkpoints
 from chemscale_bench.training.loop import Report, Trainer
 from chemscale_bench.training.speed import peak_flops, peak_memory_gib
 
-REPORTS = 400  # points of a training curve
 Judge = Callable[[int, dict[str, float]], str | None]
 """Sees position and metrics of every report of a run; a reason that it gives ends the run. A study's pruner, say."""
 
@@ -71,7 +70,8 @@ class TrackedRun(ABC):
         self.decay = settings.decay
         self.speaks = fabric.is_global_zero  # one process validates, records and keeps the state
         self.peak = peak_flops(device_name(fabric.device)) * fabric.world_size
-        self.peak = self.peak if fabric.device.type == "cuda" else math.nan
+        if fabric.device.type != "cuda" or fabric._precision.precision != "bf16-mixed":
+            self.peak = math.nan  # the table of peaks is for bf16
         self.log: dict[str, Any] = saved["log"] if saved else {"curve": [], "energy_kj": 0.0, "amount": 0}
         self.verdict: str | None = None
         self.prints = self.speaks and judge is None
@@ -142,7 +142,7 @@ class TrackedRun(ABC):
     def describe(self) -> None:
         """Log what is about to be trained, on what, by what."""
         rate = {"peak_learning_rate": self.trainer.peak_rates[0], "arithmetic": self.fabric._precision.precision}
-        self.recorder.params(self.params() | rate | self.settings_record)
+        self.recorder.params(self.settings_record | rate | self.params())
         energy = {"energy.source": self.energy.source}
         self.recorder.tags(self.tags() | energy | code_tags() | environment_tags(self.fabric.device))
         self.tell(f"{self.title}: run {self.run_id}")

@@ -54,9 +54,16 @@ def test_a_run_learns_says_what_it_was_and_leaves_a_model_that_gives_its_error()
     assert metrics[FORCE_MAE] < 0.6 * metrics["baseline/zero_force_mae_mev_per_angstrom"]
     assert f"{metrics[FORCE_MAE]:.2f}" in out
     assert {f"{FORCE_MAE}_{symbol}" for symbol in "HCO"} < set(metrics)
-    for check in ("rotation", "translation", "permutation", "force_is_gradient"):
+    for check in ("rotation", "translation", "permutation", "force_is_gradient", "cutoff_jump"):
         assert metrics[f"check/{check}"] < 0.1
-    for name in ("cost/flops", "cost/flops_total", "cost/train_seconds", "speed/mean_structures_per_s"):
+    for name in (
+        "speed/mean_atoms_per_s",
+        "memory/peak_gib",
+        "cost/flops",
+        "cost/flops_total",
+        "cost/train_seconds",
+        "speed/mean_structures_per_s",
+    ):
         assert metrics[name] > 0
     for tag in ("task_digest", "data.digest", "data.test_digest", "code.commit", "machine.device"):
         assert run.data.tags[tag]
@@ -108,11 +115,12 @@ def test_kill_9_and_resume_give_the_run_that_nobody_killed(chemscale_home: Path)
         ),
         (["--molecule", "etanol"], "got 'etanol'; did you mean ethanol?"),
         (["--task", "embedded-lm"], "task must be a force_field task here"),
-        (["--train_size", "2000"], "train_size"),
-        (["--train_size", "0"], "train_size must be"),
+        (["--train_size", "2000"], "train_size must be at most 500 in embedded (550 frames less 50 for validation)"),
+        (["--train_size", "0"], "train_size must be greater than or equal to 1, got '0'"),
         (["--params", "1"], "params must be greater than or equal to 1000"),
         (["--params", "9e8"], "params must be within 5 % of a size that schnet has"),
-        (["--cutoff", "0.3"], "cutoff"),
+        (["--cutoff", "0.3"], "atoms must have neighbours nearer than the cutoff of 0.3 Angstrom"),
+        (["--data", "rmd17"], "data=rmd17 belongs to another task than embedded-ff; use task=rmd17-ff"),
         (["--data", "nowhere.npz"], "nowhere.npz"),
         (["--split", "6"], "split must be"),
     ],
@@ -134,11 +142,42 @@ def test_frames_of_a_file_need_units_and_make_another_task(tmp_path: Path, capsy
     frames = split.train
     path = tmp_path / "mine.npz"
     np.savez(path, z=frames.numbers, R=frames.positions, E=frames.energies, F=frames.forces)
-    own = ["forcefield", *SMALL, "--model", "schnet", "--steps", "5", "--data", str(path), "--train_size", "20"]
+    own = ["--data", str(path), "--molecule", "auto", "--train_size", "20", "--model", "schnet", "--steps", "5"]
     with pytest.raises(SystemExit) as end:
-        main(own)
+        main(["forcefield", *SMALL, *own])
     assert end.value.code == 2
-    assert "energy_unit" in capsys.readouterr().err.splitlines()[-1]
+    assert "energy_unit must be" in capsys.readouterr().err.splitlines()[-1]
+    finish(start(*own, "--energy_unit", "eV", "--length_unit", "Angstrom"))
+    done = next(run for run in runs() if run.info.status == "FINISHED")
+    assert done.data.params["task_name"] == "embedded-ff@mine.npz"
+    assert done.data.metrics["data/test_frames"] == 30  # of 100, what 20 and 50 for validation leave
+    assert "drawn at random" in done.data.tags["data.notes"]
+    assert done.data.tags["task_digest"] != ""
+
+
+@pytest.mark.parametrize("model", ["mace", "spookynet", "allegro"])
+def test_every_model_goes_from_start_to_checkpoint(model: str, tmp_path: Path) -> None:
+    finish(start("--model", model, "--steps", "4", "--batch_frames", "3", "--precision", "fp64", "--train_size", "2"))
+    (run,) = runs()
+    assert run.data.params["arithmetic"] == "64-true"
+    assert run.data.metrics["cost/flops"] > 0
+    assert all(value < 0.1 for name, value in run.data.metrics.items() if name.startswith("check/"))
+    folder = Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="model"))
+    potential, record = force_fields.load(folder)
+    assert record["model"] == model
+    assert potential.non_embedding_params == int(run.data.params["non_embedding_params"])
+
+
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    finish(start("--model", "schnet", "--steps", "30", "--checkpoint_minutes", "0.001"))
+    (alone,) = runs()
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "chemscale_bench"]
+    two = [*command, "forcefield", *SMALL, "--model", "schnet", "--steps", "30", "--checkpoint_minutes", "0.001"]
+    subprocess.run(two, check=True, capture_output=True, timeout=300)
+    shared = next(run for run in runs() if run.info.run_id != alone.info.run_id)
+    for key in ("train/loss", "val/force_mae_mev_per_angstrom"):
+        assert [step for step, _ in curve(shared, key)] == [step for step, _ in curve(alone, key)]
+        assert [v for _, v in curve(shared, key)] == pytest.approx([v for _, v in curve(alone, key)], rel=2e-2)
 
 
 def test_a_copy_of_the_official_frames_is_the_official_task(shared_data: Path) -> None:
@@ -150,5 +189,6 @@ def test_a_copy_of_the_official_frames_is_the_official_task(shared_data: Path) -
     ]  # fmt: skip
     finish(start(*own))
     (run,) = runs()
-    assert run.data.params["task_name"] == "rmd17-ff@ethanol"
+    params = run.data.params
+    assert (params["task_name"], params["molecule"], params["split"]) == ("rmd17-ff@ethanol", "ethanol", "2")
     assert run.info.run_name == "schnet-ethanol-20-seed0"

@@ -78,10 +78,10 @@ def prepare_frames(
         data: rmd17, md17, embedded, or a path to .npz, .extxyz, .xyz or an ASE database .db.
         molecule: of a named set; the user's files hold one.
         split: official split 1 to 5; seed of the random permutation of a single file of the user's, whose first
-            `test_frames` are the test; without effect where `test_data` is given.
+            `test_frames` are the test; 1 where `test_data` is given.
         train_size: training frames.
         validation_frames: frames that choose the checkpoint.
-        test_frames: the first of the official test frames, or of `test_data`.
+        test_frames: the first of the official test frames, or of `test_data`; fewer where the user's files hold fewer.
         test_data: path to the user's test frames.
         energy_unit: of the user's files: eV, meV, kcal/mol, kJ/mol or Hartree; forces are in energy_unit/length_unit.
         length_unit: of the user's files: Angstrom, Bohr or nm.
@@ -106,7 +106,8 @@ def prepare_frames(
                 raise UserError(f"{name} is for frames of your own, {data} needs none, got {text!r}; leave it out")
         source = _embedded(molecule, split) if data == "embedded" else _official(data, molecule, split)
     else:
-        source = _own(data, test_data, energy_unit, length_unit, split, test_frames)
+        source = _own(data, test_data, energy_unit, length_unit, split, test_frames, train_size + validation_frames)
+        test_frames = min(test_frames, len(source.test))
     _check_sizes(data, source, train_size, validation_frames, test_frames)
     test = source.test.take(slice(test_frames))
     _check_overlap(source.pool, test, source.name)
@@ -157,8 +158,10 @@ def _embedded(molecule: str, split: int) -> _Source:
     return _Source(pool, test, "embedded", "the chemscale-bench package", file_sha256(EMBEDDED), (note,))
 
 
-def _own(data: str, test_data: str, energy_unit: str, length_unit: str, split: int, test_frames: int) -> _Source:
-    """The user's files."""
+def _own(
+    data: str, test_data: str, energy_unit: str, length_unit: str, split: int, test_frames: int, others: int
+) -> _Source:
+    """The user's files; the test takes what the `others` leave of a single one, if that is less than `test_frames`."""
     path, test_path = Path(data).expanduser().absolute(), Path(test_data).expanduser().absolute()
     if not path.exists():
         near = difflib.get_close_matches(data, NAMES, n=1)
@@ -170,6 +173,8 @@ def _own(data: str, test_data: str, energy_unit: str, length_unit: str, split: i
     )
     frames = read_frames(path, *scales)
     if test_data:
+        if split != 1:
+            raise UserError(f"split must be 1 where test_data is given, got {split}: the files are the split")
         test = read_frames(test_path, *scales)
         if not np.array_equal(frames.numbers, test.numbers):
             raise UserError(
@@ -178,6 +183,7 @@ def _own(data: str, test_data: str, energy_unit: str, length_unit: str, split: i
             )
         return _Source(frames, test, path.name, f"{path} {test_path}", file_sha256(path, test_path))
     # RandomState's stream is frozen for good, so that a split is the same with every numpy.
+    test_frames = max(1, min(test_frames, len(frames) - others))
     order = np.random.RandomState(split).permutation(len(frames))
     note = "test frames drawn at random from one file: of a trajectory, they lie between training frames in time"
     pool, test = frames.take(order[test_frames:]), frames.take(order[:test_frames])

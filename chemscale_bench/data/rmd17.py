@@ -31,7 +31,7 @@ URLS = (
     "https://archive.materialscloud.org/records/pfffs-fff86/files/rmd17.tar.bz2?download=1",
 )
 SHA256 = "cddeea2ec2c4b22a9de16a9a65a3eeedac5b29da9c99c20bbff0153912bf922b"
-WITHOUT = "use data=embedded, or data=/path/to/frames.npz with test_data, energy_unit and length_unit"
+WITHOUT = "use task=embedded-ff, or data=/path/to/frames.npz with test_data, energy_unit and length_unit"
 LABELS = {"rmd17": ("energies", "forces"), "md17": ("old_energies", "old_forces")}
 MOLECULES = (
     "aspirin",

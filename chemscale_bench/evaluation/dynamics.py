@@ -51,7 +51,8 @@ class ForceFieldCalculator(Calculator):
             )
         if molecule.pbc.any():
             raise UserError(f"atoms must have no periodic images, got pbc={molecule.pbc}; set it to False")
-        graph = graph_of(molecule.numbers, molecule.positions, self.potential.cutoff, self.potential.scale)
+        centred = molecule.positions - molecule.positions.mean(0)  # float32 keeps its digits near the origin
+        graph = graph_of(molecule.numbers, centred, self.potential.cutoff, self.potential.scale)
         energy, forces = energy_and_forces(self.potential, graph, differentiable=False)
         self.results = {
             "energy": float(energy) + self.record["reference_ev"],
@@ -83,7 +84,15 @@ def conserve(
         seed: of the initial velocities.
         every: steps between two readings of the energy.
         tell: called at each reading, for a progress bar.
+
+    Raises:
+        UserError: if the run is too short for three readings.
     """
+    steps, shortest = round(picoseconds * 1000 / timestep_fs), 2 * every * timestep_fs / 1000
+    if steps < 2 * every:
+        raise UserError(
+            f"picoseconds must be at least {shortest:g}, for three readings, got {picoseconds:g}; run longer"
+        )
     generator = np.random.RandomState(seed)
     MaxwellBoltzmannDistribution(atoms, temperature_K=temperature_k, rng=generator)
     Stationary(atoms)
@@ -98,7 +107,7 @@ def conserve(
 
     dynamics = VelocityVerlet(atoms, timestep_fs * units.fs)
     dynamics.attach(read, interval=every)
-    dynamics.run(round(picoseconds * 1000 / timestep_fs))
+    dynamics.run(steps)
     total = np.array(energies)
     time = np.arange(len(total)) * every * timestep_fs / 1000
     slope, offset = np.polyfit(time, total, 1)

@@ -2,7 +2,7 @@
 
 Source: Musaelian, Batzner et al. 2023, Nat. Commun. 14, 579: the paper's layer, with its linear mixing of paths and its
 residual update under the envelope. As in the authors' code, weights have unit variance and are divided by the root of
-their fan-in when they are used, which is why learning rates here are about ten times those of other models.
+their fan-in when they are used, which is why learning rates here are a few times those of other models.
 
 Shapes: E edges, A atoms, C scalar channels, U tensor channels, K components of all irreps (irrep l has 2l + 1). Edges
 are the last axis everywhere: each product is then one large matrix product, or runs over contiguous memory.
@@ -58,6 +58,7 @@ class Config:
             raise UserError(f"l_max must be 0, 1, 2 or 3, got {self.l_max}; 1 is fast, 3 is accurate")
 
 
+PEAK_RATE = (3e-2, 100)  # learning rate that short runs on ethanol preferred, and their width
 WIDTH_STEP = TENSOR_SHARE
 
 

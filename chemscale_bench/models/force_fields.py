@@ -2,7 +2,8 @@
 
 A model is one file with a frozen dataclass `Config` (`layers`, `width`, then what else it has, with defaults), a
 `Potential` called `Network` that is made from a config and the atomic numbers it knows, `layers_for(params)`, the depth
-of its ladder, and `WIDTH_STEP`, what widths are multiples of.
+of its ladder, `WIDTH_STEP`, what widths are multiples of, and `PEAK_RATE`, a learning rate and the width where it was
+found.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def build(name: str, config: Any, elements: tuple[int, ...], seed: int) -> Poten
 
 
 def default_config(name: str, **changes: Any) -> Any:
-    """The config of a model's published size, with fields changed."""
+    """The default config of a model, with fields changed."""
     return replace(family(name).Config(), **changes)
 
 
@@ -117,7 +118,7 @@ def load(folder: Path) -> tuple[Potential, dict[str, Any]]:
         network = build(name, family(name).Config(**record["config"]), elements, seed=0)
         weights = load_file(folder / "model.safetensors")
         network.to(weights["scale"].dtype).load_state_dict(weights)
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
         problem = str(error).splitlines()[0]
         raise UserError(
             f"a force field must be a folder with config.json and model.safetensors of one model, got {folder} "

@@ -45,6 +45,7 @@ class Config:
     """Divides the sum over neighbors; fixed, so that a network does not depend on its training set."""
 
 
+PEAK_RATE = (1e-2, 19)  # learning rate that short runs on ethanol preferred, and their width
 WIDTH_STEP = 1
 
 

@@ -28,6 +28,7 @@ class Config:
     """Bessel functions."""
 
 
+PEAK_RATE = (8e-3, 52)  # learning rate that short runs on ethanol preferred, and their width
 WIDTH_STEP = 1
 
 

@@ -28,6 +28,7 @@ class Config:
     """Gaussians between 0 and the cutoff."""
 
 
+PEAK_RATE = (5e-3, 88)  # learning rate that short runs on ethanol preferred, and their width
 WIDTH_STEP = 1
 
 

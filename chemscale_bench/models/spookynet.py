@@ -49,6 +49,7 @@ class Config:
     """Exponential Bernstein polynomials."""
 
 
+PEAK_RATE = (5e-3, 28)  # learning rate that short runs on ethanol preferred, and their width
 WIDTH_STEP = 1
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chemscale_bench.data.frames import Frames, all_pairs
+from chemscale_bench.data.structures import Frames, all_pairs
 from chemscale_bench.models.potential import Graph, Potential, energy_and_forces
 
 EVALUATION_ATOMS = 1024  # of one forward pass while the error is measured
@@ -42,7 +42,8 @@ class FramesOnDevice:
         self, frames: Frames, cutoff: float, reference_ev: float, device: torch.device, dtype: torch.dtype
     ) -> None:
         self.atoms = len(frames.numbers)
-        self.positions_FA3 = torch.as_tensor(frames.positions).to(device, dtype)
+        centred = frames.positions - frames.positions.mean(1, keepdims=True)  # float32 keeps its digits near the origin
+        self.positions_FA3 = torch.as_tensor(centred).to(device, dtype)
         self.forces_FA3 = torch.as_tensor(frames.forces).to(device, dtype)
         self.energy_F = torch.as_tensor(frames.energies - reference_ev).to(device, dtype)
         self.near_FP = torch.as_tensor(frames.within(cutoff)).to(device)

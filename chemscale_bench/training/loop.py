@@ -124,7 +124,7 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs, as tensors and plain values; all processes have to call it."""
-        loss_sum = torch.as_tensor(self.fabric.all_reduce(self.loss_sum, reduce_op="sum")).item()
+        loss_sum = torch.as_tensor(self.fabric.all_reduce(self.loss_sum.clone(), reduce_op="sum")).item()
         return self.weights() | {
             "segment": self.segment,
             "trunk": self.trunk,
@@ -238,7 +238,7 @@ class Trainer:
 
     def send_report(self, segment: Segment) -> None:
         """Tell the mean loss since the last report, and give up if it says that training has diverged."""
-        summed = self.fabric.all_reduce(self.loss_sum, reduce_op="sum")
+        summed = self.fabric.all_reduce(self.loss_sum.clone(), reduce_op="sum")
         loss = torch.as_tensor(summed).item() / self.loss_amount
         seconds, self.seconds_reported = self.train_seconds - self.seconds_reported, self.train_seconds
         rate = self.optimizer.param_groups[0]["lr"]

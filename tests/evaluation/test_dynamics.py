@@ -1,0 +1,94 @@
+"""The ASE calculator of a checkpoint, and the measurement of energy drift."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.evaluation.dynamics import ForceFieldCalculator, conserve
+from chemscale_bench.evaluation.physics import graph_of
+from chemscale_bench.models import force_fields
+from chemscale_bench.models.potential import energy_and_forces
+
+WATER = Atoms("OH2", [[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    config = force_fields.config_for("schnet", 10_000, (1, 8))
+    network = force_fields.build("schnet", config, (1, 8), seed=0)
+    force_fields.save(tmp_path, "schnet", network, config, (1, 8), {"reference_ev": -2000.5})
+    return tmp_path
+
+
+def test_the_calculator_gives_the_networks_numbers_wherever_the_molecule_is(folder: Path) -> None:
+    network, _ = force_fields.load(folder)
+    graph = graph_of(WATER.numbers, WATER.positions, network.cutoff, network.scale)
+    energy, forces = energy_and_forces(network, graph, differentiable=False)
+    for shift in (0.0, 300.0):
+        water = WATER.copy()
+        water.positions += shift
+        water.calc = ForceFieldCalculator(folder)
+        assert water.get_potential_energy() == pytest.approx(float(energy) - 2000.5, abs=1e-3)
+        assert water.get_forces() == pytest.approx(forces.numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "message"),
+    [
+        (Atoms("CO", [[0, 0, 0], [0, 0, 1.1]]), r"atoms must be of elements \[1, 8\], got \[6\]"),
+        (Atoms("OH", [[0, 0, 0], [0, 0, 1]], cell=[9, 9, 9], pbc=True), "no periodic images"),
+    ],
+)
+def test_what_it_was_not_trained_for_is_refused(folder: Path, atoms: Atoms, message: str) -> None:
+    atoms.calc = ForceFieldCalculator(folder)
+    with pytest.raises(UserError, match=message):
+        atoms.get_forces()
+
+
+@pytest.mark.parametrize("damage", ["config.json", "model.safetensors", "model"])
+def test_a_damaged_checkpoint_gives_one_line(folder: Path, damage: str) -> None:
+    if damage == "model":
+        (folder / "config.json").write_text((folder / "config.json").read_text().replace("schnet", "painn"))
+    else:
+        (folder / damage).write_text("nothing")
+    with pytest.raises(UserError, match="a force field must be a folder with config") as raised:
+        ForceFieldCalculator(folder)
+    assert "\n" not in str(raised.value)
+
+
+class Spring(Calculator):  # type: ignore[misc]
+    """Two atoms on a spring; with `leak`, forces that are not the slope of the energy."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def __init__(self, leak: float = 0.0) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.leak = leak
+
+    def calculate(self, atoms=None, properties=None, system_changes=all_changes) -> None:  # type: ignore[no-untyped-def]
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        away = self.atoms.positions[1] - self.atoms.positions[0]
+        length = np.linalg.norm(away)
+        pull = 20 * (length - 1.0) * away / length + self.leak * self.atoms.get_velocities()[1]
+        self.results = {"energy": 10 * (length - 1.0) ** 2, "forces": np.array([pull, -pull])}
+
+
+def test_a_conserved_energy_does_not_drift_and_a_leak_does() -> None:
+    found = {}
+    for leak in (0.0, 0.05):
+        atoms = Atoms("OO", [[0, 0, 0], [0, 0, 1.05]], calculator=Spring(leak))
+        found[leak] = conserve(atoms, picoseconds=2.0, temperature_k=300)
+    assert len(found[0.0].time_ps) == len(found[0.0].total_energy_ev) == 201
+    assert found[0.0].time_ps[-1] == pytest.approx(2.0)
+    assert abs(found[0.0].drift_mev_per_atom_ps) < 0.05
+    assert found[0.05].drift_mev_per_atom_ps < -1
+
+
+def test_a_run_too_short_to_measure_is_refused() -> None:
+    atoms = Atoms("OO", [[0, 0, 0], [0, 0, 1.05]], calculator=Spring())
+    with pytest.raises(UserError, match=r"picoseconds must be at least 0\.02"):
+        conserve(atoms, picoseconds=0.001)
