@@ -25,6 +25,7 @@ VERBS = {
     "chemgpt": Verb(settings.ChemGPTSettings, "chemscale_bench.runs", "train_chemgpt"),
     "forcefield": Verb(settings.ForceFieldSettings, "chemscale_bench.runs", "train_force_field"),
     "tune": Verb(settings.TuneSettings, "chemscale_bench.sweeps", "tune"),
+    "replay": Verb(settings.ReplaySettings, "chemscale_bench.replays", "replay"),
     "fit": Verb(settings.FitSettings, "chemscale_bench.fits", "fit"),
     "plan": Verb(settings.PlanSettings, "chemscale_bench.fits", "spend"),
     "submit": Verb(settings.SubmitSettings, "chemscale_bench.leaderboard.submit", "submit"),

@@ -193,6 +193,31 @@ class TuneSettings(Settings):
     """MLflow experiment: one parent run for the study, one child per trial."""
 
 
+class ReplaySettings(Settings):
+    """Grade pruners on recorded learning curves, without training: what they save, and whether they keep the best."""
+
+    curves: str = ""
+    """File: .csv or .parquet with columns trial, step, value (lower is better), Klein's .jsonl, TaskSet's .json.xz."""
+    experiment: str = ""
+    """Instead of a file: MLflow experiment whose finished child runs give the curves."""
+    metric: str = "val/force_mae_mev_per_angstrom"
+    """Metric of those runs."""
+    pruners: str = "performance,performance_bold,paper,none,median,median_20,successive_halving_10,hyperband"
+    """Who is graded, with commas; also percentile_25, successive_halving, patient_median."""
+    trials: Count = Field(60, ge=10, le=10_000)
+    """Trials of a study."""
+    studies: Count = Field(50, ge=2, le=10_000)
+    """Studies: random draws of trials from the curves, in random order."""
+    stress: Literal["none", "noise", "no_information", "drift"] = "none"
+    """Noise on the reports, exchanged first halves, or trials that tend to get better."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of the draws."""
+    out: str = ""
+    """File for the table as .csv; none is written if empty."""
+    log: bool = True
+    """Log table and figures to an MLflow run."""
+
+
 class DemoSettings(Settings):
     """A first result in minutes, on a CPU and data inside the package: a grid of runs, a study, fits and a board."""
 

@@ -195,7 +195,7 @@ class Sweep:
                     trial.set_user_attr("flops_in_full", run.flops_per_unit * run.budgets[-1])
                 state, value = TrialState.COMPLETE, run.final_value
                 text = f"{value:.4f}"
-            if run.verdict:
+            if run.verdict and value is None:
                 state, text = TrialState.PRUNED, run.verdict
             elif value is None:  # interrupted
                 self.study.enqueue_trial(trial.params)
@@ -266,7 +266,7 @@ class Judge:
     """Reports a trial's loss to the study at most `REPORTS` times, and asks whether to stop it."""
 
     def __init__(self, trial: Trial, budget: int) -> None:
-        self.trial, self.every = trial, budget / studies.REPORTS
+        self.trial, self.budget, self.every = trial, budget, budget / studies.REPORTS
         self.values: list[float] = []
         self.reported = 0
 
@@ -280,7 +280,9 @@ class Judge:
         self.reported = due
         self.trial.report(sum(self.values) / len(self.values), position)
         self.values.clear()
-        return f"stopped at {position:,}: {verdict(self.trial)}" if self.trial.should_prune() else None
+        if position >= 0.98 * self.budget or not self.trial.should_prune():  # nothing is left to save at the end
+            return None
+        return f"stopped at {position:,}: {verdict(self.trial)}"
 
 
 def verdict(trial: Trial) -> str:

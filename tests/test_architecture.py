@@ -16,7 +16,7 @@ LAYERS = [
     ("cli",),
     ("demo",),
     ("sweeps",),
-    ("runs", "fits"),
+    ("runs", "replays", "fits"),
     ("language_run", "force_run"),
     ("tracked_run",),
     ("leaderboard",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,6 +108,28 @@ def curves(trials: list[FrozenTrial], unit: str) -> go.Figure:
     figure.add_scatter(x=x, y=y, mode="markers", marker=marker, text=[f"trial {n}" for n in numbers], name="stopped")
     title = f"{len(trials)} trials, {len(stops)} stopped; the best in orange"
     return _styled(figure, title, "step", unit, log_x=True, log_y=True)
+
+
+def pruners_compared(graded: Sequence[Any]) -> go.Figure:
+    """What each pruner saves against how often it keeps the best trial; up and to the right is better.
+
+    Args:
+        graded: with `pruner`, `saved_percent`, `kept_percent` and the ends of their intervals.
+    """
+    figure = go.Figure()
+    for one in graded:
+        ours = one.pruner.startswith("performance")
+        figure.add_scatter(
+            x=[one.saved_percent], y=[one.kept_percent], name=one.pruner, text=[one.pruner], mode="markers+text",
+            textposition="top center", marker={"color": BEST if ours else FINISHED, "size": 10}, showlegend=False,
+            error_x=_bars(one.saved_percent, one.saved_low, one.saved_high),
+            error_y=_bars(one.kept_percent, one.kept_low, one.kept_high),
+        )  # fmt: skip
+    return _styled(figure, "Pruners on recorded curves", "compute saved (%)", "best trial kept (% of studies)")
+
+
+def _bars(value: float, low: float, high: float) -> dict[str, Any]:
+    return {"type": "data", "symmetric": False, "array": [high - value], "arrayminus": [value - low]}
 
 
 def compute_saved(trials: list[FrozenTrial]) -> go.Figure:
