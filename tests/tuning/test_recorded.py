@@ -1,0 +1,92 @@
+import json
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.tuning import recorded
+from chemscale_bench.tuning.recorded import Curves
+
+
+@pytest.fixture
+def curves() -> Curves:
+    """Forty curves that fall to their level; their order never changes."""
+    levels = np.linspace(1, 4, 40)
+    return Curves("made", levels[:, None] * (1 + 1 / np.arange(1, 21)))
+
+
+def test_all_formats_give_the_same_curves(curves: Curves, tmp_path: Path) -> None:
+    rows = [
+        {"trial": trial, "step": step, "value": value, "rate": 0.1}
+        for trial, values in enumerate(curves.values)
+        for step, value in enumerate(values, 1)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "a.csv")
+    pd.DataFrame(rows).to_parquet(tmp_path / "b.parquet")
+    (tmp_path / "c.jsonl").write_text("\n".join(json.dumps({"learning_curve": list(v)}) for v in curves.values))
+    content = json.dumps([{"valid": {"loss": list(v)}} for v in curves.values]).encode()
+    (tmp_path / "d.json.xz").write_bytes(lzma.compress(content))
+    long, parquet, lines, taskset = (recorded.read(str(file)) for file in sorted(tmp_path.iterdir()))
+    assert lines.values == pytest.approx(curves.values)
+    assert taskset.values == pytest.approx(curves.values)
+    assert long.values == pytest.approx(parquet.values)
+    assert long.values.shape == (40, recorded.POINTS)
+    assert long.final == pytest.approx(curves.final)
+    assert long.values[:, 24] == pytest.approx(curves.values[:, 9])  # half of the budget
+
+
+def test_stopped_trials_are_left_out_and_divergence_is_worst() -> None:
+    rows = [{"trial": t, "step": s, "value": float(t)} for t in range(12) for s in range(1, 11 if t else 6)]
+    table = pd.DataFrame(rows)
+    table.loc[(table.trial == 3) & (table.step == 10), "value"] = np.nan
+    curves = recorded.from_long(table, "x")
+    assert len(curves.values) == 11
+    assert np.isinf(curves.final).sum() == 1
+
+
+def test_every_stress_does_what_it_says(curves: Curves) -> None:
+    def draw(stress: recorded.Stress) -> Curves:
+        return curves.draw(30, np.random.default_rng(1), stress)
+
+    plain = draw("none")
+    assert draw("none").values.tolist() == plain.values.tolist()
+    assert len({tuple(row) for row in plain.values}) == 30
+    noisy = draw("noise")
+    assert noisy.final.tolist() == plain.final.tolist()
+    assert np.std(noisy.values[:, :-1] - plain.values[:, :-1]) == pytest.approx(
+        0.3 * np.subtract(*np.quantile(plain.final, [0.75, 0.25])), rel=0.15
+    )
+    blind = draw("no_information")
+    assert blind.values[:, 10:].tolist() == plain.values[:, 10:].tolist()
+    assert abs(np.corrcoef(blind.values[:, 5], blind.final)[0, 1]) < 0.5
+    drifting = draw("drift")
+    assert np.corrcoef(np.arange(30), drifting.final)[0, 1] < -0.3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "trial,step\n1,2\n", "curves need the columns trial, step and value"),
+        ("a.csv", "trial,step,value\n" + "1,1,1\n" * 3, "at least 10 trials of at least 5 reports"),
+        ("a.csv", "trial,step,value\n1,x,1\n", "steps must be numbers"),
+        ("a.jsonl", "nothing", "curves must be a readable file"),
+        ("a.json", "{}", "at least 10 trials"),
+        ("a.txt", "", "curves must be a .csv"),
+    ],
+)
+def test_bad_files_give_one_line(name: str, content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError) as raised:
+        recorded.read(str(tmp_path / name))
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_shared_curves_are_read(shared_data: Path) -> None:
+    shapes = {
+        file.name[:12]: recorded.read(str(file)).values.shape for file in (shared_data / "learning_curves").iterdir()
+    }
+    assert shapes == {"klein2017_ci": (256, 40), "taskset_Fixe": (1000, 51)}

@@ -1,0 +1,61 @@
+import numpy as np
+import optuna
+import pytest
+
+from chemscale_bench.tuning.recorded import Curves
+from chemscale_bench.tuning.replay import PRUNERS, grade, prediction_table, predictions, replay, table
+
+
+def made(levels: list[float], steps: int = 20) -> Curves:
+    return Curves("made", np.array(levels)[:, None] * (1 + 1 / np.arange(1, steps + 1)))
+
+
+class After(optuna.pruners.BasePruner):
+    """Stops every trial but the first at a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        return trial.number > 0 and (trial.last_step or 0) >= self.step
+
+
+def test_savings_and_regret_are_counted_in_reports() -> None:
+    outcome = replay(made([2.0, 1.0, 3.0, 4.0]), After(5))
+    assert outcome.saved == pytest.approx(1 - (20 + 3 * 5) / 80)
+    assert not outcome.kept
+    assert outcome.regret == pytest.approx(1.0)
+    assert replay(made([1.0, 2.0]), After(5)).kept
+    nothing = replay(made([2.0, 1.0, 3.0]), optuna.pruners.NopPruner())
+    assert (nothing.saved, nothing.kept, nothing.regret) == (0, True, 0)
+
+
+def test_a_divergence_reaches_the_pruner_and_ends_as_the_worst() -> None:
+    curves = made([2.0, 1.0, 3.0])
+    curves.values[1, 10:] = np.nan
+    outcome = replay(curves, optuna.pruners.NopPruner())
+    assert outcome.kept  # the best of those that did not diverge
+    assert replay(curves, PRUNERS["performance"](20, 0)).kept
+
+
+def test_every_pruner_sees_the_same_studies_and_none_saves_nothing() -> None:
+    curves = made(list(np.random.default_rng(0).uniform(1, 5, 60)))
+    graded = {one.pruner: one for one in grade(curves, list(PRUNERS), trials=30, studies=4)}
+    assert set(graded) == set(PRUNERS)
+    assert (graded["none"].saved_percent, graded["none"].kept_percent) == (0, 100)
+    ours = graded["performance"]
+    assert ours.kept_percent == 100  # these curves never cross
+    assert ours.saved_percent > 50
+    assert ours.saved_low <= ours.saved_percent <= ours.saved_high
+    again = grade(curves, ["performance"], trials=30, studies=4)[0]
+    assert again[:10] == ours[:10]
+    lines = table(list(graded.values())).splitlines()
+    assert len(lines) == 2 + len(PRUNERS)
+
+
+def test_curves_that_never_cross_are_foretold() -> None:
+    found = predictions(made(list(np.geomspace(1, 5, 40))))
+    assert list(found) == [0.05, 0.1, 0.2, 0.5]
+    assert found[0.2].spearman > 0.99
+    assert found[0.2].r2 > 0.99
+    assert "| 20% | 40 |" in prediction_table("made", found)
