@@ -225,9 +225,11 @@ def read_experiment(name: str) -> tuple[list[Study], dict[str, int]]:
             params, tags = measured.run.params, measured.run.tags
             key = (family, params.get("task_name", ""), tags.get("task_digest", ""), params.get("model", ""))
             try:
-                groups[key].append(record(measured, family, part, None))
+                run = record(measured, family, part, None)
             except (UserError, ValidationError):
                 left_out["without cost or settings"] += 1
+            else:
+                groups[key].append(run)
     studies = [
         Study("experiment", name, family, task, digest, model, name, runs=tuple(runs))
         for (family, task, digest, model), runs in groups.items()
