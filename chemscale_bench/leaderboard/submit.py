@@ -32,7 +32,9 @@ def submit(settings: SubmitSettings) -> None:
     """
     with run_if_launched("submit"):
         if not slug(settings.submitter):
-            raise UserError(f"submitter must be a name, got {settings.submitter!r}; give submitter='Ada Lovelace'")
+            raise UserError(
+                f"submitter must be a name with some of a-z or 0-9, got {settings.submitter!r}; give submitter='Ada'"
+            )
         runs, left_out = study(settings)
         path = write(settings, runs)
         sizes = len({kept.run.params["non_embedding_params"] for kept in runs})
