@@ -31,9 +31,11 @@ from chemscale_bench.training.devices import start_fabric
 from chemscale_bench.training.loop import Diverged
 from chemscale_bench.tuning import Decision
 from chemscale_bench.tuning import study as studies
+from chemscale_bench.tuning.figures import foretell, study_figures
 
 FORCE_ONLY = ("model", "molecule", "train_size", "steps", "test_data", "energy_unit", "length_unit")
 LANGUAGE_ONLY = ("tokens",)
+UNITS = {"language_model": "loss (nats/token)", "force_field": "validation force MAE (meV/Å)"}
 FRAMES_PER_STEP = 10  # what `steps` counts, whatever the batch of a trial
 
 
@@ -240,17 +242,22 @@ class Sweep:
 
     def summarize(self) -> None:
         """Draw the figures and print the result."""
-        from chemscale_bench.tuning.figures import study_figures
-
         trials: list[FrozenTrial] = self.study.get_trials(deepcopy=False)
-        for name, figure in study_figures(trials, self.budget).items():
+        for name, figure in study_figures(trials, self.budget, UNITS[self.family]).items():
             self.client.log_figure(self.parent, figure, f"figures/{name}.html")
+        foretold = foretell(trials, self.budget)
+        for name, value in (("r2", foretold.r2), ("spearman", foretold.spearman)):
+            self.client.log_metric(self.parent, f"prediction/{name}_at_20_percent", value)
         numbers = self.numbers()
         pruned = sum(trial.state == TrialState.PRUNED for trial in trials)
         print(f"study {self.study.study_name}: {self.count()} trials, {pruned} of them stopped early")
         if "best/value" in numbers:
             best = self.study.best_trial
             print(f"best: trial {best.number} with {best.value:.4f}: {describe(best.params)}")
+        print(
+            f"final value predicted at 20 % of the budget, {len(foretold.final)} finished trials: "
+            f"R^2 {foretold.r2:.3f}, Spearman {foretold.spearman:.3f}"
+        )
         print(f"compute: {numbers['tune/flops']:.3g} FLOPs, {numbers['tune/saved_percent']:.1f} % saved by stopping")
         print(f"parent run {self.parent}, one child per trial; compare them with: mlflow ui")
 

@@ -104,4 +104,4 @@ def _finite(curve: ArrayLike) -> Array:
     values = np.asarray(curve, dtype=float)
     if not np.isfinite(values[-1]):
         return np.array([np.inf])
-    return values[np.isfinite(values)]
+    return np.asarray(values[np.isfinite(values)])

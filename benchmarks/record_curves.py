@@ -1,0 +1,37 @@
+"""Keep the curves of a study that was not pruned, for replays: long form, one row per trial and report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from chemscale_bench.tuning.study import open_storage
+
+
+def curves(storage: str, name: str) -> pd.DataFrame:
+    """Columns trial, step, value and one per hyperparameter; a trial's last value is its final objective."""
+    import optuna
+
+    rows = []
+    for trial in optuna.load_study(storage=open_storage(storage, Path()), study_name=name).trials:
+        if trial.state == optuna.trial.TrialState.COMPLETE and trial.value is not None:
+            values = dict(sorted(trial.intermediate_values.items()))
+            values[max(values)] = trial.value
+            rows += [
+                {"trial": trial.number, "step": step, "value": value} | trial.params for step, value in values.items()
+            ]
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("storage", help="of the study: a journal file or a database URL")
+    parser.add_argument("study", help="its name")
+    parser.add_argument("out", help=".parquet file to write")
+    given = parser.parse_args()
+    table = curves(given.storage, given.study)
+    single = {"value": "float32"} | {name: "float32" for name in table.columns[3:]}
+    table.astype(single).to_parquet(given.out, index=False, compression="zstd")
+    print(f"{table['trial'].nunique()} trials, {len(table)} reports, {Path(given.out).stat().st_size / 1e3:.0f} kB")
