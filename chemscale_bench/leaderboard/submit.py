@@ -38,7 +38,7 @@ def submit(settings: SubmitSettings) -> None:
         runs, left_out = study(settings)
         path = write(settings, runs)
         sizes = len({kept.run.params["non_embedding_params"] for kept in runs})
-        print(f"{path} holds {len(runs)} runs of {sizes} sizes ({describe(left_out)}); it is consistent")
+        print(f"{path} is consistent; runs: {len(runs)}, sizes: {sizes}, {describe(left_out)}")
         print(
             f"""next:
   chemscale verify --entry {path}         (also computes the losses again from the checkpoint)
