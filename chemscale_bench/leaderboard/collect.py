@@ -190,6 +190,10 @@ def read_entries(root: Path, up_to: Level, established: Collection[str] = ()) ->
         raise UserError(f"source must be a folder of entries, got {str(root)!r}; give leaderboard/entries")
     verdicts = [(path.relative_to(root).as_posix(), judge(path, up_to)) for path in sorted(root.glob("*/*/*.json"))]
     refused = [Refusal(name, verdict.why_not_next) for name, verdict in verdicts if verdict.loaded is None]
+    for path in sorted(root.rglob("*.json")):
+        parts = path.relative_to(root).parts
+        if len(parts) != 3 and (len(parts), path.name) != (5, "config.json"):
+            refused.append(Refusal("/".join(parts), "an entry must lie at TASK/MODEL/SUBMITTER-DATE.json; move it"))
     accepted = [(name, verdict, verdict.loaded.entry) for name, verdict in verdicts if verdict.loaded is not None]
     studies: list[Study] = []
     first: dict[str, str] = {}
@@ -225,9 +229,11 @@ def read_experiment(name: str) -> tuple[list[Study], dict[str, int]]:
             params, tags = measured.run.params, measured.run.tags
             key = (family, params.get("task_name", ""), tags.get("task_digest", ""), params.get("model", ""))
             try:
-                groups[key].append(record(measured, family, part, None))
+                run = record(measured, family, part, None)
             except (UserError, ValidationError):
                 left_out["without cost or settings"] += 1
+            else:
+                groups[key].append(run)
     studies = [
         Study("experiment", name, family, task, digest, model, name, runs=tuple(runs))
         for (family, task, digest, model), runs in groups.items()

@@ -190,7 +190,7 @@ class Entry(Record):
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
         if not slug(self.submitter):
-            raise ValueError(f"submitter must hold a letter or a digit, got {self.submitter!r}")
+            raise ValueError(f"submitter must hold one of a-z or 0-9, for the file's name, got {self.submitter!r}")
         settings = [(run.non_embedding_params, run.seed, r.budget) for run in self.runs for r in run.results]
         ids = [run.run for run in self.runs]
         if len(set(ids)) < len(ids) or len(set(settings)) < len(settings):

@@ -32,11 +32,13 @@ def submit(settings: SubmitSettings) -> None:
     """
     with run_if_launched("submit"):
         if not slug(settings.submitter):
-            raise UserError(f"submitter must be a name, got {settings.submitter!r}; give submitter='Ada Lovelace'")
+            raise UserError(
+                f"submitter must be a name with some of a-z or 0-9, got {settings.submitter!r}; give submitter='Ada'"
+            )
         runs, left_out = study(settings)
         path = write(settings, runs)
         sizes = len({kept.run.params["non_embedding_params"] for kept in runs})
-        print(f"{path} holds {len(runs)} runs of {sizes} sizes ({describe(left_out)}); it is consistent")
+        print(f"{path} is consistent; runs: {len(runs)}, sizes: {sizes}, {describe(left_out)}")
         print(
             f"""next:
   chemscale verify --entry {path}         (also computes the losses again from the checkpoint)

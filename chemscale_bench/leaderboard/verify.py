@@ -69,6 +69,8 @@ def verify(settings: VerifySettings) -> None:
         UserError: if it is not valid, or below the level that is asked for.
     """
     with run_if_launched("verify"):
+        if not settings.entry.endswith(".json"):
+            raise UserError(f"entry must be the path of an entry's .json, got {settings.entry!r}; `submit` names it")
         least = Level[settings.level.upper()]
         checkpoints = Path(settings.checkpoints) if settings.checkpoints else None
         verdict = judge(Path(settings.entry).absolute(), Level.REPRODUCED, checkpoints, settings.data)

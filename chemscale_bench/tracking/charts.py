@@ -22,7 +22,6 @@ CURVES = {
 SCATTERS = {
     "loss against parameters": ("log10/non_embedding_params", LOSS),
     "loss against compute": ("log10/flops", LOSS),
-    "force error against parameters": ("log10/non_embedding_params", FORCES),
     "force error against training frames": ("log10/train_frames", FORCES),
 }
 PARALLEL = {

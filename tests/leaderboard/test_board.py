@@ -100,6 +100,14 @@ def test_a_copy_of_somebody_elses_runs_is_refused(root: Path, tmp_path: Path) ->
     assert "a run may stand in one entry" in reason
 
 
+def test_entries_in_the_wrong_place_are_named(root: Path, tmp_path: Path) -> None:
+    path = next(root.glob("*/*/single*.json"))
+    shutil.copy(path, tmp_path)
+    studies, ((name, reason),) = read_entries(tmp_path, Level.VALID)
+    assert (studies, name) == ([], path.name)
+    assert "an entry must lie at" in reason
+
+
 def test_papers_stand_on_the_boards_of_their_labels() -> None:
     studies, tables = read_published(PUBLISHED)
     boards = {board.task: board for board in build(studies)}

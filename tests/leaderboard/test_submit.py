@@ -65,7 +65,7 @@ def submitted(experiment: str, out: Path) -> Path:
 def test_round_trip(experiment: str, kept: Path, store: None, capsys: pytest.CaptureFixture[str]) -> None:
     path = submitted(experiment, kept)
     printed = capsys.readouterr().out
-    assert "it is consistent" in printed
+    assert "is consistent; runs: 1, sizes: 1, none left out" in printed
     assert f"git add {path.with_suffix('')}" in printed
     assert sorted(item.name for item in (kept / experiment).iterdir()) == [path.parents[1].name]
     verify(VerifySettings(entry=str(path), level="reproduced"))

@@ -1,0 +1,94 @@
+"""The charts that come with an experiment, as MLflow's own page draws them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chemscale_bench.tracking import charts
+from chemscale_bench.tracking.housekeeping import housekeeping_run
+from chemscale_bench.tracking.store import experiment_id
+
+
+def log_run(client: Any, experiment: str, size: int) -> None:
+    from mlflow.entities import Metric, Param
+
+    run = client.create_run(experiment, run_name=f"size {size}").info.run_id
+    params = {"model": "chemgpt", "non_embedding_params": size, "peak_learning_rate": 1 / size, "seed": 0}
+    points = [Metric(charts.CURVES["training loss over tokens"][0], 5 / step, 0, step) for step in (1000, 2000, 4000)]
+    values = {charts.LOSS: 1e5 / size, "log10/non_embedding_params": size, "log10/flops": size, "cost/train_seconds": 1}
+    points += [Metric(key, float(value), 0, 4000) for key, value in values.items()]
+    client.log_batch(run, metrics=points, params=[Param(key, str(value)) for key, value in params.items()])
+    client.set_terminated(run)
+
+
+@pytest.fixture
+def server(tracking_uri: str) -> Iterator[str]:
+    """The address of MLflow's UI over the store."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri, "--port", str(port)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    process = subprocess.Popen([*command, "--workers", "1"], **quiet)  # type: ignore[call-overload]
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.2)  # until the server listens
+    yield f"http://127.0.0.1:{port}/"
+    os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_an_experiment_opens_with_its_charts(browser: Any, tracking_uri: str, server: str) -> None:
+    from mlflow import MlflowClient
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    client = MlflowClient()
+    experiment = experiment_id("training")
+    for size in (3, 4, 5):
+        log_run(client, experiment, size)
+    browser.set_window_size(1800, 2400)
+    browser.get(server + charts.address(experiment))
+    drawn = "return document.querySelectorAll('.js-plotly-plot').length >= 4 && !!document.querySelector('.parcoords')"
+    WebDriverWait(browser, 120).until(lambda driver: driver.execute_script(drawn))
+    text = browser.find_element("tag name", "body").text
+    for section in ("Scaling", "Curves", "Settings and results", "Charts of this experiment"):
+        assert section in text
+    axes = """return [...document.querySelectorAll('.js-plotly-plot')].map((plot) => plot._fullLayout)
+    .filter((layout) => layout.xaxis && layout.xaxis.type === 'log' && layout.yaxis.type === 'log').length"""
+    assert browser.execute_script(axes) == 1
+
+
+def test_only_training_gets_charts(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("CHEMSCALE_LAUNCHED_RUN", "")
+    client = MlflowClient()
+    tags = client.get_experiment(experiment_id("training")).tags
+    assert json.loads(tags[charts.TAG]) == charts.view()
+    assert charts.KEY in tags["mlflow.note.content"]
+    with housekeeping_run("test") as run:
+        housekeeping = client.get_experiment(client.get_run(run).info.experiment_id)
+    assert charts.TAG not in housekeeping.tags
+
+
+def test_a_store_that_takes_no_charts_still_takes_runs(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    def refuse(*_: object) -> None:
+        raise MlflowException("too long")
+
+    monkeypatch.setattr(MlflowClient, "set_experiment_tag", refuse)
+    assert experiment_id("training") == experiment_id("training")
