@@ -10,33 +10,30 @@ performance says little, and where few trials have been seen.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from statistics import NormalDist
 
 NORMAL = NormalDist()
 
-FRACTIONS = (0.05, 0.1, 0.2, 0.4, 0.8)
-STRENGTHS = (0.5, 0.8, 1.1, 1.4, 1.7)
-"""Fisher's z of the correlation at those fractions of the budget: fitted to recorded curves, benchmarks/replay.md."""
-TREND_SHARE = 0.5
+FIRST_LOOK = 0.07
+"""Fraction of the budget before which nothing is ranked: some winners start among the last."""
+STRENGTH_AT_TENTH, STRENGTH_PER_FOLD = 0.87, 0.42
+"""Fisher's z of the correlation at 10 % of the budget, and what it gains with each e-fold of the fraction. These and
+the numbers below were fitted to the recorded curves of benchmarks/replay.md."""
+TREND_SHARE = 0.3
 """Size of the gate for trends, where a curve may pass that is not yet good but falls fast, against that for levels."""
 TREND_FROM = 0.1
 """Fraction of the budget from which on a trend counts."""
+CROWD = 30
+"""Trials beyond which a gate narrows no more: what more trials tell goes into missing the best less often."""
 
 
-@lru_cache(maxsize=4096)
 def expected_correlation(fraction: float) -> float:
     """Correlation between the standing at a fraction of the budget and the final one, before anything is measured."""
-    x = math.log(min(max(fraction, FRACTIONS[0]), FRACTIONS[-1]))
-    for left, right, low, high in zip(FRACTIONS, FRACTIONS[1:], STRENGTHS, STRENGTHS[1:], strict=False):
-        if x <= math.log(right):
-            share = (x - math.log(left)) / (math.log(right) - math.log(left))
-            return math.tanh(low + share * (high - low))
-    return math.tanh(STRENGTHS[-1])
+    return max(0.0, math.tanh(STRENGTH_AT_TENTH + STRENGTH_PER_FOLD * math.log(fraction / 0.1)))
 
 
 def share_let_through(correlation: float, trials: int, miss: float) -> float:
-    """Share of trials that passes a gate, such that the best of `trials` is missed with the chance `miss`."""
-    best = NORMAL.inv_cdf(1 - 0.5 / trials)
+    """Share of trials that passes a gate, such that the best of them (at most of 30) is missed with chance `miss`."""
+    best = NORMAL.inv_cdf(1 - 0.5 / min(trials, CROWD))
     slack = math.sqrt(1 - correlation**2) * NORMAL.inv_cdf(1 - miss)
     return NORMAL.cdf(slack - correlation * best)

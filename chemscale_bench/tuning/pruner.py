@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from chemscale_bench.tuning.curves import CurveTable, Field
 from chemscale_bench.tuning.decision import Decision
 from chemscale_bench.tuning.gates import (
-    FRACTIONS,
+    FIRST_LOOK,
     TREND_FROM,
     TREND_SHARE,
     expected_correlation,
@@ -138,7 +138,7 @@ class TrainingPerformancePruner(BasePruner):
     def _by_rank(self, trial: FrozenTrial, field: Field, fraction: float, sign: float) -> Decision:
         step = trial.last_step
         assert step is not None
-        if fraction < FRACTIONS[0]:
+        if fraction < FIRST_LOOK:
             return Decision(False, "too early", step, fraction)
         reached, completed = field.reached, np.isfinite(field.final)
         early, final = field.level[completed], field.final[completed]

@@ -1,0 +1,1 @@
+"""Tests of the estimators, the pruner, studies and replays."""

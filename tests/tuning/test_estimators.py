@@ -1,0 +1,74 @@
+"""Estimators of the final loss: golden numbers, and what divergence means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chemscale_bench.tuning import estimators
+
+STEPS = np.arange(1, 21)
+SCALARS: dict[str, Callable[[list[float]], float]] = {
+    "sum_of_losses": estimators.sum_of_losses,
+    "sum_of_last_losses": estimators.sum_of_last_losses,
+    "decayed_sum_of_losses": estimators.decayed_sum_of_losses,
+    "last_value": estimators.last_value,
+    "mean_of_last_quarter": estimators.mean_of_last_quarter,
+    "best_so_far": lambda curve: float(estimators.best_so_far(curve)[-1]),
+    "continued": lambda curve: estimators.continued(np.arange(1, len(curve) + 1), curve, 100),
+    "power_law": lambda curve: estimators.power_law(np.arange(1, len(curve) + 1), curve, 100),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "golden"),
+    [("sum_of_losses", 129.82763), ("sum_of_last_losses", 5.732065), ("decayed_sum_of_losses", 128.995315)],
+)
+def test_golden_numbers_of_a_force_field(name: str, golden: float, shared_data: Path) -> None:
+    log = pd.read_csv(shared_data / "tse_example" / "metrics.csv").dropna(subset="train_loss_step")
+    epochs = log.groupby("epoch")["train_loss_step"].mean().tolist()
+    assert len(epochs) == 30
+    assert SCALARS[name](epochs[:10]) == pytest.approx(golden, abs=5e-7 * golden)
+
+
+@pytest.mark.parametrize("name", SCALARS)
+@pytest.mark.parametrize("end", [math.nan, math.inf, -math.inf])
+def test_a_diverged_curve_is_the_worst(name: str, end: float) -> None:
+    assert SCALARS[name]([3.0, 2.0, 1.5, 1.4, end]) == math.inf
+    assert SCALARS[name]([end]) == math.inf
+
+
+@pytest.mark.parametrize("name", SCALARS)
+def test_a_curve_that_came_back_is_judged_by_its_finite_reports(name: str) -> None:
+    assert math.isfinite(SCALARS[name]([3.0, math.nan, 1.5, 1.4, 1.3, 1.2]))
+
+
+@pytest.mark.parametrize("name", SCALARS)
+def test_of_two_curves_the_lower_one_is_better(name: str) -> None:
+    high = [1 + 2 / step for step in STEPS]
+    assert SCALARS[name]([0.9 * value for value in high]) < SCALARS[name](high)
+
+
+def test_the_untrained_model_is_no_best_report() -> None:
+    assert estimators.best_so_far([0.1, 0.5, 0.4, 0.6]).tolist() == [0.1, 0.5, 0.4, 0.4]
+
+
+def test_a_power_law_is_found_again() -> None:
+    for exponent in (0.2, 0.5, 1.0):
+        curve = 0.7 + 2 * STEPS**-exponent
+        assert estimators.power_law(STEPS, curve, 200) == pytest.approx(0.7 + 2 * 200**-exponent, rel=0.03)
+
+
+def test_a_rising_curve_is_expected_to_stay_not_to_rise() -> None:
+    assert estimators.power_law(STEPS, 1 + 0.01 * STEPS, 100) == pytest.approx(1.13, abs=0.02)
+
+
+def test_a_trend_goes_on_by_doublings() -> None:
+    """From step 4 to 8 it falls by 0.5, and to 32 are two more doublings."""
+    curve = [5.0, 2.0, 2.0, 2.0, 1.9, 1.8, 1.7, 1.5]
+    assert estimators.continued(STEPS[:8], curve, 32) == pytest.approx(0.5)

@@ -1,0 +1,284 @@
+"""Tables of decisions: what the pruner does with studies that are fed report by report."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState, create_trial
+
+from chemscale_bench.tuning import Decision, TrainingPerformancePruner
+from tuning.conftest import Reports, run
+
+NAN, INF = math.nan, math.inf
+BUDGET = 20
+
+
+def falling(final: float, steps: int = BUDGET) -> list[float]:
+    """A curve that comes down to `final`."""
+    return [final + 1 / step - 1 / steps for step in range(1, steps + 1)]
+
+
+def study_of(*finals: float, direction: str = "minimize", **arguments: Any) -> optuna.Study:
+    """A study in which trials of these final values have completed, all with curves of the same shape."""
+    pruner = TrainingPerformancePruner(**({"budget": BUDGET} | arguments))
+    study = optuna.create_study(direction=direction, pruner=pruner)
+    sign = 1 if direction == "minimize" else -1
+    for final in finals:
+        curve = {step: sign * value for step, value in enumerate(falling(final), 1)}
+        study.add_trial(create_trial(value=sign * final, intermediate_values=curve))
+    return study
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"budget": 0}, "budget must be positive or None, got 0"),
+        ({"budget": -3}, "budget must be positive or None, got -3"),
+        ({"miss": 0.0}, "miss must lie between 0 and 0.5, got 0.0"),
+        ({"miss": 0.5}, "miss must lie between 0 and 0.5, got 0.5"),
+        ({"miss": NAN}, "miss must lie between 0 and 0.5, got nan"),
+        ({"explore": -0.1}, "explore must lie between 0 and 1, got -0.1"),
+        ({"explore": 1.1}, "explore must lie between 0 and 1, got 1.1"),
+        ({"rule": "best"}, "rule must be one of rank, paper, got 'best'"),
+    ],
+)
+def test_arguments_out_of_range(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        TrainingPerformancePruner(**arguments)
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+@pytest.mark.parametrize(
+    ("finals", "own", "stopped_at"),
+    [
+        ((), 5.0, None),  # the first trial has no rival
+        (tuple(range(1, 41)), 0.5, None),  # the best of all
+        (tuple(range(1, 41)), 40.5, 2),  # the worst of all, at the first look
+        ((3.0,) * 40, 3.0, None),  # all alike: nothing tells that it will lose
+    ],
+)
+def test_a_curve_of_the_usual_shape(
+    direction: str, finals: tuple[float, ...], own: float, stopped_at: int | None
+) -> None:
+    study = study_of(*finals, direction=direction)
+    sign = 1 if direction == "minimize" else -1
+    assert run(study, [sign * value for value in falling(own)]) == stopped_at
+
+
+@pytest.mark.parametrize(
+    ("reports", "stopped_at"),
+    [
+        ([1.0, NAN, 0.5], 2),
+        ([INF, 0.5], 1),  # a divergence needs no rivals
+        ([1.0, 0.9, -INF], 3),  # a loss of minus infinity is no success
+        ({5: 9.0, 3: 8.0}, 5),  # steps that fall: the latest step counts
+        ({5: 0.2, 3: 99.0, 4: 99.0}, None),
+        ({0: 50.0, 1: 0.1}, None),  # at step 0 nothing is decided
+        ({40: 0.1, 80: 0.1}, None),  # beyond the budget
+        ({40: 30.0}, 40),
+    ],
+)
+def test_odd_reports(reports: Reports, stopped_at: int | None) -> None:
+    assert run(study_of(*range(1, 31)), reports, value=0.1) == stopped_at
+
+
+def test_a_repeated_step_keeps_its_first_report_and_its_decision() -> None:
+    study = study_of(*range(1, 31))
+    trial = study.ask()
+    trial.report(0.1, 5)
+    with pytest.warns(UserWarning, match="already"):
+        trial.report(99.0, 5)
+    assert not trial.should_prune()
+
+
+def test_without_a_report_nothing_is_decided() -> None:
+    study = study_of(1.0, 2.0)
+    trial = study.ask()
+    assert not trial.should_prune()
+    assert Decision.of(study.trials[-1]) is None
+
+
+def test_a_slow_starter_that_falls_fast_is_let_through() -> None:
+    """Its level ranks last at 40 %, yet its trend leads to the best end of all."""
+    study = study_of(*(1 + 0.01 * number for number in range(30)))
+    trial = study.ask()
+    for step in (1, 2, 3, 4, 5, 6, 7, 8):
+        trial.report(6.0 - 0.5 * step, step)
+    assert not trial.should_prune()
+    decision = Decision.of(study.trials[-1])
+    assert decision is not None
+    assert decision.reason == "trend"
+    assert decision.rank == 31
+    assert decision.trend_rank == 1
+
+
+def test_a_gate_narrows_along_the_run_and_opens_where_early_performance_says_nothing() -> None:
+    gates: dict[str, list[int]] = {}
+    for name, sign in (("informative", 1), ("contradicting", -1)):
+        study = study_of()
+        for number in range(60):
+            study.add_trial(create_trial(value=number, intermediate_values=dict.fromkeys(range(1, 21), sign * number)))
+        trial = study.ask()
+        gates[name] = []
+        for step in (2, 4, 10, 20):
+            trial.report(-99.0, step)
+            trial.should_prune()
+            decision = Decision.of(study.trials[-1])
+            assert decision is not None
+            assert decision.gate is not None
+            gates[name].append(decision.gate)
+    assert gates["informative"] == sorted(gates["informative"], reverse=True)
+    assert gates["informative"][-1] < 10
+    assert all(wide > narrow for wide, narrow in zip(gates["contradicting"], gates["informative"], strict=True))
+
+
+def test_trials_stopped_earlier_count_as_worse() -> None:
+    """Twenty were stopped at step 2; at step 10 the third of three is still third of twenty-three."""
+    study = study_of(1.0, 2.0)
+    for number in range(20):
+        study.add_trial(create_trial(state=TrialState.PRUNED, intermediate_values={1: 9.0 + number, 2: 9.0 + number}))
+    trial = study.ask()
+    trial.report(3.0, 10)
+    trial.should_prune()
+    decision = Decision.of(study.trials[-1])
+    assert decision is not None
+    assert (decision.rank, decision.trials) == (3, 23)
+
+
+def test_failed_and_waiting_trials_take_no_part() -> None:
+    study = study_of(1.0, 2.0)
+    study.add_trial(create_trial(state=TrialState.FAIL, intermediate_values={1: 0.0, 10: 0.0}))
+    study.enqueue_trial({})
+    trial = study.ask()
+    study.add_trial(create_trial(state=TrialState.RUNNING, intermediate_values={10: 2.5}))
+    trial.report(3.0, 10)
+    trial.should_prune()
+    decision = Decision.of(study.trials[trial.number])
+    assert decision is not None
+    assert (decision.rank, decision.trials) == (4, 4)
+
+
+def test_the_budget_is_inferred_from_the_longest_completed_trial() -> None:
+    study = study_of(budget=None)
+    assert run(study, {100: 1.0, 200: 50.0}) is None
+    decision = Decision.of(study.trials[0])
+    assert decision is not None
+    assert decision.reason == "no budget yet"
+    run(study, {100: 0.5, 400: 0.4})
+    trial = study.ask()
+    trial.report(9.0, 100)
+    trial.should_prune()
+    decision = Decision.of(study.trials[-1])
+    assert decision is not None
+    assert decision.fraction == 0.25
+
+
+def test_a_budget_that_no_trial_reaches_only_keeps_gates_wide() -> None:
+    def stopped(budget: int) -> int:
+        study = study_of(*np.linspace(1, 2, 30), budget=budget)
+        return sum(run(study, falling(final)) is not None for final in np.linspace(1.01, 1.99, 12))
+
+    assert 0 < stopped(10 * BUDGET) < stopped(BUDGET)
+
+
+def test_explored_trials_are_never_stopped_whatever_they_report() -> None:
+    study = study_of(*range(1, 31), explore=1.0)
+    assert run(study, [99.0] * BUDGET) is None
+    assert Decision.of(study.trials[-1]).reason == "explored"  # type: ignore[union-attr]
+    assert run(study, [NAN, 99.0]) is None
+
+
+def test_the_explored_share_follows_from_number_and_seed() -> None:
+    drawn = [
+        [TrainingPerformancePruner(explore=0.2, seed=seed).is_explored(i) for i in range(2000)] for seed in (0, 0, 1)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert 0.17 < np.mean(drawn[0]) < 0.23
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_every_decision_leaves_its_reason(direction: str) -> None:
+    study = study_of(*np.linspace(1, 2, 40), direction=direction)
+    sign = 1 if direction == "minimize" else -1
+    run(study, [sign * value for value in falling(1.9)])
+    decision = Decision.of(study.trials[-1])
+    assert decision is not None
+    assert decision.prune
+    assert decision.reason == "rank"
+    assert decision.rank > decision.gate  # type: ignore[operator]
+    assert decision.predicted == pytest.approx(sign * 1.9, rel=0.02)
+    assert decision.low <= decision.predicted <= decision.high  # type: ignore[operator]
+    assert 0 < decision.correlation < 1  # type: ignore[operator]
+    assert json.loads(json.dumps(study.trials[-1].system_attrs))
+
+
+def test_the_paper_stops_at_a_fifth_what_it_predicts_to_lose() -> None:
+    study = study_of(*np.linspace(1, 2, 10), rule="paper")
+    assert run(study, falling(1.5)) == 4
+    assert run(study, falling(0.9)) is None
+    decision = Decision.of(study.trials[10])
+    assert decision is not None
+    assert decision.predicted == pytest.approx(1.5)
+    assert run(study_of(1.0, 2.0, rule="paper"), falling(9.0)) is None  # too few to fit a line to
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_any_storage_and_four_workers(storage: Callable[[], BaseStorage], direction: str) -> None:
+    """The best survives, losers are stopped, and a study opened anew goes on with the same decisions."""
+    sign = 1 if direction == "minimize" else -1
+
+    def objective(trial: optuna.Trial) -> float:
+        final = trial.suggest_float("final", 1, 2)
+        for step, value in enumerate(falling(final, 4), 1):
+            trial.report(sign * value, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return sign * final
+
+    for _ in range(2):
+        study = optuna.create_study(
+            storage=storage(),
+            study_name="study",
+            load_if_exists=True,
+            direction=direction,
+            sampler=optuna.samplers.RandomSampler(seed=1),
+            pruner=TrainingPerformancePruner(),
+        )
+        study.optimize(objective, n_trials=6, n_jobs=4)
+    states = [trial.state for trial in study.trials]
+    assert len(states) == 12
+    assert set(states) == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert states.count(TrialState.PRUNED) >= 3
+    best = min(study.trials, key=lambda trial: trial.params["final"])
+    assert best.state == TrialState.COMPLETE
+    assert all(Decision.of(trial).prune for trial in study.trials if trial.state == TrialState.PRUNED)  # type: ignore[union-attr]
+
+
+def test_decisions_do_not_depend_on_what_a_process_has_seen_before() -> None:
+    """One pruner used for two studies in turn, a fresh one, and a pickled one agree at every step."""
+    random = np.random.default_rng(0)
+    curves = random.uniform(1, 2, 25)[:, None] + 1 / np.arange(1, 21) + random.normal(0, 0.05, (25, 20))
+    shared = TrainingPerformancePruner(budget=20)
+    first, second = optuna.create_study(pruner=shared), optuna.create_study(pruner=shared, direction="maximize")
+    fresh = optuna.create_study(pruner=shared)
+    for curve in curves:
+        fresh.pruner = pickle.loads(pickle.dumps(TrainingPerformancePruner(budget=20)))
+        assert run(first, curve.tolist()) == run(second, (-curve).tolist()) == run(fresh, curve.tolist())
+    assert [Decision.of(trial) for trial in first.trials] == [Decision.of(trial) for trial in fresh.trials]
+
+
+def test_a_study_can_be_judged_by_a_trial_of_another_process() -> None:
+    """A trial that Optuna reads from a storage may be newer than the list it comes with."""
+    study = study_of(*range(1, 31))
+    study.ask()
+    newer = create_trial(state=TrialState.RUNNING, intermediate_values={2: 99.0})
+    newer.number = 30
+    assert study.pruner.decide(study, newer, 2).prune  # type: ignore[attr-defined]
