@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import optuna
+from filelock import FileLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
@@ -130,11 +131,14 @@ class Sweep:
     def run(self) -> int:
         """Run trials until the study has enough of them or the user stops it; gives the exit code."""
         reap_dead_runs([experiment_id(self.settings.experiment)])
-        known = self.study.user_attrs.get("mlflow_run", "")
-        self.parent = adopt_run(self.settings.experiment, resume=known, shared=True)
-        if not known:
-            self.study.set_user_attr("mlflow_run", self.parent)
-            self.describe()
+        lock = home() / "studies" / f"{self.study.study_name}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):  # two processes that start at once must not both make the parent
+            known = self.study.user_attrs.get("mlflow_run", "")
+            self.parent = adopt_run(self.settings.experiment, resume=known, shared=True)
+            if not known:
+                self.study.set_user_attr("mlflow_run", self.parent)
+                self.describe()
         with Stop() as stop, ended_properly(self.parent, self.nobody_else_works):
             self.forget_dead_trials()
             fabric = start_fabric(self.base)
