@@ -162,7 +162,7 @@ def test_every_model_goes_from_start_to_checkpoint(model: str, tmp_path: Path) -
             "--model",
             model,
             "--params",
-            "25e3",
+            "23e3",
             "--steps",
             "4",
             "--batch_frames",
