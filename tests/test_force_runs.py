@@ -163,6 +163,8 @@ def test_every_model_goes_from_start_to_checkpoint(model: str, tmp_path: Path) -
             model,
             "--params",
             "23e3",
+            "--learning_rate",
+            "1e-3",
             "--steps",
             "4",
             "--batch_frames",
