@@ -116,7 +116,7 @@ def test_kill_9_and_resume_give_the_run_that_nobody_killed(chemscale_home: Path)
         (["--molecule", "etanol"], "got 'etanol'; did you mean ethanol?"),
         (["--task", "embedded-lm"], "task must be a force_field task here"),
         (["--train_size", "2000"], "train_size must be at most 500 in embedded (550 frames less 50 for validation)"),
-        (["--train_size", "0"], "train_size must be greater than or equal to 1, got '0'"),
+        (["--train_size", "0"], "train_size must be greater than or equal to 1, got 0"),
         (["--params", "1"], "params must be greater than or equal to 1000"),
         (["--params", "9e8"], "params must be within 5 % of a size that schnet has"),
         (["--cutoff", "0.3"], "atoms must have neighbours nearer than the cutoff of 0.3 Angstrom"),
@@ -157,7 +157,22 @@ def test_frames_of_a_file_need_units_and_make_another_task(tmp_path: Path, capsy
 
 @pytest.mark.parametrize("model", ["mace", "spookynet", "allegro"])
 def test_every_model_goes_from_start_to_checkpoint(model: str, tmp_path: Path) -> None:
-    finish(start("--model", model, "--steps", "4", "--batch_frames", "3", "--precision", "fp64", "--train_size", "2"))
+    finish(
+        start(
+            "--model",
+            model,
+            "--params",
+            "25e3",
+            "--steps",
+            "4",
+            "--batch_frames",
+            "3",
+            "--precision",
+            "fp64",
+            "--train_size",
+            "2",
+        )
+    )
     (run,) = runs()
     assert run.data.params["arithmetic"] == "64-true"
     assert run.data.metrics["cost/flops"] > 0
@@ -173,7 +188,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     (alone,) = runs()
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "chemscale_bench"]
     two = [*command, "forcefield", *SMALL, "--model", "schnet", "--steps", "30", "--checkpoint_minutes", "0.001"]
-    subprocess.run(two, check=True, capture_output=True, timeout=300)
+    subprocess.run(two, check=True, capture_output=True, timeout=120)
     shared = next(run for run in runs() if run.info.run_id != alone.info.run_id)
     for key in ("train/loss", "val/force_mae_mev_per_angstrom"):
         assert [step for step, _ in curve(shared, key)] == [step for step, _ in curve(alone, key)]

@@ -225,18 +225,25 @@ def test_bad_input_gets_one_line_and_exit_code_2(
     assert not [run for run in runs() if run.info.status == "RUNNING"]
 
 
-def test_the_demo_trains_its_grid_as_children_of_one_run() -> None:
-    command = [sys.executable, "-m", "chemscale_bench", "demo", "--tokens", "3e4"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+def test_the_demo_trains_searches_fits_and_ends_with_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "board.html"
+    command = [sys.executable, "-m", "chemscale_bench", "demo", "--tokens", "3e4", "--steps", "20", "--out", str(page)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
-    everything = runs()
-    children = [run for run in everything if "mlflow.parentRunId" in run.data.tags]
-    (parent,) = [run for run in everything if "mlflow.parentRunId" not in run.data.tags]
+    of_demo = mlflow.search_runs(experiment_names=["chemscale-demo"], output_format="list")
+    children = [run for run in of_demo if "mlflow.parentRunId" in run.data.tags]
+    (parent,) = [run for run in of_demo if run not in children]
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
-    assert len(children) == 3
-    assert {run.info.status for run in runs()} == {"FINISHED"}
+    assert sorted(run.data.params["model"] for run in children) == ["chemgpt"] * 3 + ["painn", "schnet"]
+    assert {run.info.status for run in of_demo} == {"FINISHED"}
     for child in children:
-        assert f"{child.data.metrics['val/loss_nats_per_token']:.4f}" in done.stdout
+        loss = child.data.metrics.get("val/loss_nats_per_token")
+        shown = f"{loss:.4f}" if loss else f"{child.data.metrics['test/force_mae_mev_per_angstrom']:.1f}"
+        assert shown in done.stdout
+    trials = mlflow.search_runs(experiment_names=["chemscale-sweeps"], output_format="list")
+    assert sum("mlflow.parentRunId" in run.data.tags for run in trials) == 14
+    assert "3 rows: 3 sizes x 1 values of tokens" in done.stdout
+    assert "painn" in page.read_text()
 
 
 def test_init_goes_on_from_a_checkpoint_of_the_same_vocabulary_only(tmp_path: Path) -> None:

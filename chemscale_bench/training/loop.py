@@ -168,7 +168,7 @@ class Trainer:
                 self.trunk = self.weights()
             while self.position < segment.stop:
                 reason = self.events.stop_requested()
-                if reason or time.monotonic() - last_save > self.save_seconds:
+                if reason or self.anywhere(time.monotonic() - last_save > self.save_seconds):
                     self.events.save(self.state())
                     last_save = time.monotonic()
                 if reason:
@@ -189,6 +189,13 @@ class Trainer:
                 self.trunk = None
             self.segment += 1
         return None
+
+    def anywhere(self, here: bool) -> bool:
+        """Whether something holds in any process: clocks differ, and all have to save at the same step."""
+        if self.fabric.world_size == 1:
+            return here
+        count = self.fabric.all_reduce(torch.tensor(float(here), device=self.fabric.device), reduce_op="sum")
+        return bool(torch.as_tensor(count).item())
 
     def step(self, segment: Segment) -> None:
         """One optimizer step of the size that the objective asks for, never past the budget."""

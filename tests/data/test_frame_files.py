@@ -273,9 +273,7 @@ def test_a_truncated_npz_and_a_single_array_are_refused(npz: Path, tmp_path: Pat
         ({"energy_unit": "Ha"}, "got 'Ha'; did you mean Hartree"),
         ({"length_unit": "Ang"}, "got 'Ang'; did you mean Angstrom"),
         ({"length_unit": "furlong"}, "got 'furlong'; convert the file"),
-        ({"train_size": 16}, r"at most 15 in water.npz \(20 frames less 5 for validation\), got 16"),
-        ({"test_frames": 31}, "test_frames must be at most the 30"),
-        ({"test_frames": 30}, r"at most -5 in water.npz \(0 frames"),
+        ({"train_size": 26}, r"at most 24 in water.npz \(29 frames less 5 for validation\), got 26"),
         ({"test_data": "missing.npz"}, "existing file, got .*missing.npz"),
     ],
 )
@@ -283,6 +281,14 @@ def test_what_is_asked_must_be_possible(changes: dict[str, Any], words: str, npz
     with pytest.raises(UserError, match=words) as caught:
         prepare(npz, **changes)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("train_size", "test_frames", "left"), [(10, 1000, 15), (24, 31, 1), (3, 7, 7)])
+def test_a_small_file_is_tested_on_what_training_leaves(
+    train_size: int, test_frames: int, left: int, npz: Path
+) -> None:
+    split = prepare(npz, train_size=train_size, test_frames=test_frames)
+    assert (len(split.train), len(split.validation), len(split.test)) == (train_size, 5, left)
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:

@@ -140,7 +140,9 @@ def test_a_link_in_the_archive_is_not_followed(ethanol: np.ndarray, cache: Path)
 
 def test_no_network_tells_the_offline_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rmd17, "URLS", ("http://127.0.0.1:1/rmd17.tar.bz2",))
-    with pytest.raises(UserError, match=r"no connection.*put it at .*rmd17\.tar\.bz2, or use data=embedded") as caught:
+    with pytest.raises(
+        UserError, match=r"no connection.*put it at .*rmd17\.tar\.bz2, or use task=embedded-ff"
+    ) as caught:
         prepare()
     assert "\n" not in str(caught.value)
 
