@@ -35,8 +35,9 @@ if __name__ == "__main__":
 
     size = {"trials": given.trials, "studies": given.studies}
     show("All pruners", [one for curves in sets for one in grade(curves, list(PRUNERS), **size)])
-    few = {"trials": 30, "studies": given.studies}
-    show("Studies of 30 trials", [one for curves in sets for one in grade(curves, STRESSED, **few)])
+    for trials in (30, 100):
+        other = {"trials": trials, "studies": given.studies}
+        show(f"Studies of {trials} trials", [one for curves in sets for one in grade(curves, STRESSED, **other)])
     for stress in get_args(Stress)[1:]:
         show(f"Stress: {stress}", [one for curves in sets for one in grade(curves, STRESSED, **size, stress=stress)])
     print("\n## Prediction of the final value, from trials that nobody stopped\n")

@@ -16,10 +16,10 @@ NORMAL = NormalDist()
 
 FIRST_LOOK = 0.07
 """Fraction of the budget before which nothing is ranked: some winners start among the last."""
-STRENGTH_AT_TENTH, STRENGTH_PER_FOLD = 0.87, 0.42
-"""Fisher's z of the correlation at 10 % of the budget, and what it gains with each e-fold of the fraction. These and
-the numbers below were fitted to the recorded curves of benchmarks/replay.md."""
-TREND_SHARE = 0.3
+STRENGTH = (0.92, 0.43, -0.1)
+"""Fisher's z of the correlation, a parabola in the logarithm of ten times the fraction of the budget. These and the
+numbers below were fitted to the recorded curves of benchmarks/replay.md."""
+TREND_SHARE = 0.2
 """Size of the gate for trends, where a curve may pass that is not yet good but falls fast, against that for levels."""
 TREND_FROM = 0.1
 """Fraction of the budget from which on a trend counts."""
@@ -29,7 +29,8 @@ CROWD = 30
 
 def expected_correlation(fraction: float) -> float:
     """Correlation between the standing at a fraction of the budget and the final one, before anything is measured."""
-    return max(0.0, math.tanh(STRENGTH_AT_TENTH + STRENGTH_PER_FOLD * math.log(fraction / 0.1)))
+    fold = math.log(fraction / 0.1)
+    return math.tanh(STRENGTH[0] + STRENGTH[1] * fold + STRENGTH[2] * fold**2)
 
 
 def share_let_through(correlation: float, trials: int, miss: float) -> float:

@@ -88,7 +88,7 @@ class TrainingPerformancePruner(BasePruner):
     def __init__(
         self,
         budget: int | None = None,
-        miss: float = 0.04,
+        miss: float = 0.05,
         explore: float = 0.0,
         rule: Rule = "rank",
         seed: int = 0,
@@ -96,7 +96,7 @@ class TrainingPerformancePruner(BasePruner):
         if budget is not None and not budget > 0:
             raise ValueError(f"budget must be positive or None, got {budget}; give the last step of a full trial")
         if not 0 < miss < 0.5:
-            raise ValueError(f"miss must lie between 0 and 0.5, got {miss}; 0.04 is the default")
+            raise ValueError(f"miss must lie between 0 and 0.5, got {miss}; 0.05 is the default")
         if not 0 <= explore <= 1:
             raise ValueError(f"explore must lie between 0 and 1, got {explore}; it is a share of the trials")
         if rule not in get_args(Rule):

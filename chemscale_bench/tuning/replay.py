@@ -45,7 +45,7 @@ def optuna_pruners() -> dict[str, Callable[[int, int], BasePruner]]:
 
 PRUNERS: dict[str, Callable[[int, int], BasePruner]] = {
     "performance": lambda budget, seed: TrainingPerformancePruner(budget=budget, seed=seed),
-    "performance_bold": lambda budget, seed: TrainingPerformancePruner(budget=budget, miss=0.08, seed=seed),
+    "performance_bold": lambda budget, seed: TrainingPerformancePruner(budget=budget, miss=0.15, seed=seed),
     "paper": lambda budget, seed: TrainingPerformancePruner(budget=budget, rule="paper", seed=seed),
 } | optuna_pruners()
 """All that can be graded. WilcoxonPruner compares instances of one problem, which curves are not."""
