@@ -6,7 +6,6 @@ Run: `python -m benchmarks.shapes molecules.smi.xz`; 20 minutes on one core. ben
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import torch
 from lightning.fabric import Fabric
@@ -16,7 +15,7 @@ from chemscale_bench.data.store import TokenStore
 from chemscale_bench.models.parametrization import Parametrization, build, parameter_groups
 from chemscale_bench.models.sizes import Shape, shape_for
 from chemscale_bench.training.language import LanguageObjective, validate
-from chemscale_bench.training.loop import Diverged, Report, Trainer
+from chemscale_bench.training.loop import Diverged, Events, Trainer
 from chemscale_bench.training.schedules import segments
 
 SHAPES = [
@@ -28,20 +27,8 @@ RATES = [2.0**-power for power in (8, 9, 10, 11)]
 PARAMETRIZATIONS: tuple[Parametrization, ...] = ("standard", "mutransfer")
 
 
-class Quiet:
+class Quiet(Events):
     """Events of a training that nobody watches."""
-
-    def report(self, report: Report) -> None:
-        pass
-
-    def budget_reached(self, budget: int) -> None:
-        pass
-
-    def save(self, state: dict[str, Any]) -> None:
-        pass
-
-    def stop_requested(self) -> str | None:
-        return None
 
 
 def loss(store: TokenStore, shape: Shape, tokens: int, rate: float, parametrization: Parametrization) -> str:

@@ -29,7 +29,7 @@ from chemscale_bench.models.compat import import_mace, import_schnetpack
 from chemscale_bench.models.force_fields import build, family
 from chemscale_bench.training.averaging import running_average
 from chemscale_bench.training.forces import ForceLoss, ForceObjective, FramesOnDevice
-from chemscale_bench.training.loop import Report, Trainer
+from chemscale_bench.training.loop import Events, Trainer
 from chemscale_bench.training.schedules import segments
 
 RMD17 = Path(__file__).parents[2] / ".." / "shared" / "data" / "rmd17"
@@ -69,20 +69,8 @@ def batches(steps: int) -> list[Tensor]:
     return list(torch.randperm(FRAMES)[: steps * BATCH].view(steps, BATCH))
 
 
-class Silent:
+class Silent(Events):
     """The loop's events, without a tracker."""
-
-    def report(self, report: Report) -> None:
-        pass
-
-    def budget_reached(self, budget: int) -> None:
-        pass
-
-    def save(self, state: dict[str, Any]) -> None:
-        pass
-
-    def stop_requested(self) -> str | None:
-        return None
 
 
 def our_side(name: str, frames: Frames) -> Callable[[int], float]:

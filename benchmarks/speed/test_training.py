@@ -28,7 +28,7 @@ from chemscale_bench.tracking.provenance import device_name
 from chemscale_bench.tracking.recorder import Recorder
 from chemscale_bench.tracking.store import open_store
 from chemscale_bench.training.language import LanguageObjective
-from chemscale_bench.training.loop import Report, Trainer
+from chemscale_bench.training.loop import Events, Report, Trainer
 from chemscale_bench.training.schedules import segments
 from chemscale_bench.training.speed import peak_flops
 
@@ -44,7 +44,7 @@ def store() -> TokenStore:
     return prepare(str(REAL) if REAL.exists() else "embedded", train_tokens=2_000_000, validation_molecules=100)
 
 
-class Silent:
+class Silent(Events):
     """Events that go nowhere; the recorder, if there is one, gets what a run would send it."""
 
     def __init__(self, recorder: Recorder | None = None) -> None:
@@ -54,15 +54,6 @@ class Silent:
         if self.recorder:
             values = {"train/loss_nats_per_token": report.loss, "train/learning_rate": report.learning_rate}
             self.recorder.metrics(values | {"train/gradient_norm": report.gradient_norm}, report.position)
-
-    def budget_reached(self, budget: int) -> None:
-        pass
-
-    def save(self, state: dict[str, Any]) -> None:
-        pass
-
-    def stop_requested(self) -> str | None:
-        return None
 
 
 def ours(store: TokenStore, shape: Shape, tokens: int, events: Silent) -> Trainer:

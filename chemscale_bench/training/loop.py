@@ -55,7 +55,7 @@ class Report(NamedTuple):
 
 
 class Events(Protocol):
-    """What the loop tells its owner."""
+    """What the loop tells its owner; one that inherits from this hears only what it overrides."""
 
     def report(self, report: Report) -> None:
         """Progress to record."""

@@ -27,7 +27,7 @@ RESAMPLES = 1000
 
 
 def optuna_pruners() -> dict[str, Callable[[int, int], BasePruner]]:
-    """Optuna's pruners by name; each is made for a budget and a seed, ours takes only the latter."""
+    """Optuna's pruners by name, made for a budget; they take no seed."""
     pruners = optuna.pruners
     return {
         "none": lambda budget, seed: pruners.NopPruner(),
