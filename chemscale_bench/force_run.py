@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.fabric import Fabric
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from chemscale_bench import tasks
@@ -22,7 +21,7 @@ from chemscale_bench.settings import ForceFieldSettings
 from chemscale_bench.tracked_run import Judge, TrackedRun, run_folder
 from chemscale_bench.tracking.figures import error_curve
 from chemscale_bench.tracking.lifetime import Stop
-from chemscale_bench.training.averaging import running_average
+from chemscale_bench.training.averaging import RunningAverage
 from chemscale_bench.training.forces import ForceErrors, ForceLoss, ForceObjective, FramesOnDevice, baseline, measure
 from chemscale_bench.training.loop import Diverged, Report, Trainer
 from chemscale_bench.training.schedules import segments
@@ -105,7 +104,7 @@ class ForceRun(TrackedRun):
         tuned, width = force_fields.family(chosen.model).PEAK_RATE
         rate = tuned * min(1, width / self.config.width) if chosen.learning_rate == "auto" else chosen.learning_rate
         loss = ForceLoss(self.potential, chosen.force_weight, chosen.energy_weight).to(fabric.device)
-        average = AveragedModel(loss, multi_avg_fn=running_average(chosen.average))
+        average = RunningAverage(loss, chosen.average)
         nothing = chosen.force_weight + chosen.energy_weight * float(
             np.var(self.frames.train.energies) / np.square(self.frames.train.forces).mean()
         )

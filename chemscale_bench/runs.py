@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -18,19 +19,23 @@ from chemscale_bench.models.sizes import shape_for
 from chemscale_bench.settings import ChemGPTSettings, ForceFieldSettings, TrainingSettings
 from chemscale_bench.tracked_run import TrackedRun, run_folder
 from chemscale_bench.tracking.adoption import adopt_run
-from chemscale_bench.tracking.ending import ended_properly
-from chemscale_bench.tracking.lifetime import Stop, reap_dead_runs
-from chemscale_bench.tracking.store import experiment_id
+from chemscale_bench.tracking.ending import Interrupted, ended_properly
+from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
+from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training import checkpoints
 from chemscale_bench.training.devices import start_fabric
-from chemscale_bench.training.loop import Diverged
+from chemscale_bench.training.loop import Diverged, Step
+from chemscale_bench.training.stacked import train_together
 
 AnySettings = TypeVar("AnySettings", bound=TrainingSettings)
 
 
 def train_chemgpt(settings: ChemGPTSettings) -> None:
     """The verb `chemgpt`: train one language model, tracked as one MLflow run, and print its row of the grid."""
-    train(settings, check_chemgpt, LanguageRun)
+    if settings.seeds > 1:
+        train_seeds(settings)
+    else:
+        train(settings, check_chemgpt, LanguageRun)
 
 
 def train_force_field(settings: ForceFieldSettings) -> None:
@@ -62,6 +67,56 @@ def train(settings: AnySettings, check: Callable[[AnySettings], None], kind: Cal
             shutil.rmtree(run_folder(run_id), ignore_errors=True)
             raise
     sys.exit(stop.exit_code)
+
+
+def train_seeds(settings: ChemGPTSettings) -> None:
+    """Train the same language model from several seeds at once: a parent run with one child per seed."""
+    if settings.resume:
+        raise UserError("resume must be used with seeds=1: every seed is a run of its own and goes on alone")
+    check_chemgpt(settings)
+    fabric = start_fabric(settings)
+    if fabric.world_size > 1:
+        raise UserError(f"seeds must be 1 with several processes, got {settings.seeds} in {fabric.world_size}")
+    client, experiment = open_store(), experiment_id(settings.experiment)
+    parent = adopt_run(settings.experiment)
+    waiting = [settings.seed + number for number in range(settings.seeds)]
+    runs: list[LanguageRun] = []
+    diverged: list[Diverged] = []
+
+    def start() -> Iterator[Step] | None:
+        return member(waiting.pop(0)) if waiting and not stop.requested else None
+
+    def member(seed: int) -> Iterator[Step]:
+        child = client.create_run(experiment, tags={"mlflow.parentRunId": parent}).info.run_id
+        mark_process(client, child)
+        judge = None if seed == settings.seed else never  # one of them shows its progress
+        own = settings.model_copy(update={"seed": seed, "seeds": 1})
+        try:
+            with ended_properly(child):
+                runs.append(LanguageRun(own, fabric, child, stop, None, judge))
+                yield from runs[-1].steps_due()
+        except Diverged as error:
+            diverged.append(error)
+            shutil.rmtree(run_folder(child), ignore_errors=True)
+
+    with Stop() as stop, ended_properly(parent):
+        client.set_tag(parent, "mlflow.runName", f"chemgpt-{settings.params:.2g}-{settings.seeds}-seeds")
+        train_together(start, settings.seeds)
+        if diverged:
+            raise diverged[0]
+        if stop.requested:
+            raise Interrupted(stop.requested)
+        losses = [run.loss for run in runs]
+        print(f"{'tokens':>14} {'mean of ' + str(len(runs)) + ' seeds':>15} {'their sd':>9}")
+        for budget in runs[0].budgets:
+            values = [loss[budget] for loss in losses]
+            print(f"{budget:>14,} {statistics.mean(values):>15.4f} {statistics.stdev(values):>9.4f}")
+    sys.exit(stop.exit_code)
+
+
+def never(position: int, metrics: dict[str, float]) -> str | None:
+    """The judge of a run that shall say nothing and not be stopped."""
+    return None
 
 
 def check_chemgpt(settings: ChemGPTSettings) -> None:

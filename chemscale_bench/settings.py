@@ -99,6 +99,8 @@ class ChemGPTSettings(TrainingSettings):
     """How initial weights and learning rates follow the width, so that one learning rate serves every size."""
     batch_tokens: Annotated[Count, Field(ge=64)] | Auto = "auto"
     """Tokens per optimizer step, by gradient accumulation; `auto` grows with the tokens seen (512 to 524,288)."""
+    seeds: Count = Field(1, ge=1, le=1000)
+    """Runs with this and the next seeds, trained as one stacked model; each is a child run of its own."""
     init: str = ""
     """Start from a Hugging Face GPT-Neo checkpoint, a folder or a hub name; it then sets the size, not `params`."""
 
@@ -171,6 +173,10 @@ class TuneSettings(Settings):
     """Seed of the sampler, and of every trial's weights and order of data."""
     tokens: Annotated[Count, Field(ge=1)] | Auto = "auto"
     """Language models: training tokens of a trial."""
+    batch_tokens: Annotated[Count, Field(ge=64)] | Literal["search", "auto"] = "search"
+    """Language models: tokens per optimizer step, searched too, or as in `chemgpt`."""
+    together: Count = Field(1, ge=1, le=1000)
+    """Language models: trials trained at once as one stacked model, which small ones on a GPU need to keep it busy."""
     model: str = "painn"
     """Force fields: schnet, painn, mace, spookynet or allegro."""
     molecule: str = "auto"

@@ -8,11 +8,12 @@ import math
 import shutil
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import optuna
 from filelock import FileLock
+from lightning.fabric import Fabric
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
@@ -29,13 +30,14 @@ from chemscale_bench.tracking.ending import ended_properly
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
-from chemscale_bench.training.loop import Diverged
+from chemscale_bench.training.loop import Diverged, Step
+from chemscale_bench.training.stacked import train_together
 from chemscale_bench.tuning import Decision
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.figures import foretell, study_figures
 
 FORCE_ONLY = ("model", "molecule", "train_size", "steps", "test_data", "energy_unit", "length_unit")
-LANGUAGE_ONLY = ("tokens",)
+LANGUAGE_ONLY = ("tokens", "batch_tokens", "together")
 UNITS = {"language_model": "loss (nats/token)", "force_field": "validation force MAE (meV/Å)"}
 FRAMES_PER_STEP = 10  # what `steps` counts, whatever the batch of a trial
 
@@ -83,6 +85,13 @@ class Sweep:
         if chosen.params != "auto":
             shared["params"] = chosen.params
         if self.family == "language_model":
+            if chosen.together > 1 and chosen.batch_tokens == "search":
+                raise UserError(
+                    f"together={chosen.together} needs trials with batches of one size, got batch_tokens=search; "
+                    "add batch_tokens=auto, or a number"
+                )
+            if chosen.batch_tokens != "search":
+                shared["batch_tokens"] = chosen.batch_tokens
             language = ChemGPTSettings(**shared, tokens=chosen.tokens, smaller_budgets=False)
             check_chemgpt(language)
             return language
@@ -105,7 +114,7 @@ class Sweep:
             UserError: if a study of that name is about something else.
         """
         chosen = self.settings
-        about = chosen.model_dump(exclude={"trials", "storage", "study", "experiment", "device"})
+        about = chosen.model_dump(exclude={"trials", "storage", "study", "experiment", "device", "together"})
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
         name = chosen.study or f"{self.task.name}-{digest}"
         storage = studies.open_storage(chosen.storage, home() / "studies" / f"{name}.log")
@@ -143,18 +152,32 @@ class Sweep:
             self.forget_dead_trials()
             fabric = start_fabric(self.base)
             with tqdm(total=self.settings.trials, initial=self.count(), unit="trial", desc="tuning") as bar:
-                while self.count(TrialState.RUNNING) < self.settings.trials and not stop.requested:
-                    self.study.sampler = self.sampler(len(self.study.get_trials(deepcopy=False)))
-                    trial = self.study.ask()
-                    self.study.sampler = self.sampler(trial.number)
-                    self.run_trial(trial, fabric, stop)
+
+                def start() -> Iterator[Step] | None:
                     bar.n = self.count()
                     bar.refresh()
+                    return None if stop.requested else self.next_trial(fabric, stop)
+
+                if self.settings.together > 1:
+                    train_together(start, self.settings.together)
+                else:
+                    while trial := start():
+                        for step in trial:
+                            step.trainer.perform(step)
             self.summarize()
             if stop.requested:
                 print(f"{stop.requested}; the same command goes on", file=sys.stderr)
                 raise KeyboardInterrupt
         return stop.exit_code
+
+    def next_trial(self, fabric: Fabric, stop: Stop) -> Iterator[Step] | None:
+        """The steps of another trial, if the study lacks one."""
+        if self.count(TrialState.RUNNING) >= self.settings.trials:
+            return None
+        self.study.sampler = self.sampler(len(self.study.get_trials(deepcopy=False)))
+        trial = self.study.ask()
+        self.study.sampler = self.sampler(trial.number)
+        return self.run_trial(trial, fabric, stop)
 
     def sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """The sampler of a trial."""
@@ -177,9 +200,10 @@ class Sweep:
                 self.study.tell(trial.number, state=TrialState.FAIL)
                 self.study.enqueue_trial(trial.params)
 
-    def run_trial(self, trial: Trial, fabric: Any, stop: Stop) -> None:
-        """Train one trial as a child run."""
-        chosen = studies.suggest(trial, studies.SPACES[self.family])
+    def run_trial(self, trial: Trial, fabric: Fabric, stop: Stop) -> Iterator[Step]:
+        """Train one trial as a child run, step by step."""
+        fixed = () if self.settings.batch_tokens == "search" else ("batch_tokens",)
+        chosen = studies.suggest(trial, [each for each in studies.SPACES[self.family] if each.name not in fixed])
         settings = self.base.model_copy(update=chosen)
         if isinstance(settings, ForceFieldSettings):
             settings = settings.model_copy(update={"steps": max(2, round(self.budget / settings.batch_frames))})
@@ -193,7 +217,7 @@ class Sweep:
             with ended_properly(child):
                 run = kind(settings, fabric, child, stop, None, judge=Judge(trial, self.budget))
                 try:
-                    run.train()
+                    yield from run.steps_due()
                 finally:
                     trial.set_user_attr("flops", run.flops_per_unit * run.log["amount"])
                     trial.set_user_attr("flops_in_full", run.flops_per_unit * run.budgets[-1])

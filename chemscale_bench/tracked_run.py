@@ -6,7 +6,7 @@ import math
 import shutil
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.tracking.provenance import code_tags, device_name, environment_tags
 from chemscale_bench.tracking.recorder import Recorder
 from chemscale_bench.training import checkpoints
-from chemscale_bench.training.loop import Report, Trainer
+from chemscale_bench.training.loop import Report, Step, Trainer
 from chemscale_bench.training.speed import peak_flops, peak_memory_gib
 
 Judge = Callable[[int, dict[str, float]], str | None]
@@ -120,6 +120,11 @@ class TrackedRun(ABC):
 
     def train(self) -> None:
         """Train, record, save the model; raises `Interrupted` if asked to stop on the way."""
+        for step in self.steps_due():
+            self.trainer.perform(step)
+
+    def steps_due(self) -> Iterator[Step]:
+        """The whole run around its optimizer steps, which somebody else performs, alone or with those of others."""
         total = self.budgets[-1] + round(self.decay * sum(self.budgets[:-1]))
         with ExitStack() as stack:
             progress = {"total": total, "initial": self.log["amount"], "unit": self.SHORT, "unit_scale": True}
@@ -130,12 +135,12 @@ class TrackedRun(ABC):
                 if not self.saved:
                     self.describe()
             self.save(self.trainer.state())
-            reason = self.trainer.run()
+            yield from self.trainer.steps_due()
             self.save(self.trainer.state())
             if self.speaks:
                 self.deliver()
-            if reason:
-                raise Pruned(reason) if self.verdict else Interrupted(reason)
+            if self.trainer.stopped:
+                raise (Pruned if self.verdict else Interrupted)(self.trainer.stopped)
             if self.speaks:
                 self.finish()
 
@@ -208,7 +213,7 @@ class TrackedRun(ABC):
     def save(self, state: dict[str, Any]) -> None:
         """Keep everything that the run needs to go on."""
         used = self.fabric.all_reduce(torch.tensor(self.energy.kilojoules_since_last_call()), reduce_op="sum")
-        self.log["energy_kj"] += torch.as_tensor(used).item()
+        self.log["energy_kj"] += self.trainer.share * torch.as_tensor(used).item()
         if self.speaks:
             rest = {
                 "verb": self.VERB, "settings": self.settings_record, "log": self.log, "unsent": self.recorder.unsent(),

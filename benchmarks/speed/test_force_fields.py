@@ -22,12 +22,11 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from chemscale_bench.data import structures
 from chemscale_bench.models.compat import import_mace, import_schnetpack
 from chemscale_bench.models.force_fields import build, family
-from chemscale_bench.training.averaging import running_average
+from chemscale_bench.training.averaging import RunningAverage
 from chemscale_bench.training.forces import ForceLoss, ForceObjective, FramesOnDevice
 from chemscale_bench.training.loop import Events, Trainer
 from chemscale_bench.training.schedules import segments
@@ -89,10 +88,11 @@ def our_side(name: str, frames: Frames) -> Callable[[int], float]:
             Fabric(accelerator=DEVICE.type, devices=1), loss,
             torch.optim.AdamW(loss.parameters(), fused=True, **OPTIMIZER), objective, Silent(),
             plan=segments([(WARM_UP + steps) * BATCH], 0.5), warmup=BATCH, clip=10.0, report_every=BATCH,
-            save_seconds=1e9, pass_limit=65_536, average=AveragedModel(loss, multi_avg_fn=running_average(0.99)),
+            save_seconds=1e9, pass_limit=65_536, average=RunningAverage(loss, 0.99),
         )  # fmt: skip
         for _ in range(WARM_UP):
-            trainer.step(trainer.plan[0])
+            for step in trainer.step(trainer.plan[0]):
+                trainer.perform(step)
         start = clock()
         trainer.run()
         return clock() - start

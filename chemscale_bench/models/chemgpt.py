@@ -1,12 +1,13 @@
 """ChemGPT: GPT-Neo as Frey et al. (2023) trained it, computed without any work on padding.
 
 Legend: N tokens of all molecules of a batch, one after another; B molecules; T tokens of the longest molecule;
-H heads; D channels per head; C = H D width; V vocabulary.
+H heads; D channels per head; C = H D width; V vocabulary. Models that are trained as a stack (training/stacked.py) have
+their members in front: (K, N, C), with the B molecules of all of them.
 
-Everything but attention runs on the packed tokens (N, C). Attention gathers them into (B, H, T, D), so that no
-molecule sees another, and back. The maths is that of `GPTNeoForCausalLM`: learned positions, attention logits that
-are not divided by sqrt(D), every second layer local with a window of 256, tanh GELU, tied head. `to_transformers`
-and `from_transformers` convert the weights exactly.
+Everything but attention runs on the packed tokens (N, C). Attention keeps every molecule by itself: on a GPU in one
+kernel (models/attention.py), on a CPU by gathering into (B, H, T, D) and back. The maths is that of
+`GPTNeoForCausalLM`: learned positions, attention logits that are not divided by sqrt(D), every second layer local with
+a window of 256, tanh GELU, tied head. `to_transformers` and `from_transformers` convert the weights exactly.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.models.attention import molecule_attention
 from chemscale_bench.models.sizes import Shape
 
 POSITIONS = 2048
@@ -57,11 +59,14 @@ class Batch(NamedTuple):
     """Molecules packed one after another; the start token is an input and never a target."""
 
     inputs: Tensor  # (N,) int64: start, symbols
-    targets: Tensor  # (N,) int64: symbols, end
+    targets: Tensor  # (N,) int64: symbols, end; NOTHING where a batch is filled up to a given size
     positions: Tensor  # (N,) int64: 0, 1, ... within each molecule
-    padded_index: Tensor  # (N,) int64: row in the (B T) padded layout
-    molecules: int  # B
+    padded_index: Tensor  # (N,) int64: row in the (B T) padded layout, which a CPU needs
+    offsets: Tensor  # (B + 1,) int32: first row of every molecule, which a GPU needs
     longest: int  # T
+
+
+NOTHING = -100  # a target that is none, as `functional.cross_entropy` has it
 
 
 class Block(nn.Module):
@@ -81,15 +86,20 @@ class Block(nn.Module):
     def forward(self, x_NC: Tensor, batch: Batch, window_mask: Tensor | None) -> Tensor:
         """Attention and MLP, each added to the residual stream (N, C)."""
         qkv = self.query_key_value(self.norm_attention(x_NC))
-        x_NC = x_NC + self.attention_out(self.attend(qkv, batch, window_mask))
+        attended = self.attend(qkv.reshape(-1, qkv.shape[-1]), batch, window_mask)
+        x_NC = x_NC + self.attention_out(attended.view(x_NC.shape))
         hidden = functional.gelu(self.mlp_in(self.norm_mlp(x_NC)), approximate="tanh")
         x_NC = x_NC + self.mlp_out(hidden)
         return x_NC
 
     def attend(self, qkv: Tensor, batch: Batch, window_mask: Tensor | None) -> Tensor:
         """Causal attention inside each molecule: (N, 3 C) to (N, C)."""
-        padded = qkv.new_zeros(batch.molecules * batch.longest, qkv.shape[1]).index_copy(0, batch.padded_index, qkv)
-        q, k, v = padded.view(batch.molecules, batch.longest, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (B, H, T, D)
+        if qkv.is_cuda:
+            window = WINDOW if self.local else None
+            return molecule_attention(qkv, batch.offsets, self.heads, self.attention_scale, window)
+        molecules = len(batch.offsets) - 1
+        padded = qkv.new_zeros(molecules * batch.longest, qkv.shape[1]).index_copy(0, batch.padded_index, qkv)
+        q, k, v = padded.view(molecules, batch.longest, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (B, H, T, D)
         mask = window_mask if self.local else None
         y = functional.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=mask is None, scale=self.attention_scale
@@ -116,20 +126,23 @@ class ChemGPT(nn.Module):
         """Logits (N, V) of the next token at every packed position."""
         x_NC = self.token_embedding(batch.inputs) + self.position_embedding(batch.positions)
         window_mask = None
-        if batch.longest > WINDOW:
+        if batch.longest > WINDOW and not x_NC.is_cuda:
             ones = torch.ones(batch.longest, batch.longest, dtype=torch.bool, device=x_NC.device)
             window_mask = ones.tril().triu(1 - WINDOW)
         for block in self.blocks:
             x_NC = block(x_NC, batch, window_mask)
-        return self.config.output_scale * functional.linear(self.norm_out(x_NC), self.token_embedding.weight)
+        logits: Tensor = self.norm_out(x_NC) @ self.token_embedding.weight.mT
+        return self.config.output_scale * logits
 
     def token_losses(self, batch: Batch) -> Tensor:
         """Cross-entropy (N,) in nats of every predicted token."""
-        return functional.cross_entropy(self.logits(batch).float(), batch.targets, reduction="none")
+        logits = self.logits(batch).float()
+        losses = functional.cross_entropy(logits.flatten(0, -2), batch.targets.flatten(), reduction="none")
+        return losses.view(batch.targets.shape)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Cross-entropy in nats, summed over the predicted tokens."""
-        return functional.cross_entropy(self.logits(batch).float(), batch.targets, reduction="sum")
+        """Cross-entropy in nats, summed over the predicted tokens: one number, or one of each member of a stack."""
+        return self.token_losses(batch).sum(-1)
 
 
 BLOCK_NAMES = {

@@ -34,7 +34,7 @@ def ended_properly(run_id: str, records: Callable[[], bool] = lambda: True) -> I
         print(reason, file=sys.stderr)
     except Pruned as verdict:
         status, reason = "KILLED", str(verdict)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, GeneratorExit):  # the latter: another of those that train together has failed
         status, reason = "KILLED", "interrupted"
         raise
     except BaseException as error:

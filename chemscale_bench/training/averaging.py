@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
-from torch import Tensor
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 
-def running_average(decay: float) -> Callable[[Any, Any, Tensor | int], None]:
-    """The `multi_avg_fn` of torch's `AveragedModel`: an exponential average whose decay rises to `decay`.
+class RunningAverage(AveragedModel):
+    """An exponential average of a model's weights, whose decay rises to `decay`.
 
     After n steps it is min(decay, (1 + n) / (10 + n)), as in TensorFlow's ExponentialMovingAverage.
+
+    Args:
+        model: to follow.
+        decay: per step, in the end.
     """
 
-    @torch.no_grad()
-    def update(averages: list[Tensor], weights: list[Tensor], steps: Tensor | int) -> None:
-        now = min(decay, (1 + float(steps)) / (10 + float(steps)))
-        torch._foreach_lerp_(averages, weights, 1 - now)
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model)
+        self.decay = decay
 
-    return update
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Move towards the weights of `model`; torch's own way would wait for a GPU at every step."""
+        steps = int(self.n_averaged)  # on the CPU
+        now = min(self.decay, (1 + steps) / (10 + steps)) if steps else 0.0
+        torch._foreach_lerp_(list(self.module.parameters()), list(model.parameters()), 1 - now)
+        self.n_averaged += 1

@@ -14,17 +14,19 @@ import numpy as np
 import torch
 
 from chemscale_bench.data.store import Molecules
-from chemscale_bench.models.chemgpt import Batch, ChemGPT
+from chemscale_bench.models.chemgpt import NOTHING, Batch, ChemGPT
 from chemscale_bench.training.schedules import batch_tokens_at
 
 # Largest padded attention area (B T) and number of packed tokens of one forward pass while validating.
 VALIDATION_TOKENS = 16_384
+FILL_LENGTH = 64  # of the molecules that fill a batch up
 
 
 class LanguageObjective:
     """Next-symbol prediction on molecules in a random order that depends on the seed and the epoch only.
 
     `take` hands out exact numbers of tokens: the molecule that would overshoot is cut, its remainder is not used.
+    Items are rows of an array (M, 2): where a molecule begins among the split's tokens, and how many of it to take.
 
     Args:
         molecules: the training split.
@@ -49,7 +51,7 @@ class LanguageObjective:
         """Order (M,) of the molecules in one epoch."""
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.molecules))
 
-    def take(self, cursor: tuple[int, int] | None, amount: int) -> tuple[list[np.ndarray], tuple[int, int]]:
+    def take(self, cursor: tuple[int, int] | None, amount: int) -> tuple[np.ndarray, tuple[int, int]]:
         """The next molecules with exactly `amount` predicted tokens in all, and the (epoch, index) behind them."""
         epoch, index = cursor or (0, 0)
         taken: list[np.ndarray] = []
@@ -57,13 +59,14 @@ class LanguageObjective:
             if index == len(self.molecules):
                 epoch, index = epoch + 1, 0
             ahead = self.order(epoch)[index : index + amount]  # a molecule has at least one token
-            enough = int(np.searchsorted(np.cumsum(self.lengths[ahead]), amount)) + 1
-            for molecule in ahead[:enough]:
-                start = self.molecules.offsets[molecule]
-                taken.append(self.molecules.tokens[start : start + min(amount, int(self.lengths[molecule]))])
-                amount -= len(taken[-1])
-                index += 1
-        return taken, (epoch, index)
+            behind = np.cumsum(self.lengths[ahead])
+            ahead = ahead[: int(np.searchsorted(behind, amount)) + 1]
+            tokens = self.lengths[ahead].astype(np.int64)
+            tokens[-1] -= max(0, int(behind[len(ahead) - 1]) - amount)
+            taken.append(np.stack([self.molecules.offsets[ahead], tokens], axis=1))
+            amount -= int(tokens.sum())
+            index += len(ahead)
+        return np.concatenate(taken), (epoch, index)
 
     def first(self, tokens: int) -> Iterator[np.ndarray]:
         """The molecules of the first epoch, in training order, up to `tokens` tokens."""
@@ -75,9 +78,24 @@ class LanguageObjective:
             yield packed[start : start + length]
             tokens -= length
 
-    def passes(self, items: list[np.ndarray], limit: int) -> Iterator[Batch]:
-        """Packed forward passes of molecules of similar length."""
-        return (pack(group, self.start_id, self.device) for group in micro_batches(items, limit))
+    def passes(self, items: np.ndarray, limit: int) -> Iterator[Batch]:
+        """Packed forward passes: on a CPU of molecules of similar length, on a GPU filled up to one of a few sizes."""
+        if self.device.type == "cpu":
+            items = items[np.argsort(items[:, 1], kind="stable")]
+            for start, stop in micro_batches(items[:, 1], limit):
+                yield pack_symbols(self.symbols(items[start:stop]), items[start:stop, 1], self.start_id, self.device)
+        else:
+            parts = -(-int(items[:, 1].sum()) // limit)
+            for share in (items[part::parts] for part in range(parts)):
+                size = filled_size(int(share[:, 1].sum()))
+                yield pack_symbols(*fill_up(self.symbols(share), share[:, 1], size), self.start_id, self.device)
+
+    def symbols(self, items: np.ndarray) -> np.ndarray:
+        """Symbols and ends (N,) of the molecules, one after another."""
+        starts, lengths = items.T
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        tokens: np.ndarray = self.molecules.tokens[np.repeat(starts, lengths) + within]
+        return tokens
 
     def batch_amount(self, position: int) -> int:
         """Tokens of the next optimizer step."""
@@ -86,33 +104,73 @@ class LanguageObjective:
 
 def pack(molecules: list[np.ndarray], start_id: int, device: torch.device | str = "cpu") -> Batch:
     """Put molecules (each: symbols, end; uint16) into one packed batch on `device`."""
-    lengths = np.array([len(molecule) for molecule in molecules])
-    targets = np.concatenate(molecules).astype(np.int64)
-    starts = np.cumsum(lengths) - lengths
+    return pack_symbols(np.concatenate(molecules), np.array([len(one) for one in molecules]), start_id, device)
+
+
+def pack_symbols(symbols: np.ndarray, lengths: np.ndarray, start_id: int, device: torch.device | str) -> Batch:
+    """Put molecules that lie one after another into one packed batch on `device`.
+
+    Args:
+        symbols: (N,), each molecule's symbols and its end; NOTHING in what fills the batch up.
+        lengths: (B,), how many of them are each molecule's.
+        start_id: id of the start token.
+        device: where the batch is wanted; on a GPU the number of molecules is rounded up by empty ones.
+    """
+    targets = symbols.astype(np.int64)
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
     inputs = np.empty_like(targets)
     inputs[1:] = targets[:-1]
     inputs[starts] = start_id
+    inputs[inputs == NOTHING] = start_id
     positions = np.arange(len(targets)) - np.repeat(starts, lengths)
     longest = int(lengths.max())
     padded_index = np.repeat(np.arange(len(lengths)) * longest, lengths) + positions
+    if torch.device(device).type == "cuda":
+        room = max(len(targets) // 8, 2 ** len(lengths).bit_length())
+        ends, longest = np.append(ends, np.full(room - len(ends), len(targets))), 0
+    offsets = torch.from_numpy(np.append(0, ends).astype(np.int32)).to(device, non_blocking=True)
     stacked = torch.from_numpy(np.stack([inputs, targets, positions, padded_index])).to(device, non_blocking=True)
     inputs_N, targets_N, positions_N, padded_index_N = stacked.unbind()
-    return Batch(inputs_N, targets_N, positions_N, padded_index_N, len(lengths), longest)
+    return Batch(inputs_N, targets_N, positions_N, padded_index_N, offsets, longest)
 
 
-def micro_batches(molecules: list[np.ndarray], tokens: int) -> Iterator[list[np.ndarray]]:
-    """Cut an optimizer step into forward passes of molecules of similar length, at most `tokens` padded tokens each.
+def fill_up(symbols: np.ndarray, lengths: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The symbols (size,) and lengths with molecules behind them that ask for nothing."""
+    missing = size - len(symbols)
+    extra = np.full(-(-missing // FILL_LENGTH), FILL_LENGTH)
+    extra[-1:] -= extra.sum() - missing
+    return np.append(symbols.astype(np.int64), np.full(missing, NOTHING)), np.append(lengths, extra)
+
+
+def filled_size(tokens: int) -> int:
+    """The next of a few batch sizes, four to an octave, so that CUDA graphs and compiled kernels serve many steps."""
+    return 64 * math.ceil(8 * 2 ** (math.ceil(4 * math.log2(max(tokens, 512) / 512)) / 4))
+
+
+def stack(objectives: list[LanguageObjective], items: list[np.ndarray]) -> Batch:
+    """The members' molecules as one batch of K rows, the shorter rows filled up."""
+    first = objectives[0]
+    size = max(int(own[:, 1].sum()) for own in items)
+    size = size if first.device.type == "cpu" else filled_size(size)
+    rows = [fill_up(each.symbols(own), own[:, 1], size) for each, own in zip(objectives, items, strict=True)]
+    symbols, lengths = (np.concatenate(part) for part in zip(*rows, strict=True))
+    batch = pack_symbols(symbols, lengths, first.start_id, first.device)
+    inputs, targets, positions = (part.view(len(items), size) for part in batch[:3])
+    return batch._replace(inputs=inputs, targets=targets, positions=positions)
+
+
+def micro_batches(lengths: np.ndarray, tokens: int) -> Iterator[tuple[int, int]]:
+    """Cut molecules of ascending `lengths` into forward passes (from, to) of at most `tokens` padded tokens each.
 
     A molecule longer than `tokens` makes a pass of its own.
     """
-    group: list[np.ndarray] = []
-    for molecule in sorted(molecules, key=len):  # ascending, so the newest is the longest
-        if group and (len(group) + 1) * len(molecule) > tokens:
-            yield group
-            group = []
-        group.append(molecule)
-    if group:
-        yield group
+    start = 0
+    while start < len(lengths):
+        padded = lengths[start:] * np.arange(1, len(lengths) - start + 1)
+        stop = start + max(1, int(np.searchsorted(padded, tokens, side="right")))
+        yield start, stop
+        start = stop
 
 
 class Validation(NamedTuple):
@@ -139,14 +197,13 @@ def molecule_losses(model: ChemGPT, molecules: Molecules, start_id: int, device:
     losses = np.empty(len(molecules))
     order = np.argsort(molecules.lengths, kind="stable")
     sequences = list(molecules.sequences())
-    done = 0
-    for group in micro_batches([sequences[i] for i in order], VALIDATION_TOKENS):
-        batch = pack(group, start_id, device)
-        row = torch.div(batch.padded_index, batch.longest, rounding_mode="floor")
+    for start, stop in micro_batches(molecules.lengths[order], VALIDATION_TOKENS):
+        group = order[start:stop]
+        batch = pack([sequences[i] for i in group], start_id, device)
+        row = torch.from_numpy(np.repeat(np.arange(len(group)), molecules.lengths[group])).to(device)
         sums = torch.zeros(len(group), dtype=torch.float64, device=device)
         sums.index_add_(0, row, model.token_losses(batch).double())
-        losses[order[done : done + len(group)]] = sums.cpu().numpy()
-        done += len(group)
+        losses[group] = sums.cpu().numpy()
     return losses
 
 

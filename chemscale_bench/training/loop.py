@@ -6,19 +6,20 @@ The loop knows no model and no tracker. An `Objective` hands out data and losses
 
 from __future__ import annotations
 
-import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
-from torch.optim.swa_utils import AveragedModel
+from torch.utils._pytree import tree_map_only
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.training.averaging import RunningAverage
+from chemscale_bench.training.captured import Captured
 from chemscale_bench.training.schedules import Segment, learning_rate_factor
 
 
@@ -32,14 +33,22 @@ class Objective(Protocol):
     hopeless_loss: float
     """Mean loss, clearly above that of a model that knows nothing, at which training has diverged."""
 
-    def take(self, cursor: Any, amount: int) -> tuple[list[Any], Any]:
-        """The next items worth exactly `amount` units, and the cursor (plain values) behind them."""
+    def take(self, cursor: Any, amount: int) -> tuple[Any, Any]:
+        """The next items (a sequence) worth exactly `amount` units, and the cursor (plain values) behind them."""
 
-    def passes(self, items: list[Any], limit: int) -> Iterator[Any]:
+    def passes(self, items: Any, limit: int) -> Iterator[Any]:
         """The items as forward passes of at most `limit` units (padded), on the training device."""
 
     def batch_amount(self, position: int) -> int:
         """Units of the optimizer step that starts at `position`."""
+
+
+class Step(NamedTuple):
+    """One optimizer step that is due."""
+
+    trainer: Trainer
+    items: Any  # of its objective
+    amount: int  # units
 
 
 class Report(NamedTuple):
@@ -73,6 +82,9 @@ class Events(Protocol):
 class Trainer:
     """Trains `model` through the segments of a warm-up/stable/decay schedule.
 
+    `steps_due` says what has to be done next and keeps the books, `perform` does it. Whoever trains many models at once
+    (training/stacked.py) takes the steps of all of them and performs them together.
+
     Args:
         fabric: where and in which precision; several processes share each optimizer step.
         model: called with a forward pass of the objective, gives its summed loss.
@@ -91,7 +103,7 @@ class Trainer:
     def __init__(
         self, fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, objective: Objective, events: Events,
         *, plan: list[Segment], warmup: int, clip: float, report_every: int, save_seconds: float, pass_limit: int,
-        average: AveragedModel | None = None,
+        average: RunningAverage | None = None,
     ) -> None:  # fmt: skip
         self.fabric, self.objective, self.events = fabric, objective, events
         self.module = model
@@ -101,12 +113,20 @@ class Trainer:
         self.peak_rates = [group["lr"] for group in optimizer.param_groups]
         self.segment = self.position = self.steps = 0
         self.cursor: Any = None
+        self.stopped: str | None = None
         self.trunk: dict[str, Any] | None = None
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=fabric.device)
         self.loss_amount = 0
         self.train_seconds = 0.0
         self.gradient_norm = torch.zeros(())
         self.seconds_reported = 0.0
+        self.share = 1.0  # of the time between two of its steps that is this trainer's
+        self.restored: Callable[[], None] = lambda: None  # called when weights and optimizer state were replaced
+        self.learn: Callable[[Any, Tensor], Tensor] = self.forward_backward
+        self.update: Callable[[], Tensor] = self.clip_and_update
+        self.captures = fabric.device.type == "cuda" and fabric.world_size == 1
+        if self.captures:
+            self.learn, self.update = Captured(self.learn), Captured(self.update)
 
     # -- state ---------------------------------------------------------------------------------------------------
 
@@ -120,7 +140,9 @@ class Trainer:
             "cursor": self.cursor,
             "steps": self.steps,
         }
-        return copy.deepcopy(torch.utils._pytree.tree_map_only(Tensor, lambda t: t.detach().cpu(), state))
+        # A copy of every tensor by itself: those of a stack's members are views of common ones.
+        copied: dict[str, Any] = tree_map_only(Tensor, lambda t: t.detach().to("cpu", copy=True), state)
+        return copied
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs, as tensors and plain values; all processes have to call it."""
@@ -143,6 +165,15 @@ class Trainer:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.position, self.cursor, self.steps = state["position"], state["cursor"], state["steps"]
+        self.restored()
+
+    def hold_rates(self) -> None:
+        """Keep the learning rates in tensors on the device, where a captured update reads them."""
+        for group in self.optimizer.param_groups:
+            if not isinstance(group["lr"], Tensor) or group["lr"].device != self.fabric.device:
+                group["lr"] = torch.tensor(float(group["lr"]), device=self.fabric.device)
+                group["capturable"] = True
+                self.update.forget()  # type: ignore[attr-defined]
 
     def resume(self, state: dict[str, Any]) -> None:
         """Carry on where `state` was taken."""
@@ -161,24 +192,34 @@ class Trainer:
         Raises:
             Diverged: if the loss leaves the finite or useful range; the message says where.
         """
+        for step in self.steps_due():
+            self.perform(step)
+        return self.stopped
+
+    def steps_due(self) -> Iterator[Step]:
+        """The optimizer steps to the last budget, each to be performed before the next is asked for.
+
+        Raises:
+            Diverged: as `run` does.
+        """
         last_save = time.monotonic()
         while self.segment < len(self.plan):
             segment = self.plan[self.segment]
             if segment.kind == "decay" and self.trunk is None:
                 self.trunk = self.weights()
             while self.position < segment.stop:
-                reason = self.events.stop_requested()
-                if reason or self.anywhere(time.monotonic() - last_save > self.save_seconds):
+                self.stopped = self.events.stop_requested()
+                if self.stopped or self.anywhere(time.monotonic() - last_save > self.save_seconds):
                     self.events.save(self.state())
                     last_save = time.monotonic()
-                if reason:
-                    return reason
+                if self.stopped:
+                    return
                 started = time.perf_counter()
-                self.step(segment)
+                yield from self.step(segment)
                 due = self.loss_amount >= self.report_every or self.position >= segment.stop
                 if due:
                     self.loss_sum.cpu()  # waits for the device, so that the time is that of finished work
-                self.train_seconds += time.perf_counter() - started
+                self.train_seconds += self.share * (time.perf_counter() - started)
                 if due:
                     self.send_report(segment)
             if segment.kind == "decay":
@@ -188,7 +229,6 @@ class Trainer:
                     self.restore(self.trunk)
                 self.trunk = None
             self.segment += 1
-        return None
 
     def anywhere(self, here: bool) -> bool:
         """Whether something holds in any process: clocks differ, and all have to save at the same step."""
@@ -197,19 +237,32 @@ class Trainer:
         count = self.fabric.all_reduce(torch.tensor(float(here), device=self.fabric.device), reduce_op="sum")
         return bool(torch.as_tensor(count).item())
 
-    def step(self, segment: Segment) -> None:
+    def step(self, segment: Segment) -> Iterator[Step]:
         """One optimizer step of the size that the objective asks for, never past the budget."""
         branch = self.trunk["position"] if self.trunk else None
         factor = learning_rate_factor(self.position, self.warmup, branch, segment.budget)
         for group, rate in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
-            group["lr"] = rate * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate * factor)
+            else:
+                group["lr"] = rate * factor
         amount = self.objective.batch_amount(self.position)
         if self.position + amount > segment.budget:  # never past the budget, and the trunk leaves room for the decay
             amount = segment.stop - self.position
         items, cursor = self.objective.take(self.cursor, amount)
+        yield Step(self, items, amount)
+        self.loss_amount += amount
+        self.position += amount
+        self.cursor = cursor
+        self.steps += 1
+
+    def perform(self, step: Step) -> None:
+        """Change the weights by one step."""
+        if self.captures:
+            self.hold_rates()
         while True:
             try:
-                loss = self.accumulate(items, amount)
+                loss = self.accumulate(step.items, step.amount)
                 break
             except torch.OutOfMemoryError:
                 self.pass_limit //= 2
@@ -217,38 +270,43 @@ class Trainer:
                 torch.cuda.empty_cache()
                 if self.pass_limit < 64:
                     raise
-        self.gradient_norm = clip_grad_norm_(self.module.parameters(), self.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        self.gradient_norm = self.update()
         if self.average:
             self.average.update_parameters(self.module)
         self.loss_sum += loss
-        self.loss_amount += amount
-        self.position += amount
-        self.cursor = cursor
-        self.steps += 1
 
-    def accumulate(self, items: list[Any], amount: int) -> Tensor:
+    def accumulate(self, items: Any, amount: int) -> Tensor:
         """Gradient of the mean loss over a step's `amount` units, gathered over forward passes; the summed loss."""
         rank, processes = self.fabric.global_rank, self.fabric.world_size
         share = items[rank::processes]
         # A process without a share still takes part in the exchange of gradients, with weight zero.
-        weight = processes / amount if share else 0.0
+        weight = torch.full((), processes / amount if len(share) else 0.0, device=self.fabric.device)
         total = torch.zeros((), dtype=torch.float64, device=self.fabric.device)
-        passes = list(self.objective.passes(share or items[:1], self.pass_limit))
+        passes = list(self.objective.passes(share if len(share) else items[:1], self.pass_limit))
         for index, forward_pass in enumerate(passes):
             with self.fabric.no_backward_sync(self.model, enabled=index < len(passes) - 1):
-                loss = self.model(forward_pass)
-                self.fabric.backward(loss * weight)
-            total += loss.detach() * bool(share)
+                total += self.learn(forward_pass, weight) * bool(len(share))
         return total
+
+    def forward_backward(self, forward_pass: Any, weight: Tensor) -> Tensor:
+        """Add the gradient of a pass, times `weight`; its summed loss."""
+        loss: Tensor = self.model(forward_pass)
+        self.fabric.backward(loss * weight)
+        return loss.detach()
+
+    def clip_and_update(self) -> Tensor:
+        """Clip the gradient, change the weights, forget the gradient; its norm before clipping."""
+        norm = clip_grad_norm_(self.module.parameters(), self.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=not self.captures)
+        return norm
 
     def send_report(self, segment: Segment) -> None:
         """Tell the mean loss since the last report, and give up if it says that training has diverged."""
         summed = self.fabric.all_reduce(self.loss_sum.clone(), reduce_op="sum")
         loss = torch.as_tensor(summed).item() / self.loss_amount
         seconds, self.seconds_reported = self.train_seconds - self.seconds_reported, self.train_seconds
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = float(self.optimizer.param_groups[0]["lr"])
         self.events.report(
             Report(segment.kind, self.position, loss, rate, float(self.gradient_norm), self.loss_amount, seconds)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,7 +49,7 @@ SPACES = {
 """What is searched for each family of tasks; names are those of the verb's settings."""
 
 
-def suggest(trial: BaseTrial, space: tuple[Range, ...]) -> dict[str, float | int]:
+def suggest(trial: BaseTrial, space: Iterable[Range]) -> dict[str, float | int]:
     """Values for all hyperparameters of a space."""
     chosen: dict[str, float | int] = {}
     for name, low, high, whole, linear in space:

@@ -1,14 +1,13 @@
 import pytest
 import torch
-from torch.optim.swa_utils import AveragedModel
 
-from chemscale_bench.training.averaging import running_average
+from chemscale_bench.training.averaging import RunningAverage
 
 
 def test_it_forgets_the_start_soon_and_then_averages_over_the_last_steps() -> None:
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(model.weight, 1000.0)
-    average = AveragedModel(model, multi_avg_fn=running_average(0.9))
+    average = RunningAverage(model, 0.9)
     average.update_parameters(model)
     kept = []
     for step in range(1, 61):

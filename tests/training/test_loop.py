@@ -3,67 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from lightning.fabric import Fabric
+from small import Log, make_molecules, trainer
 
 from chemscale_bench.data.store import Molecules
-from chemscale_bench.models.parametrization import build, parameter_groups
-from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training import checkpoints
-from chemscale_bench.training.language import LanguageObjective
-from chemscale_bench.training.loop import Diverged, Report, Trainer
-from chemscale_bench.training.schedules import segments
-
-SIZE = 12
+from chemscale_bench.training.loop import Diverged
 
 
 @pytest.fixture(scope="module")
 def molecules() -> Molecules:
-    """Molecules with something to learn: each symbol follows from the one before."""
-    rng = np.random.default_rng(0)
-    tokens, lengths = [], rng.integers(5, 40, 400)
-    for length in lengths:
-        body = (5 + (rng.integers(7) + np.arange(length - 1)) % 7).astype(np.uint16)
-        tokens.append(np.append(body, 3).astype(np.uint16))
-    return Molecules(np.concatenate(tokens), np.cumsum([0, *lengths]), lengths.astype(np.uint16), "digest")
-
-
-class Log:
-    """Keeps what the loop tells; asks to stop at a given step."""
-
-    def __init__(self, stop_at: int | None = None) -> None:
-        self.reports: list[Report] = []
-        self.budgets: dict[int, dict[str, torch.Tensor]] = {}
-        self.states: list[dict[str, Any]] = []
-        self.trainer: Trainer | None = None
-        self.stop_at = stop_at
-
-    def report(self, report: Report) -> None:
-        self.reports.append(report)
-
-    def budget_reached(self, budget: int) -> None:
-        assert self.trainer
-        self.budgets[budget] = {k: v.clone() for k, v in self.trainer.module.state_dict().items()}
-
-    def save(self, state: dict[str, Any]) -> None:
-        self.states.append(state)
-
-    def stop_requested(self) -> str | None:
-        assert self.trainer
-        return "asked" if self.trainer.steps == self.stop_at else None
-
-
-def trainer(molecules: Molecules, log: Log, budgets: list[int], rate: float = 0.002, pass_limit: int = 4096) -> Trainer:
-    model = build(Shape(2, 32, 2), SIZE, "standard", seed=0)
-    optimizer = torch.optim.AdamW(parameter_groups(model, "standard", rate, 0.1), fused=True)
-    objective = LanguageObjective(molecules, 2, SIZE, 0, 400, torch.device("cpu"))
-    log.trainer = Trainer(
-        Fabric(accelerator="cpu", devices=1), model, optimizer, objective, log,
-        plan=segments(budgets, 0.25), warmup=500, clip=1.0, report_every=900, save_seconds=1e9, pass_limit=pass_limit,
-    )  # fmt: skip
-    return log.trainer
+    return make_molecules()
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -117,7 +68,7 @@ def test_out_of_memory_halves_the_passes_and_goes_on(molecules: Molecules, monke
     real = limited.module.forward
 
     def small_device(batch: Any) -> torch.Tensor:
-        if batch.molecules * batch.longest > 260:
+        if (len(batch.offsets) - 1) * batch.longest > 260:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return real(batch)
 

@@ -1,0 +1,268 @@
+"""Many trainings of one size as one: stacked weights, one batched matrix product where there were K small ones.
+
+A small model leaves its device idle, waiting for launches. A `Stack` holds the weights of its members in the rows of
+one array, and every member's own parameters and AdamW state are views of its row: whatever a member does between two
+steps (validate, save, branch off a decay) works on its own model as if it were alone. Losses, gradients, clipping,
+learning rates and decay are those of each member, and nothing passes from one to another.
+
+Legend: K members, P parameters of one of them, G groups of the optimizer, N tokens of a member's batch.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from chemscale_bench.training.captured import Captured
+from chemscale_bench.training.language import stack
+from chemscale_bench.training.loop import Step, Trainer
+
+
+class StackedLinear(nn.Module):
+    """`nn.Linear` of each member: (K, N, in) to (K, N, out)."""
+
+    def __init__(self, weight: nn.Parameter, bias: nn.Parameter | None) -> None:
+        super().__init__()
+        self.weight, self.bias = weight, bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Every member's own product."""
+        if self.bias is None:
+            return torch.bmm(x, self.weight.mT)
+        return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
+
+
+class StackedLayerNorm(nn.Module):
+    """`nn.LayerNorm` over the channels of each member."""
+
+    def __init__(self, weight: nn.Parameter, bias: nn.Parameter, eps: float) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = weight, bias, eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(K, N, C) to (K, N, C)."""
+        normal = functional.layer_norm(x, x.shape[-1:], eps=self.eps)
+        return torch.addcmul(self.bias[:, None], normal, self.weight[:, None])
+
+
+class StackedEmbedding(nn.Module):
+    """`nn.Embedding` of each member: (K, N) to (K, N, C)."""
+
+    def __init__(self, weight: nn.Parameter) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, index: Tensor) -> Tensor:
+        """Rows of every member's own table."""
+        members, rows, channels = self.weight.shape
+        first_row = rows * torch.arange(members, device=index.device)[:, None]
+        return functional.embedding(index + first_row, self.weight.reshape(members * rows, channels))
+
+
+def stacked_module(module: nn.Module, parameters: dict[str, nn.Parameter], prefix: str = "") -> nn.Module:
+    """A copy of `module` that computes all members at once.
+
+    Args:
+        module: of linear layers, layer norms and embeddings.
+        parameters: (K, ...) by the name that they have in `module`.
+        prefix: of the names.
+
+    Raises:
+        TypeError: if the module has parameters in a layer of another kind.
+    """
+    own = {name: parameters.get(f"{prefix}{name}") for name, _ in module.named_parameters(recurse=False)}
+    if isinstance(module, nn.Linear):
+        return StackedLinear(parameters[f"{prefix}weight"], own.get("bias"))
+    if isinstance(module, nn.LayerNorm):
+        return StackedLayerNorm(parameters[f"{prefix}weight"], parameters[f"{prefix}bias"], module.eps)
+    if isinstance(module, nn.Embedding):
+        return StackedEmbedding(parameters[f"{prefix}weight"])
+    if own:
+        raise TypeError(f"{type(module).__name__} cannot be stacked")
+    out = copy.copy(module)
+    out._modules = {
+        name: child and stacked_module(child, parameters, f"{prefix}{name}.") for name, child in module._modules.items()
+    }
+    return out
+
+
+class Stack:
+    """Performs the steps of up to `places` trainers of one size together.
+
+    Args:
+        places: members at most.
+        like: any of them; all have its model's shapes and AdamW's betas and eps.
+    """
+
+    def __init__(self, places: int, like: Trainer) -> None:
+        self.module, self.fabric = like.module, like.fabric
+        device, names = self.fabric.device, {id(p): name for name, p in like.module.named_parameters()}
+        self.columns: dict[str, slice] = {}
+        self.groups: list[slice] = []
+        end = 0
+        for group in like.optimizer.param_groups:
+            first = end
+            for parameter in group["params"]:
+                self.columns[names[id(parameter)]] = slice(end, end + parameter.numel())
+                end += parameter.numel()
+            self.groups.append(slice(first, end))
+        settings = like.optimizer.param_groups[0]
+        self.betas, self.eps = settings["betas"], settings["eps"]
+        self.weights, self.gradients, self.means, self.squares = (
+            torch.zeros(places, end, device=device) for _ in range(4)
+        )
+        self.losses = torch.zeros(places, dtype=torch.float64, device=device)
+        self.norms = torch.zeros(places, device=device)
+        self.members: list[Trainer] = []
+        # Gradients lie in rows as the weights do, which is what matters; torch would prefer them dense.
+        warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
+        self.pass_limit = like.pass_limit
+        self.learn: Callable[..., Tensor] = self.forward_backward
+        self.update: Callable[[Tensor], None] = self.clip_and_update
+        if device.type == "cuda":
+            self.learn, self.update = Captured(self.learn), Captured(self.update)
+
+    # -- who is where --------------------------------------------------------------------------------------------
+
+    def seat(self, wanted: list[Trainer]) -> None:
+        """Let those who are not wanted any more go, close the gaps, and let the new ones in."""
+        if wanted == self.members:
+            return
+        for trainer in self.members:
+            if trainer not in wanted:
+                trainer.restored, trainer.share = lambda: None, 1.0
+                self.attach(trainer, None)
+        places = len(self.members)
+        for row, trainer in enumerate(wanted):  # in the order of the rows, so that nobody is overwritten
+            self.attach(trainer, row)
+            trainer.restored = partial(self.attach, trainer, row)
+            trainer.share = 1 / len(wanted)
+        self.members = wanted
+        if len(wanted) != places:
+            self.rebuild()
+
+    def attach(self, trainer: Trainer, row: int | None) -> None:
+        """Make a trainer's parameters, AdamW state and sums views of a row, with the values that they have.
+
+        Without a row they become tensors of their own again.
+        """
+        state, names = trainer.optimizer.state, dict(trainer.module.named_parameters())
+        steps = torch.tensor(max((float(state[p]["step"]) for p in names.values() if state[p]), default=0.0))
+        for name, parameter in names.items():
+            known = state[parameter]
+            for key, table in (("exp_avg", self.means), ("exp_avg_sq", self.squares)):
+                known[key] = self.place(table, name, row, known.get(key, torch.zeros_like(parameter)))
+            parameter.data = self.place(self.weights, name, row, parameter.data)
+            known["step"] = steps if row is not None else steps.clone()
+        if row is None:
+            trainer.loss_sum = trainer.loss_sum.clone()
+            return
+        self.losses[row] = trainer.loss_sum
+        trainer.loss_sum, trainer.gradient_norm = self.losses[row], self.norms[row]
+
+    def place(self, table: Tensor, name: str, row: int | None, value: Tensor) -> Tensor:
+        """The view of a parameter's columns in a row, holding `value`."""
+        if row is None:
+            return value.clone()
+        view = table[row, self.columns[name]].view(value.shape)
+        return view if view.data_ptr() == value.data_ptr() else view.copy_(value)
+
+    def rebuild(self) -> None:
+        """Make the module of the members that there are."""
+        members, shapes = len(self.members), {name: p.shape for name, p in self.members[0].module.named_parameters()}
+        self.parameters = {}
+        for name, columns in self.columns.items():
+            parameter = nn.Parameter(self.weights[:members, columns].view(members, *shapes[name]))
+            parameter.grad = self.gradients[:members, columns].view(members, *shapes[name])
+            self.parameters[name] = parameter
+        self.stacked = stacked_module(self.module, self.parameters)
+        for part in (self.learn, self.update):
+            if isinstance(part, Captured):
+                part.forget()
+
+    # -- what they do together -----------------------------------------------------------------------------------
+
+    def perform(self, steps: list[Step]) -> None:
+        """Change the weights of all members by one step each."""
+        self.seat([step.trainer for step in steps])
+        device = self.fabric.device
+        weights = torch.tensor([1 / step.amount for step in steps]).to(device)
+        parts = -(-sum(step.amount for step in steps) // self.pass_limit)
+        objectives: list[Any] = [step.trainer.objective for step in steps]
+        for part in range(parts):
+            batch = stack(objectives, [step.items[part::parts] for step in steps])
+            self.losses[: len(steps)] += self.learn(batch, weights)
+        self.update(self.numbers().to(device))
+
+    def forward_backward(self, batch: Any, weights: Tensor) -> Tensor:
+        """Add each member's gradient, times its weight; the summed losses (K,)."""
+        with self.fabric.autocast():
+            losses: Tensor = self.stacked(batch)
+        (losses * weights).sum().backward()
+        return losses.detach()
+
+    def numbers(self) -> Tensor:
+        """What the update of each member needs: the rows' learning rates, decays, clip and bias corrections."""
+        columns = []
+        for trainer in self.members:
+            groups = trainer.optimizer.param_groups
+            steps = trainer.optimizer.state[groups[0]["params"][0]]["step"]  # one tensor for all parameters
+            steps += 1
+            corrections = [1 - beta ** float(steps) for beta in self.betas]
+            rates, decays = [group["lr"] for group in groups], [group["weight_decay"] for group in groups]
+            columns.append([*rates, *decays, trainer.clip, corrections[0], math.sqrt(corrections[1])])
+        return torch.tensor(columns).T.contiguous()[..., None]  # (2 G + 3, K, 1)
+
+    @torch.no_grad()
+    def clip_and_update(self, numbers: Tensor) -> None:
+        """AdamW (Loshchilov and Hutter 2019, Algorithm 2), after clipping each member's gradient by its own norm."""
+        members, count = numbers.shape[1], len(self.groups)
+        clip, mean_correction, square_correction = numbers[-3:]
+        gradients = self.gradients[:members]
+        norms = torch.linalg.vector_norm(gradients, dim=1)
+        self.norms[:members] = norms
+        gradients *= (clip / (norms[:, None] + 1e-6)).clamp(max=1)
+        for rate, decay, columns in zip(numbers[:count], numbers[count : 2 * count], self.groups, strict=True):
+            weight, gradient, mean, square = (
+                table[:members, columns] for table in (self.weights, self.gradients, self.means, self.squares)
+            )
+            weight *= 1 - rate * decay
+            mean.lerp_(gradient, 1 - self.betas[0])
+            square.mul_(self.betas[1]).addcmul_(gradient, gradient, value=1 - self.betas[1])
+            spread = square.sqrt().div_(square_correction).add_(self.eps)
+            weight -= mean * (rate / mean_correction) / spread
+        gradients.zero_()
+
+
+def train_together(start: Callable[[], Iterator[Step] | None], places: int) -> None:
+    """Train up to `places` at once until there is nothing left to start.
+
+    Args:
+        start: the steps of another training, or nothing.
+        places: how many take part at most; who ends makes room for the next.
+    """
+    running: list[Iterator[Step]] = []
+    stack_of_all: Stack | None = None
+    try:
+        while True:
+            waiting, running, steps = running, [], []
+            while len(running) < places and (member := waiting.pop(0) if waiting else start()):
+                step = next(member, None)
+                if step:
+                    running.append(member)
+                    steps.append(step)
+            if not steps:
+                return
+            stack_of_all = stack_of_all or Stack(places, steps[0].trainer)
+            stack_of_all.perform(steps)
+    finally:
+        for member in running:
+            member.close()  # type: ignore[attr-defined]

@@ -1,0 +1,65 @@
+"""A small language model with something to learn, for the tests of training."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+
+from chemscale_bench.data.store import Molecules
+from chemscale_bench.models.parametrization import build, parameter_groups
+from chemscale_bench.models.sizes import Shape
+from chemscale_bench.training.language import LanguageObjective
+from chemscale_bench.training.loop import Report, Trainer
+from chemscale_bench.training.schedules import segments
+
+SIZE = 12
+
+
+def make_molecules() -> Molecules:
+    """Molecules with something to learn: each symbol follows from the one before."""
+    rng = np.random.default_rng(0)
+    tokens, lengths = [], rng.integers(5, 40, 400)
+    for length in lengths:
+        body = (5 + (rng.integers(7) + np.arange(length - 1)) % 7).astype(np.uint16)
+        tokens.append(np.append(body, 3).astype(np.uint16))
+    return Molecules(np.concatenate(tokens), np.cumsum([0, *lengths]), lengths.astype(np.uint16), "digest")
+
+
+class Log:
+    """Keeps what the loop tells; asks to stop at a given step."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.reports: list[Report] = []
+        self.budgets: dict[int, dict[str, torch.Tensor]] = {}
+        self.states: list[dict[str, Any]] = []
+        self.trainer: Trainer | None = None
+        self.stop_at = stop_at
+
+    def report(self, report: Report) -> None:
+        self.reports.append(report)
+
+    def budget_reached(self, budget: int) -> None:
+        assert self.trainer
+        self.budgets[budget] = {k: v.clone() for k, v in self.trainer.module.state_dict().items()}
+
+    def save(self, state: dict[str, Any]) -> None:
+        self.states.append(state)
+
+    def stop_requested(self) -> str | None:
+        assert self.trainer
+        return "asked" if self.trainer.steps == self.stop_at else None
+
+
+def trainer(
+    molecules: Molecules, log: Log, budgets: list[int], rate: float = 0.002, pass_limit: int = 4096, *,
+    seed: int = 0, weight_decay: float = 0.1, batch: int | None = 400, clip: float = 1.0,
+) -> Trainer:  # fmt: skip
+    model = build(Shape(2, 32, 2), SIZE, "standard", seed=seed)
+    optimizer = torch.optim.AdamW(parameter_groups(model, "standard", rate, weight_decay), fused=True)
+    objective = LanguageObjective(molecules, 2, SIZE, seed, batch, torch.device("cpu"))
+    log.trainer = Trainer(
+        Fabric(accelerator="cpu", devices=1), model, optimizer, objective, log,
+        plan=segments(budgets, 0.25), warmup=500, clip=clip, report_every=900, save_seconds=1e9, pass_limit=pass_limit,
+    )  # fmt: skip
+    return log.trainer

@@ -1,0 +1,126 @@
+"""Members of a stack learn as if they were alone."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from small import Log, make_molecules, trainer
+from torch import nn
+
+from chemscale_bench.data.store import Molecules
+from chemscale_bench.training.loop import Diverged, Step
+from chemscale_bench.training.stacked import stacked_module, train_together
+
+MEMBERS: list[dict[str, Any]] = [
+    {"rate": 2e-4},
+    {"rate": 4e-4, "seed": 1},
+    {"rate": 1e-4, "weight_decay": 3.0},
+    {"rate": 2e-4, "clip": 0.05, "seed": 2},
+    {"rate": 2e-4, "batch": 150},
+]
+
+
+@pytest.fixture(scope="module")
+def molecules() -> Molecules:
+    return make_molecules()
+
+
+def train_alone(molecules: Molecules, budgets: list[int], members: list[dict[str, Any]]) -> list[Log]:
+    logs = [Log() for _ in members]
+    for log, member in zip(logs, members, strict=True):
+        trainer(molecules, log, budgets, **member).run()
+    return logs
+
+
+def train_stacked(molecules: Molecules, budgets: list[int], members: list[dict[str, Any]], places: int) -> list[Log]:
+    logs = [Log() for _ in members]
+    waiting = [trainer(molecules, log, budgets, **member) for log, member in zip(logs, members, strict=True)]
+
+    def start() -> Iterator[Step] | None:
+        return forgiven(waiting.pop(0).steps_due()) if waiting else None
+
+    train_together(start, places)
+    return logs
+
+
+def forgiven(steps: Iterator[Step]) -> Iterator[Step]:
+    """A member that diverges ends; the others go on."""
+    try:
+        yield from steps
+    except Diverged:
+        return
+
+
+def assert_equal_curves(ours: list[Log], theirs: list[Log], tolerance: float) -> None:
+    for mine, alone in zip(ours, theirs, strict=True):
+        assert [(r.kind, r.position, r.amount) for r in mine.reports] == [
+            (r.kind, r.position, r.amount) for r in alone.reports
+        ]
+        for field in ("loss", "learning_rate", "gradient_norm"):
+            values, expected = ([getattr(report, field) for report in log.reports] for log in (mine, alone))
+            assert values == pytest.approx(expected, rel=tolerance * (10 if field == "gradient_norm" else 1))
+        for budget, weights in alone.budgets.items():
+            for name, weight in weights.items():
+                torch.testing.assert_close(mine.budgets[budget][name], weight, rtol=1e-3, atol=100 * tolerance)
+
+
+def test_a_curve_over_200_steps_is_that_of_the_member_alone(molecules: Molecules) -> None:
+    members = MEMBERS[:4]
+    assert_equal_curves(
+        train_stacked(molecules, [80_000], members, places=4), train_alone(molecules, [80_000], members), 1e-5
+    )
+
+
+@pytest.mark.parametrize("places", [1, 2, 5])
+def test_members_come_and_go_branch_and_have_batches_of_their_own(molecules: Molecules, places: int) -> None:
+    budgets = [4000, 8000]
+    assert_equal_curves(
+        train_stacked(molecules, budgets, MEMBERS, places), train_alone(molecules, budgets, MEMBERS), 1e-5
+    )
+
+
+@pytest.mark.parametrize("rate", [1e4, float("nan")])
+def test_a_member_that_diverges_does_not_touch_its_neighbours(molecules: Molecules, rate: float) -> None:
+    members = [MEMBERS[0], {"rate": rate}, MEMBERS[1]]
+    together = train_stacked(molecules, [8000], members, places=3)
+    assert 8000 not in together[1].budgets
+    assert_equal_curves([together[0], together[2]], train_alone(molecules, [8000], MEMBERS[:2]), 1e-5)
+
+
+def test_a_state_saved_in_a_stack_goes_on_alone(molecules: Molecules) -> None:
+    (whole,) = train_alone(molecules, [8000], MEMBERS[:1])
+    logs = [Log(stop_at=7), Log()]
+    waiting = [trainer(molecules, log, [8000], **member) for log, member in zip(logs, MEMBERS, strict=False)]
+    train_together(lambda: waiting.pop(0).steps_due() if waiting else None, 2)
+    log = Log()
+    resumed = trainer(molecules, log, [8000], **MEMBERS[0])
+    resumed.resume(logs[0].states[-1])
+    resumed.run()
+    for ours, theirs in zip(logs[0].reports + log.reports, whole.reports, strict=True):
+        assert ours.position == theirs.position
+        assert ours.loss == pytest.approx(theirs.loss, rel=1e-5)
+    assert logs[1].budgets
+
+
+def test_the_others_are_closed_when_one_fails(molecules: Molecules) -> None:
+    ended = []
+
+    def member(fails: bool) -> Iterator[Step]:
+        try:
+            for number, step in enumerate(trainer(molecules, Log(), [8000]).steps_due()):
+                if fails and number == 3:
+                    raise OSError("the disk is full")
+                yield step
+        finally:
+            ended.append(fails)
+
+    waiting = [member(False), member(True)]
+    with pytest.raises(OSError, match="the disk is full"):
+        train_together(lambda: waiting.pop(0) if waiting else None, 2)
+    assert sorted(ended) == [False, True]
+
+
+def test_a_layer_of_another_kind_is_refused() -> None:
+    with pytest.raises(TypeError, match="Conv1d cannot be stacked"):
+        stacked_module(nn.Sequential(nn.Conv1d(1, 1, 1)), {})
