@@ -39,6 +39,8 @@ OPTIMIZER = {"lr": 1e-3, "weight_decay": 0.0}
 KCAL = 0.0433641153  # eV
 WORKERS = min(8, (os.cpu_count() or 1) - 1)  # schnetpack's default where there are as many cores
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+if DEVICE.type == "cuda":
+    STEPS = {name: 10 * steps for name, steps in STEPS.items()}
 
 
 class Frames(NamedTuple):
@@ -87,8 +89,8 @@ def our_side(name: str, frames: Frames) -> Callable[[int], float]:
         trainer = Trainer(
             Fabric(accelerator=DEVICE.type, devices=1), loss,
             torch.optim.AdamW(loss.parameters(), fused=True, **OPTIMIZER), objective, Silent(),
-            plan=segments([(WARM_UP + steps) * BATCH], 0.5), warmup=BATCH, clip=10.0, report_every=BATCH,
-            save_seconds=1e9, pass_limit=65_536, average=RunningAverage(loss, 0.99),
+            plan=segments([(WARM_UP + steps) * BATCH], 0.5), warmup=BATCH, clip=10.0, report_every=20 * BATCH,
+            save_seconds=1e9, pass_limit=65_536, average=RunningAverage(loss, 0.99), captures=not network.WAITS,
         )  # fmt: skip
         for _ in range(WARM_UP):
             for step in trainer.step(trainer.plan[0]):

@@ -152,6 +152,7 @@ class Network(Potential):
     """MACE as mace-torch defines it, energies relative to those of single atoms' reference."""
 
     ELEMENT_TABLES = ("embedding",)
+    WAITS = True  # for the numbers of atoms of each element, and of neighbors
     elements: Tensor
 
     def __init__(self, config: Config, elements: tuple[int, ...]) -> None:

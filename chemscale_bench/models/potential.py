@@ -53,6 +53,8 @@ class Potential(nn.Module):
     scale: Tensor
     ELEMENT_TABLES: tuple[str, ...] = ()
     """Prefixes of the parameters that belong to single elements: left out of the size, as embeddings are."""
+    WAITS = False
+    """Whether a forward pass reads numbers back from the device, so that it can't be part of a CUDA graph."""
 
     def __init__(self, cutoff: float) -> None:
         super().__init__()

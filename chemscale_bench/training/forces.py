@@ -30,6 +30,9 @@ class ForceBatch(NamedTuple):
 class FramesOnDevice:
     """Frames as tensors on a device, with the pairs of atoms nearer than the cutoff found once.
 
+    On a GPU every pair of atoms is an edge: those beyond the cutoff add nothing, since every model's envelope is zero
+    there, and batches of equal shapes can be replayed as a CUDA graph.
+
     Args:
         frames: of one molecule.
         cutoff: in Angstrom.
@@ -50,25 +53,29 @@ class FramesOnDevice:
         self.numbers_A = torch.as_tensor(frames.numbers).to(device)
         self.receivers_P, self.senders_P = (torch.as_tensor(index).to(device) for index in all_pairs(self.atoms))
         self.constants = lru_cache(maxsize=8)(self.constants_of)
+        self.every_pair = device.type == "cuda"
 
     def __len__(self) -> int:
         return len(self.energy_F)
 
-    def constants_of(self, frames: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Atomic numbers and structure index (B A,) and zeros (B,) of every batch of so many frames."""
+    def constants_of(self, frames: int) -> tuple[Tensor, ...]:
+        """Of every batch of so many frames: atomic numbers, structure (B A,), zeros (B,), all pairs' atoms (B P,)."""
         structure = torch.arange(frames, device=self.numbers_A.device)
-        return self.numbers_A.repeat(frames), structure.repeat_interleave(self.atoms), torch.zeros_like(structure)
+        first_B1 = self.atoms * structure[:, None]
+        return (
+            self.numbers_A.repeat(frames), structure.repeat_interleave(self.atoms), torch.zeros_like(structure),
+            (first_B1 + self.receivers_P).flatten(), (first_B1 + self.senders_P).flatten(),
+        )  # fmt: skip
 
     def batch(self, indices: np.ndarray) -> ForceBatch:
         """The frames at `indices` (B,) as one graph, all of it made on the device."""
         index_B = torch.as_tensor(indices).to(self.energy_F.device)
-        frame_E, pair_E = self.near_FP[index_B].nonzero(as_tuple=True)
-        numbers, structure, zeros = self.constants(len(indices))
-        first_E = frame_E * self.atoms
-        graph = Graph(
-            numbers, self.positions_FA3[index_B].reshape(-1, 3), structure, first_E + self.receivers_P[pair_E],
-            first_E + self.senders_P[pair_E], zeros, zeros,
-        )  # fmt: skip
+        numbers, structure, zeros, receivers_E, senders_E = self.constants(len(indices))
+        if not self.every_pair:
+            near_E = self.near_FP[index_B].flatten()
+            receivers_E, senders_E = receivers_E[near_E], senders_E[near_E]
+        positions_A3 = self.positions_FA3[index_B].reshape(-1, 3)
+        graph = Graph(numbers, positions_A3, structure, receivers_E, senders_E, zeros, zeros)
         return ForceBatch(graph, self.energy_F[index_B], self.forces_FA3[index_B].reshape(-1, 3))
 
     def batches(self) -> Iterator[ForceBatch]:

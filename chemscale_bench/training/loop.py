@@ -98,12 +98,13 @@ class Trainer:
         save_seconds: wall time between two resume states.
         pass_limit: padded units of a forward pass to start with; halved when memory runs out.
         average: a running average of the weights, kept beside them.
+        captures: whether steps may be replayed as CUDA graphs: the model never waits for the device.
     """
 
     def __init__(
         self, fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, objective: Objective, events: Events,
         *, plan: list[Segment], warmup: int, clip: float, report_every: int, save_seconds: float, pass_limit: int,
-        average: RunningAverage | None = None,
+        average: RunningAverage | None = None, captures: bool = True,
     ) -> None:  # fmt: skip
         self.fabric, self.objective, self.events = fabric, objective, events
         self.module = model
@@ -124,7 +125,7 @@ class Trainer:
         self.restored: Callable[[], None] = lambda: None  # called when weights and optimizer state were replaced
         self.learn: Callable[[Any, Tensor], Tensor] = self.forward_backward
         self.update: Callable[[], Tensor] = self.clip_and_update
-        self.captures = fabric.device.type == "cuda" and fabric.world_size == 1
+        self.captures = captures and fabric.device.type == "cuda" and fabric.world_size == 1
         if self.captures:
             self.learn, self.update = Captured(self.learn), Captured(self.update)
 
