@@ -21,7 +21,7 @@ try:
 except ImportError:  # comes with torch for GPUs only
     triton = None
 
-NO_WINDOW = 2**30
+NO_WINDOW = 2**30  # longer than any molecule
 
 
 def available() -> bool:
@@ -155,7 +155,7 @@ def backward_kernel(
             )  # fmt: skip
             dk += tl.dot(ds, q, input_precision="ieee")
             dv += tl.dot(p, do, input_precision="ieee")
-            if length <= BLOCK:
+            if length <= BLOCK:  # the usual molecule is done here; a longer one adds up its dq below
                 write(tl.dot(tl.trans(ds), k, input_precision="ieee"), grad_qkv, queries, length, 3 * C, D)
         write(dk, grad_qkv + C, keys, length, 3 * C, D)
         write(dv, grad_qkv + 2 * C, keys, length, 3 * C, D)

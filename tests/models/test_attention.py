@@ -17,7 +17,7 @@ anywhere = pytest.mark.skipif(
     not INTERPRETED and not available(), reason="needs a GPU, or triton and TRITON_INTERPRET=1"
 )
 on_gpu = pytest.mark.skipif(INTERPRETED or not available(), reason="needs a GPU and triton")
-TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}  # of the largest element
+TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}  # of the largest element
 EVERY_LENGTH = [1, 2, 43, 0, 63, 64, 0, 0, 65, 128, 200, 300, 0, 0]
 
 
