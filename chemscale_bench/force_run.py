@@ -114,7 +114,8 @@ class ForceRun(TrackedRun):
             objective, self,
             plan=segments(self.budgets, chosen.decay), warmup=round(chosen.warmup * budget), clip=chosen.clip,
             report_every=max(budget // 200, min(20 * self.task.validation_frames, budget // 20), 1),
-            save_seconds=60 * chosen.checkpoint_minutes, pass_limit=PASS_ATOMS[fabric.device.type], average=average, captures=not self.potential.WAITS,
+            save_seconds=60 * chosen.checkpoint_minutes, pass_limit=PASS_ATOMS[fabric.device.type], average=average,
+            captures=not self.potential.WAITS,
         )  # fmt: skip
         if self.saved:
             trainer.resume(self.saved)

@@ -27,6 +27,7 @@ from chemscale_bench.training.loop import Report, Trainer
 from chemscale_bench.training.schedules import segments
 
 REPORTS = 400  # points of a training curve
+COMPILED_FLOPS = 3e15  # of a run on a GPU, from which on the 10 s that torch.compile takes come back
 PASS_TOKENS = {"cpu": 4_096, "cuda": 131_072}  # padded tokens of a forward pass, at first
 
 
@@ -52,6 +53,9 @@ class LanguageRun(TrackedRun):
         attended = float((lengths * (lengths + 1) / 2).sum() / lengths.sum())
         self.flops_per_unit = self.model.config.flops_per_token(attended)
         self.shape = self.model.config.shape
+        if fabric.device.type == "cuda" and self.flops_per_unit * self.budgets[-1] > COMPILED_FLOPS:
+            for block in self.model.blocks:
+                block.compile(dynamic=True)
         self.title = (
             f"ChemGPT {self.shape.non_embedding_params:,} params, {self.shape.layers} x {self.shape.width}, "
             f"{self.task.name}"

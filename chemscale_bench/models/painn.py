@@ -63,7 +63,9 @@ class Network(Potential):
         direction_P3 = displacement_P3 / distance_P[:, None]
         direction_2P31 = torch.stack([direction_P3, -direction_P3])[..., None]
         envelope_P1 = model.cutoff_fn(distance_P)[:, None]
-        radial = torch.cat([model.radial_basis(distance_P) * envelope_P1, envelope_P1], dim=1)
+        # schnetpack's own call of its Bessel functions copies a number to the device, which no CUDA graph can record.
+        bessel_PR = torch.sin(distance_P[:, None] * model.radial_basis.freqs) / distance_P[:, None]
+        radial = torch.cat([bessel_PR * envelope_P1, envelope_P1], dim=1)
         filters = radial @ torch.cat([model.filter_net.weight, model.filter_net.bias[:, None]], dim=1).T
         scalars_AF = model.embedding(graph.numbers_A)
         atoms, width = scalars_AF.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-WARM_UP = 2  # calls of a shape that run as they are: they compile, allocate and choose algorithms
+WARM_UP = 2  # calls of a shape that run as they are: they compile, allocate and choose algorithms; the last is timed
+LAUNCH_BOUND = 0.4  # least share of a call's time that its launches take, for a recording to be worth its memory
 
 
 class Recording(NamedTuple):
@@ -22,7 +24,7 @@ class Recording(NamedTuple):
 
 
 class Captured:
-    """Calls `function`; from the third call with arguments of the same shapes on, as one CUDA graph.
+    """Calls `function`; from the third call with arguments of the same shapes on, as one CUDA graph if that pays.
 
     The function must wait for nothing, and all that it uses beside its arguments must stay where it is. What it gives
     is overwritten by the next call.
@@ -39,6 +41,7 @@ class Captured:
     def forget(self) -> None:
         """Start afresh, because something that the function uses was replaced."""
         self.calls: Counter[Any] = Counter()
+        self.launch_bound: dict[Any, bool] = {}
         self.recordings: dict[Any, Recording] = {}
         self.pool = torch.cuda.graph_pool_handle()
 
@@ -49,7 +52,9 @@ class Captured:
         if key not in self.recordings:
             self.calls[key] += 1
             if self.calls[key] <= WARM_UP:
-                return self.warm_up(arguments)
+                return self.warm_up(key, arguments)
+            if not self.launch_bound[key]:
+                return self.function(*arguments)
             self.recordings[key] = self.record(leaves, structure)
         recording = self.recordings[key]
         for place, leaf in zip(recording.inputs, leaves, strict=True):
@@ -58,12 +63,15 @@ class Captured:
         recording.graph.replay()
         return recording.output
 
-    def warm_up(self, arguments: tuple[Any, ...]) -> Any:
+    def warm_up(self, key: Any, arguments: tuple[Any, ...]) -> Any:
         """An ordinary call, on the stream that will be recorded."""
-        self.stream.wait_stream(torch.cuda.current_stream())
+        torch.cuda.synchronize()
+        started = time.perf_counter()
         with torch.cuda.stream(self.stream):
             output = self.function(*arguments)
-        torch.cuda.current_stream().wait_stream(self.stream)
+        launched = time.perf_counter()
+        torch.cuda.synchronize()
+        self.launch_bound[key] = launched - started > LAUNCH_BOUND * (time.perf_counter() - started)
         return output
 
     def record(self, leaves: list[Any], structure: Any) -> Recording:

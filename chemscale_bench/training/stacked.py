@@ -91,6 +91,9 @@ def stacked_module(module: nn.Module, parameters: dict[str, nn.Parameter], prefi
     out._modules = {
         name: child and stacked_module(child, parameters, f"{prefix}{name}.") for name, child in module._modules.items()
     }
+    if module._compiled_call_impl is not None:
+        out._compiled_call_impl = None
+        out.compile(dynamic=True)
     return out
 
 
