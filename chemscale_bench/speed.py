@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from chemscale_bench import ceilings, measurements
+from chemscale_bench.ceilings import Ceiling
 from chemscale_bench.errors import UserError
 from chemscale_bench.measurements import Row
 from chemscale_bench.peaks import peak_flops
@@ -25,17 +26,7 @@ from chemscale_bench.tracking.recorder import Recorder
 
 FOLDER = BENCHMARKS / "speed"
 QUICK = ("startup", "data", "pruner", "training")
-PYTEST = (
-    "-m",
-    "pytest",
-    "-s",
-    "--verbosity=1",
-    "--no-header",
-    "--tb=short",
-    "--benchmark-quiet",
-    "-p",
-    "no:cacheprovider",
-)
+PYTEST = ("-s", "--verbosity=1", "--no-header", "--tb=short", "--benchmark-quiet", "-p", "no:cacheprovider")
 SECONDS = 3.0  # for each ceiling
 
 
@@ -49,19 +40,15 @@ def speed(settings: SpeedSettings) -> None:
         recorder.tags(code_tags() | environment_tags(device))
         say(f"measuring what {name} can do")
         highest = ceilings.ceilings_of(device, SECONDS)
-        for key, one in highest.items():
-            recorder.metrics({f"ceilings/{key}": one.median, f"ceilings/{key}_low": one.low}, 0)
-            recorder.metrics({f"ceilings/{key}_high": one.high}, 0)
-        share = 1e9 * highest["matrix_bf16_gflop_per_s"].median / peak_flops(name)
-        if math.isfinite(share):
-            recorder.metrics({"ceilings/share_of_data_sheet": share}, 0)
+        recorder.metrics(numbers(highest, name), 0)
         rows: list[Row] = []
         for place, (suite, file) in enumerate(suites.items(), 1):
             say(f"suite {suite}, {place} of {len(suites)}")
-            rows += run(suite, file, quick=settings.suite == "quick")
-            for row in rows:
+            measured = run(suite, file, quick=settings.suite == "quick")
+            for row in measured:
                 recorder.metrics(row.metrics(highest), 0)
             recorder.send()
+            rows += measured
         recorder.metrics({"speed/failed": sum(row.note.startswith("failed") for row in rows)}, 0)
         recorder.deliver()
         title = f"{name}, {torch.get_num_threads()} threads, {date.today()}"
@@ -69,6 +56,14 @@ def speed(settings: SpeedSettings) -> None:
         recorder.client.log_text(run_id, page, "speed.md")
         recorder.figure(measurements.figure(rows, title), "figures/speed.html")
         print(f"\n{page}\nlogged to MLflow run {run_id}")
+
+
+def numbers(highest: dict[str, Ceiling], device: str) -> dict[str, float]:
+    """The ceilings as metrics, and the share of the data sheet's peak where that is known."""
+    values = {"share_of_data_sheet": 1e9 * highest["matrix_bf16_gflop_per_s"].median / peak_flops(device)}
+    for key, one in highest.items():
+        values |= {key: one.median, f"{key}_low": one.low, f"{key}_high": one.high}
+    return {f"ceilings/{key}": value for key, value in values.items() if math.isfinite(value)}
 
 
 def chosen(suite: str) -> dict[str, Path]:
@@ -79,9 +74,7 @@ def chosen(suite: str) -> dict[str, Path]:
     """
     there = {path.stem.removeprefix("test_"): path for path in sorted(FOLDER.glob("test_*.py"))}
     if not there:
-        raise UserError(
-            f"speed needs the suites of a checkout, there are none in {FOLDER}; clone the project, run it there"
-        )
+        raise UserError(f"speed needs the suites of a checkout, there are none in {FOLDER}; run it in a clone")
     groups = {"quick": [name for name in QUICK if name in there], "all": list(there)}
     names = groups.get(suite) or [name.strip() for name in suite.split(",")]
     for name in names:
@@ -99,7 +92,9 @@ def run(suite: str, file: Path, quick: bool) -> list[Row]:
         kept = Path(folder) / "rows.jsonl"
         environment = os.environ | {"CHEMSCALE_SPEED_ROWS": str(kept)}
         # Standard output carries the table alone.
-        done = subprocess.run([sys.executable, *PYTEST, *tests], cwd=FOLDER.parents[1], env=environment, stdout=2)
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *PYTEST, *tests], cwd=FOLDER.parents[1], env=environment, stdout=2
+        )
         rows = measurements.read(kept)
     if done.returncode and not any(row.note.startswith("failed") for row in rows):
         rows.append(Row(suite, "the suite", note=f"failed: pytest ended with exit code {done.returncode}"))
