@@ -74,5 +74,6 @@ if __name__ == "__main__":
     print(f"selfies {version('selfies')}: {counted}, {len(different):,} differences")
     for kind, number in errors.most_common():
         print(f"{number:>9,} refused by selfies: {kind}")
-    print("\n".join(different[:20]))
+    for smiles in different[:20]:
+        print(smiles)
     sys.exit(bool(different))

@@ -125,7 +125,7 @@ def read(file: Path) -> list[Row]:
 
 def number(value: float) -> str:
     """A number with the digits that a timing deserves."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{float(f'{value:.4g}'):,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def table(rows: Iterable[Row], ceilings: Mapping[str, Ceiling]) -> str:

@@ -337,4 +337,4 @@ class SpeedSettings(Settings):
     """Measure on this machine how fast we are, against what you would use instead and against what it can do."""
 
     suite: str = "quick"
-    """Suites of benchmarks/speed, with commas, or `all` (an hour on two cores); `quick` takes about 5 minutes."""
+    """Suites of benchmarks/speed, with commas, or `all`; `quick` is some of them, about 5 minutes on two cores."""

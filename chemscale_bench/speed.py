@@ -36,8 +36,10 @@ def speed(settings: SpeedSettings) -> None:
         suites = chosen(settings.suite)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         name, recorder = device_name(device), Recorder(run_id)
-        recorder.params({"suite": ",".join(suites)})
-        recorder.tags(code_tags() | environment_tags(device))
+        recorder.params(settings.model_dump())
+        machine, load = environment_tags(device), os.getloadavg()[0]
+        recorder.tags(code_tags() | machine)
+        recorder.metrics({"speed/load_before": load}, 0)
         say(f"measuring what {name} can do")
         highest = ceilings.ceilings_of(device, SECONDS)
         recorder.metrics(numbers(highest, name), 0)
@@ -51,7 +53,8 @@ def speed(settings: SpeedSettings) -> None:
             rows += measured
         recorder.metrics({"speed/failed": sum(row.note.startswith("failed") for row in rows)}, 0)
         recorder.deliver()
-        title = f"{name}, {torch.get_num_threads()} threads, {date.today()}"
+        threads = f"{machine['machine.cpus']} cores, {torch.get_num_threads()} threads of torch"
+        title = f"{name}, {threads}, a load of {load:.1f} from others, {date.today()}"
         page = f"{title}\n\n{ceilings.table(highest)}\n\n{measurements.table(rows, highest)}\n"
         recorder.client.log_text(run_id, page, "speed.md")
         recorder.figure(measurements.figure(rows, title), "figures/speed.html")

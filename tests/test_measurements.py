@@ -70,7 +70,7 @@ def test_table_and_figure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(261_500.4, "261,500"), (999.6, "1,000"), (34.81, "34.8"), (0.00412, "0.00412")]
+    ("value", "text"), [(35_119_279, "35,120,000"), (999.6, "1,000"), (34.81, "34.8"), (0.00412, "0.00412")]
 )
 def test_numbers_have_the_digits_of_a_timing(value: float, text: str) -> None:
     assert number(value) == text

@@ -33,12 +33,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Keep why a test was skipped, and how it failed."""
+    """Keep why a test was skipped, or how it failed."""
     if report.passed:
         return
-    suite, _, name = report.nodeid.rpartition("/")[2].partition(".py::")
-    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr.reprcrash.message
-    keep(Row(suite.removeprefix("test_"), name, note=f"{report.outcome}: {reason.partition(chr(10))[0]}"))
+    suite, _, name = report.nodeid.rpartition("/")[2].removeprefix("test_").partition(".py::")
+    if isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+    else:
+        reason = getattr(getattr(report.longrepr, "reprcrash", None), "message", report.longreprtext)
+    keep(Row(suite, name, note=f"{report.outcome}: {reason.strip().splitlines()[0]}"))
 
 
 def keep(row: Row) -> None:
