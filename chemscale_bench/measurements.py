@@ -94,22 +94,18 @@ class Row:
             return f"ratio {number(self.ratio)}"
         return f"ratio {number(self.ratio)} ({number(self.ratio_low)} to {number(self.ratio_high)})"
 
-    @property
-    def key(self) -> str:
-        """Name of the row's metrics in MLflow."""
-        return f"speed/{self.suite}/" + re.sub(r"[^a-z0-9.]+", "_", self.what.lower()).strip("_")
-
     def share_of_peak(self, ceilings: Mapping[str, Ceiling]) -> float:
         """The model's arithmetic as a share of the measured rate of matrix products in its precision."""
         return self.flops_per_s / 1e9 / ceilings[f"matrix_{self.precision}_gflop_per_s"].median
 
     def metrics(self, ceilings: Mapping[str, Ceiling]) -> dict[str, float]:
         """All numbers of the row by the name of their metric."""
+        what, unit = (re.sub(r"[^\w.]+", "_", text.lower().replace("/", "_per_")) for text in (self.what, self.unit))
         values = {
-            "ours": self.ours, "alternative": self.theirs, "ratio": self.ratio, "ratio_low": self.ratio_low,
-            "ratio_high": self.ratio_high, "share_of_peak": self.share_of_peak(ceilings),
+            f"ours_{unit}": self.ours, f"alternative_{unit}": self.theirs, "ratio": self.ratio,
+            "ratio_low": self.ratio_low, "ratio_high": self.ratio_high, "share_of_peak": self.share_of_peak(ceilings),
         }  # fmt: skip
-        return {f"{self.key}/{name}": value for name, value in values.items() if math.isfinite(value)}
+        return {f"speed/{self.suite}/{what}/{key}": value for key, value in values.items() if math.isfinite(value)}
 
 
 def append(row: Row, file: Path) -> None:

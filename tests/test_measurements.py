@@ -40,8 +40,8 @@ def test_a_row_survives_its_file(tmp_path: Path) -> None:
     assert math.isnan(other.ours)
     assert other.metrics(CEILINGS) == {}
     assert again.metrics(CEILINGS) == {
-        "speed/data/smiles_to_ids_2_cores/ours": 4,
-        "speed/data/smiles_to_ids_2_cores/alternative": 1,
+        "speed/data/smiles_to_ids_2_cores/ours_molecules_per_s": 4,
+        "speed/data/smiles_to_ids_2_cores/alternative_molecules_per_s": 1,
         "speed/data/smiles_to_ids_2_cores/ratio": 4,
         "speed/data/smiles_to_ids_2_cores/ratio_low": 3,
         "speed/data/smiles_to_ids_2_cores/ratio_high": 5,
