@@ -26,7 +26,16 @@ from chemscale_bench.tracking.recorder import Recorder
 
 FOLDER = BENCHMARKS / "speed"
 QUICK = ("startup", "data", "pruner", "training")
-PYTEST = ("-s", "--verbosity=1", "--no-header", "--tb=short", "--benchmark-quiet", "-p", "no:cacheprovider")
+PYTEST = (
+    "-s",
+    "--verbosity=1",
+    "--no-header",
+    "--tb=short",
+    "--benchmark-quiet",
+    "--disable-warnings",
+    "-p",
+    "no:cacheprovider",
+)
 SECONDS = 3.0  # for each ceiling
 
 
