@@ -27,15 +27,9 @@ from chemscale_bench.tracking.recorder import Recorder
 FOLDER = BENCHMARKS / "speed"
 QUICK = ("startup", "data", "pruner", "training")
 PYTEST = (
-    "-s",
-    "--verbosity=1",
-    "--no-header",
-    "--tb=short",
-    "--benchmark-quiet",
-    "--disable-warnings",
-    "-p",
-    "no:cacheprovider",
-)
+    "-s", "--verbosity=1", "--no-header", "--tb=short", "--disable-warnings", "--benchmark-quiet",
+    "-p", "no:cacheprovider",
+)  # fmt: skip
 SECONDS = 3.0  # for each ceiling
 
 
