@@ -25,7 +25,9 @@ class Ceiling(NamedTuple):
 def ceilings_of(device: torch.device, seconds: float) -> dict[str, Ceiling]:
     """All ceilings of a device by name, units included; at least so many seconds are spent on each."""
     rates = {f"matrix_{name}_gflop_per_s": _matrix_rate(device, kind, seconds) for name, kind in PRECISIONS.items()}
-    return rates | {"copy_gb_per_s": _copy_bandwidth(device, seconds)}
+    rates["copy_gb_per_s"] = _copy_bandwidth(device, seconds)
+    torch.cuda.empty_cache()  # whatever runs next in another process may need that memory; nothing happens on a CPU
+    return rates
 
 
 def table(ceilings: Mapping[str, Ceiling]) -> str:
