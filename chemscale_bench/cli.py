@@ -31,6 +31,7 @@ VERBS = {
     "submit": Verb(settings.SubmitSettings, "chemscale_bench.leaderboard.submit", "submit"),
     "verify": Verb(settings.VerifySettings, "chemscale_bench.leaderboard.verify", "verify"),
     "leaderboard": Verb(settings.LeaderboardSettings, "chemscale_bench.leaderboard.show", "leaderboard"),
+    "speed": Verb(settings.SpeedSettings, "chemscale_bench.speed", "speed"),
 }
 
 

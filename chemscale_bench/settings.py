@@ -337,3 +337,10 @@ class LeaderboardSettings(Settings):
     """Level of the intervals."""
     log: bool = True
     """Log the page and the table to an MLflow run."""
+
+
+class SpeedSettings(Settings):
+    """Measure on this machine how fast we are, against what you would use instead and against what it can do."""
+
+    suite: str = "quick"
+    """Suites of benchmarks/speed, with commas, or `all`; `quick` is some of them, about 5 minutes on two cores."""

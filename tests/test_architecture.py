@@ -16,12 +16,13 @@ LAYERS = [
     ("cli",),
     ("demo",),
     ("sweeps",),
-    ("runs", "replays", "fits"),
+    ("runs", "replays", "fits", "speed"),
     ("language_run", "force_run"),
     ("tracked_run",),
     ("leaderboard",),
     ("tuning",),
     ("scaling",),
+    ("measurements",),
     ("tracking",),
     ("evaluation",),
     ("training",),
@@ -29,7 +30,7 @@ LAYERS = [
     ("data",),
     ("tasks",),
     ("settings",),
-    ("errors", "peaks"),
+    ("errors", "peaks", "ceilings"),
 ]
 HEIGHT = {name: -level for level, names in enumerate(LAYERS) for name in names}
 

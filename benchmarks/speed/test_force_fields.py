@@ -10,7 +10,6 @@ set-up and warm-up are left out, medians are compared.
 from __future__ import annotations
 
 import os
-import statistics
 import time
 import warnings
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from chemscale_bench.data import structures
+from chemscale_bench.measurements import Row
 from chemscale_bench.models.compat import import_mace, import_schnetpack
 from chemscale_bench.models.force_fields import build, family
 from chemscale_bench.training.averaging import RunningAverage
@@ -216,7 +216,9 @@ def clock() -> float:
 
 @pytest.mark.parametrize("molecule", ["ethanol", "aspirin"])
 @pytest.mark.parametrize("name", list(STEPS))
-def test_training_steps_per_second(name: str, molecule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_steps_per_second(
+    name: str, molecule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_row: Callable[..., Row]
+) -> None:
     """Goal: 1.3 times schnetpack's trainer, 1.2 times mace_run_train's loop."""
     monkeypatch.chdir(tmp_path)  # schnetpack leaves a lock in the working folder
     warnings.simplefilter("ignore")
@@ -225,8 +227,6 @@ def test_training_steps_per_second(name: str, molecule: str, tmp_path: Path, mon
     theirs = mace_side(frames, tmp_path) if name == "mace" else schnetpack_side(name, frames, tmp_path)
     mine(1), theirs(1)
     pairs = [(steps / mine(steps), steps / theirs(steps)) for _ in range(ROUNDS)]
-    ratios = [ours / reference for ours, reference in pairs]
-    ours, reference = (statistics.median(side) for side in zip(*pairs, strict=True))
-    print(f"\n{name}, {molecule}, batch {BATCH} on {DEVICE}, {torch.get_num_threads()} threads, steps/s:")
-    print(f"ours {ours:.2f}, the library's trainer {reference:.2f}, ", end="")
-    print(f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    ours, reference = zip(*pairs, strict=True)
+    alternative = "mace_run_train" if name == "mace" else "schnetpack on Lightning"
+    record_row(f"{name} on {molecule}, batch {BATCH}, training", "steps/s", ours, alternative, reference)

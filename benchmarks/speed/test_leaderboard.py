@@ -7,7 +7,7 @@ import resource
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from chemscale_bench.leaderboard.board import Board, build
 from chemscale_bench.leaderboard.collect import read_entries
 from chemscale_bench.leaderboard.planted import plant
 from chemscale_bench.leaderboard.verify import Level, judge
+from chemscale_bench.measurements import Row
 from chemscale_bench.tracking.reader import read_curves, runs_of_experiment
 from chemscale_bench.tracking.store import prepare_store
 
@@ -58,9 +59,7 @@ def planted_runs(path: Path) -> None:
             connection.executemany(insert, latest)
 
 
-def test_reading_ten_thousand_runs(
-    benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_reading_ten_thousand_runs(benchmark: Any, tmp_path: Path, record_row: Callable[..., Row]) -> None:
     """10,000 runs with 200 points of 5 metrics each: under 60 s and 2 GiB."""
     import mlflow
 
@@ -86,11 +85,10 @@ def test_reading_ten_thousand_runs(
         for metric in metrics:
             client.get_metric_history(f"{number:032x}", metric)
     usual = (time.perf_counter() - begin) / SAMPLED_RUNS * RUNS
-    print(
-        f"\n{RUNS:,} runs x {METRICS} metrics x {POINTS} points: {seconds:.1f} s ({processor:.1f} s of processor), "
-        f"peak {peak_gib:.2f} GiB; MLflow's client {usual:.0f} s (scaled from {SAMPLED_RUNS} runs): "
-        f"ratio {usual / seconds:.0f}"
-    )
+    what = f"reading {RUNS:,} runs, {METRICS} metrics of {POINTS} points"
+    record_row(what, "s", seconds, f"MLflow's client (scaled from {SAMPLED_RUNS} runs)", usual)
+    record_row(f"{what}: processor time", "s", processor)
+    record_row(f"{what}: peak memory", "GiB", peak_gib)
     mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
     assert seconds < 60
     assert peak_gib < 2
@@ -108,7 +106,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(root)
 
 
-def test_verifying_a_thousand_entries(benchmark: Any, root: Path) -> None:
+def test_verifying_a_thousand_entries(benchmark: Any, root: Path, record_row: Callable[..., Row]) -> None:
     """1,000 entries of 8 runs at 4 budgets to the level consistent: under 60 s."""
     paths = sorted(root.glob("*/*/*.json"))
 
@@ -118,7 +116,8 @@ def test_verifying_a_thousand_entries(benchmark: Any, root: Path) -> None:
     before = time.process_time()
     assert benchmark.pedantic(verify, rounds=1) == {Level.CONSISTENT}
     seconds = benchmark.stats.stats.median
-    print(f"\n{ENTRIES:,} entries verified in {seconds:.1f} s ({time.process_time() - before:.1f} s of processor time)")
+    record_row(f"verifying {ENTRIES:,} entries to consistent", "s", seconds)
+    record_row(f"verifying {ENTRIES:,} entries: processor time", "s", time.process_time() - before)
     assert seconds < 60
 
 
@@ -133,7 +132,9 @@ def many(board: Board) -> Board:
     return dataclasses.replace(board, rows=rows)
 
 
-def test_the_page_of_a_thousand_entries(benchmark: Any, root: Path, tmp_path: Path) -> None:
+def test_the_page_of_a_thousand_entries(
+    benchmark: Any, root: Path, tmp_path: Path, record_row: Callable[..., Row]
+) -> None:
     """Laws, then the page of 1,000 entries on one board: under 10 s and 15 MB, interactive in under 2 s."""
     studies, _ = read_entries(root, Level.CONSISTENT)
     before = time.process_time()
@@ -143,20 +144,21 @@ def test_the_page_of_a_thousand_entries(benchmark: Any, root: Path, tmp_path: Pa
     seconds, size = benchmark.stats.stats.median, len(html.encode()) / 1e6
     path = tmp_path / "index.html"
     path.write_text(html)
-    print(
-        f"\nlaws {1000 * fitting:.0f} ms of processor time a study; page of {ENTRIES:,} entries {seconds:.2f} s, "
-        f"{size:.1f} MB; {interactive(path)}"
-    )
+    record_row("laws of a study of 32 runs and budgets, processor time", "s", fitting)
+    record_row(f"page of {ENTRIES:,} entries", "s", seconds)
+    record_row(f"page of {ENTRIES:,} entries: size", "MB", size)
+    for what, value in interactive(path).items():
+        record_row(f"page of {ENTRIES:,} entries in Chromium: {what}", "s", value)
     assert seconds < 10
     assert size < 15
 
 
-def interactive(path: Path) -> str:
-    """How long until the table of a page can be used, in Chromium without a window."""
+def interactive(path: Path) -> dict[str, float]:
+    """Seconds until the table of a page can be used, in Chromium without a window; nothing where there is none."""
     webdriver = pytest.importorskip("selenium.webdriver")
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
-        return "no chromium to open it"
+        return {}
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu"):
@@ -174,4 +176,4 @@ def interactive(path: Path) -> str:
     finally:
         browser.quit()
     assert ready < 2
-    return f"interactive after {ready:.2f} s, sorted in {sorting:.2f} s"
+    return {"until it can be used": ready, "to sort it": sorting}

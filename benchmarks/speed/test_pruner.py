@@ -6,17 +6,18 @@ Run with `python -m pytest benchmarks/speed/test_pruner.py -s`.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from statistics import median
-from typing import Any
 
 import numpy as np
 import optuna
 import pytest
 from optuna.trial import create_trial
 
+from chemscale_bench.measurements import Row
 from chemscale_bench.tuning import TrainingPerformancePruner
 
-TRIALS, REPORTS = 1000, 100
+TRIALS, REPORTS, ROUNDS = 1000, 100, 5
 OTHERS = {
     "median": optuna.pruners.MedianPruner(),
     "successive halving": optuna.pruners.SuccessiveHalvingPruner(),
@@ -54,16 +55,13 @@ def decisions_ms(study: optuna.Study, pruner: optuna.pruners.BasePruner) -> list
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-def test_one_decision_among_a_thousand_trials(benchmark: Any, study: optuna.Study) -> None:
+def test_one_decision_among_a_thousand_trials(study: optuna.Study, record_row: Callable[..., Row]) -> None:
     """Under 1 ms once the study has been read, which takes a process one long first decision."""
     ours = TrainingPerformancePruner(REPORTS)
-    first = decisions_ms(study, ours)[0]
-    times = benchmark.pedantic(lambda: decisions_ms(study, ours), rounds=5)
-    typical = median(times)
-    print(
-        f"\n{TRIALS:,} trials of {REPORTS} reports: ours {typical:.2f} ms a decision; the first of all {first:.0f} ms"
-    )
+    record_row(f"first decision of a process, {TRIALS:,} trials", "ms", decisions_ms(study, ours)[0])
+    times = [median(decisions_ms(study, ours)) for _ in range(ROUNDS)]
+    what = f"one decision among {TRIALS:,} trials of {REPORTS} reports"
     for name, pruner in OTHERS.items():
-        theirs = median(decisions_ms(study, pruner))
-        print(f"  Optuna's {name}: {theirs:.2f} ms, ours over theirs {typical / theirs:.1f}")
-    assert typical < 1
+        theirs = [median(decisions_ms(study, pruner)) for _ in range(ROUNDS)]
+        record_row(f"{what}, {name}", "ms", times, "Optuna", theirs)
+    assert median(times) < 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import huber, logsumexp
 
+from chemscale_bench.measurements import Row
 from chemscale_bench.scaling import JointLaw
 
 CHINCHILLA = Path(__file__).parents[3] / "shared" / "data" / "scaling" / "chinchilla_epoch.csv"
@@ -51,7 +53,9 @@ def usual_fit(start: np.ndarray, runs: tuple[np.ndarray, ...], weight: Any = 1.0
     return minimize(objective, start, method="L-BFGS-B")
 
 
-def test_joint_fit_against_the_usual_grid(benchmark: Any, runs: tuple[np.ndarray, ...]) -> None:
+def test_joint_fit_against_the_usual_grid(
+    benchmark: Any, runs: tuple[np.ndarray, ...], record_row: Callable[..., Row]
+) -> None:
     """At least 1,000 times faster than 4,500 starts, with the same objective or a lower one."""
     law = benchmark.pedantic(lambda: JointLaw().fit(*runs), rounds=5, warmup_rounds=1)
     grid = usual_grid()
@@ -59,17 +63,16 @@ def test_joint_fit_against_the_usual_grid(benchmark: Any, runs: tuple[np.ndarray
     begin = time.perf_counter()
     best = min(float(usual_fit(start, runs).fun) for start in sample)
     usual = (time.perf_counter() - begin) / SAMPLED_STARTS * len(grid)
-    ours = benchmark.stats.stats.median
-    print(
-        f"\njoint fit of {len(runs[0])} points: ours {ours:.3f} s, {len(grid)} starts {usual:.0f} s (scaled from "
-        f"{SAMPLED_STARTS}): ratio {usual / ours:,.0f}; objective {law.objective_:.10f} against {best:.10f}"
-    )
-    assert usual / ours > 1000
+    alternative = f"{len(grid):,} starts of L-BFGS (scaled from {SAMPLED_STARTS})"
+    row = record_row(f"joint law, {len(runs[0])} points", "s", benchmark.stats.stats.data, alternative, usual)
+    assert row.ratio > 1000
     assert law.objective_ <= best * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("bootstrap", ["runs", "residuals"])
-def test_four_thousand_refits(benchmark: Any, runs: tuple[np.ndarray, ...], bootstrap: str) -> None:
+def test_four_thousand_refits(
+    benchmark: Any, runs: tuple[np.ndarray, ...], bootstrap: str, record_row: Callable[..., Row]
+) -> None:
     """4,000 refits in under 30 s."""
     law = JointLaw(replicates=4000, bootstrap=bootstrap).fit(*runs)  # type: ignore[arg-type]
 
@@ -84,10 +87,8 @@ def test_four_thousand_refits(benchmark: Any, runs: tuple[np.ndarray, ...], boot
     for weight in weights:
         usual_fit(law_start(law), runs, weight)
     each = (time.perf_counter() - begin) / SAMPLED_STARTS
-    print(
-        f"\n4,000 refits ({bootstrap}): {seconds:.1f} s; one warm L-BFGS each with numeric gradients "
-        f"{4000 * each:.0f} s: ratio {4000 * each / seconds:,.0f}"
-    )
+    alternative = f"warm L-BFGS, numeric gradients (scaled from {SAMPLED_STARTS})"
+    record_row(f"4,000 bootstrap refits of it, {bootstrap}", "s", seconds, alternative, 4000 * each)
     assert seconds < 30
 
 
@@ -118,7 +119,7 @@ def intervals(law: JointLaw) -> list[Any]:
     return [law.confidence_interval(name) for name in law.parameters_]
 
 
-def test_ten_thousand_runs_of_200_models(benchmark: Any) -> None:
+def test_ten_thousand_runs_of_200_models(benchmark: Any, record_row: Callable[..., Row]) -> None:
     """200 tables of 50 runs, each fitted with intervals from 1,000 refits."""
     tables = [planted(5, 5, 2, seed) for seed in range(200)]
 
@@ -126,25 +127,22 @@ def test_ten_thousand_runs_of_200_models(benchmark: Any) -> None:
         laws = [JointLaw(on_flat="nan").fit(*table) for table in tables]
         return sum(len(intervals(law)) for law in laws)
 
-    report_limits("200 tables of 50 runs", benchmark, fit_all)
+    hold_to_limits("200 tables of 50 runs", benchmark, fit_all, record_row)
 
 
-def test_ten_thousand_runs_in_one_table(benchmark: Any) -> None:
+def test_ten_thousand_runs_in_one_table(benchmark: Any, record_row: Callable[..., Row]) -> None:
     """One table of 10,000 runs in 200 groups of seeds, fitted with intervals from 1,000 refits."""
     table = planted(20, 10, 50, 0)
     cell = np.unique(np.column_stack(table[:2]), axis=0, return_inverse=True)[1]
-    report_limits("10,000 runs in 200 groups", benchmark, lambda: intervals(JointLaw().fit(*table, groups=cell)))
+    work = lambda: intervals(JointLaw().fit(*table, groups=cell))  # noqa: E731
+    hold_to_limits("10,000 runs in 200 groups", benchmark, work, record_row)
 
 
-def report_limits(name: str, benchmark: Any, work: Any) -> None:
+def hold_to_limits(name: str, benchmark: Any, work: Callable[[], object], record_row: Callable[..., Row]) -> None:
     """Time `work` once, and hold its time and the process's peak memory to the limits."""
-    processor = time.process_time()
     benchmark.pedantic(work, rounds=1)
-    processor = time.process_time() - processor
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    seconds = benchmark.stats.stats.median
-    print(
-        f"\n{name}: {seconds:.1f} s ({processor:.1f} s of processor time), whole process peaked at {peak_mib:.0f} MiB"
-    )
-    assert seconds < 60
+    row = record_row(f"{name}, fits with intervals", "s", benchmark.stats.stats.median)
+    record_row(f"{name}: peak memory of the process", "MiB", peak_mib)
+    assert row.ours < 60
     assert peak_mib < 1024

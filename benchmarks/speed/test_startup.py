@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 
-import pytest
-from pytest_benchmark.fixture import BenchmarkFixture
+from chemscale_bench.measurements import Row
+
+ROUNDS = 5
 
 
-@pytest.mark.parametrize("module", ["chemscale_bench", "mlflow"])
-def test_help(module: str, benchmark: BenchmarkFixture) -> None:
-    benchmark(subprocess.run, [sys.executable, "-m", module, "--help"], stdout=subprocess.DEVNULL, check=True)
+def seconds(module: str) -> float:
+    """Wall time of one `--help`."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", module, "--help"], stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - start
+
+
+def test_help(record_row: Callable[..., Row]) -> None:
+    pairs = [(seconds("chemscale_bench"), seconds("mlflow")) for _ in range(ROUNDS)]
+    ours, theirs = zip(*pairs, strict=True)
+    row = record_row("chemscale --help", "s", ours, "mlflow --help", theirs)
+    assert row.ours < 0.7
