@@ -28,6 +28,7 @@ from chemscale_bench.training.schedules import segments
 
 REPORTS = 400  # points of a training curve
 COMPILED_FLOPS = 3e15  # of a run on a GPU, from which on the 10 s that torch.compile takes come back
+TRIGRAMS: dict[tuple[str, str, int, int], float] = {}  # baselines by data, seed and budget: a study's trials share them
 PASS_TOKENS = {"cpu": 4_096, "cuda": 131_072}  # padded tokens of a forward pass, at first
 
 
@@ -163,8 +164,11 @@ class LanguageRun(TrackedRun):
         with fabric.autocast():
             result = validate(self.model, store.validation, store.vocabulary.start_id, fabric.device)
         self.loss[budget] = result.metrics["val/loss_nats_per_token"]
-        trigram = Trigram(store.vocabulary.size, store.vocabulary.start_id).fit(self.objective.first(budget))
-        self.trigram[budget] = trigram.nats_per_token(store.validation.sequences())
+        key = (store.train.digest, store.validation.digest, self.settings.seed, budget)
+        if key not in TRIGRAMS:
+            trigram = Trigram(store.vocabulary.size, store.vocabulary.start_id).fit(self.objective.first(budget))
+            TRIGRAMS[key] = trigram.nats_per_token(store.validation.sequences())
+        self.trigram[budget] = TRIGRAMS[key]
         cost = {"cost/flops": self.flops_per_unit * budget, "baseline/trigram_nats_per_token": self.trigram[budget]}
         self.recorder.metrics(result.metrics | cost, budget)
 

@@ -258,3 +258,21 @@ def test_init_goes_on_from_a_checkpoint_of_the_same_vocabulary_only(tmp_path: Pa
     (folder / "tokenizer.json").write_text(tokenizer.replace('"[C]"', '"[Xx]"'))
     text = finish(start("--tokens", "1e4", "--init", str(folder)), expected=2)
     assert "init must have the vocabulary of the data" in text
+
+
+def test_seeds_are_children_of_one_run_with_the_curves_that_they_have_alone() -> None:
+    budget = ["--tokens", "30000", "--batch_tokens", "1024"]
+    out = finish(start(*budget, "--seeds", "2"))
+    finish(start(*budget, "--seed", "1"))
+    assert "mean of 2 seeds" in out
+    (parent,) = [run for run in runs() if run.data.tags["mlflow.runName"].endswith("-2-seeds")]
+    children = {
+        run.data.params["seed"]: run for run in runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
+    }
+    (alone,) = [run for run in runs() if run.data.params.get("seed") == "1" and run not in children.values()]
+    assert sorted(children) == ["0", "1"]
+    assert {run.info.status for run in [parent, *children.values()]} == {"FINISHED"}
+    for key in ("train/loss_nats_per_token", "val/loss_nats_per_token"):
+        ours, theirs = curve(children["1"], key), curve(alone, key)
+        assert [step for step, _ in ours] == [step for step, _ in theirs]
+        assert [value for _, value in ours] == pytest.approx([value for _, value in theirs], rel=1e-3)

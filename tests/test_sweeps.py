@@ -111,3 +111,46 @@ def test_a_study_of_another_kind_is_not_joined(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         main([*STUDY, "--trials", "2", "--study", "mine", "--pruner", "none", "--seed", "1"])
     assert "got another seed" in capsys.readouterr().err
+
+
+def curves(study: str) -> dict[int, list[float]]:
+    """The training losses of the children of a study, by trial."""
+    client = mlflow.MlflowClient()
+    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    (parent,) = [run for run in runs if run.data.params.get("study_name") == study]
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    names = ("train/loss_nats_per_token", "decay/loss_nats_per_token", "val/loss_nats_per_token")
+    return {
+        int(run.data.tags["trial"]): [
+            metric.value for name in names for metric in client.get_metric_history(run.info.run_id, name)
+        ]
+        for run in children
+    }
+
+
+def test_trials_trained_together_have_the_curves_that_they_have_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    study = [
+        "tune", "--task", "embedded-lm", "--params", "1e4", "--tokens", "30000", "--device", "cpu", "--trials", "5",
+        "--sampler", "RandomSampler", "--pruner", "none", "--batch_tokens", "auto",
+    ]  # fmt: skip
+    for name, together in (("alone", "1"), ("stacked", "3")):
+        assert main([*study, "--study", name, "--together", together]) in (0, None)
+    best = [line for line in capsys.readouterr().out.splitlines() if line.startswith("best:")]
+    assert best[0] == best[1]
+    alone, stacked = curves("alone"), curves("stacked")
+    assert list(alone) and alone.keys() == stacked.keys()
+    for trial, curve in alone.items():
+        assert stacked[trial] == pytest.approx(curve, rel=1e-3)  # rounding grows where the learning rate is high
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        (["--task", "embedded-lm", "--together", "4"], "together=4 needs trials with batches of one size"),
+        (["--task", "embedded-ff", "--together", "4"], "together must be left out for a force_field task"),
+        (["--task", "embedded-ff", "--batch_tokens", "512"], "batch_tokens must be left out for a force_field task"),
+    ],
+)
+def test_what_cannot_be_stacked_is_refused(wrong: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", *wrong]) == 2
+    assert problem in capsys.readouterr().err

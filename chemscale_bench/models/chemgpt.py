@@ -55,15 +55,24 @@ class ChemGPTConfig:
         return 6 * (12 * layers * width**2 + self.vocabulary_size * width) + 12 * layers * width * context
 
 
+class Group(NamedTuple):
+    """Molecules of similar length, for attention on a CPU: B of them, T tokens in the longest."""
+
+    rows: Tensor  # (n,) int64: their tokens in the batch
+    places: Tensor  # (n,) int64: where these lie in the (B T) padded layout
+    molecules: int  # B
+    longest: int  # T
+
+
 class Batch(NamedTuple):
     """Molecules packed one after another; the start token is an input and never a target."""
 
     inputs: Tensor  # (N,) int64: start, symbols
     targets: Tensor  # (N,) int64: symbols, end; NOTHING where a batch is filled up to a given size
     positions: Tensor  # (N,) int64: 0, 1, ... within each molecule
-    padded_index: Tensor  # (N,) int64: row in the (B T) padded layout, which a CPU needs
-    offsets: Tensor  # (B + 1,) int32: first row of every molecule, which a GPU needs
-    longest: int  # T
+    offsets: Tensor  # (B + 1,) int32: first row of every molecule
+    groups: tuple[Group, ...]  # on a CPU
+    order: Tensor  # (N,) int64: where each row lies in the rows of the groups, one group after another
 
 
 NOTHING = -100  # a target that is none, as `functional.cross_entropy` has it
@@ -83,28 +92,36 @@ class Block(nn.Module):
         self.mlp_in = nn.Linear(width, 4 * width)
         self.mlp_out = nn.Linear(4 * width, width)
 
-    def forward(self, x_NC: Tensor, batch: Batch, window_mask: Tensor | None) -> Tensor:
+    def forward(self, x_NC: Tensor, batch: Batch) -> Tensor:
         """Attention and MLP, each added to the residual stream (N, C)."""
         qkv = self.query_key_value(self.norm_attention(x_NC))
-        attended = self.attend(qkv.reshape(-1, qkv.shape[-1]), batch, window_mask)
-        x_NC = x_NC + self.attention_out(attended.view(x_NC.shape))
+        x_NC = x_NC + self.attention_out(self.attend(qkv.reshape(-1, qkv.shape[-1]), batch).view(x_NC.shape))
         hidden = functional.gelu(self.mlp_in(self.norm_mlp(x_NC)), approximate="tanh")
         x_NC = x_NC + self.mlp_out(hidden)
         return x_NC
 
-    def attend(self, qkv: Tensor, batch: Batch, window_mask: Tensor | None) -> Tensor:
+    def attend(self, qkv: Tensor, batch: Batch) -> Tensor:
         """Causal attention inside each molecule: (N, 3 C) to (N, C)."""
         if qkv.is_cuda:
             window = WINDOW if self.local else None
             return molecule_attention(qkv, batch.offsets, self.heads, self.attention_scale, window)
-        molecules = len(batch.offsets) - 1
-        padded = qkv.new_zeros(molecules * batch.longest, qkv.shape[1]).index_copy(0, batch.padded_index, qkv)
-        q, k, v = padded.view(molecules, batch.longest, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (B, H, T, D)
-        mask = window_mask if self.local else None
+        if len(batch.groups) == 1:
+            return self.attend_group(qkv, batch.groups[0])
+        parts = [self.attend_group(qkv.index_select(0, group.rows), group) for group in batch.groups]
+        return torch.cat(parts).index_select(0, batch.order)
+
+    def attend_group(self, qkv: Tensor, group: Group) -> Tensor:
+        """Attention of a group's rows (n, 3 C): (n, C)."""
+        _, places, molecules, longest = group
+        padded = qkv.new_zeros(molecules * longest, qkv.shape[1]).index_copy(0, places, qkv)
+        q, k, v = padded.view(molecules, longest, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (B, H, T, D)
+        mask = None
+        if self.local and longest > WINDOW:
+            mask = torch.ones(longest, longest, dtype=torch.bool).tril().triu(1 - WINDOW)
         y = functional.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=mask is None, scale=self.attention_scale
         )
-        return y.transpose(1, 2).reshape(len(padded), -1).index_select(0, batch.padded_index)
+        return y.transpose(1, 2).reshape(len(padded), -1).index_select(0, places)
 
 
 class ChemGPT(nn.Module):
@@ -125,12 +142,8 @@ class ChemGPT(nn.Module):
     def logits(self, batch: Batch) -> Tensor:
         """Logits (N, V) of the next token at every packed position."""
         x_NC = self.token_embedding(batch.inputs) + self.position_embedding(batch.positions)
-        window_mask = None
-        if batch.longest > WINDOW and not x_NC.is_cuda:
-            ones = torch.ones(batch.longest, batch.longest, dtype=torch.bool, device=x_NC.device)
-            window_mask = ones.tril().triu(1 - WINDOW)
         for block in self.blocks:
-            x_NC = block(x_NC, batch, window_mask)
+            x_NC = block(x_NC, batch)
         logits: Tensor = self.norm_out(x_NC) @ self.token_embedding.weight.mT
         return self.config.output_scale * logits
 

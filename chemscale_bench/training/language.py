@@ -14,12 +14,13 @@ import numpy as np
 import torch
 
 from chemscale_bench.data.store import Molecules
-from chemscale_bench.models.chemgpt import NOTHING, Batch, ChemGPT
+from chemscale_bench.models.chemgpt import NOTHING, Batch, ChemGPT, Group
 from chemscale_bench.training.schedules import batch_tokens_at
 
 # Largest padded attention area (B T) and number of packed tokens of one forward pass while validating.
 VALIDATION_TOKENS = 16_384
 FILL_LENGTH = 64  # of the molecules that fill a batch up
+SPREAD = 2.0  # between the lengths of molecules that a CPU attends to together
 
 
 class LanguageObjective:
@@ -124,15 +125,32 @@ def pack_symbols(symbols: np.ndarray, lengths: np.ndarray, start_id: int, device
     inputs[starts] = start_id
     inputs[inputs == NOTHING] = start_id
     positions = np.arange(len(targets)) - np.repeat(starts, lengths)
-    longest = int(lengths.max())
-    padded_index = np.repeat(np.arange(len(lengths)) * longest, lengths) + positions
-    if torch.device(device).type == "cuda":
+    stacked = torch.from_numpy(np.stack([inputs, targets, positions])).to(device, non_blocking=True)
+    inputs_N, targets_N, positions_N = stacked.unbind()
+    if torch.device(device).type == "cpu":
+        groups, order = groups_of(starts, lengths)
+    else:
+        groups, order = (), inputs_N
         room = max(len(targets) // 8, 2 ** len(lengths).bit_length())
-        ends, longest = np.append(ends, np.full(room - len(ends), len(targets))), 0
+        ends = np.append(ends, np.full(room - len(ends), len(targets)))
     offsets = torch.from_numpy(np.append(0, ends).astype(np.int32)).to(device, non_blocking=True)
-    stacked = torch.from_numpy(np.stack([inputs, targets, positions, padded_index])).to(device, non_blocking=True)
-    inputs_N, targets_N, positions_N, padded_index_N = stacked.unbind()
-    return Batch(inputs_N, targets_N, positions_N, padded_index_N, offsets, longest)
+    return Batch(inputs_N, targets_N, positions_N, offsets, groups, order)
+
+
+def groups_of(starts: np.ndarray, lengths: np.ndarray) -> tuple[tuple[Group, ...], torch.Tensor]:
+    """Molecules grouped so that none is padded to more than `SPREAD` times its length, and the rows' places in them."""
+    by_length = np.argsort(lengths, kind="stable")
+    groups, begin = [], 0
+    while begin < len(lengths):
+        end = int(np.searchsorted(lengths[by_length], SPREAD * max(8, lengths[by_length[begin]]), side="right"))
+        members = by_length[begin:end]
+        own, longest = lengths[members], int(lengths[members].max())
+        within = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own)
+        rows = np.repeat(starts[members], own) + within
+        places = np.repeat(np.arange(len(members)) * longest, own) + within
+        groups.append(Group(torch.from_numpy(rows), torch.from_numpy(places), len(members), longest))
+        begin = end
+    return tuple(groups), torch.cat([group.rows for group in groups]).argsort()
 
 
 def fill_up(symbols: np.ndarray, lengths: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from chemscale_bench.data.structures import Frames
+from chemscale_bench.models import force_fields
 from chemscale_bench.models.potential import Graph, Potential, energy_and_forces
 from chemscale_bench.training.forces import ForceLoss, ForceObjective, FramesOnDevice, baseline, measure
 
@@ -36,8 +37,8 @@ def frames(count: int = 12, seed: int = 0) -> Frames:
     return Frames(empty.numbers, positions, energy.numpy() - 4200, forces.reshape(count, 3, 3).numpy())
 
 
-def on_device(of: Frames) -> FramesOnDevice:
-    return FramesOnDevice(of, 3.0, -4200.0, CPU, torch.float64)
+def on_device(of: Frames, cutoff: float = 3.0) -> FramesOnDevice:
+    return FramesOnDevice(of, cutoff, -4200.0, CPU, torch.float64)
 
 
 def test_a_batch_holds_each_frame_with_its_own_pairs() -> None:
@@ -112,3 +113,19 @@ def test_passes_split_a_step_without_changing_its_loss() -> None:
     parts = [loss(batch) for batch in objective.passes(items, 7)]
     assert (len(whole), len(parts)) == (1, 4)
     assert float(sum(parts)) == pytest.approx(float(whole[0]), rel=1e-12)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("model", ["schnet", "painn", "mace", "allegro"])
+def test_pairs_beyond_the_cutoff_add_nothing(model: str) -> None:
+    """A GPU gets every pair, so that its batches have one shape."""
+    scattered = frames()
+    network = force_fields.build(model, force_fields.family(model).Config(cutoff=1.5), (1, 8), seed=0).double()
+    near, every = on_device(scattered, 1.5), on_device(scattered, 1.5)
+    every.every_pair = True
+    few, all_of_them = near.batch(np.arange(12)), every.batch(np.arange(12))
+    assert len(few.graph.receivers_E) < 0.8 * len(all_of_them.graph.receivers_E)
+    for ours, theirs in zip(
+        energy_and_forces(network, few.graph, differentiable=False),
+        energy_and_forces(network, all_of_them.graph, differentiable=False), strict=True,
+    ):  # fmt: skip
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)

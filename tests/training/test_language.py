@@ -61,12 +61,16 @@ def test_packing_loses_no_token(lengths: list[int], limit: int) -> None:
     assert sorted(torch.cat(targets).tolist()) == sorted(source.molecules.tokens.tolist())
     for batch in packed:
         molecules = len(batch.offsets) - 1
-        assert molecules == 1 or molecules * batch.longest <= limit
+        assert molecules == 1 or molecules * int(batch.positions.max() + 1) <= limit
         starts = batch.positions == 0
         assert starts.nonzero().flatten().tolist() == batch.offsets[:-1].tolist()
         assert torch.all(batch.inputs[starts] == 2)
         assert torch.equal(batch.inputs[1:][~starts[1:]], batch.targets[:-1][~starts[1:]])
-        assert len(set(batch.padded_index.tolist())) == len(batch.targets)
+        rows = torch.cat([group.rows for group in batch.groups])
+        assert torch.equal(rows[batch.order], torch.arange(len(batch.targets)))
+        for group in batch.groups:
+            assert len(set(group.places.tolist())) == len(group.rows)
+            assert torch.equal(group.places % group.longest, batch.positions[group.rows])
 
 
 def test_validation_sums_do_not_depend_on_the_passes(monkeypatch: pytest.MonkeyPatch) -> None:
