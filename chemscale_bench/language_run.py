@@ -22,12 +22,11 @@ from chemscale_bench.settings import ChemGPTSettings
 from chemscale_bench.tracked_run import Judge, TrackedRun, run_folder
 from chemscale_bench.tracking.figures import loss_curve
 from chemscale_bench.tracking.lifetime import Stop
-from chemscale_bench.training.language import LanguageObjective, validate
+from chemscale_bench.training.language import COMPILED_FLOPS, LanguageObjective, validate
 from chemscale_bench.training.loop import Report, Trainer
 from chemscale_bench.training.schedules import segments
 
 REPORTS = 400  # points of a training curve
-COMPILED_FLOPS = 3e15  # of a run on a GPU, from which on the 10 s that torch.compile takes come back
 TRIGRAMS: dict[tuple[str, str, int, int], float] = {}  # baselines by data, seed and budget: a study's trials share them
 PASS_TOKENS = {"cpu": 4_096, "cuda": 131_072}  # padded tokens of a forward pass, at first
 

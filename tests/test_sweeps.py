@@ -134,13 +134,15 @@ def test_trials_trained_together_have_the_curves_that_they_have_alone(capsys: py
         "--sampler", "RandomSampler", "--pruner", "none", "--batch_tokens", "auto",
     ]  # fmt: skip
     for name, together in (("alone", "1"), ("stacked", "3")):
-        assert main([*study, "--study", name, "--together", together]) in (0, None)
+        with pytest.raises(SystemExit) as end:
+            main([*study, "--study", name, "--together", together])
+        assert end.value.code == 0
     best = [line for line in capsys.readouterr().out.splitlines() if line.startswith("best:")]
     assert best[0] == best[1]
     alone, stacked = curves("alone"), curves("stacked")
-    assert list(alone) and alone.keys() == stacked.keys()
+    assert sorted(alone) == sorted(stacked) == list(range(5))
     for trial, curve in alone.items():
-        assert stacked[trial] == pytest.approx(curve, rel=1e-3)  # rounding grows where the learning rate is high
+        assert stacked[trial] == pytest.approx(curve, rel=0.02)  # rounding grows where the learning rate is high
 
 
 @pytest.mark.parametrize(
@@ -152,5 +154,7 @@ def test_trials_trained_together_have_the_curves_that_they_have_alone(capsys: py
     ],
 )
 def test_what_cannot_be_stacked_is_refused(wrong: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["tune", *wrong]) == 2
+    with pytest.raises(SystemExit) as end:
+        main(["tune", *wrong])
+    assert end.value.code == 2
     assert problem in capsys.readouterr().err

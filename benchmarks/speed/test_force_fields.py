@@ -40,7 +40,7 @@ KCAL = 0.0433641153  # eV
 WORKERS = min(8, (os.cpu_count() or 1) - 1)  # schnetpack's default where there are as many cores
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 if DEVICE.type == "cuda":
-    STEPS = {name: 5 * steps for name, steps in STEPS.items()}
+    STEPS = {name: 4 * steps for name, steps in STEPS.items()}
 
 
 class Frames(NamedTuple):

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional
 
 from chemscale_bench.data.store import Molecules
 from chemscale_bench.models.chemgpt import NOTHING, Batch, ChemGPT, Group
@@ -19,6 +21,7 @@ from chemscale_bench.training.schedules import batch_tokens_at
 
 # Largest padded attention area (B T) and number of packed tokens of one forward pass while validating.
 VALIDATION_TOKENS = 16_384
+COMPILED_FLOPS = 3e15  # on a GPU, from which on the 10 s that torch.compile takes come back
 FILL_LENGTH = 64  # of the molecules that fill a batch up
 SPREAD = 2.0  # between the lengths of molecules that a CPU attends to together
 
@@ -47,6 +50,7 @@ class LanguageObjective:
         self.lengths = molecules.lengths
         self.hopeless_loss = float(np.log(vocabulary_size)) + 0.5
         self.order = lru_cache(maxsize=1)(self.order_of)
+        self.tokens_on_device = tokens_on(device, molecules) if device.type == "cuda" else None
 
     def order_of(self, epoch: int) -> np.ndarray:
         """Order (M,) of the molecules in one epoch."""
@@ -59,7 +63,7 @@ class LanguageObjective:
         while amount > 0:
             if index == len(self.molecules):
                 epoch, index = epoch + 1, 0
-            ahead = self.order(epoch)[index : index + amount]  # a molecule has at least one token
+            ahead = self.order(epoch)[index : index + amount // 16 + 16]
             behind = np.cumsum(self.lengths[ahead])
             ahead = ahead[: int(np.searchsorted(behind, amount)) + 1]
             tokens = self.lengths[ahead].astype(np.int64)
@@ -84,19 +88,25 @@ class LanguageObjective:
         if self.device.type == "cpu":
             items = items[np.argsort(items[:, 1], kind="stable")]
             for start, stop in micro_batches(items[:, 1], limit):
-                yield pack_symbols(self.symbols(items[start:stop]), items[start:stop, 1], self.start_id, self.device)
+                yield self.batch(items[start:stop])
         else:
             parts = -(-int(items[:, 1].sum()) // limit)
             for share in (items[part::parts] for part in range(parts)):
-                size = filled_size(int(share[:, 1].sum()))
-                yield pack_symbols(*fill_up(self.symbols(share), share[:, 1], size), self.start_id, self.device)
+                yield self.batch(fill_up(share, filled_size(int(share[:, 1].sum()))))
+
+    def batch(self, items: np.ndarray) -> Batch:
+        """One packed batch of these molecules, in this order."""
+        if self.tokens_on_device is not None:
+            return pack_on_device(self.tokens_on_device, items, self.start_id)
+        return pack_symbols(self.symbols(items), items[:, 1], self.start_id, self.device)
 
     def symbols(self, items: np.ndarray) -> np.ndarray:
-        """Symbols and ends (N,) of the molecules, one after another."""
+        """Symbols and ends (N,) of the molecules, one after another; NOTHING in those that only fill up."""
         starts, lengths = items.T
         within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        tokens: np.ndarray = self.molecules.tokens[np.repeat(starts, lengths) + within]
-        return tokens
+        first = np.repeat(starts, lengths)
+        tokens = self.molecules.tokens[first + within].astype(np.int64)
+        return np.where(first < 0, NOTHING, tokens)
 
     def batch_amount(self, position: int) -> int:
         """Tokens of the next optimizer step."""
@@ -115,7 +125,7 @@ def pack_symbols(symbols: np.ndarray, lengths: np.ndarray, start_id: int, device
         symbols: (N,), each molecule's symbols and its end; NOTHING in what fills the batch up.
         lengths: (B,), how many of them are each molecule's.
         start_id: id of the start token.
-        device: where the batch is wanted; on a GPU the number of molecules is rounded up by empty ones.
+        device: where the batch is wanted.
     """
     targets = symbols.astype(np.int64)
     ends = np.cumsum(lengths)
@@ -127,23 +137,53 @@ def pack_symbols(symbols: np.ndarray, lengths: np.ndarray, start_id: int, device
     positions = np.arange(len(targets)) - np.repeat(starts, lengths)
     stacked = torch.from_numpy(np.stack([inputs, targets, positions])).to(device, non_blocking=True)
     inputs_N, targets_N, positions_N = stacked.unbind()
-    if torch.device(device).type == "cpu":
-        groups, order = groups_of(starts, lengths)
-    else:
-        groups, order = (), inputs_N
-        room = max(len(targets) // 8, 2 ** len(lengths).bit_length())
-        ends = np.append(ends, np.full(room - len(ends), len(targets)))
     offsets = torch.from_numpy(np.append(0, ends).astype(np.int32)).to(device, non_blocking=True)
+    groups, order = groups_of(starts, lengths) if torch.device(device).type == "cpu" else ((), inputs_N)
     return Batch(inputs_N, targets_N, positions_N, offsets, groups, order)
 
 
-def groups_of(starts: np.ndarray, lengths: np.ndarray) -> tuple[tuple[Group, ...], torch.Tensor]:
+def pack_on_device(tokens: Tensor, items: np.ndarray, start_id: int) -> Batch:
+    """What `pack_symbols` makes, on the device that holds all tokens, so that little goes there and nobody waits.
+
+    Args:
+        tokens: of the split.
+        items: (B, 2), first token and length of each molecule; the first is negative in those that only fill up.
+        start_id: id of the start token.
+    """
+    size, device = int(items[:, 1].sum()), tokens.device
+    starts_B, lengths_B = torch.from_numpy(np.ascontiguousarray(items.T)).to(device, non_blocking=True).unbind()
+    ends_B = lengths_B.cumsum(0)
+    molecule_N = torch.repeat_interleave(lengths_B, output_size=size)
+    positions_N = torch.arange(size, device=device) - (ends_B - lengths_B)[molecule_N]
+    first_N = starts_B[molecule_N]
+    targets_N = torch.where(first_N < 0, NOTHING, tokens[(first_N + positions_N).clamp(min=0)].long())
+    inputs_N = torch.where((positions_N == 0) | (first_N < 0), start_id, targets_N.roll(1))
+    # Empty molecules round their number up, so that it takes few values.
+    room = max(size // 8, 2 ** len(items).bit_length())
+    offsets = functional.pad(ends_B.int(), (1, room - len(items)), value=size)
+    offsets[0] = 0
+    return Batch(inputs_N, targets_N, positions_N, offsets, (), inputs_N)
+
+
+ON_DEVICE: dict[tuple[str, torch.device], Tensor] = {}
+
+
+def tokens_on(device: torch.device, molecules: Molecules) -> Tensor:
+    """All tokens of a split on a GPU: one copy, however many runs of a process train on them."""
+    key = molecules.digest, device
+    if key not in ON_DEVICE:
+        ON_DEVICE.clear()
+        ON_DEVICE[key] = torch.from_numpy(np.array(molecules.tokens, np.uint16).view(np.int16)).to(device)
+    return ON_DEVICE[key]
+
+
+def groups_of(starts: np.ndarray, lengths: np.ndarray) -> tuple[tuple[Group, ...], Tensor]:
     """Molecules grouped so that none is padded to more than `SPREAD` times its length, and the rows' places in them."""
     by_length = np.argsort(lengths, kind="stable")
     groups, begin = [], 0
     while begin < len(lengths):
         end = int(np.searchsorted(lengths[by_length], SPREAD * max(8, lengths[by_length[begin]]), side="right"))
-        members = by_length[begin:end]
+        members = np.sort(by_length[begin:end])  # in their order, so that one group is the batch as it is
         own, longest = lengths[members], int(lengths[members].max())
         within = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own)
         rows = np.repeat(starts[members], own) + within
@@ -153,12 +193,12 @@ def groups_of(starts: np.ndarray, lengths: np.ndarray) -> tuple[tuple[Group, ...
     return tuple(groups), torch.cat([group.rows for group in groups]).argsort()
 
 
-def fill_up(symbols: np.ndarray, lengths: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The symbols (size,) and lengths with molecules behind them that ask for nothing."""
-    missing = size - len(symbols)
-    extra = np.full(-(-missing // FILL_LENGTH), FILL_LENGTH)
-    extra[-1:] -= extra.sum() - missing
-    return np.append(symbols.astype(np.int64), np.full(missing, NOTHING)), np.append(lengths, extra)
+def fill_up(items: np.ndarray, size: int) -> np.ndarray:
+    """The items (B, 2) with molecules behind them that ask for nothing, `size` tokens in all."""
+    missing = size - int(items[:, 1].sum())
+    extra = np.full((-(-missing // FILL_LENGTH), 2), (-FILL_LENGTH, FILL_LENGTH))
+    extra[-1:, 1] -= int(extra[:, 1].sum()) - missing
+    return np.concatenate([items, extra])
 
 
 def filled_size(tokens: int) -> int:
@@ -169,11 +209,10 @@ def filled_size(tokens: int) -> int:
 def stack(objectives: list[LanguageObjective], items: list[np.ndarray]) -> Batch:
     """The members' molecules as one batch of K rows, the shorter rows filled up."""
     first = objectives[0]
+    assert all(each.molecules.digest == first.molecules.digest for each in objectives)
     size = max(int(own[:, 1].sum()) for own in items)
     size = size if first.device.type == "cpu" else filled_size(size)
-    rows = [fill_up(each.symbols(own), own[:, 1], size) for each, own in zip(objectives, items, strict=True)]
-    symbols, lengths = (np.concatenate(part) for part in zip(*rows, strict=True))
-    batch = pack_symbols(symbols, lengths, first.start_id, first.device)
+    batch = first.batch(np.concatenate([fill_up(own, size) for own in items]))
     inputs, targets, positions = (part.view(len(items), size) for part in batch[:3])
     return batch._replace(inputs=inputs, targets=targets, positions=positions)
 

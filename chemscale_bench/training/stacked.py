@@ -22,8 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from chemscale_bench.training.captured import Captured
-from chemscale_bench.training.language import stack
+from chemscale_bench.training.language import COMPILED_FLOPS, stack
 from chemscale_bench.training.loop import Step, Trainer
+
+PASS_TOKENS = {"cpu": 65_536, "cuda": 524_288}  # of all members' in one forward pass, at first
 
 
 class StackedLinear(nn.Module):
@@ -91,9 +93,7 @@ def stacked_module(module: nn.Module, parameters: dict[str, nn.Parameter], prefi
     out._modules = {
         name: child and stacked_module(child, parameters, f"{prefix}{name}.") for name, child in module._modules.items()
     }
-    if module._compiled_call_impl is not None:
-        out._compiled_call_impl = None
-        out.compile(dynamic=True)
+    out._compiled_call_impl = None  # that of `module`
     return out
 
 
@@ -127,7 +127,8 @@ class Stack:
         self.members: list[Trainer] = []
         # Gradients lie in rows as the weights do, which is what matters; torch would prefer them dense.
         warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
-        self.pass_limit = like.pass_limit
+        self.pass_limit = PASS_TOKENS[device.type]
+        self.compiles = device.type == "cuda" and 6 * end * places * like.plan[-1].budget > COMPILED_FLOPS
         self.learn: Callable[..., Tensor] = self.forward_backward
         self.update: Callable[[Tensor], None] = self.clip_and_update
         if device.type == "cuda":
@@ -187,6 +188,10 @@ class Stack:
             parameter.grad = self.gradients[:members, columns].view(members, *shapes[name])
             self.parameters[name] = parameter
         self.stacked = stacked_module(self.module, self.parameters)
+        if self.compiles:
+            for layers in (part for part in self.stacked.modules() if isinstance(part, nn.ModuleList)):
+                for layer in layers:
+                    layer.compile(dynamic=True)
         for part in (self.learn, self.update):
             if isinstance(part, Captured):
                 part.forget()
@@ -198,11 +203,21 @@ class Stack:
         self.seat([step.trainer for step in steps])
         device = self.fabric.device
         weights = torch.tensor([1 / step.amount for step in steps]).to(device)
-        parts = -(-sum(step.amount for step in steps) // self.pass_limit)
         objectives: list[Any] = [step.trainer.objective for step in steps]
-        for part in range(parts):
-            batch = stack(objectives, [step.items[part::parts] for step in steps])
-            self.losses[: len(steps)] += self.learn(batch, weights)
+        while True:
+            losses = torch.zeros(len(steps), dtype=torch.float64, device=device)
+            parts = -(-sum(step.amount for step in steps) // self.pass_limit)
+            try:
+                for part in range(parts):
+                    losses += self.learn(stack(objectives, [step.items[part::parts] for step in steps]), weights)
+                break
+            except torch.OutOfMemoryError:
+                self.pass_limit //= 2
+                self.gradients.zero_()
+                torch.cuda.empty_cache()
+                if self.pass_limit < 64 * len(steps):
+                    raise
+        self.losses[: len(steps)] += losses
         self.update(self.numbers().to(device))
 
     def forward_backward(self, batch: Any, weights: Tensor) -> Tensor:

@@ -5,9 +5,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chemscale_bench.data.store import Molecules
+from chemscale_bench.models.chemgpt import NOTHING
 from chemscale_bench.models.parametrization import build
 from chemscale_bench.models.sizes import Shape
-from chemscale_bench.training.language import LanguageObjective, molecule_losses, pack, validate
+from chemscale_bench.training.language import (
+    LanguageObjective,
+    fill_up,
+    filled_size,
+    molecule_losses,
+    pack,
+    pack_on_device,
+    pack_symbols,
+    validate,
+)
 
 
 def split(lengths: list[int], seed: int = 0) -> Molecules:
@@ -69,6 +79,7 @@ def test_packing_loses_no_token(lengths: list[int], limit: int) -> None:
         rows = torch.cat([group.rows for group in batch.groups])
         assert torch.equal(rows[batch.order], torch.arange(len(batch.targets)))
         for group in batch.groups:
+            assert (group.rows.diff() > 0).all()
             assert len(set(group.places.tolist())) == len(group.rows)
             assert torch.equal(group.places % group.longest, batch.positions[group.rows])
 
@@ -91,3 +102,34 @@ def test_the_three_units_are_of_one_sum() -> None:
     assert values["val/loss_nats_per_token"] == pytest.approx(total / 30)
     assert values["val/nats_per_molecule"] == pytest.approx(total / 2)
     assert values["val/bits_per_heavy_atom"] == pytest.approx(total / np.log(2) / 30)
+
+
+@given(lengths=lists_of_lengths, extra=st.integers(0, 200))
+@settings(max_examples=40, deadline=None)
+def test_a_batch_made_on_the_device_is_that_of_the_host(lengths: list[int], extra: int) -> None:
+    source = objective(split([*lengths, 70]))
+    items, _ = source.take(None, sum(lengths))
+    filled = fill_up(items, sum(lengths) + extra)
+    ours = pack_on_device(torch.from_numpy(source.molecules.tokens.view(np.int16)), filled, 2)
+    theirs = pack_symbols(source.symbols(filled), filled[:, 1], 2, "cpu")
+    for name in ("inputs", "targets", "positions"):
+        assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
+    assert torch.equal(ours.offsets[: len(theirs.offsets)], theirs.offsets)
+    assert (ours.offsets[len(theirs.offsets) :] == len(ours.inputs)).all()
+    assert int((ours.targets != NOTHING).sum()) == sum(lengths)
+
+
+def test_what_fills_a_batch_up_changes_nothing() -> None:
+    model = build(Shape(2, 32, 2), 40, "standard", seed=0)
+    source = objective(split([12, 30, 5, 70]))
+    items, _ = source.take(None, 100)
+    for size in (100, 101, 300):
+        loss = model(source.batch(fill_up(items, size)))
+        assert loss.item() == pytest.approx(model(source.batch(items)).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("tokens", [1, 512, 513, 600, 5000, 131_072])
+def test_batches_are_filled_up_to_one_of_few_sizes(tokens: int) -> None:
+    size = filled_size(tokens)
+    assert size % 64 == 0
+    assert tokens <= size <= max(512, 1.25 * tokens + 64)
