@@ -5,7 +5,7 @@ const byId = (id) => document.getElementById(id);
 const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6FD1", "#A0522D"];
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star"];
 const DRAWN = 15;
-const state = { board: null, budget: "", axis: "params", hidden: new Set(), sort: "value", down: false, open: new Set(), words: "" };
+const state = { board: null, columns: [], budget: "", axis: "params", hidden: new Set(), sort: "value", down: false, open: new Set(), words: "" };
 
 function el(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
@@ -76,13 +76,16 @@ function shownRows() {
   const sign = state.down ? -1 : 1;
   return rows.sort((a, b) => {
     const [x, y] = [column.value(a), column.value(b)];
-    if (missing(x) || missing(y)) return missing(x) - missing(y);
-    return sign * (x < y ? -1 : x > y ? 1 : 0);
+    const byRank = (a.rank[state.budget] ?? 1e9) - (b.rank[state.budget] ?? 1e9);
+    if (missing(x) || missing(y)) return missing(x) - missing(y) || byRank;
+    return sign * (x < y ? -1 : x > y ? 1 : 0) || byRank;
   });
 }
 function drawTable() {
+  // A column that is empty for every study only pushes the others out of sight.
+  state.columns = COLUMNS.filter((column) => !column.number || state.board.rows.some((row) => has(column.value(row))));
   const head = el("tr");
-  for (const column of COLUMNS) {
+  for (const column of state.columns) {
     const sorted = state.sort === column.id ? (state.down ? "descending" : "ascending") : null;
     const sort = () => {
       state.down = state.sort === column.id ? !state.down : false;
@@ -115,7 +118,7 @@ function studyRow(row) {
     byId("board").querySelector(`[data-row="${row.index}"] button`).focus();
   };
   const line = el("tr", { class: "study", "data-row": row.index });
-  for (const column of COLUMNS) {
+  for (const column of state.columns) {
     if (column.id === "name") {
       const button = el("button", { type: "button", "aria-expanded": String(open), onclick: toggle }, row.model);
       line.append(el("th", { scope: "row", class: "name" }, button, el("span", { class: "by" }, row.submitter)));
@@ -148,7 +151,7 @@ function moreRow(row) {
       [run.slice(0, 10), count(size), seed, count(units), number(seconds, 4), has(mfu) ? (100 * mfu).toFixed(1) + " %" : "–", number(energy, 4), gpus, arithmetic, code]);
     inside.append(plainTable(head, body));
   }
-  return el("tr", { class: "more" }, el("td", { colspan: COLUMNS.length }, inside));
+  return el("tr", { class: "more" }, el("td", { colspan: state.columns.length }, inside));
 }
 function plainTable(head, body) {
   const line = (cells, tag) => el("tr", {}, ...cells.map((cell) => el(tag, { class: typeof cell === "number" ? "number" : null }, cell === null ? "–" : String(cell))));
