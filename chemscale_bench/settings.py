@@ -317,7 +317,9 @@ class VerifySettings(Settings):
     checkpoints: str = ""
     """Folder with RUN_ID/config.json and RUN_ID/model.safetensors, for checkpoints that are published elsewhere."""
     data: str = ""
-    """Your copy of the submitter's data file, for a task on a file."""
+    """Your copy of the submitter's data file, for a task on a file; or of the official frames, without a network."""
+    test_data: str = ""
+    """Your copy of the test frames, where they are in a file of their own."""
 
 
 class LeaderboardSettings(Settings):

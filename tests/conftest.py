@@ -26,6 +26,14 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def not_the_users_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache for what fixtures do that live longer than a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHEMSCALE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def chemscale_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache."""

@@ -13,24 +13,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.collect import Study
 from chemscale_bench.leaderboard.entry import RESULTS
+from chemscale_bench.leaderboard.laws import Estimate, Laws, Question, laws_of
 from chemscale_bench.leaderboard.verify import Level
-from chemscale_bench.scaling import JointLaw, PowerLaw, compute_optimal, find_regimes
-from chemscale_bench.scaling.regimes import Axis, Curve
 
-
-class Estimate(NamedTuple):
-    """A number with its interval, or the reason why there is none."""
-
-    value: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    reason: str = ""
-
-
-UNKNOWN = Estimate(reason="there are no runs")
+NO_LAWS = Laws()
 
 
 class Reached(NamedTuple):
@@ -56,14 +44,7 @@ class Row:
     """By budget."""
     points: pd.DataFrame
     """One row per run and budget: params, budget, seed, loss, flops, device_seconds, energy_kj."""
-    params_exponent: Estimate = UNKNOWN
-    data_exponent: Estimate = UNKNOWN
-    predicted: Estimate = UNKNOWN
-    """Primary metric at the board's compute."""
-    line: list[tuple[float, float]] = field(default_factory=list)
-    """The power law along parameters, at the most data that tell one: (params, loss)."""
-    line_budget: int = 0
-    """Those data."""
+    laws: Laws = NO_LAWS
     rank: dict[str, int] = field(default_factory=dict)
     """By budget (as text), `params_exponent` and `predicted`; unverified entries have none."""
     differs: dict[str, float] = field(default_factory=dict)
@@ -119,13 +100,15 @@ def _board(task: str, digest: str, studies: Sequence[Study], level: float, flops
         task, digest, metric, "tokens" if family == "language_model" else "frames",
         flops or max(spent, default=math.nan), level, rows,
     )  # fmt: skip
+    question = Question(board.data, board.flops, level, replicates)
     for row in rows:
-        _fit(row, board, replicates)
+        if not row.points.empty:
+            row.laws = laws_of(row.points, question)
     for budget in board.budgets:
         _rank(rows, str(budget), lambda row, budget=budget: _primary(row, budget, metric))
         _compare(rows, budget)
-    _rank(rows, "params_exponent", lambda row: -row.params_exponent.value)
-    _rank(rows, "predicted", lambda row: row.predicted.value)
+    _rank(rows, "params_exponent", lambda row: -row.laws.params_exponent.value)
+    _rank(rows, "predicted", lambda row: row.laws.predicted.value)
     return board
 
 
@@ -134,25 +117,30 @@ def _row(study: Study, metric: str, level: float) -> Row:
     reached = {}
     for budget, metrics in study.published.items():
         reached[budget] = Reached(metrics, math.nan, math.nan, (metrics[metric],), math.nan)
-    for budget in points["budget"].unique():
-        part = points[points["budget"] == budget]
-        means = part.groupby("params")["loss"].mean()
-        params = float(means.index[means.argmin()])
-        seeds = part[part["params"] == params]
-        losses = tuple(seeds["loss"].tolist())
+    by_budget: dict[int, dict[float, list[dict[Any, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for point in points.to_dict("records"):
+        by_budget[point["budget"]][point["params"]].append(point)
+    for budget, by_size in by_budget.items():
+        params, seeds = min(by_size.items(), key=lambda item: (_mean(item[1], "loss"), item[0]))
+        losses = tuple(seed["loss"] for seed in seeds)
         half = math.nan
         if len(losses) > 1:
             half = float(
                 stats.t.ppf((1 + level) / 2, len(losses) - 1) * np.std(losses, ddof=1) / math.sqrt(len(losses))
             )
-        mean = float(np.mean(losses))
-        metrics = {name: float(seeds[name].mean()) for name in RESULTS[study.family] if seeds[name].notna().all()}
-        reached[int(budget)] = Reached(metrics, mean - half, mean + half, losses, params)
+        mean = _mean(seeds, "loss")
+        metrics = {name: _mean(seeds, name) for name in RESULTS[study.family]}
+        metrics = {name: value for name, value in metrics.items() if not math.isnan(value)}
+        reached[budget] = Reached(metrics, mean - half, mean + half, losses, params)
     row = Row(study, reached, points)
     if study.published_exponent:
         value, error = study.published_exponent
-        row.params_exponent = Estimate(value, value - error, value + error)
+        row.laws = Laws(Estimate(value, value - error, value + error))
     return row
+
+
+def _mean(seeds: Sequence[dict[Any, Any]], name: str) -> float:
+    return float(np.mean([seed[name] for seed in seeds]))
 
 
 def table_of(study: Study, metric: str) -> pd.DataFrame:
@@ -171,56 +159,6 @@ def table_of(study: Study, metric: str) -> pd.DataFrame:
             )  # fmt: skip
     names = ["params", "budget", "seed", "loss", "flops", "device_seconds", "energy_kj", *RESULTS[study.family]]
     return pd.DataFrame(rows, columns=names)
-
-
-# -- laws --------------------------------------------------------------------------------------------------------
-
-
-def _fit(row: Row, board: Board, replicates: int) -> None:
-    """Fit the laws that the study's runs can tell."""
-    if row.points.empty:
-        return
-    params, data, loss = (row.points[name].to_numpy(float) for name in ("params", "budget", "loss"))
-    row.params_exponent, curve = _exponent(params, data, loss, "params", board.level)
-    row.data_exponent, _ = _exponent(params, data, loss, "tokens", board.level)
-    if curve is not None and curve.law is not None:
-        sizes = params[curve.rows]
-        ends = np.geomspace(sizes.min(), sizes[sizes <= curve.limited_beyond].max(), 12)
-        row.line = list(zip(ends.tolist(), curve.law.predict(ends).tolist(), strict=True))
-        row.line_budget = round(curve.at)
-    try:
-        if board.data == "tokens":
-            weight = 1 / row.points.groupby(["params", "budget"])["loss"].transform("size").to_numpy(float)
-            joint = JointLaw(on_flat="nan", replicates=replicates).fit(params, data, loss, weight)
-            best = compute_optimal(joint, [board.flops], board.level)
-            loss_at, interval = best.loss, best.loss_interval
-        else:
-            front = _front(row.points)
-            power = PowerLaw(replicates=replicates).fit(front["flops"], front["loss"])
-            loss_at, interval = power.predict([board.flops]), power.predict_interval([board.flops], board.level)
-        row.predicted = Estimate(float(loss_at[0]), float(interval.low[0]), float(interval.high[0]))
-    except UserError as refusal:
-        row.predicted = Estimate(reason=str(refusal))
-
-
-def _exponent(
-    params: np.ndarray, data: np.ndarray, loss: np.ndarray, along: Axis, level: float
-) -> tuple[Estimate, Curve | None]:
-    """The power law's exponent along an axis where the other resource is largest, and its curve."""
-    try:
-        curve = find_regimes(params, data, loss, along).headline
-        assert curve.law is not None
-        low, high = curve.law.confidence_interval("exponent", level)
-        return Estimate(curve.law.exponent_, low, high), curve
-    except UserError as refusal:
-        return Estimate(reason=str(refusal)), None
-
-
-def _front(points: pd.DataFrame) -> pd.DataFrame:
-    """The means over seeds that no cheaper setting beats."""
-    means = points.dropna(subset="flops").groupby(["params", "budget"])[["flops", "loss"]].mean().sort_values("flops")
-    front: pd.DataFrame = means[means["loss"] < means["loss"].cummin().shift(fill_value=math.inf)]
-    return front
 
 
 # -- ranks -------------------------------------------------------------------------------------------------------

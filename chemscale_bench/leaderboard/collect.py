@@ -22,6 +22,8 @@ from chemscale_bench.tracking.reader import LoggedRun, read_curves, runs_of_expe
 STANDS_ELSEWHERE = ("task_name", "model", "non_embedding_params", "seed", "layers", "width", "heads", "vocabulary_size")
 NOT_SETTINGS = frozenset({*STANDS_ELSEWHERE, "arithmetic", "task", "experiment", "resume", "checkpoint_minutes"})
 """Parameters that stand elsewhere in an entry, or say nothing about what was trained."""
+FILES = ("data", "test_data", "init")
+"""Parameters that may be paths: their folders are nobody's business."""
 
 
 class Measured(NamedTuple):
@@ -82,7 +84,8 @@ def describe_task(run: LoggedRun, family: Family) -> dict[str, Any]:
     if data == "auto":
         data = tasks.load(name.partition("@")[0]).data
     tags = run.tags
-    about = {"task": name, "task_digest": tags.get("task_digest", ""), "data": data, "model": run.params["model"]}
+    about = {"task": name, "task_digest": tags.get("task_digest", ""), "data": Path(data).name}
+    about |= {"model": run.params["model"]}
     about |= {"data_digest": tags.get("data.digest", "")}
     if family == "language_model":
         vocabulary = run.params.get("vocabulary", "")
@@ -137,7 +140,11 @@ def record(kept: Measured, family: Family, curves: pd.DataFrame, checkpoint: dic
             "software": {
                 key.removeprefix("version."): value for key, value in tags.items() if key.startswith("version.")
             },
-            "settings": {key: value for key, value in params.items() if key not in NOT_SETTINGS},
+            "settings": {
+                key: Path(value).name if key in FILES else value
+                for key, value in params.items()
+                if key not in NOT_SETTINGS
+            },
             "checkpoint": checkpoint,
         }
     )

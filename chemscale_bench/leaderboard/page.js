@@ -3,9 +3,10 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6FD1", "#A0522D"];
+const ON_DARK = ["#4FA8E8", "#FF8A42", "#2FC79A", "#E39AC2", "#F0B429", "#A5D8F5", "#B3A0EE", "#D08A5C"];
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star"];
 const DRAWN = 15;
-const state = { board: null, budget: "", axis: "params", hidden: new Set(), sort: "value", down: false, open: new Set(), words: "" };
+const state = { board: null, columns: [], budget: "", axis: "params", hidden: new Set(), sort: "value", down: false, open: new Set(), words: "" };
 
 function el(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
@@ -44,8 +45,8 @@ function cost(row, column) {
 const COLUMNS = [
   { id: "value", title: "rank", head: () => "#", value: (r) => r.rank[state.budget], show: (r) => r.rank[state.budget] ?? "–", number: true },
   { id: "name", head: () => "model", value: (r) => (r.model + " " + r.submitter).toLowerCase() },
-  { id: "level", head: () => "level", value: (r) => r.level, show: (r) => el("span", { class: "level " + r.level, title: r.why || null }, r.level) },
   { id: "loss", head: () => unit(state.board.metric), value: (r) => reached(r)?.[0], number: true, show: (r) => interval(loss(reached(r)?.[0]), reached(r)?.[1], reached(r)?.[2], loss) },
+  { id: "level", head: () => "level", value: (r) => r.level, show: (r) => el("span", { class: "level " + r.level, title: r.why || null }, r.level) },
   { id: "seeds", head: () => "seeds", value: (r) => (reached(r) && r.points.length ? reached(r)[3] : NaN), number: true },
   { id: "size", head: () => "best size", value: (r) => reached(r)?.[4], number: true, show: (r) => count(reached(r)?.[4]) },
   { id: "differs", head: () => "p, next rank", value: (r) => r.differs[state.budget], number: true, show: (r) => number(r.differs[state.budget], 2) },
@@ -76,13 +77,16 @@ function shownRows() {
   const sign = state.down ? -1 : 1;
   return rows.sort((a, b) => {
     const [x, y] = [column.value(a), column.value(b)];
-    if (missing(x) || missing(y)) return missing(x) - missing(y);
-    return sign * (x < y ? -1 : x > y ? 1 : 0);
+    const byRank = (a.rank[state.budget] ?? 1e9) - (b.rank[state.budget] ?? 1e9);
+    if (missing(x) || missing(y)) return missing(x) - missing(y) || byRank;
+    return sign * (x < y ? -1 : x > y ? 1 : 0) || byRank;
   });
 }
 function drawTable() {
+  // A column that is empty for every study only pushes the others out of sight.
+  state.columns = COLUMNS.filter((column) => !column.number || state.board.rows.some((row) => has(column.value(row))));
   const head = el("tr");
-  for (const column of COLUMNS) {
+  for (const column of state.columns) {
     const sorted = state.sort === column.id ? (state.down ? "descending" : "ascending") : null;
     const sort = () => {
       state.down = state.sort === column.id ? !state.down : false;
@@ -98,7 +102,7 @@ function drawTable() {
   byId("board").tBodies[0].replaceChildren(...rows.flatMap((row) => (state.open.has(row) ? [studyRow(row), moreRow(row)] : [studyRow(row)])));
   const best = state.board.rows.filter((row) => has(row.rank[state.budget])).length;
   byId("about").textContent =
-    `${best} of ${state.board.rows.length} studies have a result at ${Number(state.budget).toLocaleString("en-US")} ${state.board.data}` +
+    `${best} of ${state.board.rows.length} studies ${best === 1 ? "has" : "have"} a result at ${Number(state.budget).toLocaleString("en-US")} ${state.board.data}` +
     (state.board.data === "tokens" ? " of training." : " in the training set.") +
     " Each stands with its best size there, the mean over its seeds.";
   byId("legend").textContent =
@@ -115,7 +119,7 @@ function studyRow(row) {
     byId("board").querySelector(`[data-row="${row.index}"] button`).focus();
   };
   const line = el("tr", { class: "study", "data-row": row.index });
-  for (const column of COLUMNS) {
+  for (const column of state.columns) {
     if (column.id === "name") {
       const button = el("button", { type: "button", "aria-expanded": String(open), onclick: toggle }, row.model);
       line.append(el("th", { scope: "row", class: "name" }, button, el("span", { class: "by" }, row.submitter)));
@@ -148,7 +152,7 @@ function moreRow(row) {
       [run.slice(0, 10), count(size), seed, count(units), number(seconds, 4), has(mfu) ? (100 * mfu).toFixed(1) + " %" : "–", number(energy, 4), gpus, arithmetic, code]);
     inside.append(plainTable(head, body));
   }
-  return el("tr", { class: "more" }, el("td", { colspan: COLUMNS.length }, inside));
+  return el("tr", { class: "more" }, el("td", { colspan: state.columns.length }, inside));
 }
 function plainTable(head, body) {
   const line = (cells, tag) => el("tr", {}, ...cells.map((cell) => el(tag, { class: typeof cell === "number" ? "number" : null }, cell === null ? "–" : String(cell))));
@@ -184,9 +188,10 @@ function drawFigure() {
   const rows = shownRows().filter((row) => !state.hidden.has(row.model));
   const withPoints = rows.map((row) => [row, series(row)]).filter(([, points]) => points.length);
   const models = [...new Set(state.board.rows.map((row) => row.model))].sort();
+  const colours = matchMedia("(prefers-color-scheme: dark)").matches ? ON_DARK : COLOURS;
   const traces = [];
   withPoints.slice(0, DRAWN).forEach(([row, points], i) => {
-    const colour = COLOURS[models.indexOf(row.model) % COLOURS.length];
+    const colour = colours[models.indexOf(row.model) % colours.length];
     const name = escaped(row.model + ", " + row.submitter);
     const lines = state.axis === "data" && points.length > 1;
     traces.push({
@@ -206,7 +211,7 @@ function drawFigure() {
     paper_bgcolor: back, plot_bgcolor: back, font: { color: text, family: "system-ui, sans-serif", size: narrow ? 11 : 13 }, margin: { t: 30, r: 10, b: 50, l: 55 }, height: narrow ? 480 : 460,
     xaxis: { ...axis, type: "log", title: { text: title }, dtick: narrow ? 1 : undefined }, yaxis: { ...axis, type: "log", title: { text: escaped(unit(state.board.metric)) } },
     legend: narrow ? { orientation: "h", y: -0.25 } : { x: 1.02, y: 1 }, showlegend: true, hovermode: "closest",
-    shapes: papers.map((row) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: reached(row)[0], y1: reached(row)[0], line: { color: COLOURS[models.indexOf(row.model) % COLOURS.length], width: 1, dash: "dot" } })),
+    shapes: papers.map((row) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: reached(row)[0], y1: reached(row)[0], line: { color: colours[models.indexOf(row.model) % colours.length], width: 1, dash: "dot" } })),
     annotations: papers.map((row) => ({ xref: "paper", x: 1, xanchor: "right", y: Math.log10(reached(row)[0]), yanchor: "bottom", showarrow: false, text: escaped(row.model) + " (published)", font: { size: 10, color: text } })),
   };
   Plotly.react("figure", traces, layout, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });

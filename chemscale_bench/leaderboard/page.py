@@ -17,9 +17,10 @@ from typing import Any
 
 import pandas as pd
 
-from chemscale_bench.leaderboard.board import Board, Estimate, Row
+from chemscale_bench.leaderboard.board import Board, Row
 from chemscale_bench.leaderboard.collect import Refusal
 from chemscale_bench.leaderboard.entry import Run
+from chemscale_bench.leaderboard.laws import Estimate
 
 FOLDER = Path(__file__).parent
 LEVEL = {"experiment": "yours", "published": "published"}
@@ -85,7 +86,7 @@ def _board(board: Board) -> dict[str, Any]:
 
 
 def _row(row: Row, metric: str) -> dict[str, Any]:
-    study = row.study
+    study, laws = row.study, row.laws
     points = row.points[["params", "budget", "loss", "flops", "energy_kj", "device_seconds"]]
     return {
         "kind": study.kind, "name": study.name, "model": study.model, "submitter": study.submitter,
@@ -96,9 +97,9 @@ def _row(row: Row, metric: str) -> dict[str, Any]:
             for budget, at in row.reached.items()
         },
         "rank": row.rank, "differs": row.differs,
-        "params_exponent": list(row.params_exponent), "data_exponent": list(row.data_exponent),
-        "predicted": list(row.predicted),
-        "line": row.line, "line_budget": row.line_budget, "points": points.astype(object).to_numpy().tolist(),
+        "params_exponent": list(laws.params_exponent), "data_exponent": list(laws.data_exponent),
+        "predicted": list(laws.predicted),
+        "line": laws.line, "line_budget": laws.line_budget, "points": points.astype(object).to_numpy().tolist(),
         "device": ", ".join(dict.fromkeys(run.device for run in study.runs)),
         "software": ", ".join(f"{name} {value}" for name, value in _shared(study.runs, "software").items()),
         "settings": ", ".join(f"{name}={value}" for name, value in _shared(study.runs, "settings").items() if value),
@@ -127,7 +128,7 @@ def table(boards: Sequence[Board]) -> pd.DataFrame:
         for row in board.rows:
             study, estimates = row.study, dict[str, float]()
             for name in ("params_exponent", "data_exponent", "predicted"):
-                found: Estimate = getattr(row, name)
+                found: Estimate = getattr(row.laws, name)
                 estimates |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
             about: dict[str, Any] = {
                 "task": board.task, "task_digest": board.task_digest, "kind": study.kind, "name": study.name,

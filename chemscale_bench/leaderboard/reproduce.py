@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,24 +35,39 @@ FORCE_FIELD_KEYS = frozenset(("model", "config", "elements", "reference_ev", "nu
 """What `force_fields.save` writes for a run."""
 FORCE_TOLERANCE = 1e-3
 """The same for force errors."""
+UNITS = {"energy": "kcal/mol", "length": "Angstrom"}
+"""Of copies of the official frames, in whose run no units were given: those of the archive."""
 MOST_HEADER_BYTES = 1 << 20
 MOST_TABLES_BYTES = 16 << 20
 """Of the tables of elements and constants that a force field carries beside its weights."""
+
+
+class Copies(NamedTuple):
+    """The verifier's own files, in place of what lies elsewhere."""
+
+    checkpoints: Path | None = None
+    """Folder with `RUN/config.json` and `RUN/model.safetensors`; by default the one beside the entry."""
+    data: str = ""
+    """Data file, where the task is on one, or official frames."""
+    test_data: str = ""
+    """Test frames, where they are in a file of their own."""
+
+
+NO_COPIES = Copies()
 
 
 class NotReproduced(UserError):
     """A checkpoint is missing, altered, malformed, or gives another result."""
 
 
-def check(loaded: Loaded, checkpoints: Path | None = None, data: str = "") -> None:
+def check(loaded: Loaded, copies: Copies = NO_COPIES) -> None:
     """Compute the primary metric of every checkpoint of an entry again.
 
     The entry's best run must be among them.
 
     Args:
         loaded: a consistent entry.
-        checkpoints: folder with `RUN/config.json` and `RUN/model.safetensors`; by default the one beside the entry.
-        data: the submitter's own data file, where the task is on one.
+        copies: read in place of what the entry and its task name.
 
     Raises:
         NotReproduced: with the first run that fails, and how.
@@ -63,15 +78,15 @@ def check(loaded: Loaded, checkpoints: Path | None = None, data: str = "") -> No
     if best_run(entry) not in with_checkpoint:
         raise NotReproduced(f"the best run must have a checkpoint, run {best_run(entry).run} has none; publish it")
     elsewhere = [run.checkpoint.url for run in with_checkpoint if run.checkpoint is not None and run.checkpoint.url]
-    if elsewhere and checkpoints is None:
+    if elsewhere and copies.checkpoints is None:
         raise NotReproduced(
             f"checkpoints must be at hand, nothing is fetched for you; download {elsewhere[0]} into FOLDER/RUN and "
             "verify with checkpoints=FOLDER"
         )
-    folder = checkpoints or loaded.path.with_suffix("")
+    folder = copies.checkpoints or loaded.path.with_suffix("")
     for run in with_checkpoint:
         check_files(run, folder / run.run)
-    MEASURE[entry.family](entry, with_checkpoint, folder, data)
+    MEASURE[entry.family](entry, with_checkpoint, folder, copies)
 
 
 def best_run(entry: Entry) -> Run:
@@ -107,9 +122,9 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def needs_file(entry: Entry, task: Task, data: str) -> None:
+def needs_file(entry: Entry, task: Task, copies: Copies) -> None:
     """Data that only the submitter has named have to be given by whoever verifies."""
-    if task.data != tasks.load(entry.task.partition("@")[0]).data and not data:
+    if task.data != tasks.load(entry.task.partition("@")[0]).data and not copies.data:
         raise NotReproduced(f"the data are the submitter's own file, {shown(entry.data)}; give yours as data=FILE")
 
 
@@ -153,7 +168,7 @@ def check_gpt_neo(run: Run, folder: Path) -> None:
         raise NotReproduced(f"model.safetensors must hold {weights:,} bytes of weights, got {size:,} in run {run.run}")
 
 
-def measure_language(entry: Entry, runs: list[Run], folder: Path, data: str) -> None:
+def measure_language(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -> None:
     """Validation loss of language models, by the code that trained them."""
     from chemscale_bench.data.prepare import prepare
     from chemscale_bench.models.chemgpt import load_pretrained
@@ -165,10 +180,10 @@ def measure_language(entry: Entry, runs: list[Run], folder: Path, data: str) -> 
     assert isinstance(task, LanguageTask)
     for run in runs:
         check_gpt_neo(run, folder / run.run)
-    needs_file(entry, task, data)
+    needs_file(entry, task, copies)
     largest = max(result.budget for run in runs for result in run.results)
     store = prepare(
-        data or task.data, vocabulary=task.vocabulary, train_tokens=largest,
+        copies.data or task.data, vocabulary=task.vocabulary, train_tokens=largest,
         validation_molecules=task.validation_molecules,
     )  # fmt: skip
     same_data(entry, store.digest, store.validation.digest)
@@ -182,7 +197,7 @@ def measure_language(entry: Entry, runs: list[Run], folder: Path, data: str) -> 
 # -- force fields ------------------------------------------------------------------------------------------------
 
 
-def measure_force(entry: Entry, runs: list[Run], folder: Path, data: str) -> None:
+def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -> None:
     """Test errors of force fields, by the code that trained them."""
     import torch
 
@@ -192,7 +207,7 @@ def measure_force(entry: Entry, runs: list[Run], folder: Path, data: str) -> Non
 
     task = task_of(entry)
     assert isinstance(task, ForceTask)
-    needs_file(entry, task, data)
+    needs_file(entry, task, copies)
     for run in runs:
         chosen = run.settings
         try:
@@ -201,10 +216,11 @@ def measure_force(entry: Entry, runs: list[Run], folder: Path, data: str) -> Non
             raise NotReproduced(
                 f"settings must hold split, train_frames and cutoff, got others in run {run.run}"
             ) from None
+        units = [chosen.get(f"{kind}_unit") or default for kind, default in UNITS.items()] if copies.data else ["", ""]
         frames = prepare_frames(
-            data or task.data, molecule=entry.molecule or "", split=split, train_size=train,
-            validation_frames=task.validation_frames, test_frames=task.test_frames,
-            energy_unit=chosen.get("energy_unit", ""), length_unit=chosen.get("length_unit", ""), cutoff=cutoff,
+            copies.data or task.data, molecule=entry.molecule or "", split=1 if copies.test_data else split,
+            train_size=train, validation_frames=task.validation_frames, test_frames=task.test_frames,
+            test_data=copies.test_data, energy_unit=units[0], length_unit=units[1], cutoff=cutoff,
         )  # fmt: skip
         same_data(entry, frames.digest, frames.test.digest)
         elements = tuple(int(number) for number in np.unique(frames.train.numbers))
@@ -245,7 +261,7 @@ def check_force_field(entry: Entry, run: Run, folder: Path, elements: tuple[int,
         raise NotReproduced(f"model.safetensors must hold {run.non_embedding_params:,} weights, got {size:,} bytes")
 
 
-MEASURE: dict[Family, Callable[[Entry, list[Run], Path, str], None]] = {
+MEASURE: dict[Family, Callable[[Entry, list[Run], Path, Copies], None]] = {
     "language_model": measure_language,
     "force_field": measure_force,
 }

@@ -43,7 +43,7 @@ class Verdict(NamedTuple):
     """None if it was refused."""
 
 
-def judge(path: Path, up_to: Level = Level.CONSISTENT, checkpoints: Path | None = None, data: str = "") -> Verdict:
+def judge(path: Path, up_to: Level = Level.CONSISTENT, copies: reproduce.Copies = reproduce.NO_COPIES) -> Verdict:
     """Verify an entry; what is wrong with it is part of the verdict, never an exception."""
     try:
         loaded = files.load(path)
@@ -55,7 +55,7 @@ def judge(path: Path, up_to: Level = Level.CONSISTENT, checkpoints: Path | None 
             consistent.check(loaded.entry, loaded.curves)
             level = Level.CONSISTENT
         if up_to >= Level.REPRODUCED:
-            reproduce.check(loaded, checkpoints, data)
+            reproduce.check(loaded, copies)
             level = Level.REPRODUCED
     except UserError as problem:
         return Verdict(level, str(problem), loaded)
@@ -73,7 +73,8 @@ def verify(settings: VerifySettings) -> None:
             raise UserError(f"entry must be the path of an entry's .json, got {settings.entry!r}; `submit` names it")
         least = Level[settings.level.upper()]
         checkpoints = Path(settings.checkpoints) if settings.checkpoints else None
-        verdict = judge(Path(settings.entry).absolute(), Level.REPRODUCED, checkpoints, settings.data)
+        copies = reproduce.Copies(checkpoints, settings.data, settings.test_data)
+        verdict = judge(Path(settings.entry).absolute(), Level.REPRODUCED, copies)
         if verdict.level < least:
             level = f"{verdict.level.word} only" if verdict.level else "refused"
             raise UserError(f"{settings.entry} must be {least.word}, it is {level}: {verdict.why_not_next}")

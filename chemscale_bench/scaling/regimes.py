@@ -8,6 +8,8 @@ readings of one table are different questions, so a point carries one label alon
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -32,21 +34,40 @@ FLAT = 0.4
 """A straight curve with less than this share of the least limited curve's slope is limited from its first size on."""
 
 
-class Curve(NamedTuple):
-    """Loss against one axis at one value of the other."""
+@dataclass(frozen=True)
+class Curve:
+    """Loss against one axis at one value of the other; laws are fitted when they are first asked for."""
 
     at: float
     """The fixed value of the other axis."""
     rows: NDArray[np.intp]
     """Its rows of the table, by size."""
+    size: Array
+    """Of its rows."""
+    loss: Array
+    """Of its rows."""
     limited_beyond: float
     """Size past which points are limited; infinite if the whole curve is a power law."""
-    law: PowerLaw | None
-    """Fitted to the power-law points; None where they are too few, with the reason in `refusal`."""
-    law_of_all: PowerLaw | None
-    """Fitted to all points of the curve, for comparison."""
-    refusal: str
-    """Why there is no law; empty if there is one."""
+
+    @cached_property
+    def _law(self) -> tuple[PowerLaw | None, str]:
+        inside = self.size <= self.limited_beyond
+        return _fit(self.size[inside], self.loss[inside], "raise")
+
+    @property
+    def law(self) -> PowerLaw | None:
+        """Fitted to the power-law points; None where they are too few, with the reason in `refusal`."""
+        return self._law[0]
+
+    @property
+    def refusal(self) -> str:
+        """Why there is no law; empty if there is one."""
+        return self._law[1]
+
+    @cached_property
+    def law_of_all(self) -> PowerLaw | None:
+        """Fitted to all points of the curve, for comparison."""
+        return _fit(self.size, self.loss, "ignore")[0]
 
 
 class Regimes(NamedTuple):
@@ -118,12 +139,8 @@ def find_regimes(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, along: A
             limit = float(np.exp(bend.place))
         elif bend.points >= 3 and bend.slope < FLAT * unlimited:
             limit = 0.0
-        limited = moving[part] > limit
-        label[part[limited]] = LIMITED[along]
-        law, refusal = _fit(moving[part[~limited]], measured[part[~limited]], "raise")
-        curves.append(
-            Curve(float(fixed[part[0]]), part, limit, law, _fit(moving[part], measured[part], "ignore")[0], refusal)
-        )
+        label[part[moving[part] > limit]] = LIMITED[along]
+        curves.append(Curve(float(fixed[part[0]]), part, moving[part], measured[part], limit))
     return Regimes(along, curves, label)
 
 

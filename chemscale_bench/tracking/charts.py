@@ -44,7 +44,7 @@ def view() -> dict[str, Any]:
     charts: list[dict[str, Any]] = []
     for name, metrics in CURVES.items():
         charts.append(
-            _chart("LINE", name, "curves") | {
+            _chart("LINE", name, "scaling") | {
                 "metricKey": metrics[0], "selectedMetricKeys": metrics, "xAxisKey": "step", "useGlobalXaxisKey": False,
                 "xAxisScaleType": "log", "scaleType": "log", "lineSmoothness": 0, "useGlobalLineSmoothing": False,
                 "range": {}, "yAxisKey": "metric", "yAxisExpressions": [], "selectedXAxisMetricKey": "",
@@ -56,7 +56,8 @@ def view() -> dict[str, Any]:
     for name, (params, metrics) in PARALLEL.items():
         shown = {"selectedParams": params, "selectedMetrics": metrics, "showAllRuns": False}
         charts.append(_chart("PARALLEL", name, "settings") | shown)
-    titles = {"scaling": "Scaling", "curves": "Curves", "settings": "Settings and results"}
+    # MLflow lays out three charts in a row: a language model's curves, and its loss against parameters and compute.
+    titles = {"scaling": "Curves and scaling", "settings": "Settings and results"}
     sections = [
         {"uuid": f"chemscale-{key}", "name": title, "display": True, "isReordered": False, "deleted": False,
          "isGenerated": False} for key, title in titles.items()

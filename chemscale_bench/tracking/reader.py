@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine, Select
 
 RUNS_AT_ONCE = 500
-ROWS_AT_ONCE = 50_000
+ROWS_AT_ONCE = 5_000
 PARAMS, TAGS, LATEST = (
     ("params", "key", "value"),
     ("tags", "key", "value"),
@@ -87,17 +87,14 @@ def read_curves(run_ids: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
         ids = list(run_ids[start : start + RUNS_AT_ONCE])
         rows = _rows_by_client(client, ids, metrics) if engine is None else _rows_by_sql(engine, ids, metrics)
         parts = []
-        for run, key, step, value, is_nan in rows:
-            values = np.array(value, dtype=float)
-            values[np.array(is_nan, dtype=bool)] = np.nan
-            codes = [np.array([table[name] for name in names], np.int32)
-                     for table, names in ((run_code, run), (metric_code, key))]  # fmt: skip
-            parts.append((*codes, np.array(step, np.int64), values))
+        for run, key, step, timestamp, value in rows:
+            codes = (np.array([table[name] for name in names], np.int32)
+                     for table, names in ((run_code, run), (metric_code, key)))  # fmt: skip
+            parts.append((*codes, np.array(step, np.int64), np.array(value, float), np.array(timestamp, np.int64)))
         if not parts:
             continue
-        chunk = [np.concatenate(column) for column in zip(*parts, strict=True)]
-        # The sort is stable and the rows of a step come in the order of their time.
-        order = np.lexsort(chunk[2::-1])
+        *chunk, logged = (np.concatenate(column) for column in zip(*parts, strict=True))
+        order = np.lexsort((logged, *chunk[2::-1]))
         chunk = [column[order] for column in chunk]
         changes = np.any([column[1:] != column[:-1] for column in chunk[:3]], axis=0)
         last = np.append(changes, True)
@@ -124,16 +121,9 @@ def _rows_by_client(client: MlflowClient, run_ids: list[str], metrics: Sequence[
     for run_id in run_ids:
         for metric in metrics:
             points = client.get_metric_history(run_id, metric)
-            points.sort(key=lambda point: point.timestamp)
-            value = [point.value for point in points]
             if points:
-                yield (
-                    [run_id] * len(points),
-                    [metric] * len(points),
-                    [point.step for point in points],
-                    value,
-                    np.isnan(value),
-                )
+                rows = [(run_id, metric, point.step, point.timestamp, point.value) for point in points]
+                yield tuple(zip(*rows, strict=True))
 
 
 # -- from the tables ---------------------------------------------------------------------------------------------
@@ -178,12 +168,15 @@ def _runs_by_sql(engine: Engine, experiment: str) -> list[LoggedRun]:
 
 
 def _rows_by_sql(engine: Engine, run_ids: list[str], metrics: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    import sqlalchemy
+
     query = _select(*METRICS)
     of = query.selected_columns
-    query = query.where(of.run_uuid.in_(run_ids), of.key.in_(metrics)).order_by(
-        of.run_uuid, of.key, of.step, of.timestamp
-    )
-    query = query.with_only_columns(of.run_uuid, of.key, of.step, of.value, of.is_nan)
+    # As a bare column, SQLite would take the key to the primary key's index and read its points of all runs.
+    query = query.where(of.run_uuid.in_(run_ids), of.key.concat("").in_(metrics))
+    # None becomes NaN.
+    value = sqlalchemy.case((of.is_nan.is_(sqlalchemy.false()), of.value))
+    query = query.with_only_columns(of.run_uuid, of.key, of.step, of.timestamp, value)
     with engine.connect() as connection:
         # SQLAlchemy's rows cost more than all the rest: its cursor gives plain tuples.
         cursor = connection.execute(query).cursor

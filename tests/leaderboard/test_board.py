@@ -53,15 +53,15 @@ def test_laws_recover_what_was_planted(boards: dict[str, Board]) -> None:
     better, worse, single = (
         next(row for row in board.rows if row.study.submitter == name) for name in ("Better", "Worse", "Single")
     )
-    assert better.params_exponent.low < better.params_exponent.value < better.params_exponent.high
-    assert 0.05 < better.params_exponent.value < 0.25
+    assert better.laws.params_exponent.low < better.laws.params_exponent.value < better.laws.params_exponent.high
+    assert 0.05 < better.laws.params_exponent.value < 0.25
     assert better.rank["predicted"] < worse.rank["predicted"]
-    assert better.predicted.low < better.predicted.value < better.predicted.high
-    assert "needs" in single.params_exponent.reason
+    assert better.laws.predicted.low < better.laws.predicted.value < better.laws.predicted.high
+    assert "needs" in single.laws.params_exponent.reason
     (forces,) = boards["embedded-ff@ethanol"].rows
     assert boards["embedded-ff@ethanol"].data == "frames"
-    assert forces.params_exponent.value == pytest.approx(0.25, abs=0.02)
-    assert forces.data_exponent.value == pytest.approx(0.4, abs=0.03)
+    assert forces.laws.params_exponent.value == pytest.approx(0.25, abs=0.02)
+    assert forces.laws.data_exponent.value == pytest.approx(0.4, abs=0.03)
     assert forces.reached[200].metrics["test/force_mae_mev_per_angstrom"] < forces.reached[50].high
 
 
@@ -70,7 +70,7 @@ def test_compute_can_be_chosen(root: Path) -> None:
     losses = []
     for flops in (1e12, 1e14):
         (board,) = build([study for study in studies if study.submitter == "Better"], flops=flops)
-        losses.append(board.rows[0].predicted.value)
+        losses.append(board.rows[0].laws.predicted.value)
     assert losses[0] > losses[1]
 
 
@@ -120,8 +120,18 @@ def test_papers_stand_on_the_boards_of_their_labels() -> None:
     assert {row.study.model for row in original.rows} == {"SchNet", "PaiNN", "SpookyNet", "NequIP l=3", "ViSNet"}
     assert not {"SchNet", "PaiNN"} & set(names), "they have no published rMD17 row"
     chemgpt = boards["pubchem10m-lm"].rows[0]
-    assert chemgpt.params_exponent[:3] == pytest.approx((0.17, 0.16, 0.18))
+    assert chemgpt.laws.params_exponent[:3] == pytest.approx((0.17, 0.16, 0.18))
     assert {table["title"] for table in tables} >= {
         "Generated molecules, MOSES",
         "Roughness of representations, ROGI-XD",
     }
+
+
+def test_laws_are_fitted_once_for_the_same_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(tmp_path, "Ada")
+    studies, _ = read_entries(tmp_path, Level.CONSISTENT)
+    first = build(studies)[0].rows[0].laws
+    monkeypatch.setattr("chemscale_bench.leaderboard.laws.fit", None)
+    assert build(studies)[0].rows[0].laws == first
+    with pytest.raises(TypeError, match="not callable"):
+        build(studies, flops=1e15)

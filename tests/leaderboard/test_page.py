@@ -152,6 +152,8 @@ def test_papers_are_marked(shown: Any) -> None:
     choose(shown, "task", "rmd17-ff@aspirin")
     assert "MACE" in column(shown, "name")[0]
     assert set(column(shown, "level")) == {"published"}
+    heads = "return [...document.querySelectorAll('#board th[data-column]')].map((th) => th.dataset.column)"
+    assert shown.execute_script(heads) == ["value", "name", "loss", "level", "device"], "empty columns are hidden"
     assert "MOSES" in shown.find_element("id", "elsewhere").text
 
 

@@ -18,7 +18,8 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard import files, reproduce
 from chemscale_bench.leaderboard.submit import submit
 from chemscale_bench.leaderboard.verify import Level, judge, verify
-from chemscale_bench.settings import SubmitSettings, VerifySettings
+from chemscale_bench.runs import train_force_field
+from chemscale_bench.settings import ForceFieldSettings, SubmitSettings, VerifySettings
 
 LANGUAGE = ["chemgpt", "--task", "embedded-lm", "--params", "3e4", "--tokens", "3e4"]
 FORCES = ["forcefield", "--task", "embedded-ff", "--molecule", "ethanol", "--model", "schnet", "--params", "5365"]
@@ -171,7 +172,7 @@ def test_checkpoints_elsewhere_are_not_fetched(kept: Path, store: None, tmp_path
     assert "nothing is fetched for you" in verdict.why_not_next
     assert "https://example.org/models/" in verdict.why_not_next
     here = submitted("language", kept).with_suffix("")
-    assert judge(path, Level.REPRODUCED, here).level == Level.REPRODUCED
+    assert judge(path, Level.REPRODUCED, reproduce.Copies(here)).level == Level.REPRODUCED
 
 
 def test_other_data_than_the_pinned_ones_reproduce_nothing(
@@ -217,3 +218,19 @@ def test_an_entry_is_written_once_and_unfinished_runs_never(kept: Path, store: N
     client.set_terminated(run, "FAILED")
     with pytest.raises(UserError, match="a run must be FINISHED"):
         submit(SubmitSettings(run=run, submitter="Ada", out=str(tmp_path / "out")))
+
+
+def test_own_copies_of_official_frames(shared_data: Path, tracking_uri: str, tmp_path: Path) -> None:
+    """They make an entry of the official task, which names no folder, and verify it without the archive."""
+    frames, test = (str(shared_data / "rmd17" / f"rmd17_ethanol_{part}_02.npz") for part in ("train", "test"))
+    chosen = ForceFieldSettings(
+        model="schnet", params=5365, train_size=50, steps=20, device="cpu", experiment="copies",
+        data=frames, test_data=test, energy_unit="kcal/mol", length_unit="Angstrom",
+    )  # fmt: skip
+    with pytest.raises(SystemExit, match="0"):
+        train_force_field(chosen)
+    path = submitted("copies", tmp_path)
+    entry = files.load(path).entry
+    assert (entry.task, entry.data, entry.runs[0].settings["split"]) == ("rmd17-ff@ethanol", "rmd17", "2")
+    assert str(shared_data) not in path.read_text()
+    verify(VerifySettings(entry=str(path), level="reproduced", data=frames, test_data=test))

@@ -63,7 +63,7 @@ def test_an_experiment_opens_with_its_charts(browser: Any, tracking_uri: str, se
     drawn = "return document.querySelectorAll('.js-plotly-plot').length >= 4 && !!document.querySelector('.parcoords')"
     WebDriverWait(browser, 120).until(lambda driver: driver.execute_script(drawn))
     text = browser.find_element("tag name", "body").text
-    for section in ("Scaling", "Curves", "Settings and results", "Charts of this experiment"):
+    for section in ("Curves and scaling", "Settings and results", "Charts of this experiment"):
         assert section in text
     axes = """return [...document.querySelectorAll('.js-plotly-plot')].map((plot) => plot._fullLayout)
     .filter((layout) => layout.xaxis && layout.xaxis.type === 'log' && layout.yaxis.type === 'log').length"""

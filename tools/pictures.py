@@ -1,0 +1,128 @@
+"""Make the README's pictures from logged runs: `python tools/pictures.py EXPERIMENT [TASK] [FOLDER]`.
+
+The page shows the entries of leaderboard/, its board of TASK in front; the charts are those of EXPERIMENT in MLflow's
+UI, from the store of MLFLOW_TRACKING_URI. Needs chromium and chromedriver (apt install chromium-driver), selenium and
+Pillow; everything stays on this machine.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient, get_tracking_uri
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.support.ui import WebDriverWait
+
+from chemscale_bench.leaderboard.show import make
+from chemscale_bench.settings import LeaderboardSettings
+from chemscale_bench.tracking.charts import address, share
+
+SECONDS = 120
+PAGE = (1280, 1483)
+CHARTS = (1500, 838)
+COLOURS = 128
+"""Of a picture's palette: half the bytes, and nothing that the eye would miss."""
+# What would fill the picture with a list of all models, or stand half cut off.
+CROP = """document.querySelector('.scroll').style.maxHeight = '19rem';
+document.getElementById('models').style.display = 'none';
+document.documentElement.style.scrollbarWidth = 'none';
+document.activeElement.blur()"""
+TIDY = """document.querySelectorAll('button[aria-label="Close"]').forEach((button) => button.click());
+const style = document.createElement('style');
+style.textContent = '.modebar, [role=alert] { display: none !important }';
+document.head.append(style)"""
+CHOOSE = """const select = document.getElementById('task');
+select.value = [...select.options].find((option) => option.text === arguments[0]).value;
+select.dispatchEvent(new Event('change'))"""
+
+
+@contextmanager
+def browser(size: tuple[int, int]) -> Iterator[Any]:
+    """Chromium without a window, of a laptop's size."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome") or ""
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size={},{}".format(*size)):
+        options.add_argument(argument)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+def wait(driver: Any, condition: str) -> None:
+    """Wait until a condition in the page holds, and for what is drawn then to settle."""
+    WebDriverWait(driver, SECONDS).until(lambda page: page.execute_script("return " + condition))
+    time.sleep(2)
+
+
+def save(driver: Any, path: Path) -> None:
+    """Save what the window shows, as a picture of few bytes."""
+    picture = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
+    picture.quantize(COLOURS).save(path, optimize=True)
+    print(f"{path}: {picture.width} x {picture.height}, {path.stat().st_size / 1000:.0f} kB")
+
+
+def picture_of_the_page(task: str, path: Path) -> None:
+    """The leaderboard with one task in front."""
+    with tempfile.TemporaryDirectory() as folder, browser(PAGE) as driver:
+        out = Path(folder) / "index.html"
+        make(LeaderboardSettings(out=str(out), log=False))
+        driver.get(out.as_uri())
+        wait(driver, "document.querySelectorAll('#figure .trace').length > 0")
+        driver.execute_script(CHOOSE, task)
+        wait(driver, "document.querySelectorAll('#figure .trace').length > 0")
+        for selector in ("#board th[data-column=level] button", "#axis input[value=data]"):  # our own studies first
+            driver.execute_script("document.querySelector(arguments[0]).click()", selector)
+        driver.execute_script(CROP)
+        time.sleep(2)
+        save(driver, path)
+
+
+def picture_of_the_charts(experiment: str, path: Path) -> None:
+    """The charts with which MLflow's UI opens an experiment of this suite."""
+    client = MlflowClient()
+    found = client.get_experiment_by_name(experiment)
+    share(client, found.experiment_id)  # the charts of today, whenever the experiment was begun
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", get_tracking_uri(), "--port", port]
+    server = subprocess.Popen(
+        [*command, "--workers", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        with browser(CHARTS) as driver:
+            deadline = time.monotonic() + SECONDS
+            while time.monotonic() < deadline:
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", int(port))) == 0:
+                        break
+                time.sleep(0.5)  # until the server listens
+            driver.get(f"http://127.0.0.1:{port}/{address(found.experiment_id)}")
+            wait(driver, "document.querySelectorAll('.js-plotly-plot .main-svg').length > 1")
+            driver.execute_script(TIDY)
+            time.sleep(3)
+            save(driver, path)
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    given = dict(enumerate(sys.argv))
+    target = Path(given.get(3, "leaderboard"))
+    picture_of_the_charts(given[1], target / "charts.png")
+    picture_of_the_page(given.get(2, "rmd17-ff@ethanol"), target / "page.png")
