@@ -185,7 +185,8 @@ class Sweep:
         if isinstance(settings, ForceFieldSettings):
             settings = settings.model_copy(update={"steps": max(2, round(self.budget / settings.batch_frames))})
         tags = {"mlflow.parentRunId": self.parent, "trial": str(trial.number)}
-        child = self.client.create_run(experiment_id(self.settings.experiment), tags=tags).info.run_id
+        experiment, name = experiment_id(self.settings.experiment), f"trial {trial.number}"
+        child = self.client.create_run(experiment, tags=tags, run_name=name).info.run_id
         mark_process(self.client, child)
         trial.set_user_attr("mlflow_run", child)
         kind: Callable[..., TrackedRun] = LanguageRun if self.family == "language_model" else ForceRun
