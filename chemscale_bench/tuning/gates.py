@@ -15,7 +15,7 @@ from statistics import NormalDist
 NORMAL = NormalDist()
 
 LOOKS = (0.06, 0.1, 0.15, 0.3, 0.45)
-"""Fractions of the budget at which a trial is judged: more looks stop more winners than they save."""
+"""Fractions of the budget at which a trial is judged: each look saves something, and may stop the winner."""
 CORRELATIONS = (0.53, 0.74, 0.82, 0.68, 0.93)
 """Correlation between the standing at each look and the final one that gates assume: fitted such that 72 % of the
 budget is saved and few winners are stopped. benchmarks/gates.md says on which curves, and how others fared."""
