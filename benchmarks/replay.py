@@ -11,11 +11,35 @@ import platform
 from pathlib import Path
 from typing import get_args
 
-from chemscale_bench.tuning.recorded import Stress, read
-from chemscale_bench.tuning.replay import PRUNERS, Grade, grade, prediction_table, predictions, table
+import numpy as np
+
+from chemscale_bench.tuning.estimators import best_so_far
+from chemscale_bench.tuning.named import PRUNERS
+from chemscale_bench.tuning.recorded import Curves, Stress, read
+from chemscale_bench.tuning.replay import FRACTIONS, Grade, grade, prediction_table, predictions, table
 
 OWN = Path(__file__).parent / "curves"
-STRESSED = ("performance", "performance_bold", "paper", "median_20", "successive_halving_10")
+STRESSED = ("performance", "performance_bold", "median_20", "successive_halving_10")
+
+
+def read_sets(folder: Path) -> list[Curves]:
+    """The public sets in a folder, and our own."""
+    files = sorted([*folder.glob("*.jsonl"), *folder.glob("*.json.xz"), *OWN.glob("*.parquet")])
+    return [read(str(file)) for file in files]
+
+
+def ranks_of_the_best(curves: Curves, trials: int) -> str:
+    """A row of markdown: the rank among all early on that 96 of 100 eventual winners stand at or above."""
+    random, length = np.random.default_rng(0), curves.values.shape[1]
+    level = np.array([best_so_far(row) for row in curves.values])
+    drawn = [random.choice(len(level), min(trials, len(level)), replace=False) for _ in range(1000)]
+    cells = []
+    for fraction in FRACTIONS:
+        stand = level[:, round(fraction * length) - 1]
+        ranks = [1 + int((stand[one] < stand[one[curves.final[one].argmin()]]).sum()) for one in drawn]
+        cells.append(f"{np.quantile(ranks, 0.96):.0f}")
+    return f"| {curves.name} | {' | '.join(cells)} |"
+
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -23,12 +47,15 @@ if __name__ == "__main__":
     parser.add_argument("--studies", type=int, default=100, help="random orders of each set")
     parser.add_argument("--trials", type=int, default=60, help="of a study")
     given = parser.parse_args()
-    files = sorted([*given.folder.glob("*.jsonl"), *given.folder.glob("*.json.xz"), *OWN.glob("*.parquet")])
-    sets = [read(str(file)) for file in files]
+    sets = read_sets(given.folder)
     command = f"python -m benchmarks.replay FOLDER --studies {given.studies} --trials {given.trials}"
     print("# Pruners on recorded curves\n")
     print(f"`{command}`, {datetime.date.today()}, {platform.machine()}, Python {platform.python_version()}.")
     print(f"{given.studies} studies of {given.trials} trials each, drawn at random in random order; 90 % intervals.")
+    print(
+        "The gates of `performance` were fitted to other orders of these same sets; [gates.md](gates.md) has what they"
+    )
+    print("reach on a set that they were not fitted to, and what gates of a set's own could reach.")
 
     def show(title: str, rows: list[Grade]) -> None:
         print(f"\n## {title}\n\n{table(rows)}", flush=True)
@@ -40,6 +67,10 @@ if __name__ == "__main__":
         show(f"Studies of {trials} trials", [one for curves in sets for one in grade(curves, STRESSED, **other)])
     for stress in get_args(Stress)[1:]:
         show(f"Stress: {stress}", [one for curves in sets for one in grade(curves, STRESSED, **size, stress=stress)])
+    print(f"\n## Where the eventual best of {given.trials} stands early on\n")
+    print("The rank by the best report so far that 96 % of winners stay within, at a fraction of the budget:\n")
+    print("| curves | " + " | ".join(f"{fraction:.0%}" for fraction in FRACTIONS) + " |\n|---" + 4 * "|---" + "|")
+    print("\n".join(ranks_of_the_best(curves, given.trials) for curves in sets))
     print("\n## Prediction of the final value, from trials that nobody stopped\n")
     for curves in sets:
         print(prediction_table(curves.name, predictions(curves)) + "\n")

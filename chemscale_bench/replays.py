@@ -12,7 +12,8 @@ from chemscale_bench.settings import ReplaySettings
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 from chemscale_bench.tuning import recorded
 from chemscale_bench.tuning.figures import predicted_against_final, pruners_compared
-from chemscale_bench.tuning.replay import PRUNERS, Grade, frame, grade, prediction_table, predictions, table
+from chemscale_bench.tuning.named import PRUNERS
+from chemscale_bench.tuning.replay import Grade, frame, grade, prediction_table, predictions, table
 
 
 def replay(settings: ReplaySettings) -> None:

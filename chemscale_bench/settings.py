@@ -161,8 +161,11 @@ class TuneSettings(Settings):
     """Trials of the study in all, those of earlier and of parallel `tune` processes included."""
     params: Annotated[Count, Field(ge=1000)] | Auto = "auto"
     """Parameters of every trial's model; `auto` is the default of its kind."""
-    pruner: Literal["performance", "paper", "median", "successive_halving", "hyperband", "none"] = "performance"
-    """Who stops trials: `performance` ranks them by training performance estimation, `paper` is Frey et al.'s rule."""
+    pruner: Literal[
+        "performance", "performance_bold", "paper", "median_20", "successive_halving_10", "hyperband", "none"
+    ] = "performance"
+    """Who stops trials: `performance` ranks them by training performance estimation, `performance_bold` stops more,
+    `paper` is Frey et al.'s rule; the others are Optuna's, with a first stop at 20 or 10 % of the budget."""
     sampler: str = "TPESampler"
     """Who proposes trials: a sampler of Optuna (TPESampler, RandomSampler, GPSampler, QMCSampler, CmaEsSampler)."""
     storage: str = ""

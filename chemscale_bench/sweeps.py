@@ -26,15 +26,16 @@ from chemscale_bench.runs import check_chemgpt, check_force_field
 from chemscale_bench.settings import ChemGPTSettings, ForceFieldSettings, TrainingSettings, TuneSettings
 from chemscale_bench.tracked_run import TrackedRun, run_folder
 from chemscale_bench.tracking.adoption import adopt_run
-from chemscale_bench.tracking.ending import ended_properly
+from chemscale_bench.tracking.ending import Interrupted, Pruned, ended_properly
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
 from chemscale_bench.training.loop import Diverged, Step
 from chemscale_bench.training.stacked import train_together
-from chemscale_bench.tuning import Decision
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.figures import foretell, study_figures
+from chemscale_bench.tuning.judge import Judge
+from chemscale_bench.tuning.named import PRUNERS
 
 FORCE_ONLY = ("model", "molecule", "train_size", "steps", "test_data", "energy_unit", "length_unit")
 LANGUAGE_ONLY = ("tokens", "batch_tokens", "together")
@@ -122,7 +123,7 @@ class Sweep:
         study = optuna.create_study(
             storage=storage, study_name=name, load_if_exists=True, direction="minimize",
             sampler=studies.make_sampler(chosen.sampler, chosen.seed, 0),
-            pruner=studies.make_pruner(chosen.pruner, self.budget, chosen.seed),
+            pruner=PRUNERS[chosen.pruner](self.budget, chosen.seed),
         )  # fmt: skip
         known = study.user_attrs.get("about")
         if known is None:
@@ -208,30 +209,39 @@ class Sweep:
         if isinstance(settings, ForceFieldSettings):
             settings = settings.model_copy(update={"steps": max(2, round(self.budget / settings.batch_frames))})
         tags = {"mlflow.parentRunId": self.parent, "trial": str(trial.number)}
-        child = self.client.create_run(experiment_id(self.settings.experiment), tags=tags).info.run_id
+        experiment, name = experiment_id(self.settings.experiment), f"trial {trial.number}"
+        child = self.client.create_run(experiment, tags=tags, run_name=name).info.run_id
         mark_process(self.client, child)
         trial.set_user_attr("mlflow_run", child)
         kind: Callable[..., TrackedRun] = LanguageRun if self.family == "language_model" else ForceRun
+        run: TrackedRun | None = None
         state, value, text = TrialState.FAIL, None, "failed"
         try:
             with ended_properly(child):
-                run = kind(settings, fabric, child, stop, None, judge=Judge(trial, self.budget))
                 try:
+                    run = kind(settings, fabric, child, stop, None, judge=Judge(trial, self.budget))
                     yield from run.steps_due()
+                    state, value = TrialState.COMPLETE, run.final_value
+                    text = f"{value:.4f}"
+                except Diverged:
+                    state, text = TrialState.PRUNED, "diverged"
+                    trial.set_user_attr("diverged", True)
+                    raise
+                except Pruned as verdict:
+                    state, text = TrialState.PRUNED, str(verdict)
+                    raise
+                except Interrupted:
+                    self.study.enqueue_trial(trial.params)
+                    raise
                 finally:
-                    trial.set_user_attr("flops", run.flops_per_unit * run.log["amount"])
-                    trial.set_user_attr("flops_in_full", run.flops_per_unit * run.budgets[-1])
-                state, value = TrialState.COMPLETE, run.final_value
-                text = f"{value:.4f}"
-            if run.verdict and value is None:
-                state, text = TrialState.PRUNED, run.verdict
-            elif value is None:  # interrupted
-                self.study.enqueue_trial(trial.params)
+                    if run is not None:
+                        trial.set_user_attr("flops", run.flops_per_unit * run.log["amount"])
+                        trial.set_user_attr("flops_in_full", run.flops_per_unit * run.budgets[-1])
+                    # Before the run ends: a trial without a result whose run has ended is taken for dead.
+                    self.study.tell(trial, value, state)
         except Diverged:
-            state, text = TrialState.PRUNED, "diverged"
-            trial.set_user_attr("diverged", True)
+            pass
         finally:
-            self.study.tell(trial, value, state)
             if state != TrialState.COMPLETE:
                 shutil.rmtree(run_folder(child), ignore_errors=True)
         tqdm.write(f"trial {trial.number}: {text}  {describe(chosen)}", file=sys.stderr)
@@ -288,42 +298,6 @@ class Sweep:
         )
         print(f"compute: {numbers['tune/flops']:.3g} FLOPs, {numbers['tune/saved_percent']:.1f} % saved by stopping")
         print(f"parent run {self.parent}, one child per trial; compare them with: mlflow ui")
-
-
-class Judge:
-    """Reports a trial's loss to the study at most `REPORTS` times, and asks whether to stop it."""
-
-    def __init__(self, trial: Trial, budget: int) -> None:
-        self.trial, self.budget, self.every = trial, budget, budget / studies.REPORTS
-        self.values: list[float] = []
-        self.reported = 0
-
-    def __call__(self, position: int, metrics: dict[str, float]) -> str | None:
-        """Why to stop, or nothing; the value reported is the mean since the last one."""
-        names = ("val/force_mae_mev_per_angstrom", "train/loss_nats_per_token", "decay/loss_nats_per_token")
-        self.values.append(next(metrics[name] for name in names if name in metrics))
-        due = int(position / self.every)
-        if due <= self.reported:
-            return None
-        self.reported = due
-        self.trial.report(sum(self.values) / len(self.values), position)
-        self.values.clear()
-        if position >= 0.98 * self.budget or not self.trial.should_prune():  # nothing is left to save at the end
-            return None
-        return f"stopped at {position:,}: {verdict(self.trial)}"
-
-
-def verdict(trial: Trial) -> str:
-    """The reason that the pruner left with the trial; Optuna's own pruners leave none."""
-    decision = Decision.of(trial.study.get_trials(deepcopy=False)[trial.number])
-    if decision is None:
-        return "the pruner's decision"
-    text = decision.reason
-    if decision.rank is not None:
-        text = f"rank {decision.rank} of {decision.trials}, up to {decision.gate} go on"
-    if decision.predicted is not None:
-        text += f"; predicted to end at {decision.predicted:.4g} [{decision.low:.4g}, {decision.high:.4g}]"
-    return text
 
 
 def describe(params: dict[str, Any]) -> str:

@@ -148,8 +148,10 @@ class TrackedRun(ABC):
         """Log what is about to be trained, on what, by what."""
         rate = {"peak_learning_rate": self.trainer.peak_rates[0], "arithmetic": self.fabric._precision.precision}
         self.recorder.params(self.settings_record | rate | self.params())
-        energy = {"energy.source": self.energy.source}
-        self.recorder.tags(self.tags() | energy | code_tags() | environment_tags(self.fabric.device))
+        tags = self.tags() | {"energy.source": self.energy.source} | code_tags()
+        if self.judge:  # a trial: all of a study would have the same name
+            del tags["mlflow.runName"]
+        self.recorder.tags(tags | environment_tags(self.fabric.device))
         self.tell(f"{self.title}: run {self.run_id}")
         self.describe_data()
 

@@ -8,10 +8,13 @@ import time
 from pathlib import Path
 
 import mlflow
+import optuna
 import pytest
 from mlflow.entities import Run
+from optuna.trial import TrialState
 
 from chemscale_bench.cli import main
+from chemscale_bench.tuning.study import open_storage
 
 STUDY = [
     "tune", "--task", "embedded-ff", "--molecule", "ethanol", "--model", "schnet", "--params", "1e4", "--device", "cpu",
@@ -52,6 +55,7 @@ def test_a_study_is_a_parent_with_a_child_for_every_trial_and_two_processes_shar
     assert 14 <= len(children) <= 15  # both may start a last one
     assert parent.info.status == "FINISHED"
     for run in children:
+        assert run.info.run_name == f"trial {run.data.tags['trial']}"
         assert run.data.params["task_name"] == "embedded-ff@ethanol"
         assert run.data.params["model"] == "schnet"
         pruned = "stopped at" in run.data.tags["chemscale.reason"]
@@ -67,8 +71,8 @@ def test_a_study_is_a_parent_with_a_child_for_every_trial_and_two_processes_shar
     assert len(figures) >= 3
 
 
-def test_ctrl_c_ends_a_study_and_the_same_command_goes_on() -> None:
-    process = start("--trials", "4", "--pruner", "none")
+def test_ctrl_c_ends_a_study_and_the_same_command_goes_on(chemscale_home: Path) -> None:
+    process = start("--trials", "4", "--pruner", "none", "--study", "mine")
     deadline = time.monotonic() + 120
     while not any(
         run.info.status == "FINISHED" for run in mlflow.search_runs(search_all_experiments=True, output_format="list")
@@ -76,12 +80,14 @@ def test_ctrl_c_ends_a_study_and_the_same_command_goes_on() -> None:
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()
         time.sleep(0.2)
+    study = optuna.load_study(study_name="mine", storage=open_storage("", chemscale_home / "studies" / "mine.log"))
+    assert study.trials[0].state == TrialState.COMPLETE  # or another process would take it for dead
     process.send_signal(signal.SIGINT)
     out = finish(process, expected=130)
     assert "the same command goes on" in out
     parent, _ = parent_and_children()
     assert parent.info.status == "KILLED"
-    finish(start("--trials", "4", "--pruner", "none"))
+    finish(start("--trials", "4", "--pruner", "none", "--study", "mine"))
     again, children = parent_and_children()
     assert again.info.run_id == parent.info.run_id
     assert again.info.status == "FINISHED"

@@ -16,6 +16,7 @@ from optuna.trial import create_trial
 
 from chemscale_bench.measurements import Row
 from chemscale_bench.tuning import TrainingPerformancePruner
+from chemscale_bench.tuning.gates import LOOKS
 
 TRIALS, REPORTS, ROUNDS = 1000, 100, 5
 OTHERS = {
@@ -58,8 +59,10 @@ def decisions_ms(study: optuna.Study, pruner: optuna.pruners.BasePruner) -> list
 def test_one_decision_among_a_thousand_trials(study: optuna.Study, record_row: Callable[..., Row]) -> None:
     """Under 1 ms once the study has been read, which takes a process one long first decision."""
     ours = TrainingPerformancePruner(REPORTS)
-    record_row(f"first decision of a process, {TRIALS:,} trials", "ms", decisions_ms(study, ours)[0])
-    times = [median(decisions_ms(study, ours)) for _ in range(ROUNDS)]
+    record_row(f"first decision of a process, {TRIALS:,} trials", "ms", max(decisions_ms(study, ours)))
+    # Only at its looks does it compute anything.
+    rounds = [decisions_ms(study, ours) for _ in range(ROUNDS)]
+    times = [median(decisions[round(look * REPORTS) - 1] for look in LOOKS) for decisions in rounds]
     what = f"one decision among {TRIALS:,} trials of {REPORTS} reports"
     for name, pruner in OTHERS.items():
         theirs = [median(decisions_ms(study, pruner)) for _ in range(ROUNDS)]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from chemscale_bench.tuning.estimators import Array, best_so_far
+from chemscale_bench.tuning.estimators import PACE_SINCE, Array, best_so_far
 
 ROLES = {TrialState.COMPLETE: 2, TrialState.PRUNED: 1, TrialState.RUNNING: 0}
 NO_PART = -1  # waiting, failed, or without a report
@@ -25,7 +25,7 @@ class Field(NamedTuple):
     level: Array
     """Best report so far; infinite after a divergence. A curve that ended earlier stands where it ended."""
     trend: Array
-    """Final value if the last doubling of the steps goes on."""
+    """Final value at the pace of the last quarter of the steps."""
     sum: Array
     """Sum of the reports; infinite after a divergence."""
     final: Array
@@ -122,13 +122,13 @@ class CurveTable:
         steps, rows = self.steps[:count], np.arange(count)
         now = (steps > step).argmax(1) - 1  # -1 picks the padding of a curve that begins later
         at = steps[rows, now]
-        half = (steps > at[:, None] / 2).argmax(1) - 1
-        early, before, level = steps[rows, half], self.levels[rows, half], self.levels[rows, now]
+        before = (steps > PACE_SINCE * at[:, None]).argmax(1) - 1
+        early, level = steps[rows, before], self.levels[rows, now]
         known = (now >= 0) & np.isfinite(level)
-        usable = known & (half >= 0) & (early > 0) & (early < at) & (at < budget) & np.isfinite(before)
+        usable = known & (before >= 0) & (early < at) & (at < budget) & np.isfinite(self.levels[rows, before])
         trend = np.where(known, level, np.inf)
-        fall = before[usable] - level[usable]
-        trend[usable] -= fall * np.log(budget / at[usable]) / np.log(at[usable] / early[usable])
+        fall = self.levels[rows, before][usable] - level[usable]
+        trend[usable] -= fall * (budget - at[usable]) / (at[usable] - early[usable])
         part = role != NO_PART
         reached = part & (now >= 0) & ((last >= step) | completed)
         return Field(

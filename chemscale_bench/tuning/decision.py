@@ -24,7 +24,7 @@ class Decision(NamedTuple):
     rank: int | None = None
     """1 + number of trials that stood better at this step."""
     trend_rank: int | None = None
-    """The same among extrapolated trends."""
+    """The same among the ends that curves would reach at their present pace."""
     gate: int | None = None
     """Ranks up to this one pass."""
     trials: int | None = None

@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 
 EXPONENTS = np.geomspace(0.1, 3.0, 16)
 """Exponents that the power law is tried with; its other two parameters are linear."""
+PACE_SINCE = 0.75
+"""Share of the steps so far after which the pace of a curve is taken."""
 
 
 def sum_of_losses(curve: ArrayLike) -> float:
@@ -61,21 +63,13 @@ def best_so_far(curve: ArrayLike) -> Array:
     return np.where(finite, best, np.inf)
 
 
-def continued(steps: ArrayLike, curve: ArrayLike, final_step: float) -> float:
-    """The final value if every doubling of the steps brings what the last doubling brought, on the best so far."""
+def at_this_pace(steps: ArrayLike, curve: ArrayLike, final_step: float) -> float:
+    """The final value if the best so far falls on at the pace of the last quarter of the steps; a curve rarely does."""
     x, best = np.asarray(steps, dtype=float), best_so_far(curve)
-    half = int(np.searchsorted(x, x[-1] / 2, side="right")) - 1
-    return continue_trend(x[half] if half >= 0 else 0.0, best[max(half, 0)], x[-1], best[-1], final_step)
-
-
-def continue_trend(early: float, before: float, step: float, now: float, final_step: float) -> float:
-    """The value at `final_step` on the line through two values over the logarithm of the step.
-
-    Without an earlier positive step, or after a divergence, it is the value `now`.
-    """
-    if not 0 < early < step < final_step or not math.isfinite(before):
-        return now
-    return now - (before - now) * math.log(final_step / step) / math.log(step / early)
+    before = int(np.searchsorted(x, PACE_SINCE * x[-1], side="right")) - 1
+    if before < 0 or not x[before] < x[-1] < final_step or not math.isfinite(best[before]):
+        return float(best[-1])
+    return float(best[-1] - (best[before] - best[-1]) * (final_step - x[-1]) / (x[-1] - x[before]))
 
 
 def power_law(steps: ArrayLike, curve: ArrayLike, final_step: float) -> float:

@@ -13,17 +13,12 @@ from optuna.trial import FrozenTrial
 
 from chemscale_bench.tuning.curves import CurveTable, Field
 from chemscale_bench.tuning.decision import Decision
-from chemscale_bench.tuning.gates import (
-    FIRST_LOOK,
-    TREND_FROM,
-    TREND_SHARE,
-    expected_correlation,
-    share_let_through,
-)
+from chemscale_bench.tuning.gates import TREND_FROM, TREND_SHARE, expected_correlation, let_through, looks_before
 from chemscale_bench.tuning.prediction import Prediction, predict, rank_correlation
 
 Rule = Literal["rank", "paper"]
 PAPER_FRACTION = 0.2
+BETWEEN_LOOKS = "between looks"
 RECENT = 200
 """Completed trials that the correlation is measured on, the latest ones: a sampler may drift."""
 EVIDENCE = 10
@@ -31,13 +26,14 @@ EVIDENCE = 10
 
 
 class TrainingPerformancePruner(BasePruner):
-    """Pruner that ranks a trial, at every report, among all trials that got as far, and stops what will not win.
+    """Pruner that ranks a trial, at a few looks, among all trials that got as far, and stops what will not win.
 
-    A trial goes on if its best report so far, or the end of its extrapolated trend, ranks within a gate. The gate is
-    set by how well the standing at this point foretells the final one, so that the eventual best is stopped with the
-    chance `miss`: wide early in a run, early in a study and where finished trials show that early standing means
-    little, narrow later. Unlike a line fitted from early to final values ("will it beat the best?"), ranks are not
-    biased by the fact that only the good trials finish, nor do they regress the record-breakers to the mean.
+    At 6, 10, 15, 30 and 45 % of the budget, a trial goes on if its best report so far ranks within a gate,
+    or if few others would end lower at their present pace. The gate is set by how well the standing at a look foretells
+    the final one, so that the eventual best is stopped with the chance `miss`: wide early in a run and where finished
+    trials show that early standing means little, narrow later. Unlike a line fitted from early to final values ("will
+    it beat the best?"), ranks are not biased by the fact that only the good trials finish, nor do they regress the
+    record-breakers to the mean. Hyperparameters are not looked at: any will do, or none.
 
     Everything follows from the study's trials, so that any storage, parallel workers and resumed studies will do. Every
     decision is kept in the trial: ``Decision.of(trial)``.
@@ -114,7 +110,8 @@ class TrainingPerformancePruner(BasePruner):
         if step is None:
             return False
         decision = self.decide(study, trial, step)
-        decision.keep(study, trial)
+        if decision.reason != BETWEEN_LOOKS:
+            decision.keep(study, trial)
         return decision.prune
 
     def is_explored(self, number: int) -> bool:
@@ -127,28 +124,35 @@ class TrainingPerformancePruner(BasePruner):
         explored = self.is_explored(trial.number)
         if not math.isfinite(trial.intermediate_values[step]):
             return Decision(not explored, "explored" if explored else "diverged", step)
+        if self._budget and self._is_between_looks(trial, step / self._budget):  # the usual case, spared the reading
+            return Decision(False, BETWEEN_LOOKS, step, step / self._budget)
         sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
         field = self._curves.at(study.get_trials(deepcopy=False), trial, sign, self._budget)
         if not field.budget:
             return Decision(False, "no budget yet", step)
         fraction = min(step / field.budget, 1.0)
+        if self._is_between_looks(trial, fraction):
+            return Decision(False, BETWEEN_LOOKS, step, fraction)
         decision = (self._by_rank if self._rule == "rank" else self._by_the_paper)(trial, field, fraction, sign)
         return decision._replace(prune=False, reason="explored") if explored and decision.prune else decision
+
+    def _is_between_looks(self, trial: FrozenTrial, fraction: float) -> bool:
+        """Whether no look has come since the latest decision; the paper's rule has one of its own."""
+        last = Decision.of(trial)
+        seen = looks_before(last.fraction or 0.0) if last else 0
+        return self._rule == "rank" and looks_before(fraction) <= seen
 
     def _by_rank(self, trial: FrozenTrial, field: Field, fraction: float, sign: float) -> Decision:
         step = trial.last_step
         assert step is not None
-        if fraction < FIRST_LOOK:
-            return Decision(False, "too early", step, fraction)
         reached, completed = field.reached, np.isfinite(field.final)
         early, final = field.level[completed], field.final[completed]
         trials = int(reached.sum() + field.stopped.sum())
         correlation = self._correlation(fraction, rank_correlation(early[-RECENT:], final[-RECENT:]), len(final))
-        share = share_let_through(correlation, trials, self._miss)
-        gate, trend_gate = math.ceil(share * trials), math.ceil(TREND_SHARE * share * trials)
+        gate = let_through(correlation, trials, self._miss)
         rank = 1 + int((field.level[reached] < field.level[field.own]).sum())
         trend_rank = 1 + int((field.trend[reached] < field.trend[field.own]).sum())
-        falls = fraction >= TREND_FROM and trend_rank <= trend_gate
+        falls = fraction >= TREND_FROM and trend_rank <= round(TREND_SHARE * (trials - 1))
         decision = Decision(
             prune=rank > gate and not falls,
             reason="trend" if falls and rank > gate else "rank",

@@ -22,7 +22,7 @@ import pandas as pd
 from chemscale_bench.errors import UserError
 from chemscale_bench.tuning.estimators import Array
 
-POINTS = 50  # of a curve whose reports lie at other steps than its neighbours'
+POINTS = 50  # at most, of a curve whose reports lie at other steps than its neighbours'
 Stress = Literal["none", "noise", "no_information", "drift"]
 NOISE = 0.3  # of the interquartile range of the final values
 
@@ -64,7 +64,7 @@ class Curves(NamedTuple):
 
 
 def from_long(table: pd.DataFrame, name: str) -> Curves:
-    """Curves from a table in long form, interpolated to 50 steps.
+    """Curves from a table in long form, interpolated to as many steps as trials report, 50 at most.
 
     Raises:
         UserError: if a column is missing, or no trial has reported up to the last step.
@@ -79,7 +79,8 @@ def from_long(table: pd.DataFrame, name: str) -> Curves:
     if numbers["step"].isna().any():
         raise UserError(f"steps must be numbers, {name} has some that are not; mend the file")
     budget = float(numbers["step"].max())
-    grid = np.linspace(budget / POINTS, budget, POINTS)
+    points = min(POINTS, int(table.groupby("trial").size().median()))  # more would let a report know the next one
+    grid = np.linspace(budget / points, budget, points)
     rows = []
     for _, part in numbers.groupby(table["trial"]):
         part = part.sort_values("step").drop_duplicates("step", keep="last")

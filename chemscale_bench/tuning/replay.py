@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,36 +19,11 @@ from tqdm import tqdm
 
 from chemscale_bench.tuning.estimators import Array
 from chemscale_bench.tuning.figures import Foretold, foretell
-from chemscale_bench.tuning.pruner import TrainingPerformancePruner
+from chemscale_bench.tuning.named import PRUNERS
 from chemscale_bench.tuning.recorded import Curves, Stress
 
 FRACTIONS = (0.05, 0.1, 0.2, 0.5)
 RESAMPLES = 1000
-
-
-def optuna_pruners() -> dict[str, Callable[[int, int], BasePruner]]:
-    """Optuna's pruners by name, made for a budget; they take no seed."""
-    pruners = optuna.pruners
-    return {
-        "none": lambda budget, seed: pruners.NopPruner(),
-        "median": lambda budget, seed: pruners.MedianPruner(),
-        "median_20": lambda budget, seed: pruners.MedianPruner(n_warmup_steps=budget // 5),
-        "percentile_25": lambda budget, seed: pruners.PercentilePruner(25.0, n_warmup_steps=budget // 10),
-        "successive_halving": lambda budget, seed: pruners.SuccessiveHalvingPruner(),
-        "successive_halving_10": lambda budget, seed: pruners.SuccessiveHalvingPruner(
-            min_resource=max(1, budget // 10), reduction_factor=3
-        ),
-        "hyperband": lambda budget, seed: pruners.HyperbandPruner(max(1, budget // 10), budget, 3),
-        "patient_median": lambda budget, seed: pruners.PatientPruner(pruners.MedianPruner(), patience=3),
-    }
-
-
-PRUNERS: dict[str, Callable[[int, int], BasePruner]] = {
-    "performance": lambda budget, seed: TrainingPerformancePruner(budget=budget, seed=seed),
-    "performance_bold": lambda budget, seed: TrainingPerformancePruner(budget=budget, miss=0.15, seed=seed),
-    "paper": lambda budget, seed: TrainingPerformancePruner(budget=budget, rule="paper", seed=seed),
-} | optuna_pruners()
-"""All that can be graded. WilcoxonPruner compares instances of one problem, which curves are not."""
 
 
 class Outcome(NamedTuple):

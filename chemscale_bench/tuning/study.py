@@ -1,14 +1,13 @@
-"""An Optuna study by name: where it is stored, who proposes trials, who stops them, and what is searched."""
+"""An Optuna study by name: where it is stored, who proposes trials, and what is searched."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import optuna
-from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import BaseTrial, FrozenTrial, TrialState
@@ -111,25 +110,6 @@ def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
     except ImportError as error:
         raise UserError(f"sampler {name} needs a package that is not there ({error}); pip install it") from None
     return sampler
-
-
-def make_pruner(name: str, budget: int, seed: int) -> BasePruner:
-    """A pruner by name, for trials that report up to step `budget`."""
-    if name == "none":
-        return optuna.pruners.NopPruner()
-    from chemscale_bench.tuning.pruner import TrainingPerformancePruner
-
-    pruners = optuna.pruners
-    made: dict[str, Any] = {
-        "performance": lambda: TrainingPerformancePruner(budget=budget, seed=seed),
-        "paper": lambda: TrainingPerformancePruner(budget=budget, seed=seed, rule="paper"),
-        "median": lambda: pruners.MedianPruner(n_warmup_steps=budget // 5),
-        "successive_halving": lambda: pruners.SuccessiveHalvingPruner(min_resource=budget // 10, reduction_factor=3),
-        "hyperband": lambda: pruners.HyperbandPruner(budget // 10, budget, reduction_factor=3),
-        "none": lambda: pruners.NopPruner(),
-    }
-    pruner: BasePruner = made[name]()
-    return pruner
 
 
 class Spent(NamedTuple):

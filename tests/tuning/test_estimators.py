@@ -20,7 +20,7 @@ SCALARS: dict[str, Callable[[list[float]], float]] = {
     "last_value": estimators.last_value,
     "mean_of_last_quarter": estimators.mean_of_last_quarter,
     "best_so_far": lambda curve: float(estimators.best_so_far(curve)[-1]),
-    "continued": lambda curve: estimators.continued(np.arange(1, len(curve) + 1), curve, 100),
+    "at_this_pace": lambda curve: estimators.at_this_pace(np.arange(1, len(curve) + 1), curve, 100),
     "power_law": lambda curve: estimators.power_law(np.arange(1, len(curve) + 1), curve, 100),
 }
 
@@ -68,7 +68,9 @@ def test_a_rising_curve_is_expected_to_stay_not_to_rise() -> None:
     assert estimators.power_law(STEPS, 1 + 0.01 * STEPS, 100) == pytest.approx(1.13, abs=0.02)
 
 
-def test_a_trend_goes_on_by_doublings() -> None:
-    """From step 4 to 8 it falls by 0.5, and to 32 are two more doublings."""
+def test_a_pace_is_kept() -> None:
+    """From step 6 to 8 it falls by 0.3; to 12 are twice as many steps."""
     curve = [5.0, 2.0, 2.0, 2.0, 1.9, 1.8, 1.7, 1.5]
-    assert estimators.continued(STEPS[:8], curve, 32) == pytest.approx(0.5)
+    assert estimators.at_this_pace(STEPS[:8], curve, 12) == pytest.approx(0.9)
+    assert estimators.at_this_pace(STEPS[:8], curve, 8) == 1.5
+    assert estimators.at_this_pace([5], [2.0], 12) == 2.0

@@ -106,8 +106,20 @@ def test_without_a_report_nothing_is_decided() -> None:
     assert Decision.of(study.trials[-1]) is None
 
 
+def test_a_trial_is_judged_at_looks_only_and_a_look_is_made_up_for_when_it_was_missed() -> None:
+    study = optuna.create_study(pruner=TrainingPerformancePruner(budget=1000))
+    steps = []
+    trial = study.ask()
+    for step in (*range(1, 121), 400, *range(401, 1001)):  # the looks at 15 and 30 % fall into one
+        trial.report(1 / step, step)
+        trial.should_prune()
+        decision = Decision.of(study.trials[0])
+        steps += [decision.step] if decision and decision.step not in steps else []
+    assert steps == [60, 100, 400, 450]
+
+
 def test_a_slow_starter_that_falls_fast_is_let_through() -> None:
-    """Its level ranks last at 40 %, yet its trend leads to the best end of all."""
+    """Its level ranks last at 30 %, yet its pace leads to the best end of all."""
     study = study_of(*(1 + 0.01 * number for number in range(30)))
     trial = study.ask()
     for step in (1, 2, 3, 4, 5, 6, 7, 8):

@@ -33,9 +33,7 @@ def test_all_formats_give_the_same_curves(curves: Curves, tmp_path: Path) -> Non
     assert lines.values == pytest.approx(curves.values)
     assert taskset.values == pytest.approx(curves.values)
     assert long.values == pytest.approx(parquet.values)
-    assert long.values.shape == (40, recorded.POINTS)
-    assert long.final == pytest.approx(curves.final)
-    assert long.values[:, 24] == pytest.approx(curves.values[:, 9])  # half of the budget
+    assert long.values == pytest.approx(curves.values)
 
 
 def test_stopped_trials_are_left_out_and_divergence_is_worst() -> None:

@@ -2,8 +2,9 @@ import numpy as np
 import optuna
 import pytest
 
+from chemscale_bench.tuning.named import PRUNERS
 from chemscale_bench.tuning.recorded import Curves
-from chemscale_bench.tuning.replay import PRUNERS, grade, prediction_table, predictions, replay, table
+from chemscale_bench.tuning.replay import grade, prediction_table, predictions, replay, table
 
 
 def made(levels: list[float], steps: int = 20) -> Curves:

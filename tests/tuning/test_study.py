@@ -7,6 +7,7 @@ from optuna.trial import TrialState, create_trial
 from chemscale_bench.errors import UserError
 from chemscale_bench.settings import ChemGPTSettings, ForceFieldSettings
 from chemscale_bench.tuning import study as studies
+from chemscale_bench.tuning.named import PRUNERS
 
 
 @pytest.mark.parametrize(
@@ -56,9 +57,9 @@ def test_what_can_not_be_opened_gives_one_line(call: object, message: str) -> No
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["performance", "paper", "median", "successive_halving", "hyperband", "none"])
+@pytest.mark.parametrize("name", PRUNERS)
 def test_every_pruner_lets_a_good_trial_finish(name: str) -> None:
-    study = optuna.create_study(pruner=studies.make_pruner(name, 100, 0))
+    study = optuna.create_study(pruner=PRUNERS[name](100, 0))
     for level in (5.0, 4.0, 3.0, 2.0, 1.0):
         trial = study.ask()
         for step in range(10, 101, 10):

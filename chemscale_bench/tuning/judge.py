@@ -1,0 +1,44 @@
+"""What a trial of the verb `tune` reports to its study, and what it is told."""
+
+from __future__ import annotations
+
+from optuna.trial import Trial
+
+from chemscale_bench.tuning.decision import Decision
+from chemscale_bench.tuning.study import REPORTS
+
+
+class Judge:
+    """Reports a trial's loss to the study at most `REPORTS` times, and asks whether to stop it."""
+
+    def __init__(self, trial: Trial, budget: int) -> None:
+        self.trial, self.budget, self.every = trial, budget, budget / REPORTS
+        self.values: list[float] = []
+        self.reported = 0
+
+    def __call__(self, position: int, metrics: dict[str, float]) -> str | None:
+        """Why to stop, or nothing; the value reported is the mean since the last one."""
+        names = ("val/force_mae_mev_per_angstrom", "train/loss_nats_per_token", "decay/loss_nats_per_token")
+        self.values.append(next(metrics[name] for name in names if name in metrics))
+        due = int(position / self.every)
+        if due <= self.reported:
+            return None
+        self.reported = due
+        self.trial.report(sum(self.values) / len(self.values), position)
+        self.values.clear()
+        if position >= 0.98 * self.budget or not self.trial.should_prune():  # nothing is left to save at the end
+            return None
+        return f"stopped at {position:,}: {verdict(self.trial)}"
+
+
+def verdict(trial: Trial) -> str:
+    """The reason that the pruner left with the trial; Optuna's own pruners leave none."""
+    decision = Decision.of(trial.study.get_trials(deepcopy=False)[trial.number])
+    if decision is None:
+        return "the pruner's decision"
+    text = decision.reason
+    if decision.rank is not None:
+        text = f"rank {decision.rank} of {decision.trials}, up to {decision.gate} go on"
+    if decision.predicted is not None:
+        text += f"; predicted to end at {decision.predicted:.4g} [{decision.low:.4g}, {decision.high:.4g}]"
+    return text
