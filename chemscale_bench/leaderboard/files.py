@@ -162,7 +162,7 @@ def read_curves(content: bytes, entry: Entry) -> pd.DataFrame:
             raise Refused(f"curves must have at most {MOST_CURVE_ROWS:,} rows, got {about.num_rows:,}; thin them out")
         table = file.read().unify_dictionaries().combine_chunks()
         curves = pd.DataFrame({name: table.column(name).to_pandas() for name in SCHEMA.names})
-    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError, MemoryError) as error:
         raise Refused(f"curves must be a parquet file, got {shown(str(error))}; let `submit` write it") from None
     if any(column.null_count for column in table.columns):
         raise Refused("curves must have no gaps, got an empty cell; leave such points out")
