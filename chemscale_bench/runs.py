@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 import torch
@@ -19,7 +19,7 @@ from chemscale_bench.models.sizes import shape_for
 from chemscale_bench.settings import ChemGPTSettings, ForceFieldSettings, TrainingSettings
 from chemscale_bench.tracked_run import TrackedRun, run_folder
 from chemscale_bench.tracking.adoption import adopt_run
-from chemscale_bench.tracking.ending import Interrupted, ended_properly
+from chemscale_bench.tracking.ending import ended_properly
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training import checkpoints
@@ -78,45 +78,48 @@ def train_seeds(settings: ChemGPTSettings) -> None:
     if fabric.world_size > 1:
         raise UserError(f"seeds must be 1 with several processes, got {settings.seeds} in {fabric.world_size}")
     client, experiment = open_store(), experiment_id(settings.experiment)
+    reap_dead_runs([experiment])
     parent = adopt_run(settings.experiment)
     waiting = [settings.seed + number for number in range(settings.seeds)]
     runs: list[LanguageRun] = []
     diverged: list[Diverged] = []
 
-    def start() -> Iterator[Step] | None:
+    def start() -> Generator[Step, None, None] | None:
         return member(waiting.pop(0)) if waiting and not stop.requested else None
 
-    def member(seed: int) -> Iterator[Step]:
+    def member(seed: int) -> Generator[Step, None, None]:
         child = client.create_run(experiment, tags={"mlflow.parentRunId": parent}).info.run_id
         mark_process(client, child)
-        judge = None if seed == settings.seed else never  # one of them shows its progress
-        own = settings.model_copy(update={"seed": seed, "seeds": 1})
         try:
             with ended_properly(child):
-                runs.append(LanguageRun(own, fabric, child, stop, None, judge))
-                yield from runs[-1].steps_due()
+                own = settings.model_copy(update={"seed": seed, "seeds": 1})
+                run = LanguageRun(own, fabric, child, stop, None)
+                run.prints = seed == settings.seed  # one of them shows the progress of all
+                runs.append(run)
+                yield from run.steps_due()
         except Diverged as error:
             diverged.append(error)
             shutil.rmtree(run_folder(child), ignore_errors=True)
 
     with Stop() as stop, ended_properly(parent):
-        client.set_tag(parent, "mlflow.runName", f"chemgpt-{settings.params:.2g}-{settings.seeds}-seeds")
         train_together(start, settings.seeds)
+        if stop.requested:
+            print(f"{stop.requested}; every seed goes on by its own resume=", file=sys.stderr)
+            raise KeyboardInterrupt
+        size = runs[0].shape.non_embedding_params
+        client.set_tag(parent, "mlflow.runName", f"chemgpt-{size:.2g}-{settings.seeds}-seeds")
+        done = [run.loss for run in runs if run.budgets[-1] in run.loss]
+        if len(done) > 1:
+            print(f"{'tokens':>14} {'mean of ' + str(len(done)) + ' seeds':>15} {'their sd':>9}")
+        for budget in runs[0].budgets if len(done) > 1 else []:
+            values = [loss[budget] for loss in done]
+            mean, deviation = statistics.mean(values), statistics.stdev(values)
+            client.log_metric(parent, "seeds/mean_val_loss_nats_per_token", mean, step=budget)
+            client.log_metric(parent, "seeds/sd_val_loss_nats_per_token", deviation, step=budget)
+            print(f"{budget:>14,} {mean:>15.4f} {deviation:>9.4f}")
         if diverged:
             raise diverged[0]
-        if stop.requested:
-            raise Interrupted(stop.requested)
-        losses = [run.loss for run in runs]
-        print(f"{'tokens':>14} {'mean of ' + str(len(runs)) + ' seeds':>15} {'their sd':>9}")
-        for budget in runs[0].budgets:
-            values = [loss[budget] for loss in losses]
-            print(f"{budget:>14,} {statistics.mean(values):>15.4f} {statistics.stdev(values):>9.4f}")
     sys.exit(stop.exit_code)
-
-
-def never(position: int, metrics: dict[str, float]) -> str | None:
-    """The judge of a run that shall say nothing and not be stopped."""
-    return None
 
 
 def check_chemgpt(settings: ChemGPTSettings) -> None:

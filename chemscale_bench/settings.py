@@ -179,7 +179,8 @@ class TuneSettings(Settings):
     batch_tokens: Annotated[Count, Field(ge=64)] | Literal["search", "auto"] = "search"
     """Language models: tokens per optimizer step, searched too, or as in `chemgpt`."""
     together: Count = Field(1, ge=1, le=1000)
-    """Language models: trials trained at once as one stacked model, which small ones on a GPU need to keep it busy."""
+    """Language models: trials trained at once as one stacked model, which small ones on a GPU need to keep it busy.
+    With `auto` batches newcomers are filled up to the longest batch; with a pruner a number wastes less."""
     model: str = "painn"
     """Force fields: schnet, painn, mace, spookynet or allegro."""
     molecule: str = "auto"

@@ -8,7 +8,7 @@ import math
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import optuna
@@ -30,7 +30,7 @@ from chemscale_bench.tracking.ending import Interrupted, Pruned, ended_properly
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
-from chemscale_bench.training.loop import Diverged, Step
+from chemscale_bench.training.loop import Diverged, Step, drive
 from chemscale_bench.training.stacked import train_together
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.figures import foretell, study_figures
@@ -154,7 +154,7 @@ class Sweep:
             fabric = start_fabric(self.base)
             with tqdm(total=self.settings.trials, initial=self.count(), unit="trial", desc="tuning") as bar:
 
-                def start() -> Iterator[Step] | None:
+                def start() -> Generator[Step, None, None] | None:
                     bar.n = self.count()
                     bar.refresh()
                     return None if stop.requested else self.next_trial(fabric, stop)
@@ -163,15 +163,14 @@ class Sweep:
                     train_together(start, self.settings.together)
                 else:
                     while trial := start():
-                        for step in trial:
-                            step.trainer.perform(step)
+                        drive(trial)
             self.summarize()
             if stop.requested:
                 print(f"{stop.requested}; the same command goes on", file=sys.stderr)
                 raise KeyboardInterrupt
         return stop.exit_code
 
-    def next_trial(self, fabric: Fabric, stop: Stop) -> Iterator[Step] | None:
+    def next_trial(self, fabric: Fabric, stop: Stop) -> Generator[Step, None, None] | None:
         """The steps of another trial, if the study lacks one."""
         if self.count(TrialState.RUNNING) >= self.settings.trials:
             return None
@@ -201,7 +200,7 @@ class Sweep:
                 self.study.tell(trial.number, state=TrialState.FAIL)
                 self.study.enqueue_trial(trial.params)
 
-    def run_trial(self, trial: Trial, fabric: Fabric, stop: Stop) -> Iterator[Step]:
+    def run_trial(self, trial: Trial, fabric: Fabric, stop: Stop) -> Generator[Step, None, None]:
         """Train one trial as a child run, step by step."""
         fixed = () if self.settings.batch_tokens == "search" else ("batch_tokens",)
         chosen = studies.suggest(trial, [each for each in studies.SPACES[self.family] if each.name not in fixed])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import shutil
 import sys
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.tracking.provenance import code_tags, device_name, environment_tags
 from chemscale_bench.tracking.recorder import Recorder
 from chemscale_bench.training import checkpoints
-from chemscale_bench.training.loop import Report, Step, Trainer
+from chemscale_bench.training.loop import Report, Step, Trainer, drive
 from chemscale_bench.training.speed import peak_flops, peak_memory_gib
 
 Judge = Callable[[int, dict[str, float]], str | None]
@@ -76,6 +77,7 @@ class TrackedRun(ABC):
         self.verdict: str | None = None
         self.prints = self.speaks and judge is None
         self.energy = EnergyMeter(fabric.device)
+        self.last_shared = 0.0, time.monotonic()
 
     # -- what a kind of run adds ---------------------------------------------------------------------------------
 
@@ -120,10 +122,9 @@ class TrackedRun(ABC):
 
     def train(self) -> None:
         """Train, record, save the model; raises `Interrupted` if asked to stop on the way."""
-        for step in self.steps_due():
-            self.trainer.perform(step)
+        drive(self.steps_due())
 
-    def steps_due(self) -> Iterator[Step]:
+    def steps_due(self) -> Generator[Step, None, None]:
         """The whole run around its optimizer steps, which somebody else performs, alone or with those of others."""
         total = self.budgets[-1] + round(self.decay * sum(self.budgets[:-1]))
         with ExitStack() as stack:
@@ -215,12 +216,20 @@ class TrackedRun(ABC):
     def save(self, state: dict[str, Any]) -> None:
         """Keep everything that the run needs to go on."""
         used = self.fabric.all_reduce(torch.tensor(self.energy.kilojoules_since_last_call()), reduce_op="sum")
-        self.log["energy_kj"] += self.trainer.share * torch.as_tensor(used).item()
+        self.log["energy_kj"] += self.share_of_time() * torch.as_tensor(used).item()
         if self.speaks:
             rest = {
                 "verb": self.VERB, "settings": self.settings_record, "log": self.log, "unsent": self.recorder.unsent(),
             }  # fmt: skip
             checkpoints.save_state(state | rest | self.identity(), run_folder(self.run_id) / "state.pt")
+
+    def share_of_time(self) -> float:
+        """The part of the time since the last call that was this run's: all of it, unless others trained beside it."""
+        trained, now = self.trainer.train_seconds, time.monotonic()
+        (trained_before, before), self.last_shared = self.last_shared, (trained, now)
+        if self.trainer.spend == self.trainer.spend_alone:
+            return 1.0
+        return min(1.0, (trained - trained_before) / max(now - before, 1e-9))
 
     def stop_requested(self) -> str | None:
         """Whether this process, or any of its peers, was asked to stop."""

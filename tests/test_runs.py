@@ -273,6 +273,11 @@ def test_seeds_are_children_of_one_run_with_the_curves_that_they_have_alone() ->
         run for run in runs() if run.data.params.get("seed") == "1" and "mlflow.parentRunId" not in run.data.tags
     ]
     assert sorted(children) == ["0", "1"]
+    assert {run.data.tags["mlflow.runName"] for run in children.values()} == {
+        "chemgpt-2.9e+04-seed0",
+        "chemgpt-2.9e+04-seed1",
+    }
+    assert parent.data.metrics["seeds/sd_val_loss_nats_per_token"] > 0
     assert {run.info.status for run in [parent, *children.values()]} == {"FINISHED"}
     for key in ("train/loss_nats_per_token", "val/loss_nats_per_token"):
         ours, theirs = curve(children["1"], key), curve(alone, key)

@@ -132,9 +132,14 @@ class Recorder:
     def dataset(self, name: str, source: str, digest: str, context: str) -> None:
         """Log the data set as an input of the run."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
 
         dataset = Dataset(name=name, digest=digest[:36], source_type="local", source=source)
-        self.client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])]
+        try:
+            self.client.log_inputs(self.run_id, inputs)
+        except MlflowException:  # two runs that log a data set at once both insert it, and one of them fails
+            self.client.log_inputs(self.run_id, inputs)
 
     def figure(self, figure: Figure, name: str) -> None:
         """Log a plotly figure that the MLflow UI shows live."""

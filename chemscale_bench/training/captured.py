@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -78,6 +79,11 @@ class Captured:
         """The launches of a call with copies of these arguments."""
         inputs = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
-            output = self.function(*tree_unflatten(inputs, structure))
+        gc.collect()
+        gc.disable()  # another graph must not be destroyed meanwhile
+        try:
+            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+                output = self.function(*tree_unflatten(inputs, structure))
+        finally:
+            gc.enable()
         return Recording(graph, inputs, output)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -37,7 +38,7 @@ class Objective(Protocol):
         """The next items (a sequence) worth exactly `amount` units, and the cursor (plain values) behind them."""
 
     def passes(self, items: Any, limit: int) -> Iterator[Any]:
-        """The items as forward passes of at most `limit` units (padded), on the training device."""
+        """The items as forward passes of about `limit` units at most (padded), on the training device."""
 
     def batch_amount(self, position: int) -> int:
         """Units of the optimizer step that starts at `position`."""
@@ -77,6 +78,16 @@ class Events(Protocol):
 
     def stop_requested(self) -> str | None:
         """The reason to stop at once, if there is one."""
+
+
+def drive(steps: Generator[Step, None, None]) -> None:
+    """Perform one training's steps. An error is raised where the step was asked for, so that its owner sees it."""
+    for step in steps:
+        try:
+            step.trainer.perform(step)
+        except BaseException as error:
+            with suppress(StopIteration):
+                steps.throw(error)
 
 
 class Trainer:
@@ -121,7 +132,7 @@ class Trainer:
         self.train_seconds = 0.0
         self.gradient_norm = torch.zeros(())
         self.seconds_reported = 0.0
-        self.share = 1.0  # of the time between two of its steps that is this trainer's
+        self.spend: Callable[[float], None] = self.spend_alone  # told how many seconds went by for its training
         self.restored: Callable[[], None] = lambda: None  # called when weights and optimizer state were replaced
         self.learn: Callable[[Any, Tensor], Tensor] = self.forward_backward
         self.update: Callable[[], Tensor] = self.clip_and_update
@@ -197,12 +208,25 @@ class Trainer:
             self.perform(step)
         return self.stopped
 
-    def steps_due(self) -> Iterator[Step]:
+    def spend_alone(self, seconds: float) -> None:
+        """Count time as this training's; in a stack it is everybody's."""
+        self.train_seconds += seconds
+
+    def steps_due(self) -> Generator[Step, None, None]:
         """The optimizer steps to the last budget, each to be performed before the next is asked for.
 
         Raises:
             Diverged: as `run` does.
         """
+        try:
+            yield from self.segments_due()
+        finally:
+            for part in (self.learn, self.update):
+                if isinstance(part, Captured):
+                    part.forget()  # recordings hold memory, and refer to the trainer that holds them
+
+    def segments_due(self) -> Generator[Step, None, None]:
+        """The steps, and what lies between them: reports, validation, branches, saved states."""
         last_save = time.monotonic()
         while self.segment < len(self.plan):
             segment = self.plan[self.segment]
@@ -215,13 +239,11 @@ class Trainer:
                     last_save = time.monotonic()
                 if self.stopped:
                     return
-                started = time.perf_counter()
                 yield from self.step(segment)
-                due = self.loss_amount >= self.report_every or self.position >= segment.stop
-                if due:
+                if self.loss_amount >= self.report_every or self.position >= segment.stop:
+                    started = time.perf_counter()
                     self.loss_sum.cpu()  # waits for the device, so that the time is that of finished work
-                self.train_seconds += self.share * (time.perf_counter() - started)
-                if due:
+                    self.spend(time.perf_counter() - started)
                     self.send_report(segment)
             if segment.kind == "decay":
                 self.events.budget_reached(segment.stop)
@@ -238,8 +260,9 @@ class Trainer:
         count = self.fabric.all_reduce(torch.tensor(float(here), device=self.fabric.device), reduce_op="sum")
         return bool(torch.as_tensor(count).item())
 
-    def step(self, segment: Segment) -> Iterator[Step]:
+    def step(self, segment: Segment) -> Generator[Step, None, None]:
         """One optimizer step of the size that the objective asks for, never past the budget."""
+        started = time.perf_counter()
         branch = self.trunk["position"] if self.trunk else None
         factor = learning_rate_factor(self.position, self.warmup, branch, segment.budget)
         for group, rate in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
@@ -251,6 +274,7 @@ class Trainer:
         if self.position + amount > segment.budget:  # never past the budget, and the trunk leaves room for the decay
             amount = segment.stop - self.position
         items, cursor = self.objective.take(self.cursor, amount)
+        self.spend(time.perf_counter() - started)
         yield Step(self, items, amount)
         self.loss_amount += amount
         self.position += amount
@@ -259,6 +283,7 @@ class Trainer:
 
     def perform(self, step: Step) -> None:
         """Change the weights by one step."""
+        started = time.perf_counter()
         if self.captures:
             self.hold_rates()
         while True:
@@ -267,7 +292,9 @@ class Trainer:
                 break
             except torch.OutOfMemoryError:
                 self.pass_limit //= 2
-                self.optimizer.zero_grad()
+                self.optimizer.zero_grad(set_to_none=not self.captures)  # recordings know where gradients lie
+                if isinstance(self.learn, Captured):
+                    self.learn.forget()
                 torch.cuda.empty_cache()
                 if self.pass_limit < 64:
                     raise
@@ -275,6 +302,7 @@ class Trainer:
         if self.average:
             self.average.update_parameters(self.module)
         self.loss_sum += loss
+        self.spend(time.perf_counter() - started)
 
     def accumulate(self, items: Any, amount: int) -> Tensor:
         """Gradient of the mean loss over a step's `amount` units, gathered over forward passes; the summed loss."""

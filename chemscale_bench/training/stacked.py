@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -140,18 +142,25 @@ class Stack:
         """Let those who are not wanted any more go, close the gaps, and let the new ones in."""
         if wanted == self.members:
             return
+        stay = [self.members.index(trainer) for trainer in wanted if trainer in self.members]
+        assert stay == sorted(stay), "members keep their order"
         for trainer in self.members:
             if trainer not in wanted:
-                trainer.restored, trainer.share = lambda: None, 1.0
+                trainer.restored, trainer.spend = lambda: None, trainer.spend_alone
                 self.attach(trainer, None)
         places = len(self.members)
         for row, trainer in enumerate(wanted):  # in the order of the rows, so that nobody is overwritten
             self.attach(trainer, row)
             trainer.restored = partial(self.attach, trainer, row)
-            trainer.share = 1 / len(wanted)
+            trainer.spend = self.spend
         self.members = wanted
         if len(wanted) != places:
             self.rebuild()
+
+    def spend(self, seconds: float) -> None:
+        """Share out time in which any of the members was worked for."""
+        for trainer in self.members:
+            trainer.spend_alone(seconds / len(self.members))
 
     def attach(self, trainer: Trainer, row: int | None) -> None:
         """Make a trainer's parameters, AdamW state and sums views of a row, with the values that they have.
@@ -192,21 +201,20 @@ class Stack:
             for layers in (part for part in self.stacked.modules() if isinstance(part, nn.ModuleList)):
                 for layer in layers:
                     layer.compile(dynamic=True)
-        for part in (self.learn, self.update):
-            if isinstance(part, Captured):
-                part.forget()
+        self.forget()
 
     # -- what they do together -----------------------------------------------------------------------------------
 
     def perform(self, steps: list[Step]) -> None:
-        """Change the weights of all members by one step each."""
+        """Change the weights of all members by one step each; those who stay come in the order of the last time."""
+        started = time.perf_counter()
         self.seat([step.trainer for step in steps])
         device = self.fabric.device
         weights = torch.tensor([1 / step.amount for step in steps]).to(device)
         objectives: list[Any] = [step.trainer.objective for step in steps]
         while True:
             losses = torch.zeros(len(steps), dtype=torch.float64, device=device)
-            parts = -(-sum(step.amount for step in steps) // self.pass_limit)
+            parts = -(-len(steps) * max(step.amount for step in steps) // self.pass_limit)  # rows are filled up
             try:
                 for part in range(parts):
                     losses += self.learn(stack(objectives, [step.items[part::parts] for step in steps]), weights)
@@ -214,11 +222,19 @@ class Stack:
             except torch.OutOfMemoryError:
                 self.pass_limit //= 2
                 self.gradients.zero_()
+                self.forget()
                 torch.cuda.empty_cache()
                 if self.pass_limit < 64 * len(steps):
                     raise
         self.losses[: len(steps)] += losses
         self.update(self.numbers().to(device))
+        self.spend(time.perf_counter() - started)
+
+    def forget(self) -> None:
+        """Drop what was recorded."""
+        for part in (self.learn, self.update):
+            if isinstance(part, Captured):
+                part.forget()
 
     def forward_backward(self, batch: Any, weights: Tensor) -> Tensor:
         """Add each member's gradient, times its weight; the summed losses (K,)."""
@@ -260,27 +276,46 @@ class Stack:
         gradients.zero_()
 
 
-def train_together(start: Callable[[], Iterator[Step] | None], places: int) -> None:
+def train_together(start: Callable[[], Generator[Step, None, None] | None], places: int) -> None:
     """Train up to `places` at once until there is nothing left to start.
 
+    When one fails, the others are closed; when what they do together fails, each of them sees the error.
+
     Args:
-        start: the steps of another training, or nothing.
+        start: the steps of another training, or nothing; asked again whenever a training has ended.
         places: how many take part at most; who ends makes room for the next.
     """
-    running: list[Iterator[Step]] = []
-    stack_of_all: Stack | None = None
+    running: list[Generator[Step, None, None]] = []
+    waiting: list[Generator[Step, None, None]] = []
+    everybody: Stack | None = None
+    more = True
     try:
         while True:
             waiting, running, steps = running, [], []
-            while len(running) < places and (member := waiting.pop(0) if waiting else start()):
+            while len(running) < places:
+                member = waiting.pop(0) if waiting else start() if more else None
+                if member is None:
+                    more = False
+                    break
                 step = next(member, None)
-                if step:
+                if step is None:
+                    more = True
+                else:
                     running.append(member)
                     steps.append(step)
             if not steps:
                 return
-            stack_of_all = stack_of_all or Stack(places, steps[0].trainer)
-            stack_of_all.perform(steps)
+            try:
+                everybody = everybody or Stack(places, steps[0].trainer)
+                everybody.perform(steps)
+            except BaseException as error:
+                for member in running:
+                    with suppress(BaseException):  # it is raised below
+                        member.throw(error)
+                raise
     finally:
-        for member in running:
-            member.close()  # type: ignore[attr-defined]
+        with ExitStack() as closing:
+            for member in [*waiting, *running]:
+                closing.callback(member.close)
+        if everybody:
+            everybody.forget()

@@ -1,6 +1,8 @@
 """Members of a stack learn as if they were alone."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,8 +11,8 @@ from small import Log, make_molecules, trainer
 from torch import nn
 
 from chemscale_bench.data.store import Molecules
-from chemscale_bench.training.loop import Diverged, Step
-from chemscale_bench.training.stacked import stacked_module, train_together
+from chemscale_bench.training.loop import Diverged, Step, Trainer, drive
+from chemscale_bench.training.stacked import Stack, stacked_module, train_together
 
 MEMBERS: list[dict[str, Any]] = [
     {"rate": 2e-4},
@@ -37,14 +39,14 @@ def train_stacked(molecules: Molecules, budgets: list[int], members: list[dict[s
     logs = [Log() for _ in members]
     waiting = [trainer(molecules, log, budgets, **member) for log, member in zip(logs, members, strict=True)]
 
-    def start() -> Iterator[Step] | None:
+    def start() -> Generator[Step, None, None] | None:
         return forgiven(waiting.pop(0).steps_due()) if waiting else None
 
     train_together(start, places)
     return logs
 
 
-def forgiven(steps: Iterator[Step]) -> Iterator[Step]:
+def forgiven(steps: Generator[Step, None, None]) -> Generator[Step, None, None]:
     """A member that diverges ends; the others go on."""
     try:
         yield from steps
@@ -103,22 +105,61 @@ def test_a_state_saved_in_a_stack_goes_on_alone(molecules: Molecules) -> None:
     assert logs[1].budgets
 
 
-def test_the_others_are_closed_when_one_fails(molecules: Molecules) -> None:
-    ended = []
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_the_others_are_closed_when_one_fails(molecules: Molecules, place: int) -> None:
+    ended: dict[int, str] = {}
 
-    def member(fails: bool) -> Iterator[Step]:
+    def member(number: int) -> Generator[Step, None, None]:
         try:
-            for number, step in enumerate(trainer(molecules, Log(), [8000]).steps_due()):
-                if fails and number == 3:
+            for count, step in enumerate(trainer(molecules, Log(), [8000]).steps_due()):
+                if number == place and count == 3:
                     raise OSError("the disk is full")
                 yield step
-        finally:
-            ended.append(fails)
+        except BaseException as error:
+            ended[number] = type(error).__name__
+            raise
 
-    waiting = [member(False), member(True)]
+    waiting = [member(number) for number in range(3)]
     with pytest.raises(OSError, match="the disk is full"):
-        train_together(lambda: waiting.pop(0) if waiting else None, 2)
-    assert sorted(ended) == [False, True]
+        train_together(lambda: waiting.pop(0) if waiting else None, 3)
+    assert ended == {number: "OSError" if number == place else "GeneratorExit" for number in range(3)}
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_every_member_sees_an_error_of_what_they_do_together(
+    molecules: Molecules, together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def member() -> Generator[Step, None, None]:
+        try:
+            yield from trainer(molecules, Log(), [8000]).steps_due()
+        except RuntimeError as error:
+            seen.append(str(error))
+            raise
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("the device is lost")
+
+    monkeypatch.setattr(Trainer, "perform", broken)
+    monkeypatch.setattr(Stack, "perform", broken)
+    waiting = [member() for _ in range(3 if together else 1)]
+    train: Callable[..., None] = (
+        partial(train_together, lambda: waiting.pop(0) if waiting else None, 3) if together else drive
+    )
+    with pytest.raises(RuntimeError, match="the device is lost"):
+        train(*([] if together else waiting))
+    assert seen == ["the device is lost"] * (3 if together else 1)
+
+
+def test_time_is_shared_out(molecules: Molecules) -> None:
+    waiting = [trainer(molecules, Log(), [4000], seed=seed) for seed in range(3)]
+    members = list(waiting)
+    started = time.perf_counter()
+    train_together(lambda: waiting.pop(0).steps_due() if waiting else None, 3)
+    spent = [member.train_seconds for member in members]
+    assert max(spent) == pytest.approx(min(spent), rel=0.5)
+    assert sum(spent) < time.perf_counter() - started
 
 
 def test_a_layer_of_another_kind_is_refused() -> None:
