@@ -61,6 +61,7 @@ def trainer(
     objective = LanguageObjective(molecules, 2, SIZE, seed, batch, torch.device(device))
     log.trainer = Trainer(
         Fabric(accelerator=device, devices=1), model, optimizer, objective, log,
-        plan=segments(budgets, 0.25), warmup=500, clip=clip, report_every=900, save_seconds=1e9, pass_limit=pass_limit, captures=captures,
+        plan=segments(budgets, 0.25), warmup=500, clip=clip, report_every=900, save_seconds=1e9, pass_limit=pass_limit,
+        captures=captures,
     )  # fmt: skip
     return log.trainer
