@@ -19,7 +19,7 @@ from chemscale_bench.tuning.recorded import Curves, Stress, read
 from chemscale_bench.tuning.replay import FRACTIONS, Grade, grade, prediction_table, predictions, table
 
 OWN = Path(__file__).parent / "curves"
-STRESSED = ("performance", "performance_bold", "median_20", "successive_halving_10")
+STRESSED = ("performance", "performance_careful", "performance_bold", "median_20", "successive_halving_10")
 
 
 def read_sets(folder: Path) -> list[Curves]:

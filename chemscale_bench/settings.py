@@ -162,10 +162,18 @@ class TuneSettings(Settings):
     params: Annotated[Count, Field(ge=1000)] | Auto = "auto"
     """Parameters of every trial's model; `auto` is the default of its kind."""
     pruner: Literal[
-        "performance", "performance_bold", "paper", "median_20", "successive_halving_10", "hyperband", "none"
+        "performance",
+        "performance_careful",
+        "performance_bold",
+        "paper",
+        "median_20",
+        "successive_halving_10",
+        "hyperband",
+        "none",
     ] = "performance"
-    """Who stops trials: `performance` ranks them by training performance estimation, `performance_bold` stops more,
-    `paper` is Frey et al.'s rule; the others are Optuna's, with a first stop at 20 or 10 % of the budget."""
+    """Who stops trials: `performance` ranks them by training performance estimation, `performance_careful` keeps more
+    winners, `performance_bold` saves more; `paper` is Frey et al.'s rule; the others are Optuna's, with a first stop at
+    20 or 10 % of the budget."""
     sampler: str = "TPESampler"
     """Who proposes trials: a sampler of Optuna (TPESampler, RandomSampler, GPSampler, QMCSampler, CmaEsSampler)."""
     storage: str = ""
@@ -212,7 +220,9 @@ class ReplaySettings(Settings):
     """Instead of a file: MLflow experiment whose finished child runs give the curves."""
     metric: str = "val/force_mae_mev_per_angstrom"
     """Metric of those runs."""
-    pruners: str = "performance,performance_bold,paper,none,median,median_20,successive_halving_10,hyperband"
+    pruners: str = (
+        "performance,performance_careful,performance_bold,paper,none,median_20,successive_halving_10,hyperband"
+    )
     """Who is graded, with commas; also percentile_25, successive_halving, patient_median."""
     trials: Count = Field(60, ge=10, le=10_000)
     """Trials of a study."""

@@ -9,10 +9,11 @@ from optuna.pruners import BasePruner
 
 from chemscale_bench.tuning.pruner import TrainingPerformancePruner
 
-BOLD_MISS = 0.25
+CAREFUL_MISS, BOLD_MISS = 0.01, 0.25
 
 PRUNERS: dict[str, Callable[[int, int], BasePruner]] = {
     "performance": lambda budget, seed: TrainingPerformancePruner(budget=budget, seed=seed),
+    "performance_careful": lambda budget, seed: TrainingPerformancePruner(budget=budget, miss=CAREFUL_MISS, seed=seed),
     "performance_bold": lambda budget, seed: TrainingPerformancePruner(budget=budget, miss=BOLD_MISS, seed=seed),
     "paper": lambda budget, seed: TrainingPerformancePruner(budget=budget, rule="paper", seed=seed),
     "none": lambda budget, seed: pruners.NopPruner(),
