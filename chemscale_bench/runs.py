@@ -14,6 +14,7 @@ from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
 from chemscale_bench.force_run import ForceRun
 from chemscale_bench.language_run import LanguageRun
+from chemscale_bench.models import attention
 from chemscale_bench.models.force_fields import check_name
 from chemscale_bench.models.sizes import shape_for
 from chemscale_bench.settings import ChemGPTSettings, ForceFieldSettings, TrainingSettings
@@ -128,6 +129,13 @@ def check_chemgpt(settings: ChemGPTSettings) -> None:
     if not settings.init:
         shape_for(settings.params, settings.ladder)
     check_device(settings)
+    if settings.device != "cpu" and torch.cuda.is_available():
+        if settings.precision == "fp64":
+            raise UserError("precision must be bf16 or fp32 for ChemGPT on a GPU, got fp64; or use device=cpu")
+        if not attention.available():
+            raise UserError(
+                "triton must be there for ChemGPT on a GPU, it is not; pip install triton, or use device=cpu"
+            )
 
 
 def check_force_field(settings: ForceFieldSettings) -> None:
