@@ -103,6 +103,7 @@ def train_seeds(settings: ChemGPTSettings) -> None:
             shutil.rmtree(run_folder(child), ignore_errors=True)
 
     with Stop() as stop, ended_properly(parent):
+        client.set_tag(parent, "mlflow.runName", f"chemgpt-{settings.seeds}-seeds")
         train_together(start, settings.seeds)
         if stop.requested:
             print(f"{stop.requested}; every seed goes on by its own resume=", file=sys.stderr)
