@@ -73,11 +73,15 @@ def train(settings: AnySettings, check: Callable[[AnySettings], None], kind: Cal
 def train_seeds(settings: ChemGPTSettings) -> None:
     """Train the same language model from several seeds at once: a parent run with one child per seed."""
     if settings.resume:
-        raise UserError("resume must be used with seeds=1: every seed is a run of its own and goes on alone")
+        raise UserError(
+            f"resume must be of one run, got seeds={settings.seeds} with it; leave seeds out, each goes on by itself"
+        )
     check_chemgpt(settings)
     fabric = start_fabric(settings)
     if fabric.world_size > 1:
-        raise UserError(f"seeds must be 1 with several processes, got {settings.seeds} in {fabric.world_size}")
+        raise UserError(
+            f"seeds must be trained by one process, got {settings.seeds} in {fabric.world_size}; start one run per seed"
+        )
     client, experiment = open_store(), experiment_id(settings.experiment)
     reap_dead_runs([experiment])
     parent = adopt_run(settings.experiment)

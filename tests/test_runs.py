@@ -283,3 +283,12 @@ def test_seeds_are_children_of_one_run_with_the_curves_that_they_have_alone() ->
         ours, theirs = curve(children["1"], key), curve(alone, key)
         assert [step for step, _ in ours] == [step for step, _ in theirs]
         assert [value for _, value in ours] == pytest.approx([value for _, value in theirs], rel=1e-3)
+
+
+def test_seeds_and_resume_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["chemgpt", *SMALL, "--seeds", "2", "--resume", "abc"])
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: resume must be of one run, got seeds=2 with it; leave seeds out")
+    assert error.count("\n") == 1

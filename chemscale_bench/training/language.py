@@ -103,14 +103,19 @@ class LanguageObjective:
     def symbols(self, items: np.ndarray) -> np.ndarray:
         """Symbols and ends (N,) of the molecules, one after another; NOTHING in those that only fill up."""
         starts, lengths = items.T
-        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         first = np.repeat(starts, lengths)
-        tokens = self.molecules.tokens[first + within].astype(np.int64)
+        tokens = self.molecules.tokens[first + positions_in(lengths)].astype(np.int64)
         return np.where(first < 0, NOTHING, tokens)
 
     def batch_amount(self, position: int) -> int:
         """Tokens of the next optimizer step."""
         return self.batch_tokens or batch_tokens_at(position)
+
+
+def positions_in(lengths: np.ndarray) -> np.ndarray:
+    """0, 1, ... within each of the molecules that lie one after another (N,)."""
+    positions: np.ndarray = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return positions
 
 
 def pack(molecules: list[np.ndarray], start_id: int, device: torch.device | str = "cpu") -> Batch:
@@ -134,7 +139,7 @@ def pack_symbols(symbols: np.ndarray, lengths: np.ndarray, start_id: int, device
     inputs[1:] = targets[:-1]
     inputs[starts] = start_id
     inputs[inputs == NOTHING] = start_id
-    positions = np.arange(len(targets)) - np.repeat(starts, lengths)
+    positions = positions_in(lengths)
     stacked = torch.from_numpy(np.stack([inputs, targets, positions])).to(device, non_blocking=True)
     inputs_N, targets_N, positions_N = stacked.unbind()
     offsets = torch.from_numpy(np.append(0, ends).astype(np.int32)).to(device, non_blocking=True)
@@ -185,7 +190,7 @@ def groups_of(starts: np.ndarray, lengths: np.ndarray) -> tuple[tuple[Group, ...
         end = int(np.searchsorted(lengths[by_length], SPREAD * max(8, lengths[by_length[begin]]), side="right"))
         members = np.sort(by_length[begin:end])  # in their order, so that one group is the batch as it is
         own, longest = lengths[members], int(lengths[members].max())
-        within = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own)
+        within = positions_in(own)
         rows = np.repeat(starts[members], own) + within
         places = np.repeat(np.arange(len(members)) * longest, own) + within
         groups.append(Group(torch.from_numpy(rows), torch.from_numpy(places), len(members), longest))
