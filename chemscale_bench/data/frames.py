@@ -17,7 +17,7 @@ from chemscale_bench.data import rmd17
 from chemscale_bench.data.download import file_sha256
 from chemscale_bench.data.frame_files import ENERGY_UNITS, LENGTH_UNITS, read_frames, unit
 from chemscale_bench.data.rmd17 import official, split_digest
-from chemscale_bench.data.structures import POSITION_GRID, Frames, all_pairs
+from chemscale_bench.data.structures import POSITION_GRID, Frames, all_pairs, pair_distances
 from chemscale_bench.errors import UserError
 
 __all__ = ["FrameSplit", "Frames", "all_pairs", "official", "prepare_frames"]
@@ -218,7 +218,7 @@ def _check_overlap(pool: Frames, test: Frames, origin: str) -> None:
 
 
 def _check_neighbours(frames: Frames, origin: str, cutoff: float) -> None:
-    nearest = frames.pair_distances().min(axis=1)
+    nearest = pair_distances(frames.positions).min(axis=1)
     if nearest.max() >= cutoff:
         raise UserError(
             f"atoms must have neighbours nearer than the cutoff of {cutoff:g} Angstrom, the nearest two in frame "

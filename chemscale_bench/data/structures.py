@@ -67,15 +67,9 @@ class Frames:
         counts = Counter(SYMBOLS.get(int(number), f"[{number}]") for number in self.numbers)
         return "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in sorted(counts.items()))
 
-    def pair_distances(self) -> np.ndarray:
-        """Distance (F, P) in Angstrom of every ordered pair of `all_pairs`."""
-        receivers, senders = all_pairs(len(self.numbers))
-        chunks = (self.positions[start : start + CHUNK_FRAMES] for start in range(0, len(self), CHUNK_FRAMES))
-        return np.concatenate([np.linalg.norm(chunk[:, senders] - chunk[:, receivers], axis=-1) for chunk in chunks])
-
     def within(self, cutoff: float) -> np.ndarray:
         """Which ordered pairs of `all_pairs` are nearer than `cutoff` in Angstrom, (F, P) bool."""
-        return np.asarray(self.pair_distances() < cutoff)
+        return np.asarray(pair_distances(self.positions) < cutoff)
 
     @staticmethod
     def checked(
@@ -166,3 +160,10 @@ def all_pairs(atoms: int) -> tuple[np.ndarray, np.ndarray]:
     """Receivers and senders (A (A - 1),), int64, of all ordered pairs of different atoms, receivers ascending."""
     receivers, senders = np.nonzero(~np.eye(atoms, dtype=bool))
     return receivers.astype(np.int64), senders.astype(np.int64)
+
+
+def pair_distances(positions: np.ndarray) -> np.ndarray:
+    """Distance (F, P), in the unit of the positions (F, A, 3), of every ordered pair of `all_pairs`."""
+    receivers, senders = all_pairs(positions.shape[1])
+    chunks = (positions[start : start + CHUNK_FRAMES] for start in range(0, len(positions), CHUNK_FRAMES))
+    return np.concatenate([np.linalg.norm(chunk[:, senders] - chunk[:, receivers], axis=-1) for chunk in chunks])

@@ -13,9 +13,8 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.md.verlet import VelocityVerlet
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.evaluation.physics import graph_of
 from chemscale_bench.models.force_fields import load
-from chemscale_bench.models.potential import energy_and_forces
+from chemscale_bench.models.potential import energy_and_forces, molecule_graph
 
 
 class ForceFieldCalculator(Calculator):
@@ -52,7 +51,7 @@ class ForceFieldCalculator(Calculator):
         if molecule.pbc.any():
             raise UserError(f"atoms must have no periodic images, got pbc={molecule.pbc}; set it to False")
         centred = molecule.positions - molecule.positions.mean(0)  # float32 keeps its digits near the origin
-        graph = graph_of(molecule.numbers, centred, self.potential.cutoff, self.potential.scale)
+        graph = molecule_graph(molecule.numbers, centred, self.potential.cutoff, self.potential.scale)
         energy, forces = energy_and_forces(self.potential, graph, differentiable=False)
         self.results = {
             "energy": float(energy) + self.record["reference_ev"],

@@ -9,35 +9,12 @@ import copy
 from collections.abc import Callable
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from chemscale_bench.models.potential import Graph, Potential, energy_and_forces
+from chemscale_bench.data.structures import all_pairs, pair_distances
+from chemscale_bench.models.potential import Potential, energy_and_forces, molecule_graph
 
 STEP = 1e-4  # Angstrom, of the finite differences
 EDGE = 1e-6  # Angstrom, on both sides of the cutoff
-
-
-def graph_of(numbers: np.ndarray, positions: np.ndarray, cutoff: float, like: Tensor) -> Graph:
-    """One molecule as a graph.
-
-    Args:
-        numbers: atomic numbers (A,).
-        positions: in Angstrom (A, 3).
-        cutoff: in Angstrom.
-        like: gives dtype and device.
-    """
-    distance_AA = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
-    np.fill_diagonal(distance_AA, np.inf)
-    receivers, senders = np.nonzero(distance_AA < cutoff)
-
-    def index(values: np.ndarray) -> Tensor:
-        return torch.as_tensor(values, dtype=torch.int64, device=like.device)
-
-    zero = index(np.zeros(1))
-    structure = index(np.zeros(len(numbers)))
-    place = torch.as_tensor(positions).to(like)
-    return Graph(index(numbers), place, structure, index(receivers), index(senders), zero, zero)
 
 
 def random_rotation(generator: np.random.Generator) -> np.ndarray:
@@ -66,7 +43,7 @@ def check(potential: Potential, numbers: np.ndarray, positions: np.ndarray, seed
     like = exact.scale
 
     def evaluate(numbers: np.ndarray, positions: np.ndarray) -> tuple[float, np.ndarray]:
-        graph = graph_of(numbers, positions, exact.cutoff, like)
+        graph = molecule_graph(numbers, positions, exact.cutoff, like)
         energy, forces = energy_and_forces(exact, graph, differentiable=False)
         return float(energy), forces.cpu().numpy()
 
@@ -95,10 +72,10 @@ def finite_difference(energy: Callable[[np.ndarray], float], positions: np.ndarr
 
 def across_the_cutoff(positions: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
     """The molecule with the pair that is nearest to the cutoff moved just inside and just outside of it."""
-    distance_AA = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
-    np.fill_diagonal(distance_AA, np.inf)
-    i, j = np.unravel_index(np.argmin(np.abs(distance_AA - cutoff)), distance_AA.shape)
-    direction = (positions[j] - positions[i]) / distance_AA[i, j]
+    (distance_P,) = pair_distances(positions[None])
+    nearest = np.argmin(np.abs(distance_P - cutoff))
+    i, j = (atoms_P[nearest] for atoms_P in all_pairs(len(positions)))
+    direction = (positions[j] - positions[i]) / distance_P[nearest]
     moved = []
     for distance in (cutoff - EDGE, cutoff + EDGE):
         moved.append(positions.copy())

@@ -1,14 +1,19 @@
 """The one interface of all force fields: atoms in, an energy per molecule out, forces by autograd.
 
-Shapes: A atoms, S structures, E directed edges. Units: Angstrom, eV, e.
+Shapes: A atoms, S structures, E directed edges; F frames of a molecule, P = A (A - 1) ordered pairs of its atoms.
+Units: Angstrom, eV, e.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from chemscale_bench.data.structures import all_pairs, pair_distances
 
 
 class Graph(NamedTuple):
@@ -40,6 +45,43 @@ class Graph(NamedTuple):
         """Sum atoms' values (A, ...) over each structure (S, ...)."""
         total = values_A.new_zeros(self.structures, *values_A.shape[1:])
         return total.index_add(0, self.structure_A, values_A)
+
+
+@lru_cache(maxsize=8)
+def layout(frames: int, atoms: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The structure of each atom (F A,), receivers and senders of all pairs (F P,), and zeros (F,)."""
+    receivers_P, senders_P = (torch.as_tensor(index, device=device) for index in all_pairs(atoms))
+    structure_F = torch.arange(frames, device=device)
+    first_F1 = atoms * structure_F[:, None]
+    return (
+        structure_F.repeat_interleave(atoms), (first_F1 + receivers_P).flatten(), (first_F1 + senders_P).flatten(),
+        torch.zeros_like(structure_F),
+    )  # fmt: skip
+
+
+def frames_graph(numbers_A: Tensor, positions_FA3: Tensor, near_FP: Tensor | None) -> Graph:
+    """Frames of one neutral closed-shell molecule as a graph; every pair is an edge unless `near_FP` says which are."""
+    frames, atoms, _ = positions_FA3.shape
+    structure_A, receivers_E, senders_E, zeros_F = layout(frames, atoms, positions_FA3.device)
+    if near_FP is not None:
+        near_E = near_FP.flatten()
+        receivers_E, senders_E = receivers_E[near_E], senders_E[near_E]
+    numbers, positions = numbers_A.repeat(frames), positions_FA3.reshape(-1, 3)
+    return Graph(numbers, positions, structure_A, receivers_E, senders_E, zeros_F, zeros_F)
+
+
+def molecule_graph(numbers: np.ndarray, positions: np.ndarray, cutoff: float, like: Tensor) -> Graph:
+    """One neutral closed-shell molecule as a graph.
+
+    Args:
+        numbers: atomic numbers (A,).
+        positions: in Angstrom (A, 3).
+        cutoff: in Angstrom.
+        like: gives dtype and device.
+    """
+    near_1P = torch.as_tensor(pair_distances(positions[None]) < cutoff, device=like.device)
+    numbers_A = torch.as_tensor(numbers, dtype=torch.int64, device=like.device)
+    return frames_graph(numbers_A, torch.as_tensor(positions[None]).to(like), near_1P)
 
 
 class Potential(nn.Module):

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chemscale_bench.data.structures import Frames, all_pairs
-from chemscale_bench.models.potential import Graph, Potential, energy_and_forces
+from chemscale_bench.data.structures import Frames
+from chemscale_bench.models.potential import Graph, Potential, energy_and_forces, frames_graph
 
 EVALUATION_ATOMS = 1024  # of one forward pass while the error is measured
 
@@ -51,31 +51,16 @@ class FramesOnDevice:
         self.energy_F = torch.as_tensor(frames.energies - reference_ev).to(device, dtype)
         self.near_FP = torch.as_tensor(frames.within(cutoff)).to(device)
         self.numbers_A = torch.as_tensor(frames.numbers).to(device)
-        self.receivers_P, self.senders_P = (torch.as_tensor(index).to(device) for index in all_pairs(self.atoms))
-        self.constants = lru_cache(maxsize=8)(self.constants_of)
         self.every_pair = device.type == "cuda"
 
     def __len__(self) -> int:
         return len(self.energy_F)
 
-    def constants_of(self, frames: int) -> tuple[Tensor, ...]:
-        """Of every batch of so many frames: atomic numbers, structure (B A,), zeros (B,), all pairs' atoms (B P,)."""
-        structure = torch.arange(frames, device=self.numbers_A.device)
-        first_B1 = self.atoms * structure[:, None]
-        return (
-            self.numbers_A.repeat(frames), structure.repeat_interleave(self.atoms), torch.zeros_like(structure),
-            (first_B1 + self.receivers_P).flatten(), (first_B1 + self.senders_P).flatten(),
-        )  # fmt: skip
-
     def batch(self, indices: np.ndarray) -> ForceBatch:
         """The frames at `indices` (B,) as one graph, all of it made on the device."""
         index_B = torch.as_tensor(indices).to(self.energy_F.device)
-        numbers, structure, zeros, receivers_E, senders_E = self.constants(len(indices))
-        if not self.every_pair:
-            near_E = self.near_FP[index_B].flatten()
-            receivers_E, senders_E = receivers_E[near_E], senders_E[near_E]
-        positions_A3 = self.positions_FA3[index_B].reshape(-1, 3)
-        graph = Graph(numbers, positions_A3, structure, receivers_E, senders_E, zeros, zeros)
+        near_BP = None if self.every_pair else self.near_FP[index_B]
+        graph = frames_graph(self.numbers_A, self.positions_FA3[index_B], near_BP)
         return ForceBatch(graph, self.energy_F[index_B], self.forces_FA3[index_B].reshape(-1, 3))
 
     def batches(self) -> Iterator[ForceBatch]:

@@ -9,9 +9,8 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.dynamics import ForceFieldCalculator, conserve
-from chemscale_bench.evaluation.physics import graph_of
 from chemscale_bench.models import force_fields
-from chemscale_bench.models.potential import energy_and_forces
+from chemscale_bench.models.potential import energy_and_forces, molecule_graph
 
 WATER = Atoms("OH2", [[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]])
 
@@ -26,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_calculator_gives_the_networks_numbers_wherever_the_molecule_is(folder: Path) -> None:
     network, _ = force_fields.load(folder)
-    graph = graph_of(WATER.numbers, WATER.positions, network.cutoff, network.scale)
+    graph = molecule_graph(WATER.numbers, WATER.positions, network.cutoff, network.scale)
     energy, forces = energy_and_forces(network, graph, differentiable=False)
     for shift in (0.0, 300.0):
         water = WATER.copy()

@@ -4,8 +4,9 @@ import pytest
 import torch
 from graphs import ELEMENTS, Molecule, frames, graph_of
 
+from chemscale_bench.data.structures import pair_distances
 from chemscale_bench.models.force_fields import build, config_for, family, size_polynomial
-from chemscale_bench.models.potential import Potential, energy_and_forces
+from chemscale_bench.models.potential import Potential, energy_and_forces, frames_graph, molecule_graph
 
 CUTOFF = 4.0  # below the size of aspirin, so that neighborhoods differ
 ISOLATED: Molecule = (torch.tensor([8, 1]), torch.tensor([[0.0, 0, 0], [0, 0, 9]]).double())
@@ -20,6 +21,18 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def network(name: str) -> Potential:
     return build(name, family(name).Config(width=16, cutoff=CUTOFF), ELEMENTS, seed=1).double()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_graphs_are_those_of_brute_force(count: int) -> None:
+    molecules = frames("aspirin", count)
+    numbers_A, positions_FA3 = molecules[0][0], torch.stack([positions for _, positions in molecules])
+    near_FP = torch.as_tensor(pair_distances(positions_FA3.numpy()) < CUTOFF)
+    made = [frames_graph(numbers_A, positions_FA3, near_FP)]
+    if count == 1:
+        made.append(molecule_graph(numbers_A.numpy(), positions_FA3[0].numpy(), CUTOFF, positions_FA3))
+    for graph in made:
+        assert all(map(torch.equal, graph, graph_of(molecules, CUTOFF)))
 
 
 def test_rotation_reflection_and_translation_leave_the_energy(network: Potential) -> None:
