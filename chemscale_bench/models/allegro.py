@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise, product
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.models.compat import import_mace
+from chemscale_bench.models.equivariant import bessel_functions, coupling, polynomial_envelope, spherical_harmonics
 from chemscale_bench.models.potential import Graph, Potential
 
 Irrep = tuple[int, int]  # degree l, and parity 1 (even) or -1 (odd)
@@ -65,28 +64,6 @@ WIDTH_STEP = TENSOR_SHARE
 def layers_for(params: int) -> int:
     """Depth of the ladder."""
     return 2 if params < 3_000_000 else 3
-
-
-@cache
-def coupling(left: int, right: int, outs: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Clebsch-Gordan coefficients (sum of 2 out + 1, (2 left + 1)(2 right + 1)), each output of unit variance."""
-    o3 = import_mace("e3nn.o3")  # loads its tables the safe way
-    blocks = [
-        math.sqrt(2 * out + 1) * o3.wigner_3j(left, right, out, dtype=torch.float64).flatten(0, 1).T for out in outs
-    ]
-    return torch.cat(blocks).to(device=device, dtype=dtype)
-
-
-def spherical_harmonics(direction_3E: Tensor, l_max: int) -> list[Tensor]:
-    """Real spherical harmonics of unit vectors, degree l as (2l + 1, E) with squared norm 2l + 1."""
-    first = math.sqrt(3) * direction_3E
-    harmonics = [torch.ones_like(direction_3E[:1]), first]
-    for degree in range(2, l_max + 1):
-        pairs = (first[:, None] * harmonics[-1]).flatten(0, 1)
-        matrix = coupling(1, degree - 1, (degree,), first.dtype, first.device)
-        # Norm of the stretched product of Y_1 and Y_(l-1): sqrt(3 l) instead of sqrt(2l + 1).
-        harmonics.append(math.sqrt((2 * degree + 1) / (3 * degree)) * (matrix @ pairs))
-    return harmonics[: l_max + 1]
 
 
 def products(left: Irrep, right: Irrep) -> list[Irrep]:
@@ -240,19 +217,13 @@ class Network(Potential):
         self.layers = nn.ModuleList(Layer(config, tracks[0], before, after) for before, after in pairwise(tracks))
         self.readout = Linear(width, 1, 1 / math.sqrt(config.neighbours))
 
-    def envelope(self, ratio_E: Tensor) -> Tensor:
-        """Polynomial that falls from 1 to 0 at the cutoff, with two derivatives."""
-        p, x = self.config.power, ratio_E.clamp(max=1)
-        return 1 - x**p * ((p + 1) * (p + 2) / 2 - p * (p + 2) * x + p * (p + 1) / 2 * x**2)
-
     def two_body_inputs(self, graph: Graph, ratio_E: Tensor, envelope_E: Tensor) -> Tensor:
         """First layer of the two-body perceptron (C, E): both elements and Bessel functions of the distance."""
-        order = math.pi * torch.arange(1, self.config.radial + 1, dtype=ratio_E.dtype, device=ratio_E.device)
-        bessel = 2 * torch.sin(order[:, None] * ratio_E) * (envelope_E / (math.pi * ratio_E))
+        bessel_RE = 2 * bessel_functions(ratio_E, envelope_E, self.config.radial)
         one_hot = torch.eye(self.elements.shape[1] // 2, dtype=ratio_E.dtype, device=ratio_E.device)
         one_hot_A = one_hot.index_select(1, self.species[graph.numbers_A])
         pair = torch.cat([one_hot_A.index_select(1, graph.receivers_E), one_hot_A.index_select(1, graph.senders_E)])
-        return (self.elements @ pair + self.radial @ bessel) / math.sqrt(2 + self.config.radial)
+        return (self.elements @ pair + self.radial @ bessel_RE) / math.sqrt(2 + self.config.radial)
 
     def atomic_energies(self, graph: Graph) -> Tensor:
         """Energy of each atom (A,): the sum over the pairs of which it is the centre."""
@@ -260,7 +231,9 @@ class Network(Potential):
         distance_E = displacement_3E.norm(dim=0)
         ratio_E = distance_E / self.cutoff
         harmonics = spherical_harmonics(displacement_3E / distance_E, self.config.l_max)
-        pairs = Pairs(harmonics, self.envelope(ratio_E), graph.receivers_E, len(graph.numbers_A))
+        pairs = Pairs(
+            harmonics, polynomial_envelope(ratio_E, self.config.power), graph.receivers_E, len(graph.numbers_A)
+        )
         latents_CE = pairs.envelope_E * self.two_body(self.two_body_inputs(graph, ratio_E, pairs.envelope_E))
         tensor_UKE = pairs.embedding(self.embedding(latents_CE))
         for layer in self.layers:

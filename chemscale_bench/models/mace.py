@@ -13,13 +13,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from math import sqrt
+from math import pi, sqrt
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from chemscale_bench.models.compat import import_mace
+from chemscale_bench.models.equivariant import (
+    bessel_functions,
+    clebsch_gordan,
+    polynomial_envelope,
+    spherical_harmonics,
+)
 from chemscale_bench.models.potential import Graph, Potential
 
 RADIAL_WIDTH, RADIAL_LAYERS, READOUT_WIDTH, CUTOFF_POWER = 64, 3, 16, 5  # the defaults of mace_run_train
@@ -67,14 +73,6 @@ def paths(hidden: int, max_ell: int) -> list[tuple[int, int, int]]:
 
 
 @cache
-def clebsch_gordan(sender: int, harmonic: int, message: int) -> Tensor:
-    """Coupling (2 harmonic + 1, (2 sender + 1) (2 message + 1)) in float64, normalized as e3nn does by default."""
-    symbols = import_mace("e3nn.o3").wigner_3j(sender, harmonic, message, dtype=torch.float64)
-    coupling: Tensor = sqrt(2 * message + 1) * symbols.transpose(0, 1).flatten(1)
-    return coupling
-
-
-@cache
 def symmetric_couplings(max_ell: int, degree: int) -> tuple[Tensor, list[int]]:
     """Generalized Clebsch-Gordan coefficients of the symmetric contraction in float64.
 
@@ -113,8 +111,14 @@ def symmetric_couplings(max_ell: int, degree: int) -> tuple[Tensor, list[int]]:
 
 @cache
 def constant(like: tuple[torch.dtype, torch.device], name: str, *degrees: int) -> Tensor:
-    """A table above in the precision and on the device of the computation."""
-    table = clebsch_gordan(*degrees) if name == "clebsch_gordan" else symmetric_couplings(*degrees)[0]
+    """Symmetric or Clebsch-Gordan couplings in the precision and on the device of the computation.
+
+    The latter, of sender, harmonic and message, are (2 harmonic + 1, (2 sender + 1) (2 message + 1)).
+    """
+    if name == "clebsch_gordan":
+        table = clebsch_gordan(*degrees).transpose(0, 1).flatten(1)
+    else:
+        table = symmetric_couplings(*degrees)[0]
     return table.to(dtype=like[0], device=like[1])
 
 
@@ -206,9 +210,14 @@ class Network(Potential):
             0, by_pair_E, torch.arange(edges, device=order_A.device).div(2, rounding_mode="floor")
         )
 
-        displacement_E3 = -graph.displacements()  # from sender to receiver
-        distance_E1 = displacement_E3.norm(dim=1, keepdim=True)
-        harmonics_EC = self.harmonics(displacement_E3 / distance_E1)
+        displacement_3E = -graph.displacements().T  # from sender to receiver
+        distance_E = displacement_3E.norm(dim=0)
+        harmonics_EC = torch.cat(spherical_harmonics(displacement_3E / distance_E, self.config.max_ell)).T
+        ratio_P = distance_E.index_select(0, by_pair_E[::2]) / self.config.cutoff
+        envelope_P = polynomial_envelope(ratio_P, CUTOFF_POWER)
+        # Eq. 7 has sqrt(2 / cutoff) sin(pi n x) / distance.
+        norm = pi * sqrt(2 / self.config.cutoff**3)
+        radial_RP = norm * bessel_functions(ratio_P, envelope_P, self.config.radial_functions)
         table = harmonics_EC.new_zeros(atoms * slots, harmonics_EC.shape[1]).index_copy(0, slot_E, harmonics_EC)
         degrees = [2 * degree + 1 for degree in range(self.config.max_ell + 1)]
         harmonics = torch.split(table.view(atoms, slots, sum(degrees)), degrees, dim=2)
@@ -227,30 +236,9 @@ class Network(Potential):
             torch.bincount(element_A, minlength=len(self.elements)).tolist(),
             in_slots(pair_E),
             in_slots(place_A[graph.senders_E]),
-            self.radial_functions(distance_E1.index_select(0, by_pair_E[::2])),
+            radial_RP.T,
             couplings,
         )
-
-    def radial_functions(self, distance_P1: Tensor) -> Tensor:
-        """Bessel functions (eq. 7) times the polynomial cutoff (eq. 8)."""
-        config, p = self.config, CUTOFF_POWER
-        number_R = torch.arange(1, config.radial_functions + 1).to(distance_P1)
-        ratio = distance_P1 / config.cutoff
-        bessel = sqrt(2 / config.cutoff) * torch.sin(torch.pi * number_R * ratio) / distance_P1
-        envelope = 1 - ratio**p * ((p + 1) * (p + 2) / 2 - ratio * (p * (p + 2) - ratio * (p * (p + 1) / 2)))
-        return bessel * envelope * (ratio < 1)
-
-    def harmonics(self, direction_E3: Tensor) -> Tensor:
-        """Real spherical harmonics (E, C), degree after degree, each of norm sqrt(2 degree + 1)."""
-        like = (direction_E3.dtype, direction_E3.device)
-        one = torch.ones_like(direction_E3[:, :1])
-        out = [one, sqrt(3) * direction_E3]
-        for degree in range(2, self.config.max_ell + 1):
-            products = (out[-1][:, :, None] * direction_E3[:, None]).flatten(1)
-            coupling = constant(like, "clebsch_gordan", 1, degree - 1, degree)
-            coupling = coupling.view(2 * degree - 1, 3, -1).flatten(0, 1)
-            out.append(products @ coupling * sqrt((2 * degree + 1) / degree))
-        return torch.cat(out[: self.config.max_ell + 1], dim=1)
 
     def messages(self, layer: Layer, features_ADU: Tensor, shared: Neighborhoods) -> Tensor:
         """Sum over neighbors of radial weight times coupled harmonics and features, mixed over channels (eq. 8, 9)."""

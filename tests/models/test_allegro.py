@@ -8,8 +8,7 @@ from torch import Tensor
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.models import force_fields
-from chemscale_bench.models.allegro import Config, Network, spherical_harmonics, tensor_tracks
-from chemscale_bench.models.compat import import_mace
+from chemscale_bench.models.allegro import Config, Network, tensor_tracks
 from chemscale_bench.models.potential import Graph, energy_and_forces
 
 GOLDEN = load_file(Path(__file__).parent / "golden" / "allegro.safetensors")
@@ -162,14 +161,6 @@ def test_single_precision_and_the_scale() -> None:
     assert energy_S.dtype == torch.float32
     torch.testing.assert_close(energy_S.double(), 2 * double_S, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(forces_A3.double(), 2 * double_A3, rtol=1e-4, atol=1e-4)
-
-
-def test_spherical_harmonics_are_those_of_the_coupling_coefficients() -> None:
-    directions_E3 = torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    directions_E3 /= directions_E3.norm(dim=1, keepdim=True)
-    for degree, harmonic in enumerate(spherical_harmonics(directions_E3.T, 3)):
-        expected = import_mace("e3nn.o3").spherical_harmonics(degree, directions_E3, True, "component")
-        torch.testing.assert_close(harmonic.T, expected, **CLOSE)
 
 
 @pytest.mark.parametrize(
