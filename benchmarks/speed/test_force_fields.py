@@ -2,7 +2,7 @@
 
 Run: `python -m pytest benchmarks/speed/test_force_fields.py -s`. Batches of 32 frames of rMD17, float32, AdamW, the
 same size and loss. The reference of SchNet and PaiNN is schnetpack's Lightning task over its data module, set up as its
-`md17` experiment but without metrics, loggers and checkpoints (its neighbor lists cost less than reading its cache of
+`md17` experiment but without metrics, loggers and checkpoints (its neighbour lists cost less than reading its cache of
 them); that of MACE is `train_one_epoch` of `mace_run_train` over its loader, graphs built beforehand. Sides alternate,
 set-up and warm-up are left out, medians are compared.
 """

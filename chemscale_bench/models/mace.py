@@ -4,7 +4,7 @@ It gives what `mace.modules.MACE` gives (residual interactions, no reference ene
 run once per pair of atoms, messages are summed by batched products instead of being written out for every edge, and
 the symmetric contraction (eq. 10 and 11) multiplies each product of two features once.
 
-Shapes: A atoms ordered by element, K most neighbors of an atom, P pairs of atoms, U channels, Z elements, D components
+Shapes: A atoms ordered by element, K most neighbours of an atom, P pairs of atoms, U channels, Z elements, D components
 of the hidden features (degree after degree), C those of the messages.
 """
 
@@ -48,7 +48,7 @@ class Config:
     radial_functions: int = 8
     """Bessel functions."""
     average_neighbors: float = 12.0
-    """Divides the sum over neighbors; fixed, so that a network does not depend on its training set."""
+    """Divides the sum over neighbours; fixed, so that a network does not depend on its training set."""
 
 
 PEAK_RATE = (1e-2, 19)  # learning rate that short runs on ethanol preferred, and their width
@@ -122,7 +122,7 @@ def constant(like: tuple[torch.dtype, torch.device], name: str, *degrees: int) -
     return table.to(dtype=like[0], device=like[1])
 
 
-class Neighborhoods(NamedTuple):
+class Neighbourhoods(NamedTuple):
     """What the layers share; K slots per atom, and an empty slot couples to nothing."""
 
     counts: list[int]  # atoms of each element
@@ -156,7 +156,7 @@ class Network(Potential):
     """MACE as mace-torch defines it, energies relative to those of single atoms' reference."""
 
     ELEMENT_TABLES = ("embedding",)
-    WAITS = True  # for the numbers of atoms of each element, and of neighbors
+    WAITS = True  # for the numbers of atoms of each element, and of neighbours
     elements: Tensor
 
     def __init__(self, config: Config, elements: tuple[int, ...]) -> None:
@@ -178,7 +178,7 @@ class Network(Potential):
         """Energy of each atom (A,) in units of `scale`."""
         element_A = torch.searchsorted(self.elements, graph.numbers_A)
         order_A = element_A.argsort(stable=True)
-        shared = self.neighborhoods(graph, element_A, order_A)
+        shared = self.neighbourhoods(graph, element_A, order_A)
         features_ADU = (self.embedding / sqrt(len(self.embedding))).index_select(0, element_A[order_A])[:, None]
         energies_A = torch.zeros_like(features_ADU[:, 0, 0])
         width = self.config.width
@@ -193,7 +193,7 @@ class Network(Potential):
         energies_A = energies_A + hidden @ self.last[1] / sqrt(READOUT_WIDTH)
         return torch.empty_like(energies_A).index_copy(0, order_A, energies_A)
 
-    def neighborhoods(self, graph: Graph, element_A: Tensor, order_A: Tensor) -> Neighborhoods:
+    def neighbourhoods(self, graph: Graph, element_A: Tensor, order_A: Tensor) -> Neighbourhoods:
         """Radial functions per pair, and tables with K slots per atom."""
         atoms, edges = len(order_A), len(graph.receivers_E)
         place_A = torch.empty_like(order_A).index_copy(0, order_A, torch.arange(atoms, device=order_A.device))
@@ -205,7 +205,7 @@ class Network(Potential):
 
         lower_E = torch.minimum(graph.receivers_E, graph.senders_E)
         upper_E = torch.maximum(graph.receivers_E, graph.senders_E)
-        by_pair_E = (lower_E * atoms + upper_E).argsort(stable=True)  # the two directions of a pair are neighbors
+        by_pair_E = (lower_E * atoms + upper_E).argsort(stable=True)  # the two directions of a pair are neighbours
         pair_E = torch.empty_like(by_pair_E).index_copy(
             0, by_pair_E, torch.arange(edges, device=order_A.device).div(2, rounding_mode="floor")
         )
@@ -232,7 +232,7 @@ class Network(Potential):
         def in_slots(values_E: Tensor) -> Tensor:
             return values_E.new_zeros(atoms * slots).index_copy(0, slot_E, values_E)
 
-        return Neighborhoods(
+        return Neighbourhoods(
             torch.bincount(element_A, minlength=len(self.elements)).tolist(),
             in_slots(pair_E),
             in_slots(place_A[graph.senders_E]),
@@ -240,8 +240,8 @@ class Network(Potential):
             couplings,
         )
 
-    def messages(self, layer: Layer, features_ADU: Tensor, shared: Neighborhoods) -> Tensor:
-        """Sum over neighbors of radial weight times coupled harmonics and features, mixed over channels (eq. 8, 9)."""
+    def messages(self, layer: Layer, features_ADU: Tensor, shared: Neighbourhoods) -> Tensor:
+        """Sum over neighbours of radial weight times coupled harmonics and features, mixed over channels (eq. 8, 9)."""
         atoms, _, width = features_ADU.shape
         slots = len(shared.senders_AK) // atoms
         radial = shared.radial_PR

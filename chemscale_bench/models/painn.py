@@ -1,6 +1,6 @@
 """PaiNN (Schütt, Unke, Gastegger, ICML 2021): schnetpack's weights, our own forward pass.
 
-Shapes: A atoms, P pairs of neighbors, E directed edges, F features, R radial functions.
+Shapes: A atoms, P pairs of neighbours, E directed edges, F features, R radial functions.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Graph(NamedTuple):
         return self.positions_A3[self.senders_E] - self.positions_A3[self.receivers_E]
 
     def pairs(self) -> tuple[Tensor, Tensor]:
-        """The two atoms of each pair of neighbors (P,), P = E / 2, for what does not depend on the direction."""
+        """The two atoms of each pair of neighbours (P,), P = E / 2, for what does not depend on the direction."""
         forward_P = (self.receivers_E > self.senders_E).argsort(stable=True)[: len(self.receivers_E) // 2]
         return self.receivers_E[forward_P], self.senders_E[forward_P]
 

@@ -1,6 +1,6 @@
 """SchNet (Schütt et al., J. Chem. Phys. 148, 241722, 2018): schnetpack's weights, our own forward pass.
 
-Shapes: A atoms, P pairs of neighbors, E directed edges, F features, R radial functions.
+Shapes: A atoms, P pairs of neighbours, E directed edges, F features, R radial functions.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from chemscale_bench.data.structures import pair_distances
 from chemscale_bench.models.force_fields import build, config_for, family, size_polynomial
 from chemscale_bench.models.potential import Potential, energy_and_forces, frames_graph, molecule_graph
 
-CUTOFF = 4.0  # below the size of aspirin, so that neighborhoods differ
+CUTOFF = 4.0  # below the size of aspirin, so that neighbourhoods differ
 ISOLATED: Molecule = (torch.tensor([8, 1]), torch.tensor([[0.0, 0, 0], [0, 0, 9]]).double())
 MOLECULES = [*frames("ethanol", 2), ISOLATED, *frames("aspirin", 1)]
 
