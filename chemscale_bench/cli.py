@@ -8,34 +8,35 @@ from typing import Any, NamedTuple
 
 import click
 
-from chemscale_bench import settings
 from chemscale_bench.errors import UserError
+from chemscale_bench.settings import analysis, training
+from chemscale_bench.settings.base import Settings
 
 
 class Verb(NamedTuple):
     """A verb of the tool: its parameters, and the function that does the work, imported only when called."""
 
-    settings: type[settings.Settings]
+    settings: type[Settings]
     module: str
     function: str
 
 
 VERBS = {
-    "demo": Verb(settings.DemoSettings, "chemscale_bench.demo", "demo"),
-    "chemgpt": Verb(settings.ChemGPTSettings, "chemscale_bench.runs", "train_chemgpt"),
-    "forcefield": Verb(settings.ForceFieldSettings, "chemscale_bench.runs", "train_force_field"),
-    "tune": Verb(settings.TuneSettings, "chemscale_bench.sweeps", "tune"),
-    "replay": Verb(settings.ReplaySettings, "chemscale_bench.replays", "replay"),
-    "fit": Verb(settings.FitSettings, "chemscale_bench.fits", "fit"),
-    "plan": Verb(settings.PlanSettings, "chemscale_bench.fits", "spend"),
-    "submit": Verb(settings.SubmitSettings, "chemscale_bench.leaderboard.submit", "submit"),
-    "verify": Verb(settings.VerifySettings, "chemscale_bench.leaderboard.verify", "verify"),
-    "leaderboard": Verb(settings.LeaderboardSettings, "chemscale_bench.leaderboard.show", "leaderboard"),
-    "speed": Verb(settings.SpeedSettings, "chemscale_bench.speed", "speed"),
+    "demo": Verb(training.DemoSettings, "chemscale_bench.demo", "demo"),
+    "chemgpt": Verb(training.ChemGPTSettings, "chemscale_bench.runs", "train_chemgpt"),
+    "forcefield": Verb(training.ForceFieldSettings, "chemscale_bench.runs", "train_force_field"),
+    "tune": Verb(training.TuneSettings, "chemscale_bench.sweeps", "tune"),
+    "replay": Verb(analysis.ReplaySettings, "chemscale_bench.replays", "replay"),
+    "fit": Verb(analysis.FitSettings, "chemscale_bench.fits", "fit"),
+    "plan": Verb(analysis.PlanSettings, "chemscale_bench.fits", "spend"),
+    "submit": Verb(analysis.SubmitSettings, "chemscale_bench.leaderboard.submit", "submit"),
+    "verify": Verb(analysis.VerifySettings, "chemscale_bench.leaderboard.verify", "verify"),
+    "leaderboard": Verb(analysis.LeaderboardSettings, "chemscale_bench.leaderboard.show", "leaderboard"),
+    "speed": Verb(analysis.SpeedSettings, "chemscale_bench.speed", "speed"),
 }
 
 
-def options(of: type[settings.Settings]) -> list[click.Parameter]:
+def options(of: type[Settings]) -> list[click.Parameter]:
     """One command-line option for each field of a verb's settings, with its docstring and default as the help."""
     return [
         click.Option([f"--{name}"], metavar="VALUE", help=f"{field.description}  [default: {field.default or 'none'}]")

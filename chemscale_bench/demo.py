@@ -9,12 +9,11 @@ from chemscale_bench.fits import fit
 from chemscale_bench.force_run import ForceRun
 from chemscale_bench.language_run import LanguageRun
 from chemscale_bench.leaderboard.show import leaderboard
-from chemscale_bench.settings import (
+from chemscale_bench.settings.analysis import FitSettings, LeaderboardSettings
+from chemscale_bench.settings.training import (
     ChemGPTSettings,
     DemoSettings,
-    FitSettings,
     ForceFieldSettings,
-    LeaderboardSettings,
     TrainingSettings,
     TuneSettings,
 )

@@ -16,7 +16,7 @@ from chemscale_bench.scaling.figures import LOSS_TITLE
 from chemscale_bench.scaling.figures_fit import to_html
 from chemscale_bench.scaling.frontier import Detour, Plan
 from chemscale_bench.scaling.table import OPTIONAL, describe
-from chemscale_bench.settings import FitSettings, PlanSettings, RunsSettings
+from chemscale_bench.settings.analysis import FitSettings, PlanSettings, RunsSettings
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 
 

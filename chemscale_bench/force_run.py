@@ -17,7 +17,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.physics import check
 from chemscale_bench.models import force_fields
 from chemscale_bench.models.potential import Potential
-from chemscale_bench.settings import ForceFieldSettings
+from chemscale_bench.settings.training import ForceFieldSettings
 from chemscale_bench.tracked_run import Judge, TrackedRun, run_folder
 from chemscale_bench.tracking.figures import error_curve
 from chemscale_bench.tracking.lifetime import Stop

@@ -18,7 +18,7 @@ from chemscale_bench.evaluation.ngram import Trigram
 from chemscale_bench.models import chemgpt
 from chemscale_bench.models.parametrization import LEARNING_RATE, build, parameter_groups
 from chemscale_bench.models.sizes import Shape, shape_for
-from chemscale_bench.settings import ChemGPTSettings
+from chemscale_bench.settings.training import ChemGPTSettings
 from chemscale_bench.tracked_run import Judge, TrackedRun, run_folder
 from chemscale_bench.tracking.figures import loss_curve
 from chemscale_bench.tracking.lifetime import Stop

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.settings import ReplaySettings
+from chemscale_bench.settings.analysis import ReplaySettings
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 from chemscale_bench.tuning import recorded
 from chemscale_bench.tuning.figures import predicted_against_final, pruners_compared

@@ -17,7 +17,7 @@ from chemscale_bench.language_run import LanguageRun
 from chemscale_bench.models import attention
 from chemscale_bench.models.force_fields import check_name
 from chemscale_bench.models.sizes import shape_for
-from chemscale_bench.settings import ChemGPTSettings, ForceFieldSettings, TrainingSettings
+from chemscale_bench.settings.training import ChemGPTSettings, ForceFieldSettings, TrainingSettings
 from chemscale_bench.tracked_run import TrackedRun, run_folder
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import ended_properly

@@ -18,7 +18,7 @@ from chemscale_bench.ceilings import Ceiling
 from chemscale_bench.errors import UserError
 from chemscale_bench.measurements import Row
 from chemscale_bench.peaks import peak_flops
-from chemscale_bench.settings import SpeedSettings
+from chemscale_bench.settings.analysis import SpeedSettings
 from chemscale_bench.tasks import FOLDER as BENCHMARKS
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 from chemscale_bench.tracking.provenance import code_tags, device_name, environment_tags

@@ -23,7 +23,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.force_run import ForceRun
 from chemscale_bench.language_run import LanguageRun
 from chemscale_bench.runs import check_chemgpt, check_force_field
-from chemscale_bench.settings import ChemGPTSettings, ForceFieldSettings, TrainingSettings, TuneSettings
+from chemscale_bench.settings.training import ChemGPTSettings, ForceFieldSettings, TrainingSettings, TuneSettings
 from chemscale_bench.tracked_run import TrackedRun, run_folder
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import Interrupted, Pruned, ended_properly

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.settings import Count
+from chemscale_bench.settings.base import Count
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 USER_VALIDATION_MOLECULES = 10_000

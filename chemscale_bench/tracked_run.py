@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
-from chemscale_bench.settings import TrainingSettings
+from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.tracking.ending import Interrupted, Pruned
 from chemscale_bench.tracking.energy import EnergyMeter
 from chemscale_bench.tracking.lifetime import Stop

@@ -14,7 +14,7 @@ import pytest
 
 from chemscale_bench import fits
 from chemscale_bench.errors import UserError
-from chemscale_bench.settings import FitSettings, PlanSettings
+from chemscale_bench.settings.analysis import FitSettings, PlanSettings
 
 SIZES, BUDGETS = np.geomspace(1e6, 1e8, 5), np.array([1e8, 1e9, 1e10, 1e11])
 

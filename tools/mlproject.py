@@ -7,7 +7,7 @@ import json
 from chemscale_bench.cli import VERBS
 
 HEADER = """\
-# Written by tools/mlproject.py from chemscale_bench/settings.py; `chemscale VERB --help` explains each parameter.
+# Written by tools/mlproject.py from chemscale_bench/settings/; `chemscale VERB --help` explains each parameter.
 name: chemscale-bench
 
 # With no environment named, MLflow wants pyenv; with one named, it rebuilds it by its own lights. A project marked as a

@@ -27,7 +27,7 @@ from selenium import webdriver
 from selenium.webdriver.support.ui import WebDriverWait
 
 from chemscale_bench.leaderboard.show import make
-from chemscale_bench.settings import LeaderboardSettings
+from chemscale_bench.settings.analysis import LeaderboardSettings
 from chemscale_bench.tracking.charts import address, share
 
 SECONDS = 120

@@ -14,7 +14,7 @@ from chemscale_bench.leaderboard.board import Board, build
 from chemscale_bench.leaderboard.collect import Refusal, Study, read_entries, read_experiment, read_published
 from chemscale_bench.leaderboard.verify import Level
 from chemscale_bench.scaling.table import describe
-from chemscale_bench.settings import LeaderboardSettings
+from chemscale_bench.settings.analysis import LeaderboardSettings
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 
 PUBLISHED = Path(__file__).parents[2] / "leaderboard" / "published"

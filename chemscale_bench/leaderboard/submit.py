@@ -18,7 +18,7 @@ from chemscale_bench.leaderboard.collect import Measured, describe_task, measure
 from chemscale_bench.leaderboard.entry import CURVES, RESULTS, Entry, Family, slug
 from chemscale_bench.leaderboard.verify import Level, judge
 from chemscale_bench.scaling.table import describe
-from chemscale_bench.settings import SubmitSettings
+from chemscale_bench.settings.analysis import SubmitSettings
 from chemscale_bench.tracking.housekeeping import run_if_launched
 from chemscale_bench.tracking.reader import LoggedRun, read_curves, runs_of_experiment
 from chemscale_bench.tracking.store import open_store

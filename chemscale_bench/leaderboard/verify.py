@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard import consistent, files, reproduce
-from chemscale_bench.settings import VerifySettings
+from chemscale_bench.settings.analysis import VerifySettings
 from chemscale_bench.tracking.housekeeping import run_if_launched
 
 

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.settings import TrainingSettings
+from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.tracking.launcher import find_launcher, is_alive
 from chemscale_bench.tracking.lifetime import LAUNCHED_RUN, PID_TAG, REASON_TAG, is_dead, mark_process
 from chemscale_bench.tracking.settling import DELETED, FINAL_TAG, settle, settle_after_launcher

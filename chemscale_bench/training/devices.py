@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from lightning.fabric import Fabric
 
-from chemscale_bench.settings import TrainingSettings
+from chemscale_bench.settings.training import TrainingSettings
 
 ARITHMETIC: dict[str, Literal["32-true", "bf16-mixed", "64-true"]] = {
     "fp32": "32-true",

@@ -15,7 +15,7 @@ from chemscale_bench.leaderboard.entry import Entry, Run
 from chemscale_bench.leaderboard.planted import plant
 from chemscale_bench.leaderboard.show import leaderboard
 from chemscale_bench.leaderboard.submit import submit
-from chemscale_bench.settings import LeaderboardSettings, SubmitSettings
+from chemscale_bench.settings.analysis import LeaderboardSettings, SubmitSettings
 
 
 def log(client: Any, experiment: str, entry: Entry, run: Run, curves: pd.DataFrame) -> None:

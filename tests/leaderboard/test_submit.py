@@ -19,7 +19,8 @@ from chemscale_bench.leaderboard import files, reproduce
 from chemscale_bench.leaderboard.submit import submit
 from chemscale_bench.leaderboard.verify import Level, judge, verify
 from chemscale_bench.runs import train_force_field
-from chemscale_bench.settings import ForceFieldSettings, SubmitSettings, VerifySettings
+from chemscale_bench.settings.analysis import SubmitSettings, VerifySettings
+from chemscale_bench.settings.training import ForceFieldSettings
 
 LANGUAGE = ["chemgpt", "--task", "embedded-lm", "--params", "3e4", "--tokens", "3e4"]
 FORCES = ["forcefield", "--task", "embedded-ff", "--molecule", "ethanol", "--model", "schnet", "--params", "5365"]

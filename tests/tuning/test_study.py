@@ -5,7 +5,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.settings import ChemGPTSettings, ForceFieldSettings
+from chemscale_bench.settings.training import ChemGPTSettings, ForceFieldSettings
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.named import PRUNERS
 

@@ -1,0 +1,1 @@
+"""Every verb's parameters, declared once: `--help`, MLproject and the validation all follow from these classes."""

@@ -1,0 +1,51 @@
+"""What the parameters of all verbs have in common: how they are read, and how a broken rule is told."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from chemscale_bench.errors import UserError
+
+
+def parse_count(value: Any) -> Any:
+    """Read a whole number written as ``1e8``, ``100_000_000`` or ``100000000``; ``auto`` stays as it is.
+
+    Raises:
+        ValueError: if the text is not a whole number.
+    """
+    if value == "auto" or isinstance(value, int):
+        return value
+    try:
+        number = float(str(value).replace("_", ""))
+    except ValueError:
+        raise ValueError(f"must be a whole number such as 1e8, got {value!r}") from None
+    if not math.isfinite(number) or number != round(number):
+        raise ValueError(f"must be a whole number such as 1e8, got {value!r}")
+    return round(number)
+
+
+Count = Annotated[int, BeforeValidator(parse_count)]
+Auto = Literal["auto"]
+
+
+class Settings(BaseModel):
+    """Base of every verb's parameters: frozen, unknown names refused, help texts taken from the docstrings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+    @classmethod
+    def read(cls, values: dict[str, Any], verb: str) -> Settings:
+        """Validate the parameters of `verb`, turning the first broken rule into a one-line `UserError`."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            # A union such as `Count | auto` reports each branch: the first one states the rule.
+            message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+            name = str(problem["loc"][0]) if problem["loc"] else cls.__name__
+            if "got" not in message:
+                message = f"must be {message}, got {problem['input']!r}"
+            raise UserError(f"{name} {message}; `chemscale {verb} --help` explains it") from None
