@@ -14,6 +14,7 @@ from torch import Tensor
 from chemscale_bench.errors import UserError
 from chemscale_bench.models import force_fields, spookynet
 from chemscale_bench.models.potential import Graph, energy_and_forces
+from chemscale_bench.models.spookynet_blocks import silu
 from chemscale_bench.models.spookynet_physics import SUBSHELLS, electron_configuration
 
 # Made once with the authors' code (github.com/OUnke/SpookyNet, MIT) in float64: exact attention, no dispersion, random
@@ -149,8 +150,8 @@ def test_the_gradient_of_a_force_loss_is_exact(network: spookynet.Network) -> No
 
 def test_silu_has_the_derivatives_of_torch() -> None:
     u = torch.linspace(-30, 30, 41, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradgradcheck(spookynet.silu, u)
-    torch.testing.assert_close(spookynet.silu(u), torch.nn.functional.silu(u))
+    assert torch.autograd.gradgradcheck(silu, u)
+    torch.testing.assert_close(silu(u), torch.nn.functional.silu(u))
 
 
 def test_an_atom_that_crosses_the_cutoff_meets_no_step(network: spookynet.Network) -> None:
