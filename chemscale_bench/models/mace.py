@@ -213,11 +213,6 @@ class Network(Potential):
         displacement_3E = -graph.displacements().T  # from sender to receiver
         distance_E = displacement_3E.norm(dim=0)
         harmonics_EC = torch.cat(spherical_harmonics(displacement_3E / distance_E, self.config.max_ell)).T
-        ratio_P = distance_E.index_select(0, by_pair_E[::2]) / self.config.cutoff
-        envelope_P = polynomial_envelope(ratio_P, CUTOFF_POWER)
-        # Eq. 7 has sqrt(2 / cutoff) sin(pi n x) / distance.
-        norm = pi * sqrt(2 / self.config.cutoff**3)
-        radial_RP = norm * bessel_functions(ratio_P, envelope_P, self.config.radial_functions)
         table = harmonics_EC.new_zeros(atoms * slots, harmonics_EC.shape[1]).index_copy(0, slot_E, harmonics_EC)
         degrees = [2 * degree + 1 for degree in range(self.config.max_ell + 1)]
         harmonics = torch.split(table.view(atoms, slots, sum(degrees)), degrees, dim=2)
@@ -236,9 +231,16 @@ class Network(Potential):
             torch.bincount(element_A, minlength=len(self.elements)).tolist(),
             in_slots(pair_E),
             in_slots(place_A[graph.senders_E]),
-            radial_RP.T,
+            self.radial_functions(distance_E.index_select(0, by_pair_E[::2])),
             couplings,
         )
+
+    def radial_functions(self, distance_P: Tensor) -> Tensor:
+        """Bessel functions (eq. 7) times the polynomial cutoff (eq. 8) (P, R)."""
+        ratio_P = distance_P / self.config.cutoff
+        envelope_P = polynomial_envelope(ratio_P, CUTOFF_POWER)
+        factor = pi * sqrt(2 / self.config.cutoff**3)  # eq. 7 has sqrt(2 / cutoff) sin(pi n x) / distance
+        return (factor * bessel_functions(ratio_P, envelope_P, self.config.radial_functions)).T
 
     def messages(self, layer: Layer, features_ADU: Tensor, shared: Neighbourhoods) -> Tensor:
         """Sum over neighbours of radial weight times coupled harmonics and features, mixed over channels (eq. 8, 9)."""
