@@ -10,54 +10,58 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.replay import read_sets
-from chemscale_bench.tuning.estimators import Array, at_this_pace, best_so_far
-from chemscale_bench.tuning.gates import LOOKS, TREND_FROM, TREND_SHARE, let_through
-from chemscale_bench.tuning.recorded import Curves
+from chemscale_bench.tuning.estimators import Array, best_so_far, noise_so_far
+from chemscale_bench.tuning.gates import LOOKS, LOWEST, MIDDLE, let_through, reliability, remembered
+from chemscale_bench.tuning.pruner import LEAST_LEVELS
+from chemscale_bench.tuning.recorded import Curves, Stress
 
 TRIALS = 60
-ROUNDS = 60
-START = (0.5, 0.65, 0.75, 0.8, 0.85)
+ROUNDS = 100
+START = (0.5, 0.75, 0.85, 0.85, 0.9, 0.9)
 
 
 class Orders:
     """Random studies of one set; S studies, N trials, K looks."""
 
-    def __init__(self, curves: Curves, studies: int, seed: int) -> None:
-        values, random = curves.values, np.random.default_rng(seed)
-        length = values.shape[1]
-        drawn = [random.choice(len(values), min(TRIALS, len(values)), replace=False) for _ in range(studies)]
+    def __init__(self, curves: Curves, studies: int, seed: int, stress: Stress = "none") -> None:
+        random, length = np.random.default_rng(seed), curves.values.shape[1]
+        drawn = [curves.draw(TRIALS, random, stress) for _ in range(studies)]
+        values_SNR = np.array([study.values for study in drawn])
         reports = np.ceil(np.array(LOOKS) * length - 1e-9).astype(int)
         steps = np.arange(1, length + 1)
-        level = np.array([[best_so_far(row[:n])[-1] for n in reports] for row in values])
-        trend = np.array([[at_this_pace(steps[:n], row[:n], length) for n in reports] for row in values])
-        broken = ~np.isfinite(values)
-        diverged = np.where(broken.any(1), broken.argmax(1) + 1, length + 1)
-        self.reports, self.length = reports, length
-        self.level_SNK, self.trend_SNK = level[drawn], trend[drawn]
-        self.diverged_SN, self.final_SN = diverged[drawn], curves.final[drawn]
+        level, noise = (
+            np.array([[function(row)[reports - 1] for row in study] for study in values_SNR])
+            for function in (best_so_far, lambda row: noise_so_far(steps, row))
+        )
+        broken_SNR = ~np.isfinite(values_SNR)
+        self.reports, self.length, self.level_SNK, self.noise_SNK = reports, length, level, noise
+        self.diverged_SN = np.where(broken_SNR.any(2), broken_SNR.argmax(2) + 1, length + 1)
+        self.final_SN = np.array([study.final for study in drawn])
 
     def grade(self, correlations: Array, miss: float) -> tuple[float, float]:
         """Budget saved and best trials kept, in per cent."""
-        studies, trials, looks = self.level_SNK.shape
-        passed = np.zeros((studies, trials, looks), dtype=bool)
+        studies, trials, _ = self.level_SNK.shape
+        passed = np.zeros(self.level_SNK.shape, dtype=bool)
         spent = np.full((studies, trials), self.length)
         for own in range(trials):
-            alive = np.ones(studies, dtype=bool)
+            alive, before = np.ones(studies, dtype=bool), np.full(studies, np.nan)
             for look, report in enumerate(self.reports):
                 gone = alive & (self.diverged_SN[:, own] <= report)
                 spent[gone, own] = self.diverged_SN[gone, own]
                 alive &= ~gone
-                there = passed[:, :own, look]
-                ranks = [
-                    1 + ((stat[:, :own, look] < stat[:, own, look, None]) & there).sum(1)
-                    for stat in (self.level_SNK, self.trend_SNK)
-                ]
-                good = ranks[0] <= let_through(correlations[look], own + 1, miss)
-                if LOOKS[look] >= TREND_FROM:
-                    good |= ranks[1] <= round(TREND_SHARE * own)
                 passed[:, own, look] = alive
+                there, level = passed[:, : own + 1, look], self.level_SNK[:, : own + 1, look]
+                rank = 1 + ((level[:, :own] < level[:, own:]) & there[:, :own]).sum(1)
+                standing = remembered(rank, before, own + 1)
+                before = (standing - 0.5) / (own + 1)
+                (noise,), _ = quantiles(self.noise_SNK[:, : own + 1, look], there, [0.5])
+                (low, middle), levels = quantiles(level, there, [LOWEST, MIDDLE])
+                share = reliability(low, middle, np.nan_to_num(noise), report)
+                correlation = correlations[look] * np.where(levels >= LEAST_LEVELS, share, 1) ** 0.5
+                good = (rank == 1) | (np.rint(standing) <= let_through(correlation, own + 1, miss))
                 spent[alive & ~good, own] = report
                 alive &= good
             late = alive & (self.diverged_SN[:, own] <= self.length)
@@ -66,24 +70,46 @@ class Orders:
         return 100 - 100 * float(spent.mean()) / self.length, 100 * float((whole == self.final_SN.min(1)).mean())
 
 
-def loss(grades: list[tuple[float, float]], target: float) -> float:
-    """Winners stopped, the more of one set the worse, and savings below the target."""
-    saved, kept = np.array(grades).T
-    return float(((100 - kept) ** 1.5).mean() ** (2 / 3) + 3 * np.maximum(0, target - saved).mean())
+def quantiles(values_SN: Array, there_SN: NDArray[np.bool_], which: list[float]) -> tuple[list[Array], Array]:
+    """Quantiles of each row's finite values that are there (NaN without any), and how many these are."""
+    used = there_SN & np.isfinite(values_SN)
+    count = used.sum(1)
+    ordered = np.sort(np.where(used, values_SN, np.nan), axis=1)  # NaN come last
+    rows, out = np.arange(len(ordered)), []
+    for share in which:
+        place = share * np.maximum(count - 1, 0)
+        first = np.floor(place).astype(int)
+        low, high = ordered[rows, first], ordered[rows, np.ceil(place).astype(int)]
+        out.append(low + (place - first) * (high - low))
+    return out, count
 
 
-def fit(orders: list[Orders], target: float, miss: float) -> Array:
+def loss(sets: list[tuple[Orders, Orders]], correlations: Array, target: float, miss: float) -> float:
+    """Winners stopped beyond a few, the more of one set the worse, and savings below the target of its plain curves."""
+    plain, noisy = (np.array([one.grade(correlations, miss) for one in orders]).T for orders in zip(*sets, strict=True))
+    lost, lost_in_noise = (
+        float((np.maximum(0, goal - grades[1]) ** 1.5).mean() ** (2 / 3)) for goal, grades in ((97, plain), (92, noisy))
+    )
+    return lost + 0.5 * lost_in_noise + 3 * float(np.maximum(0, target - plain[0]).mean())
+
+
+def fit(sets: list[tuple[Orders, Orders]], target: float, miss: float) -> Array:
     """Correlations at the looks, by random search in Fisher's z."""
     random, width = np.random.default_rng(0), 0.15
     best = np.arctanh(np.array(START))
-    least = loss([one.grade(np.tanh(best), miss) for one in orders], target)
+    least = loss(sets, np.tanh(best), target, miss)
     for _ in range(ROUNDS):
         tried = np.clip(best + random.normal(0, width, len(best)) * (random.random(len(best)) < 0.5), 0, 3)
-        found = loss([one.grade(np.tanh(tried), miss) for one in orders], target)
+        found = loss(sets, np.tanh(tried), target, miss)
         width = max(0.03, 0.985 * width) if found > least else min(0.2, 1.1 * width)
         if found <= least:
             best, least = tried, found
     return np.tanh(best)
+
+
+def both(curves: Curves, studies: int, seed: int) -> tuple[Orders, Orders]:
+    """Random orders of a set as it is, and half as many with noise on the reports."""
+    return Orders(curves, studies, seed), Orders(curves, studies // 2, seed + 1, "noise")
 
 
 if __name__ == "__main__":
@@ -94,17 +120,22 @@ if __name__ == "__main__":
     parser.add_argument("--studies", type=int, default=80, help="random orders to fit to")
     given = parser.parse_args()
     sets = read_sets(given.folder)
-    fitted = [Orders(curves, given.studies, seed=5) for curves in sets]
-    fresh = [Orders(curves, 400, seed=77) for curves in sets]
+    fitted = [both(curves, given.studies, seed=5) for curves in sets]
+    fresh = [both(curves, 400, seed=77) for curves in sets]
     shared = fit(fitted, given.target, given.miss)
     command = f"python -m benchmarks.fit_gates FOLDER --target {given.target} --miss {given.miss}"
     print(f"# Gates of the pruner\n\n`{command}`\n")
-    print(f"Fitted to {given.studies} orders of {TRIALS} trials of each set: {shared.round(2).tolist()}")
-    print("On 400 other orders, budget saved / best trial kept in %; the last column is about what a rule of ranks at")
-    print("these looks can reach:\n")
-    print("| curves | gates fitted to all | to all but this set | to this set alone |\n|---|---|---|---|")
+    print(
+        f"Fitted to {given.studies} orders of {TRIALS} trials of each set and half as many with noise on the reports:"
+    )
+    print(f"{shared.round(2).tolist()}. On other orders, budget saved / best trial kept in %; the last column is about")
+    print("what this rule can reach with gates of a set's own:\n")
+    print("| curves | gates fitted to all | the same under noise | to all but this set | to this set alone |")
+    print("|---|---|---|---|---|")
     for number, curves in enumerate(sets):
         without = fit(fitted[:number] + fitted[number + 1 :], given.target, given.miss)
         alone = fit([fitted[number]], given.target, given.miss)
-        cells = ["{:.1f} / {:.1f}".format(*fresh[number].grade(one, given.miss)) for one in (shared, without, alone)]
+        plain, noisy = fresh[number]
+        tried = (plain, shared), (noisy, shared), (plain, without), (plain, alone)
+        cells = ["{:.1f} / {:.1f}".format(*orders.grade(gates, given.miss)) for orders, gates in tried]
         print(f"| {curves.name} | {' | '.join(cells)} |", flush=True)

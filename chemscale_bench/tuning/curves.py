@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from chemscale_bench.tuning.estimators import PACE_SINCE, Array, best_so_far
+from chemscale_bench.tuning.estimators import Array, best_so_far, noise_so_far
 
 ROLES = {TrialState.COMPLETE: 2, TrialState.PRUNED: 1, TrialState.RUNNING: 0}
 NO_PART = -1  # waiting, failed, or without a report
@@ -24,8 +24,8 @@ class Field(NamedTuple):
     """Row of the trial in question."""
     level: Array
     """Best report so far; infinite after a divergence. A curve that ended earlier stands where it ended."""
-    trend: Array
-    """Final value at the pace of the last quarter of the steps."""
+    noise: float
+    """Variance of a report about the line through its two neighbours, median over the trials; 0 if unknown."""
     sum: Array
     """Sum of the reports; infinite after a divergence."""
     final: Array
@@ -58,6 +58,7 @@ class CurveTable:
         self.steps = np.full((0, 0), np.inf)
         self.levels = np.full((0, 0), np.inf)
         self.sums = np.full((0, 0), np.inf)
+        self.noises = np.full((0, 0), np.inf)
         self.last, self.final, self.role = np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int8)
 
     def at(self, trials: list[FrozenTrial], trial: FrozenTrial, sign: float, budget: float | None) -> Field:
@@ -90,8 +91,8 @@ class CurveTable:
         rows = have_rows if rows <= have_rows else max(rows, 2 * have_rows)
         columns = have_columns if columns <= have_columns else max(columns, 2 * have_columns)
         more = ((0, rows - have_rows), (0, columns - have_columns))
-        self.steps, self.levels, self.sums = (
-            np.pad(table, more, constant_values=np.inf) for table in (self.steps, self.levels, self.sums)
+        self.steps, self.levels, self.sums, self.noises = (
+            np.pad(table, more, constant_values=np.inf) for table in (self.steps, self.levels, self.sums, self.noises)
         )
         self.last, self.final = (np.pad(column, more[0], constant_values=np.nan) for column in (self.last, self.final))
         self.role = np.pad(self.role, more[0], constant_values=NO_PART)
@@ -109,6 +110,7 @@ class CurveTable:
         self.levels[row, :count] = best_so_far(values)
         finite = np.isfinite(values)
         self.sums[row, :count] = np.where(finite, np.cumsum(np.where(finite, values, 0.0)), np.inf)
+        self.noises[row, :count] = noise_so_far(steps, values)
         self.last[row] = steps[-1]
         if trial.state == TrialState.COMPLETE:
             self.final[row] = self.sign * trial.values[0]
@@ -119,22 +121,18 @@ class CurveTable:
         completed = role == ROLES[TrialState.COMPLETE]
         if budget is None:
             budget = float(last[completed].max(initial=0.0))
-        steps, rows = self.steps[:count], np.arange(count)
-        now = (steps > step).argmax(1) - 1  # -1 picks the padding of a curve that begins later
-        at = steps[rows, now]
-        before = (steps > PACE_SINCE * at[:, None]).argmax(1) - 1
-        early, level = steps[rows, before], self.levels[rows, now]
+        rows = np.arange(count)
+        now = (self.steps[:count] > step).argmax(1) - 1  # -1 picks the padding of a curve that begins later
+        level = self.levels[rows, now]
         known = (now >= 0) & np.isfinite(level)
-        usable = known & (before >= 0) & (early < at) & (at < budget) & np.isfinite(self.levels[rows, before])
-        trend = np.where(known, level, np.inf)
-        fall = self.levels[rows, before][usable] - level[usable]
-        trend[usable] -= fall * (budget - at[usable]) / (at[usable] - early[usable])
         part = role != NO_PART
         reached = part & (now >= 0) & ((last >= step) | completed)
+        noises = self.noises[rows, now][reached]
+        noises = noises[np.isfinite(noises)]
         return Field(
             own=trial.number,
             level=np.where(known, level, np.inf),
-            trend=trend,
+            noise=float(np.median(noises)) if len(noises) else 0.0,
             sum=np.where(known, self.sums[rows, now], np.inf),
             final=final,
             reached=reached,

@@ -16,17 +16,17 @@ class Decision(NamedTuple):
     prune: bool
     """Whether the trial is to be stopped."""
     reason: str
-    """Why: ``rank``, ``trend``, ``explored``, ``diverged``, ``too few trials``, ``no budget yet``, ``paper``, ..."""
+    """Why: ``rank``, ``explored``, ``diverged``, ``too few trials``, ``no budget yet``, ``paper``, ..."""
     step: int
     """Step of the report that it rests on."""
     fraction: float | None = None
     """That step over the budget."""
     rank: int | None = None
     """1 + number of trials that stood better at this step."""
-    trend_rank: int | None = None
-    """The same among the ends that curves would reach at their present pace."""
+    standing: float | None = None
+    """The rank once earlier looks are weighed in; it is what the gate is compared with."""
     gate: int | None = None
-    """Ranks up to this one pass."""
+    """Standings up to this one pass."""
     trials: int | None = None
     """Trials that the rank is out of, this one included, those stopped earlier too."""
     correlation: float | None = None

@@ -20,8 +20,6 @@ Array = NDArray[np.float64]
 
 EXPONENTS = np.geomspace(0.1, 3.0, 16)
 """Exponents that the power law is tried with; its other two parameters are linear."""
-PACE_SINCE = 0.75
-"""Share of the steps so far after which the pace of a curve is taken."""
 
 
 def sum_of_losses(curve: ArrayLike) -> float:
@@ -63,13 +61,21 @@ def best_so_far(curve: ArrayLike) -> Array:
     return np.where(finite, best, np.inf)
 
 
-def at_this_pace(steps: ArrayLike, curve: ArrayLike, final_step: float) -> float:
-    """The final value if the best so far falls on at the pace of the last quarter of the steps; a curve rarely does."""
-    x, best = np.asarray(steps, dtype=float), best_so_far(curve)
-    before = int(np.searchsorted(x, PACE_SINCE * x[-1], side="right")) - 1
-    if before < 0 or not x[before] < x[-1] < final_step or not math.isfinite(best[before]):
-        return float(best[-1])
-    return float(best[-1] - (best[before] - best[-1]) * (final_step - x[-1]) / (x[-1] - x[before]))
+def noise_so_far(steps: ArrayLike, curve: ArrayLike) -> Array:
+    """Variance of a report about the line through its two neighbours, up to each report, shape (reports,).
+
+    The first report is left out; NaN before the fourth, and infinite reports count for nothing.
+    """
+    x, values = np.asarray(steps, dtype=float), np.asarray(curve, dtype=float)
+    out = np.full(len(values), np.nan)
+    if len(values) < 4:
+        return out
+    after = np.diff(x)[1:] / (x[2:] - x[:-2])  # share of the left neighbour in the line
+    residual = values[1:-1] - after * values[:-2] - (1 - after) * values[2:]
+    squared = residual**2 / (1 + after**2 + (1 - after) ** 2)
+    squared = np.where(np.isfinite(squared), squared, 0.0)[1:]
+    out[3:] = np.cumsum(squared) / np.arange(1, len(squared) + 1)
+    return out
 
 
 def power_law(steps: ArrayLike, curve: ArrayLike, final_step: float) -> float:

@@ -4,26 +4,31 @@ In normal scores an early and the final standing are taken as jointly normal wit
 run. The best of 30 trials has the expected final score z(1 - 1/60); early on it stands at the correlation times that,
 give or take. A gate lets through the share of trials above the score that the best one misses with the chance `miss`.
 With no correlation only the worst are stopped, with a perfect one all but the best: a gate opens by itself where early
-performance says little.
+performance says little, and noise on the reports makes it say less.
 """
 
 from __future__ import annotations
 
 import bisect
-from statistics import NormalDist
 
-NORMAL = NormalDist()
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, ndtri
 
-LOOKS = (0.06, 0.1, 0.15, 0.3, 0.45)
+from chemscale_bench.tuning.estimators import Array
+
+LOOKS = (0.06, 0.1, 0.15, 0.2, 0.3, 0.45)
 """Fractions of the budget at which a trial is judged: each look saves something, and may stop the winner."""
-CORRELATIONS = (0.53, 0.74, 0.82, 0.68, 0.93)
+CORRELATIONS = (0.5, 0.78, 0.87, 0.86, 0.93, 0.92)
 """Correlation between the standing at each look and the final one that gates assume: fitted such that 72 % of the
 budget is saved and few winners are stopped. benchmarks/gates.md says on which curves, and how others fared."""
-TREND_SHARE = 0.03
-"""Share of the trials let through for their pace: a curve that is not yet good, but falls fast."""
-TREND_FROM = 0.1
-"""Fraction of the budget from which on the pace counts."""
-BEST = NORMAL.inv_cdf(1 - 1 / 60)
+MEMORY = 0.5
+"""Weight of the standing at the looks before: a good trial may have a bad moment."""
+AVERAGED = 0.7
+"""The best of some reports is taken to be as uncertain as the mean of this share of them."""
+BEST = float(ndtri(1 - 1 / 60))
+LOWEST, MIDDLE = 0.1, 0.5
+"""Quantiles of the trials' levels that tell their spread: the half that matters, without the luckiest."""
 
 
 def looks_before(fraction: float) -> int:
@@ -36,7 +41,36 @@ def expected_correlation(fraction: float) -> float:
     return CORRELATIONS[max(looks_before(fraction) - 1, 0)]
 
 
-def let_through(correlation: float, trials: int, miss: float) -> int:
+def remembered(rank: ArrayLike, before: ArrayLike, trials: int) -> Array:
+    """The rank among so many trials once the standing at earlier looks is weighed in, not a whole number any more.
+
+    Args:
+        rank: now.
+        before: the share of trials at or above it at the looks before; NaN at the first look.
+        trials: that `rank` is out of.
+    """
+    now = ndtri(1 - (np.asarray(rank) - 0.5) / trials)
+    past = ndtri(1 - np.asarray(before))
+    score = np.where(np.isnan(past), now, (1 - MEMORY) * now + MEMORY * past)
+    return np.asarray(trials * (1 - ndtr(score)) + 0.5)
+
+
+def reliability(low: ArrayLike, middle: ArrayLike, noise: ArrayLike, reports: int) -> Array:
+    """Share of the variance between trials' levels that is not noise; a correlation falls with its root.
+
+    Args:
+        low: quantile `LOWEST` of the levels.
+        middle: quantile `MIDDLE`.
+        noise: variance of one report.
+        reports: that a level is the best of.
+    """
+    variance = ((np.asarray(middle) - np.asarray(low)) / (ndtri(MIDDLE) - ndtri(LOWEST))) ** 2
+    uncertain = np.asarray(noise) / (AVERAGED * reports)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(variance > 0, np.clip(1 - uncertain / variance, 0, 1), 1.0))
+
+
+def let_through(correlation: ArrayLike, trials: int, miss: float) -> NDArray[np.int64]:
     """The last rank that passes a gate, of so many trials."""
-    slack = (1 - correlation**2) ** 0.5 * NORMAL.inv_cdf(1 - miss)
-    return 1 + round(NORMAL.cdf(slack - correlation * BEST) * (trials - 1))
+    slack = np.sqrt(1 - np.asarray(correlation) ** 2) * ndtri(1 - miss)
+    return np.asarray(1 + np.rint(ndtr(slack - np.asarray(correlation) * BEST) * (trials - 1)), dtype=np.int64)

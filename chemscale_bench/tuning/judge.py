@@ -38,7 +38,9 @@ def verdict(trial: Trial) -> str:
         return "the pruner's decision"
     text = decision.reason
     if decision.rank is not None:
-        text = f"rank {decision.rank} of {decision.trials}, up to {decision.gate} go on"
+        text = f"rank {decision.rank} of {decision.trials}"
+        if decision.standing is not None:
+            text += f", {decision.standing:.1f} with earlier looks; up to {decision.gate} go on"
     if decision.predicted is not None:
         text += f"; predicted to end at {decision.predicted:.4g} [{decision.low:.4g}, {decision.high:.4g}]"
     return text

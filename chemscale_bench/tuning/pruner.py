@@ -13,7 +13,15 @@ from optuna.trial import FrozenTrial
 
 from chemscale_bench.tuning.curves import CurveTable, Field
 from chemscale_bench.tuning.decision import Decision
-from chemscale_bench.tuning.gates import TREND_FROM, TREND_SHARE, expected_correlation, let_through, looks_before
+from chemscale_bench.tuning.gates import (
+    LOWEST,
+    MIDDLE,
+    expected_correlation,
+    let_through,
+    looks_before,
+    reliability,
+    remembered,
+)
 from chemscale_bench.tuning.prediction import Prediction, predict, rank_correlation
 
 Rule = Literal["rank", "paper"]
@@ -21,6 +29,8 @@ PAPER_FRACTION = 0.2
 BETWEEN_LOOKS = "between looks"
 RECENT = 200
 """Completed trials that the correlation is measured on, the latest ones: a sampler may drift."""
+LEAST_LEVELS = 5
+"""Trials below which nothing is said about noise."""
 EVIDENCE = 10
 """Finished trials at which the measured correlation weighs as much as the expected one."""
 
@@ -28,12 +38,12 @@ EVIDENCE = 10
 class TrainingPerformancePruner(BasePruner):
     """Pruner that ranks a trial, at a few looks, among all trials that got as far, and stops what will not win.
 
-    At 6, 10, 15, 30 and 45 % of the budget, a trial goes on if its best report so far ranks within a gate,
-    or if few others would end lower at their present pace. The gate is set by how well the standing at a look foretells
-    the final one, so that the eventual best is stopped with the chance `miss`: wide early in a run and where finished
-    trials show that early standing means little, narrow later. Unlike a line fitted from early to final values ("will
-    it beat the best?"), ranks are not biased by the fact that only the good trials finish, nor do they regress the
-    record-breakers to the mean. Hyperparameters are not looked at: any will do, or none.
+    At 6, 10, 15, 20, 30 and 45 % of the budget, a trial goes on if its best report so far ranks within a gate; half of
+    the rank is the one it had at the looks before. The gate is set by how well the standing at a look foretells
+    the final one, so that the eventual best is stopped with the chance `miss`: wide early in a run, where reports are
+    noisy and where finished trials show that early standing means little, narrow later. Unlike a line fitted from
+    early to final values ("will it beat the best?"), ranks are not biased by the fact that only the good trials finish,
+    nor do they regress the record-breakers to the mean. Hyperparameters are not looked at: any will do, or none.
 
     Everything follows from the study's trials, so that any storage, parallel workers and resumed studies will do. Every
     decision is kept in the trial: ``Decision.of(trial)``.
@@ -148,18 +158,21 @@ class TrainingPerformancePruner(BasePruner):
         reached, completed = field.reached, np.isfinite(field.final)
         early, final = field.level[completed], field.final[completed]
         trials = int(reached.sum() + field.stopped.sum())
-        correlation = self._correlation(fraction, rank_correlation(early[-RECENT:], final[-RECENT:]), len(final))
-        gate = let_through(correlation, trials, self._miss)
         rank = 1 + int((field.level[reached] < field.level[field.own]).sum())
-        trend_rank = 1 + int((field.trend[reached] < field.trend[field.own]).sum())
-        falls = fraction >= TREND_FROM and trend_rank <= round(TREND_SHARE * (trials - 1))
+        standing = float(remembered(rank, _share_before(trial), trials))
+        correlation = self._correlation(fraction, rank_correlation(early[-RECENT:], final[-RECENT:]), len(final))
+        levels = field.level[reached & np.isfinite(field.level)]
+        if len(levels) >= LEAST_LEVELS:
+            low, middle = np.quantile(levels, [LOWEST, MIDDLE])
+            correlation *= float(reliability(low, middle, field.noise, len(trial.intermediate_values))) ** 0.5
+        gate = int(let_through(correlation, trials, self._miss))
         decision = Decision(
-            prune=rank > gate and not falls,
-            reason="trend" if falls and rank > gate else "rank",
+            prune=rank > 1 and round(standing) > gate,
+            reason="rank",
             step=step,
             fraction=fraction,
             rank=rank,
-            trend_rank=trend_rank,
+            standing=standing,
             gate=gate,
             trials=trials,
             correlation=correlation,
@@ -192,6 +205,14 @@ class TrainingPerformancePruner(BasePruner):
             return Decision(False, "too few trials", step, fraction, trials=1 + len(final))
         stop = predicted.value > final.min()
         return _with_prediction(Decision(bool(stop), "paper", step, fraction, trials=1 + len(final)), predicted, sign)
+
+
+def _share_before(trial: FrozenTrial) -> float:
+    """The share of trials at or above this one at its last look; NaN if there was none."""
+    last = Decision.of(trial)
+    if last is None or last.standing is None or last.trials is None:
+        return math.nan
+    return (last.standing - 0.5) / last.trials
 
 
 def _with_prediction(decision: Decision, predicted: Prediction | None, sign: float) -> Decision:

@@ -20,7 +20,6 @@ SCALARS: dict[str, Callable[[list[float]], float]] = {
     "last_value": estimators.last_value,
     "mean_of_last_quarter": estimators.mean_of_last_quarter,
     "best_so_far": lambda curve: float(estimators.best_so_far(curve)[-1]),
-    "at_this_pace": lambda curve: estimators.at_this_pace(np.arange(1, len(curve) + 1), curve, 100),
     "power_law": lambda curve: estimators.power_law(np.arange(1, len(curve) + 1), curve, 100),
 }
 
@@ -68,9 +67,19 @@ def test_a_rising_curve_is_expected_to_stay_not_to_rise() -> None:
     assert estimators.power_law(STEPS, 1 + 0.01 * STEPS, 100) == pytest.approx(1.13, abs=0.02)
 
 
-def test_a_pace_is_kept() -> None:
-    """From step 6 to 8 it falls by 0.3; to 12 are twice as many steps."""
-    curve = [5.0, 2.0, 2.0, 2.0, 1.9, 1.8, 1.7, 1.5]
-    assert estimators.at_this_pace(STEPS[:8], curve, 12) == pytest.approx(0.9)
-    assert estimators.at_this_pace(STEPS[:8], curve, 8) == 1.5
-    assert estimators.at_this_pace([5], [2.0], 12) == 2.0
+def test_the_noise_of_reports_is_found_whatever_the_spacing() -> None:
+    """Around a straight line, where the middle of three reports misses the line through the others by noise alone."""
+    random = np.random.default_rng(0)
+    steps = np.cumsum(random.uniform(1, 5, 4000))
+    noise = estimators.noise_so_far(steps, 9 - 1e-3 * steps + random.normal(0, 0.2, 4000))
+    assert noise[-1] == pytest.approx(0.04, rel=0.05)
+    assert np.isnan(noise[:3]).all()
+    assert noise[3:10] == pytest.approx(0.04, rel=2)
+
+
+def test_a_straight_curve_has_no_noise_and_a_divergence_adds_none() -> None:
+    line = 3 - 0.1 * STEPS[:12]
+    assert estimators.noise_so_far(STEPS[:12], line)[3:] == pytest.approx(0, abs=1e-20)
+    line[6] = math.nan
+    assert estimators.noise_so_far(STEPS[:12], line)[3:] == pytest.approx(0, abs=1e-20)
+    assert np.isnan(estimators.noise_so_far([1, 2, 3], [3, 2, 1])).all()

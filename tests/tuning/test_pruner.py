@@ -15,6 +15,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState, create_trial
 
 from chemscale_bench.tuning import Decision, TrainingPerformancePruner
+from chemscale_bench.tuning.gates import remembered
 from tuning.conftest import Reports, run
 
 NAN, INF = math.nan, math.inf
@@ -118,18 +119,39 @@ def test_a_trial_is_judged_at_looks_only_and_a_look_is_made_up_for_when_it_was_m
     assert steps == [60, 100, 400, 450]
 
 
-def test_a_slow_starter_that_falls_fast_is_let_through() -> None:
-    """Its level ranks last at 30 %, yet its pace leads to the best end of all."""
-    study = study_of(*(1 + 0.01 * number for number in range(30)))
-    trial = study.ask()
-    for step in (1, 2, 3, 4, 5, 6, 7, 8):
-        trial.report(6.0 - 0.5 * step, step)
-    assert not trial.should_prune()
-    decision = Decision.of(study.trials[-1])
-    assert decision is not None
-    assert decision.reason == "trend"
-    assert decision.rank == 31
-    assert decision.trend_rank == 1
+def test_a_bad_moment_is_forgiven_a_trial_that_stood_well() -> None:
+    """At 10 % one of thirty stands 22nd; it goes on if it was the best at 6 %, and is stopped if that was its rank."""
+    stopped = {}
+    for first in (1.0, 22.5):
+        study = optuna.create_study(pruner=TrainingPerformancePruner(budget=100))
+        for final in range(2, 32):
+            curve = dict.fromkeys(range(6, 101), float(final))
+            study.add_trial(create_trial(value=final, intermediate_values=curve))
+        trial = study.ask()
+        for step in (6, 10):
+            trial.report(first, step)
+            stopped[first] = trial.should_prune()
+    assert stopped == {1.0: False, 22.5: True}
+    now, before = 22 / 31, 0.5 / 31
+    assert remembered(22.5, before, 31) < remembered(22.5, now, 31) == pytest.approx(22.5, abs=0.1)
+
+
+def test_noise_on_the_reports_opens_the_gates() -> None:
+    gates = []
+    for noise in (0.0, 0.4, 1.0):
+        random, study = np.random.default_rng(0), study_of()
+        for number in range(40):
+            curve = {step: number / 40 + noise * random.normal() for step in range(1, 21)}
+            study.add_trial(create_trial(value=number, intermediate_values=curve))
+        trial = study.ask()
+        for step in range(1, 7):
+            trial.report(0.5, step)
+        trial.should_prune()
+        decision = Decision.of(study.trials[-1])
+        assert decision is not None
+        gates.append(decision.gate)
+    assert gates == sorted(gates)
+    assert len(set(gates)) == 3
 
 
 def test_a_gate_narrows_along_the_run_and_opens_where_early_performance_says_nothing() -> None:
