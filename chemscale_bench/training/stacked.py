@@ -242,8 +242,8 @@ class Stack:
             weight *= 1 - rate * decay
             mean.lerp_(gradient, 1 - self.betas[0])
             square.mul_(self.betas[1]).addcmul_(gradient, gradient, value=1 - self.betas[1])
-            spread = square.sqrt().add_(self.eps * square_correction)
-            weight.addcmul_(mean.div(spread), -rate * square_correction / mean_correction)
+            spread = torch.sqrt(square, out=gradient).add_(self.eps * square_correction)
+            weight.addcmul_(torch.div(mean, spread, out=spread), -rate * square_correction / mean_correction)
         gradients.zero_()
 
 
