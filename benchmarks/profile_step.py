@@ -1,6 +1,6 @@
 """Where the time of an optimizer step goes: `python -m benchmarks.profile_step` prints a table for each size.
 
-On a GPU the sizes are 1e5 to 1e8 with the kernels that take longest on the device, on a CPU 1e5 and 1e6 with the
+On a GPU the sizes are 1e5 to 1e8 with the kernels that take longest on the device, on a CPU 1e5 and 1e7 with the
 operators that take longest. The batches are those of the speed suite.
 """
 
@@ -20,7 +20,7 @@ from chemscale_bench.tracking.provenance import device_name
 
 STEPS, LINES = 2, 12
 BATCHES = (
-    {"1e5": 2_048, "1e6": 8_192, "1e7": None, "1e8": None} if DEVICE.type == "cuda" else {"1e5": 1_024, "1e6": 4_096}
+    {"1e5": 2_048, "1e6": 8_192, "1e7": None, "1e8": None} if DEVICE.type == "cuda" else {"1e5": 512, "1e7": 2_048}
 )
 
 

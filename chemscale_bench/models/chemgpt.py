@@ -13,6 +13,7 @@ a window of 256, tanh GELU, tied head. `to_transformers` and `from_transformers`
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -56,12 +57,10 @@ class ChemGPTConfig:
 
 
 class Group(NamedTuple):
-    """Molecules of similar length, for attention on a CPU: B of them, T tokens in the longest."""
+    """Molecules of similar length, for attention on a CPU."""
 
-    rows: Tensor  # (n,) int64: their tokens in the batch
-    places: Tensor  # (n,) int64: where these lie in the (B T) padded layout
     molecules: int  # B
-    longest: int  # T
+    longest: int  # T: each of them is padded to it
 
 
 class Batch(NamedTuple):
@@ -71,8 +70,8 @@ class Batch(NamedTuple):
     targets: Tensor  # (N,) int64: symbols, end; NOTHING where a batch is filled up to a given size
     positions: Tensor  # (N,) int64: 0, 1, ... within each molecule
     offsets: Tensor  # (B + 1,) int32: first row of every molecule
-    groups: tuple[Group, ...]  # on a CPU
-    order: Tensor  # (N,) int64: where each row lies in the rows of the groups, one group after another
+    groups: tuple[Group, ...]  # on a CPU, the shortest molecules first
+    places: Tensor  # (N,) int64: where each row lies in the padded layout, (B T) of one group after another
 
 
 NOTHING = -100  # a target that is none, as `functional.cross_entropy` has it
@@ -105,23 +104,25 @@ class Block(nn.Module):
         if qkv.is_cuda:
             window = WINDOW if self.local else None
             return molecule_attention(qkv, batch.offsets, self.heads, self.attention_scale, window)
-        if len(batch.groups) == 1:
-            return self.attend_group(qkv, batch.groups[0])
-        parts = [self.attend_group(qkv.index_select(0, group.rows), group) for group in batch.groups]
-        return torch.cat(parts).index_select(0, batch.order)
+        sizes = [group.molecules * group.longest for group in batch.groups]
+        padded = qkv.new_zeros(sum(sizes), qkv.shape[1]).index_copy(0, batch.places, qkv)
+        parts = zip(padded.split(sizes), batch.groups, strict=True)
+        return torch.cat([self.attend_group(part, *group) for part, group in parts]).index_select(0, batch.places)
 
-    def attend_group(self, qkv: Tensor, group: Group) -> Tensor:
-        """Attention of a group's rows (n, 3 C): (n, C)."""
-        _, places, molecules, longest = group
-        padded = qkv.new_zeros(molecules * longest, qkv.shape[1]).index_copy(0, places, qkv)
+    def attend_group(self, padded: Tensor, molecules: int, longest: int) -> Tensor:
+        """Attention of a group's padded rows (B T, 3 C): (B T, C)."""
         q, k, v = padded.view(molecules, longest, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (B, H, T, D)
-        mask = None
-        if self.local and longest > WINDOW:
-            mask = torch.ones(longest, longest, dtype=torch.bool).tril().triu(1 - WINDOW)
-        y = functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None, scale=self.attention_scale
-        )
-        return y.transpose(1, 2).reshape(len(padded), -1).index_select(0, places)
+        if longest <= WINDOW:  # torch's own attention is made for longer ones: up to 1.6 times the time of these
+            q, k, v = (part.flatten(0, 1) for part in (q, k, v))
+            future = q.new_full((longest, longest), -math.inf).triu(1)
+            shares = torch.baddbmm(future, q, k.mT, alpha=self.attention_scale).softmax(-1)
+            y = torch.bmm(shares, v).view(molecules, self.heads, longest, -1)
+        else:
+            mask = torch.ones(longest, longest, dtype=torch.bool).tril().triu(1 - WINDOW) if self.local else None
+            y = functional.scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, is_causal=mask is None, scale=self.attention_scale
+            )
+        return y.transpose(1, 2).reshape(len(padded), -1)
 
 
 class ChemGPT(nn.Module):

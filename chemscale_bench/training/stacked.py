@@ -10,93 +10,31 @@ Legend: K members, P parameters of one of them, G groups of the optimizer, N tok
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 import warnings
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from chemscale_bench.training.captured import Captured
 from chemscale_bench.training.language import COMPILED_FLOPS, stack
 from chemscale_bench.training.loop import Step, Trainer
+from chemscale_bench.training.stacked_layers import stacked_module
 
-PASS_TOKENS = {"cpu": 65_536, "cuda": 524_288}  # of all members' in one forward pass, at first
-
-
-class StackedLinear(nn.Module):
-    """`nn.Linear` of each member: (K, N, in) to (K, N, out)."""
-
-    def __init__(self, weight: nn.Parameter, bias: nn.Parameter | None) -> None:
-        super().__init__()
-        self.weight, self.bias = weight, bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Every member's own product."""
-        if self.bias is None:
-            return torch.bmm(x, self.weight.mT)
-        return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
+PASS_TOKENS = {"cpu": 4_096, "cuda": 524_288}  # of all members' in one forward pass, at first
 
 
-class StackedLayerNorm(nn.Module):
-    """`nn.LayerNorm` over the channels of each member."""
+class Share(NamedTuple):
+    """Members in neighbouring rows, whose step is computed as one."""
 
-    def __init__(self, weight: nn.Parameter, bias: nn.Parameter, eps: float) -> None:
-        super().__init__()
-        self.weight, self.bias, self.eps = weight, bias, eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(K, N, C) to (K, N, C)."""
-        normal = functional.layer_norm(x, x.shape[-1:], eps=self.eps)
-        return torch.addcmul(self.bias[:, None], normal, self.weight[:, None])
-
-
-class StackedEmbedding(nn.Module):
-    """`nn.Embedding` of each member: (K, N) to (K, N, C)."""
-
-    def __init__(self, weight: nn.Parameter) -> None:
-        super().__init__()
-        self.weight = weight
-
-    def forward(self, index: Tensor) -> Tensor:
-        """Rows of every member's own table."""
-        members, rows, channels = self.weight.shape
-        first_row = rows * torch.arange(members, device=index.device)[:, None]
-        return functional.embedding(index + first_row, self.weight.reshape(members * rows, channels))
-
-
-def stacked_module(module: nn.Module, parameters: dict[str, nn.Parameter], prefix: str = "") -> nn.Module:
-    """A copy of `module` that computes all members at once.
-
-    Args:
-        module: of linear layers, layer norms and embeddings.
-        parameters: (K, ...) by the name that they have in `module`.
-        prefix: of the names.
-
-    Raises:
-        TypeError: if the module has parameters in a layer of another kind.
-    """
-    own = {name: parameters.get(f"{prefix}{name}") for name, _ in module.named_parameters(recurse=False)}
-    if isinstance(module, nn.Linear):
-        return StackedLinear(parameters[f"{prefix}weight"], own.get("bias"))
-    if isinstance(module, nn.LayerNorm):
-        return StackedLayerNorm(parameters[f"{prefix}weight"], parameters[f"{prefix}bias"], module.eps)
-    if isinstance(module, nn.Embedding):
-        return StackedEmbedding(parameters[f"{prefix}weight"])
-    if own:
-        raise TypeError(f"{type(module).__name__} cannot be stacked")
-    out = copy.copy(module)
-    out._modules = {
-        name: child and stacked_module(child, parameters, f"{prefix}{name}.") for name, child in module._modules.items()
-    }
-    out._compiled_call_impl = None  # that of `module`
-    return out
+    rows: slice
+    module: nn.Module  # that of all of them
 
 
 class Stack:
@@ -122,17 +60,21 @@ class Stack:
         settings = like.optimizer.param_groups[0]
         self.betas, self.eps = settings["betas"], settings["eps"]
         self.weights, self.gradients, self.means, self.squares = (
-            torch.zeros(places, end, device=device) for _ in range(4)
+            torch.zeros(places, end, dtype=next(like.module.parameters()).dtype, device=device) for _ in range(4)
         )
         self.losses = torch.zeros(places, dtype=torch.float64, device=device)
         self.norms = torch.zeros(places, device=device)
         self.members: list[Trainer] = []
+        self.shares: list[Share] = []
+        # Operations this small gain little from a second core, so that each core has members of its own instead.
+        self.threads = torch.get_num_threads() if device.type == "cpu" else 1
+        self.pool = ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,))
         # Gradients lie in rows as the weights do, which is what matters; torch would prefer them dense.
         warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
         self.pass_limit = PASS_TOKENS[device.type]
         self.compiles = device.type == "cuda" and 6 * end * places * like.plan[-1].budget > COMPILED_FLOPS
         self.learn: Callable[..., Tensor] = self.forward_backward
-        self.update: Callable[[Tensor], None] = self.clip_and_update
+        self.update: Callable[[int, Tensor], None] = self.clip_and_update
         if device.type == "cuda":
             self.learn, self.update = Captured(self.learn), Captured(self.update)
 
@@ -148,14 +90,11 @@ class Stack:
             if trainer not in wanted:
                 trainer.restored, trainer.spend = lambda: None, trainer.spend_alone
                 self.attach(trainer, None)
-        places = len(self.members)
         for row, trainer in enumerate(wanted):  # in the order of the rows, so that nobody is overwritten
             self.attach(trainer, row)
             trainer.restored = partial(self.attach, trainer, row)
             trainer.spend = self.spend
         self.members = wanted
-        if len(wanted) != places:
-            self.rebuild()
 
     def spend(self, seconds: float) -> None:
         """Share out time in which any of the members was worked for."""
@@ -188,20 +127,37 @@ class Stack:
         view = table[row, self.columns[name]].view(value.shape)
         return view if view.data_ptr() == value.data_ptr() else view.copy_(value)
 
-    def rebuild(self) -> None:
-        """Make the module of the members that there are."""
-        members, shapes = len(self.members), {name: p.shape for name, p in self.members[0].module.named_parameters()}
-        self.parameters = {}
+    def divide(self, tokens: int) -> None:
+        """Cut the members into shares: one on a GPU, on a CPU at least one for each core, each about one pass.
+
+        Args:
+            tokens: of a member's step.
+        """
+        members, count = len(self.members), 1
+        if self.fabric.device.type == "cpu":
+            count = min(members, self.threads * -(-members * tokens // (self.threads * self.pass_limit)))
+        ends = [members * (share + 1) // count for share in range(count)]
+        if ends == [share.rows.stop for share in self.shares]:
+            return
+        self.forget()
+        self.shares = [Share(slice(*rows), self.module_of(*rows)) for rows in zip([0, *ends], ends, strict=False)]
+
+    def module_of(self, first: int, last: int) -> nn.Module:
+        """The model of the members in some rows, computed at once."""
+        shapes = {name: p.shape for name, p in self.members[0].module.named_parameters()}
+        # `data`, because autograd must not mind that other shares update their rows of the same table.
+        tables = [table.data[first:last] for table in (self.weights, self.gradients)]
+        parameters = {}
         for name, columns in self.columns.items():
-            parameter = nn.Parameter(self.weights[:members, columns].view(members, *shapes[name]))
-            parameter.grad = self.gradients[:members, columns].view(members, *shapes[name])
-            self.parameters[name] = parameter
-        self.stacked = stacked_module(self.module, self.parameters)
+            weights, gradients = (table[:, columns].view(-1, *shapes[name]) for table in tables)
+            parameters[name] = nn.Parameter(weights)
+            parameters[name].grad = gradients
+        stacked = stacked_module(self.module, parameters)
         if self.compiles:
-            for layers in (part for part in self.stacked.modules() if isinstance(part, nn.ModuleList)):
+            for layers in (part for part in stacked.modules() if isinstance(part, nn.ModuleList)):
                 for layer in layers:
                     layer.compile(dynamic=True)
-        self.forget()
+        return stacked
 
     # -- what they do together -----------------------------------------------------------------------------------
 
@@ -209,7 +165,22 @@ class Stack:
         """Change the weights of all members by one step each; those who stay come in the order of the last time."""
         started = time.perf_counter()
         self.seat([step.trainer for step in steps])
-        device = self.fabric.device
+        self.divide(max(step.amount for step in steps))
+        if self.threads == 1 or len(self.shares) == 1:
+            for share in range(len(self.shares)):
+                self.perform_share(share, steps)
+        else:
+            with self.fabric.autocast():  # that of fp64 is every thread's, so that it has to outlast theirs
+                futures = [self.pool.submit(self.perform_share, share, steps) for share in range(len(self.shares))]
+                wait(futures)  # for all, so that nobody works any more when an error is raised
+            for future in futures:
+                future.result()
+        self.spend(time.perf_counter() - started)
+
+    def perform_share(self, share: int, steps: list[Step]) -> None:
+        """The part of `perform` that is one share's."""
+        rows, device = self.shares[share].rows, self.fabric.device
+        steps = steps[rows]
         weights = torch.tensor([1 / step.amount for step in steps]).to(device)
         objectives: list[Any] = [step.trainer.objective for step in steps]
         while True:
@@ -217,7 +188,8 @@ class Stack:
             parts = -(-len(steps) * max(step.amount for step in steps) // self.pass_limit)  # rows are filled up
             try:
                 for part in range(parts):
-                    losses += self.learn(stack(objectives, [step.items[part::parts] for step in steps]), weights)
+                    batch = stack(objectives, [step.items[part::parts] for step in steps])
+                    losses += self.learn(share, batch, weights)
                 break
             except torch.OutOfMemoryError:
                 self.pass_limit //= 2
@@ -226,9 +198,8 @@ class Stack:
                 torch.cuda.empty_cache()
                 if self.pass_limit < 64 * len(steps):
                     raise
-        self.losses[: len(steps)] += losses
-        self.update(self.numbers().to(device))
-        self.spend(time.perf_counter() - started)
+        self.losses[rows] += losses
+        self.update(share, self.numbers(self.members[rows]).to(device))
 
     def forget(self) -> None:
         """Drop what was recorded."""
@@ -236,43 +207,43 @@ class Stack:
             if isinstance(part, Captured):
                 part.forget()
 
-    def forward_backward(self, batch: Any, weights: Tensor) -> Tensor:
+    def forward_backward(self, share: int, batch: Any, weights: Tensor) -> Tensor:
         """Add each member's gradient, times its weight; the summed losses (K,)."""
         with self.fabric.autocast():
-            losses: Tensor = self.stacked(batch)
+            losses: Tensor = self.shares[share].module(batch)
         (losses * weights).sum().backward()
         return losses.detach()
 
-    def numbers(self) -> Tensor:
+    def numbers(self, members: list[Trainer]) -> Tensor:
         """What the update of each member needs: the rows' learning rates, decays, clip and bias corrections."""
         columns = []
-        for trainer in self.members:
+        for trainer in members:
             groups = trainer.optimizer.param_groups
             steps = trainer.optimizer.state[groups[0]["params"][0]]["step"]  # one tensor for all parameters
             steps += 1
             corrections = [1 - beta ** float(steps) for beta in self.betas]
             rates, decays = [group["lr"] for group in groups], [group["weight_decay"] for group in groups]
             columns.append([*rates, *decays, trainer.clip, corrections[0], math.sqrt(corrections[1])])
-        return torch.tensor(columns).T.contiguous()[..., None]  # (2 G + 3, K, 1)
+        return torch.tensor(columns, dtype=self.weights.dtype).T.contiguous()[..., None]  # (2 G + 3, K, 1)
 
     @torch.no_grad()
-    def clip_and_update(self, numbers: Tensor) -> None:
+    def clip_and_update(self, share: int, numbers: Tensor) -> None:
         """AdamW (Loshchilov and Hutter 2019, Algorithm 2), after clipping each member's gradient by its own norm."""
-        members, count = numbers.shape[1], len(self.groups)
+        rows, count = self.shares[share].rows, len(self.groups)
         clip, mean_correction, square_correction = numbers[-3:]
-        gradients = self.gradients[:members]
+        gradients = self.gradients[rows]
         norms = torch.linalg.vector_norm(gradients, dim=1)
-        self.norms[:members] = norms
+        self.norms[rows] = norms
         gradients *= (clip / (norms[:, None] + 1e-6)).clamp(max=1)
         for rate, decay, columns in zip(numbers[:count], numbers[count : 2 * count], self.groups, strict=True):
             weight, gradient, mean, square = (
-                table[:members, columns] for table in (self.weights, self.gradients, self.means, self.squares)
+                table[rows, columns] for table in (self.weights, self.gradients, self.means, self.squares)
             )
             weight *= 1 - rate * decay
             mean.lerp_(gradient, 1 - self.betas[0])
             square.mul_(self.betas[1]).addcmul_(gradient, gradient, value=1 - self.betas[1])
-            spread = square.sqrt().div_(square_correction).add_(self.eps)
-            weight -= mean * (rate / mean_correction) / spread
+            spread = torch.sqrt(square, out=gradient).add_(self.eps * square_correction)
+            weight.addcmul_(torch.div(mean, spread, out=spread), -rate * square_correction / mean_correction)
         gradients.zero_()
 
 
@@ -319,3 +290,4 @@ def train_together(start: Callable[[], Generator[Step, None, None] | None], plac
                 closing.callback(member.close)
         if everybody:
             everybody.forget()
+            everybody.pool.shutdown()

@@ -54,13 +54,13 @@ class Log:
 def trainer(
     molecules: Molecules, log: Log, budgets: list[int], rate: float = 0.002, pass_limit: int = 4096, *,
     seed: int = 0, weight_decay: float = 0.1, batch: int | None = 400, clip: float = 1.0,
-    device: str = "cpu", captures: bool = True,
+    device: str = "cpu", captures: bool = True, precision: Any = "32-true",
 ) -> Trainer:  # fmt: skip
     model = build(Shape(2, 32, 2), SIZE, "standard", seed=seed)
     optimizer = torch.optim.AdamW(parameter_groups(model, "standard", rate, weight_decay), fused=True)
     objective = LanguageObjective(molecules, 2, SIZE, seed, batch, torch.device(device))
     log.trainer = Trainer(
-        Fabric(accelerator=device, devices=1), model, optimizer, objective, log,
+        Fabric(accelerator=device, devices=1, precision=precision), model, optimizer, objective, log,
         plan=segments(budgets, 0.25), warmup=500, clip=clip, report_every=900, save_seconds=1e9, pass_limit=pass_limit,
         captures=captures,
     )  # fmt: skip

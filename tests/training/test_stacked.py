@@ -12,7 +12,8 @@ from torch import nn
 
 from chemscale_bench.data.store import Molecules
 from chemscale_bench.training.loop import Diverged, Step, Trainer, drive
-from chemscale_bench.training.stacked import Stack, stacked_module, train_together
+from chemscale_bench.training.stacked import Stack, train_together
+from chemscale_bench.training.stacked_layers import stacked_module
 
 MEMBERS: list[dict[str, Any]] = [
     {"rate": 2e-4},
@@ -80,6 +81,21 @@ def test_members_come_and_go_branch_and_have_batches_of_their_own(molecules: Mol
     assert_equal_curves(
         train_stacked(molecules, budgets, MEMBERS, places), train_alone(molecules, budgets, MEMBERS), 1e-5
     )
+
+
+def test_members_in_fp64_stay_in_fp64(molecules: Molecules) -> None:
+    members = [member | {"precision": "64-true"} for member in MEMBERS[:3]]
+    together = train_stacked(molecules, [2000], members, places=3)
+    assert_equal_curves(together, train_alone(molecules, [2000], members), 1e-6)
+    assert together[0].budgets[2000]["norm_out.weight"].dtype == torch.float64
+    assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3, 5])
+def test_a_stack_may_be_cut_in_shares(shares: int, molecules: Molecules, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: shares)
+    together = train_stacked(molecules, [4000], MEMBERS, places=5)
+    assert_equal_curves(together, train_alone(molecules, [4000], MEMBERS), 1e-5)
 
 
 @pytest.mark.parametrize("rate", [1e4, float("nan")])

@@ -1,0 +1,81 @@
+"""Layers that compute the same layer of K models at once, each with its own weights.
+
+Legend: K members, N rows of each, C channels.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class StackedLinear(nn.Module):
+    """`nn.Linear` of each member: (K, N, in) to (K, N, out)."""
+
+    def __init__(self, weight: nn.Parameter, bias: nn.Parameter | None) -> None:
+        super().__init__()
+        self.weight, self.bias = weight, bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Every member's own product."""
+        if self.bias is None:
+            return torch.bmm(x, self.weight.mT)
+        return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
+
+
+class StackedLayerNorm(nn.Module):
+    """`nn.LayerNorm` over the channels of each member."""
+
+    def __init__(self, weight: nn.Parameter, bias: nn.Parameter, eps: float) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = weight, bias, eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(K, N, C) to (K, N, C)."""
+        normal = functional.layer_norm(x, x.shape[-1:], eps=self.eps)
+        return torch.addcmul(self.bias[:, None], normal, self.weight[:, None])
+
+
+class StackedEmbedding(nn.Module):
+    """`nn.Embedding` of each member: (K, N) to (K, N, C)."""
+
+    def __init__(self, weight: nn.Parameter) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, index: Tensor) -> Tensor:
+        """Rows of every member's own table."""
+        members, rows, channels = self.weight.shape
+        first_row = rows * torch.arange(members, device=index.device)[:, None]
+        return functional.embedding(index + first_row, self.weight.reshape(members * rows, channels))
+
+
+def stacked_module(module: nn.Module, parameters: dict[str, nn.Parameter], prefix: str = "") -> nn.Module:
+    """A copy of `module` that computes all members at once.
+
+    Args:
+        module: of linear layers, layer norms and embeddings.
+        parameters: (K, ...) by the name that they have in `module`.
+        prefix: of the names.
+
+    Raises:
+        TypeError: if the module has parameters in a layer of another kind.
+    """
+    own = {name: parameters.get(f"{prefix}{name}") for name, _ in module.named_parameters(recurse=False)}
+    if isinstance(module, nn.Linear):
+        return StackedLinear(parameters[f"{prefix}weight"], own.get("bias"))
+    if isinstance(module, nn.LayerNorm):
+        return StackedLayerNorm(parameters[f"{prefix}weight"], parameters[f"{prefix}bias"], module.eps)
+    if isinstance(module, nn.Embedding):
+        return StackedEmbedding(parameters[f"{prefix}weight"])
+    if own:
+        raise TypeError(f"{type(module).__name__} cannot be stacked")
+    out = copy.copy(module)
+    out._modules = {
+        name: child and stacked_module(child, parameters, f"{prefix}{name}.") for name, child in module._modules.items()
+    }
+    out._compiled_call_impl = None  # that of `module`
+    return out
