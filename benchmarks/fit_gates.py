@@ -59,7 +59,7 @@ class Orders:
                 before = (standing - 0.5) / (own + 1)
                 (noise,), _ = quantiles(self.noise_SNK[:, : own + 1, look], there, [0.5])
                 (low, middle), levels = quantiles(level, there, [LOWEST, MIDDLE])
-                share = reliability(low, middle, np.nan_to_num(noise), report)
+                share = reliability(low, middle, np.nan_to_num(noise), report, report / self.length)
                 correlation = correlations[look] * np.where(levels >= LEAST_LEVELS, share, 1) ** 0.5
                 good = (rank == 1) | (np.rint(standing) <= let_through(correlation, own + 1, miss))
                 spent[alive & ~good, own] = report

@@ -189,7 +189,7 @@ def groups_of(lengths: np.ndarray) -> tuple[tuple[Group, ...], Tensor]:
     first = np.empty_like(lengths)  # place of each molecule's first row
     while begin < len(lengths):
         end = int(np.searchsorted(lengths[by_length], SPREAD * max(8, lengths[by_length[begin]]), side="right"))
-        members = np.sort(by_length[begin:end])  # in their order, so that one group is the batch as it is
+        members = by_length[begin:end]
         longest = int(lengths[members].max())
         first[members] = padded + np.arange(len(members)) * longest
         groups.append(Group(len(members), longest))

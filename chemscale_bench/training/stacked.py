@@ -27,7 +27,7 @@ from chemscale_bench.training.language import COMPILED_FLOPS, stack
 from chemscale_bench.training.loop import Step, Trainer
 from chemscale_bench.training.stacked_layers import stacked_module
 
-PASS_TOKENS = {"cpu": 4_096, "cuda": 524_288}  # of all members' in one forward pass, at first
+PASS_TOKENS = {"cpu": 4_096, "cuda": 524_288}  # of all members of a share in one forward pass, at first
 
 
 class Share(NamedTuple):
@@ -66,9 +66,12 @@ class Stack:
         self.norms = torch.zeros(places, device=device)
         self.members: list[Trainer] = []
         self.shares: list[Share] = []
-        # Operations this small gain little from a second core, so that each core has members of its own instead.
-        self.threads = torch.get_num_threads() if device.type == "cpu" else 1
-        self.pool = ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,))
+        # Operations this small gain little from a second core, so that each core has members of its own instead, and
+        # members share the cores out when these are more. (Threads that others start later have as few cores, too.)
+        cores = torch.get_num_threads() if device.type == "cpu" else 1
+        self.workers = min(places, cores)
+        initializer = partial(torch.set_num_threads, cores // self.workers)
+        self.pool = ThreadPoolExecutor(self.workers, initializer=initializer)
         # Gradients lie in rows as the weights do, which is what matters; torch would prefer them dense.
         warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
         self.pass_limit = PASS_TOKENS[device.type]
@@ -135,7 +138,7 @@ class Stack:
         """
         members, count = len(self.members), 1
         if self.fabric.device.type == "cpu":
-            count = min(members, self.threads * -(-members * tokens // (self.threads * self.pass_limit)))
+            count = min(members, self.workers * -(-members * tokens // (self.workers * self.pass_limit)))
         ends = [members * (share + 1) // count for share in range(count)]
         if ends == [share.rows.stop for share in self.shares]:
             return
@@ -166,13 +169,16 @@ class Stack:
         started = time.perf_counter()
         self.seat([step.trainer for step in steps])
         self.divide(max(step.amount for step in steps))
-        if self.threads == 1 or len(self.shares) == 1:
+        if self.workers == 1 or len(self.shares) == 1:
             for share in range(len(self.shares)):
                 self.perform_share(share, steps)
         else:
             with self.fabric.autocast():  # that of fp64 is every thread's, so that it has to outlast theirs
                 futures = [self.pool.submit(self.perform_share, share, steps) for share in range(len(self.shares))]
-                wait(futures)  # for all, so that nobody works any more when an error is raised
+                try:
+                    wait(futures)
+                finally:  # nobody works any more when an error is raised, nor after Ctrl-C
+                    wait(futures)
             for future in futures:
                 future.result()
         self.spend(time.perf_counter() - started)
@@ -193,7 +199,7 @@ class Stack:
                 break
             except torch.OutOfMemoryError:
                 self.pass_limit //= 2
-                self.gradients.zero_()
+                self.gradients[rows].zero_()
                 self.forget()
                 torch.cuda.empty_cache()
                 if self.pass_limit < 64 * len(steps):

@@ -24,7 +24,7 @@ class Decision(NamedTuple):
     rank: int | None = None
     """1 + number of trials that stood better at this step."""
     standing: float | None = None
-    """The rank once earlier looks are weighed in; it is what the gate is compared with."""
+    """The rank once earlier looks are weighed in; rounded, it is what the gate is compared with."""
     gate: int | None = None
     """Standings up to this one pass."""
     trials: int | None = None

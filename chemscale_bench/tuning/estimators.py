@@ -64,17 +64,18 @@ def best_so_far(curve: ArrayLike) -> Array:
 def noise_so_far(steps: ArrayLike, curve: ArrayLike) -> Array:
     """Variance of a report about the line through its two neighbours, up to each report, shape (reports,).
 
-    The first report is left out; NaN before the fourth, and infinite reports count for nothing.
+    The first report is left out, as are those beside one that is not finite; NaN before the fourth.
     """
     x, values = np.asarray(steps, dtype=float), np.asarray(curve, dtype=float)
     out = np.full(len(values), np.nan)
     if len(values) < 4:
         return out
     after = np.diff(x)[1:] / (x[2:] - x[:-2])  # share of the left neighbour in the line
-    residual = values[1:-1] - after * values[:-2] - (1 - after) * values[2:]
-    squared = residual**2 / (1 + after**2 + (1 - after) ** 2)
-    squared = np.where(np.isfinite(squared), squared, 0.0)[1:]
-    out[3:] = np.cumsum(squared) / np.arange(1, len(squared) + 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        residual = values[1:-1] - after * values[:-2] - (1 - after) * values[2:]
+        squared = (residual**2 / (1 + after**2 + (1 - after) ** 2))[1:]
+        finite = np.isfinite(squared)
+        out[3:] = np.cumsum(np.where(finite, squared, 0.0)) / np.cumsum(finite)
     return out
 
 

@@ -10,6 +10,7 @@ performance says little, and noise on the reports makes it say less.
 from __future__ import annotations
 
 import bisect
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,12 +21,14 @@ from chemscale_bench.tuning.estimators import Array
 LOOKS = (0.06, 0.1, 0.15, 0.2, 0.3, 0.45)
 """Fractions of the budget at which a trial is judged: each look saves something, and may stop the winner."""
 CORRELATIONS = (0.5, 0.78, 0.87, 0.86, 0.93, 0.92)
-"""Correlation between the standing at each look and the final one that gates assume: fitted such that 72 % of the
-budget is saved and few winners are stopped. benchmarks/gates.md says on which curves, and how others fared."""
+"""Correlation between the standing at each look and the final one that gates assume: fitted such that about 72 % of
+the budget is saved and few winners are stopped. benchmarks/gates.md says on which curves, and how others fared."""
 MEMORY = 0.5
 """Weight of the standing at the looks before: a good trial may have a bad moment."""
 AVERAGED = 0.7
 """The best of some reports is taken to be as uncertain as the mean of this share of them."""
+DENSEST = 51
+"""Reports of a full trial that this was fitted to, at most: the best of more of them gains less than their mean."""
 BEST = float(ndtri(1 - 1 / 60))
 LOWEST, MIDDLE = 0.1, 0.5
 """Quantiles of the trials' levels that tell their spread: the half that matters, without the luckiest."""
@@ -55,7 +58,7 @@ def remembered(rank: ArrayLike, before: ArrayLike, trials: int) -> Array:
     return np.asarray(trials * (1 - ndtr(score)) + 0.5)
 
 
-def reliability(low: ArrayLike, middle: ArrayLike, noise: ArrayLike, reports: int) -> Array:
+def reliability(low: ArrayLike, middle: ArrayLike, noise: ArrayLike, reports: int, fraction: float) -> Array:
     """Share of the variance between trials' levels that is not noise; a correlation falls with its root.
 
     Args:
@@ -63,9 +66,10 @@ def reliability(low: ArrayLike, middle: ArrayLike, noise: ArrayLike, reports: in
         middle: quantile `MIDDLE`.
         noise: variance of one report.
         reports: that a level is the best of.
+        fraction: of the budget, over which they lie.
     """
     variance = ((np.asarray(middle) - np.asarray(low)) / (ndtri(MIDDLE) - ndtri(LOWEST))) ** 2
-    uncertain = np.asarray(noise) / (AVERAGED * reports)
+    uncertain = np.asarray(noise) / (AVERAGED * min(reports, math.ceil(DENSEST * fraction)))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(variance > 0, np.clip(1 - uncertain / variance, 0, 1), 1.0))
 

@@ -39,11 +39,12 @@ class TrainingPerformancePruner(BasePruner):
     """Pruner that ranks a trial, at a few looks, among all trials that got as far, and stops what will not win.
 
     At 6, 10, 15, 20, 30 and 45 % of the budget, a trial goes on if its best report so far ranks within a gate; half of
-    the rank is the one it had at the looks before. The gate is set by how well the standing at a look foretells
-    the final one, so that the eventual best is stopped with the chance `miss`: wide early in a run, where reports are
-    noisy and where finished trials show that early standing means little, narrow later. Unlike a line fitted from
-    early to final values ("will it beat the best?"), ranks are not biased by the fact that only the good trials finish,
-    nor do they regress the record-breakers to the mean. Hyperparameters are not looked at: any will do, or none.
+    the rank is the one it had at the looks before. The best so far always goes on. The gate is set by how well the
+    standing at a look foretells the final one, so that the eventual best is stopped with the chance `miss`: wide early
+    in a run, where reports are noisy and where finished trials show that early standing means little, narrow later.
+    Unlike a line fitted from early to final values ("will it beat the best?"), ranks are not biased by the fact that
+    only the good trials finish, nor do they regress the record-breakers to the mean. Hyperparameters are not looked
+    at: any will do, or none.
 
     Everything follows from the study's trials, so that any storage, parallel workers and resumed studies will do. Every
     decision is kept in the trial: ``Decision.of(trial)``.
@@ -164,7 +165,8 @@ class TrainingPerformancePruner(BasePruner):
         levels = field.level[reached & np.isfinite(field.level)]
         if len(levels) >= LEAST_LEVELS:
             low, middle = np.quantile(levels, [LOWEST, MIDDLE])
-            correlation *= float(reliability(low, middle, field.noise, len(trial.intermediate_values))) ** 0.5
+            reports = len(trial.intermediate_values)
+            correlation *= float(reliability(low, middle, field.noise, reports, fraction)) ** 0.5
         gate = int(let_through(correlation, trials, self._miss))
         decision = Decision(
             prune=rank > 1 and round(standing) > gate,

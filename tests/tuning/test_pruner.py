@@ -6,6 +6,7 @@ import json
 import math
 import pickle
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState, create_trial
 
 from chemscale_bench.tuning import Decision, TrainingPerformancePruner
-from chemscale_bench.tuning.gates import remembered
+from chemscale_bench.tuning.gates import LOWEST, MIDDLE, reliability
 from tuning.conftest import Reports, run
 
 NAN, INF = math.nan, math.inf
@@ -119,30 +120,28 @@ def test_a_trial_is_judged_at_looks_only_and_a_look_is_made_up_for_when_it_was_m
     assert steps == [60, 100, 400, 450]
 
 
-def test_a_bad_moment_is_forgiven_a_trial_that_stood_well() -> None:
-    """At 10 % one of thirty stands 22nd; it goes on if it was the best at 6 %, and is stopped if that was its rank."""
-    stopped = {}
-    for first in (1.0, 22.5):
-        study = optuna.create_study(pruner=TrainingPerformancePruner(budget=100))
-        for final in range(2, 32):
-            curve = dict.fromkeys(range(6, 101), float(final))
-            study.add_trial(create_trial(value=final, intermediate_values=curve))
-        trial = study.ask()
-        for step in (6, 10):
-            trial.report(first, step)
-            stopped[first] = trial.should_prune()
-    assert stopped == {1.0: False, 22.5: True}
-    now, before = 22 / 31, 0.5 / 31
-    assert remembered(22.5, before, 31) < remembered(22.5, now, 31) == pytest.approx(22.5, abs=0.1)
+@pytest.mark.parametrize(("lead", "stopped"), [(20.0, False), (0.0, True)])
+def test_a_bad_moment_is_forgiven_a_trial_that_stood_well(lead: float, stopped: bool) -> None:
+    """Twentieth of 31 at 10 %, it goes on if it led at 6 %, where the others stood `lead` higher."""
+    study = optuna.create_study(pruner=TrainingPerformancePruner(budget=100))
+    for final in range(2, 32):
+        curve = {step: final + lead * max(0, 10 - step) / 4 for step in range(6, 101)}
+        study.add_trial(create_trial(value=final, intermediate_values=curve))
+    assert run(study, {6: 20.5, 10: 20.5}, value=20.5) == (10 if stopped else None)
+    decision = Decision.of(study.trials[-1])
+    assert decision is not None
+    assert (decision.rank, decision.trials) == (20, 31)
+    assert decision.standing == pytest.approx(20 if stopped else 6.2, abs=0.1)
 
 
 def test_noise_on_the_reports_opens_the_gates() -> None:
+    """None has completed, so that nothing else can tell how much a standing is worth."""
     gates = []
     for noise in (0.0, 0.4, 1.0):
         random, study = np.random.default_rng(0), study_of()
         for number in range(40):
             curve = {step: number / 40 + noise * random.normal() for step in range(1, 21)}
-            study.add_trial(create_trial(value=number, intermediate_values=curve))
+            study.add_trial(create_trial(state=TrialState.PRUNED, intermediate_values=curve))
         trial = study.ask()
         for step in range(1, 7):
             trial.report(0.5, step)
@@ -152,6 +151,22 @@ def test_noise_on_the_reports_opens_the_gates() -> None:
         gates.append(decision.gate)
     assert gates == sorted(gates)
     assert len(set(gates)) == 3
+
+
+@pytest.mark.parametrize(
+    ("noise", "reports", "fraction", "share"),
+    [
+        (0.0, 5, 0.1, 1.0),
+        (0.7, 5, 0.1, 0.8),  # of a variance of 1, an uncertainty of 0.7 / (0.7 * 5)
+        (0.7, 50, 1.0, 0.98),
+        (0.7, 10_000, 0.1, 1 - 1 / 6),  # denser reports than it was fitted to tell no more
+        (99.0, 5, 0.1, 0.0),
+    ],
+)
+def test_the_share_of_a_spread_that_is_not_noise(noise: float, reports: int, fraction: float, share: float) -> None:
+    low, middle = NormalDist().inv_cdf(LOWEST), NormalDist().inv_cdf(MIDDLE)
+    assert float(reliability(low, middle, noise, reports, fraction)) == pytest.approx(share, abs=1e-9)
+    assert float(reliability(1.0, 1.0, noise, reports, fraction)) == 1.0  # trials that do not differ
 
 
 def test_a_gate_narrows_along_the_run_and_opens_where_early_performance_says_nothing() -> None:
