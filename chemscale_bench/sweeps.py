@@ -70,8 +70,7 @@ class Sweep:
         Raises:
             UserError: naming the first one.
         """
-        language = self.family == "language_model"
-        foreign = (*FORCE_ONLY, "batch_frames") if language else ("tokens", "batch_tokens")
+        foreign = (*FORCE_ONLY, "batch_frames") if self.family == "language_model" else ("tokens", "batch_tokens")
         for name in foreign:
             default = TuneSettings.model_fields[name].default
             if getattr(self.settings, name) != default:
@@ -103,8 +102,8 @@ class Sweep:
         check_force_field(force)
         if chosen.together > 1 and chosen.model not in STACKED:
             raise UserError(
-                f"together={chosen.together} needs {' or '.join(STACKED)} as the model, got {chosen.model}; "
-                "leave together out"
+                f"together={chosen.together} needs a model that can be stacked, got model={chosen.model}; "
+                f"choose {' or '.join(STACKED)}, or leave together out"
             )
         return force
 

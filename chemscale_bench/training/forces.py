@@ -1,7 +1,7 @@
 """The force objective: frames in their training order, batches that stay on the device, energy and force errors.
 
-Legend: F frames of the data set, A atoms of the molecule, B frames of a batch, P = A (A - 1) ordered pairs, K members of
-a stack.
+Legend: F frames of the data set, A atoms of the molecule, B frames of a batch, P = A (A - 1) ordered pairs, K members
+of a stack.
 """
 
 from __future__ import annotations
@@ -74,8 +74,7 @@ class FramesOnDevice:
 class ForceLoss(nn.Module):
     """The summed loss of a batch: squared errors of forces and energy in units of the training forces' mean square.
 
-    A model that knows nothing has about `force_weight` per frame. A stack has energies (K, B), forces (K, A, 3) and as
-    many losses.
+    A model that knows nothing has about `force_weight` per frame. A stacked one gives each member's loss (K,).
     """
 
     def __init__(self, potential: Potential, force_weight: float, energy_weight: float) -> None:
@@ -123,7 +122,7 @@ class ForceObjective:
 
     def passes(self, items: list[int], limit: int) -> Iterator[ForceBatch]:
         """The frames as forward passes of at most `limit` atoms."""
-        size = max(1, limit // self.frames.atoms)
+        size = max(1, limit // self.unit_size)
         for start in range(0, len(items), size):
             yield self.frames.batch(np.array(items[start : start + size]))
 
@@ -132,12 +131,12 @@ class ForceObjective:
         return self.batch_frames
 
     @property
-    def size(self) -> int:
-        """Pairs of atoms of a frame, on which the memory of a stack's forward pass depends."""
-        return self.frames.atoms * (self.frames.atoms - 1)
+    def unit_size(self) -> int:
+        """Atoms of a frame."""
+        return self.frames.atoms
 
     def stacked(self, others: list[Self], items: list[list[int]]) -> ForceBatch:
-        """The members' frames, equally many of each, with every pair as an edge: one layout (of member 0) for all."""
+        """The members' frames, equally many of each, with (K, A, 3) positions; every pair is an edge."""
         frames = self.frames
         assert all(each.frames.digest == frames.digest for each in others)
         index_KB = torch.tensor(items).to(frames.energy_F.device, non_blocking=True)

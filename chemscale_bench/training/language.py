@@ -41,7 +41,7 @@ class LanguageObjective:
         device: where the forward passes go.
     """
 
-    size = 1
+    unit_size = 1
 
     def __init__(
         self, molecules: Molecules, start_id: int, vocabulary_size: int, seed: int, batch_tokens: int | None,

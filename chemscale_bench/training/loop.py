@@ -35,8 +35,8 @@ class Objective(Protocol):
     """Mean loss, clearly above that of a model that knows nothing, at which training has diverged."""
 
     @property
-    def size(self) -> int:
-        """What one unit counts for in a stack's forward pass: a token one, a frame its pairs of atoms."""
+    def unit_size(self) -> int:
+        """What one unit counts for in the limit of a forward pass: a token one, a frame its atoms."""
 
     def take(self, cursor: Any, amount: int) -> tuple[Any, Any]:
         """The next items (a sequence) worth exactly `amount` units, and the cursor (plain values) behind them."""

@@ -27,7 +27,7 @@ from chemscale_bench.training.language import COMPILED_FLOPS
 from chemscale_bench.training.loop import Step, Trainer
 from chemscale_bench.training.stacked_layers import stacked_module
 
-PASS_SIZE = {"cpu": 4_096, "cuda": 524_288}  # tokens, or pairs of atoms, of one forward pass of all, at first
+PASSES = {"cpu": 1, "cuda": 4}  # of one training, which a forward pass of all may be as large as, at first
 
 
 class Share(NamedTuple):
@@ -72,7 +72,7 @@ class Stack:
         self.pool = ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,))
         # Gradients lie in rows as the weights do, which is what matters; torch would prefer them dense.
         warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
-        self.pass_limit = PASS_SIZE[device.type]
+        self.pass_limit = PASSES[device.type] * like.pass_limit
         self.compiles = device.type == "cuda" and 6 * end * places * like.plan[-1].budget > COMPILED_FLOPS
         self.learn: Callable[..., Tensor] = self.forward_backward
         self.update: Callable[[int, Tensor], None] = self.clip_and_update
@@ -135,7 +135,7 @@ class Stack:
         """Cut the members into shares: one on a GPU, on a CPU at least one for each core, each about one pass.
 
         Args:
-            size: of a member's step.
+            size: of a member's step, in tokens or atoms.
         """
         members, count = len(self.members), 1
         if self.fabric.device.type == "cpu":
@@ -169,7 +169,7 @@ class Stack:
         """Change the weights of all members by one step each; those who stay come in the order of the last time."""
         started = time.perf_counter()
         self.seat([step.trainer for step in steps])
-        self.divide(steps[0].trainer.objective.size * max(step.amount for step in steps))
+        self.divide(steps[0].trainer.objective.unit_size * max(step.amount for step in steps))
         if self.threads == 1 or len(self.shares) == 1:
             for share in range(len(self.shares)):
                 self.perform_share(share, steps)
@@ -190,7 +190,7 @@ class Stack:
         longest = max(step.amount for step in steps)  # the others are filled up
         while True:
             losses = torch.zeros(len(steps), dtype=torch.float64, device=device)
-            parts = min(longest, -(-len(steps) * longest * objectives[0].size // self.pass_limit))
+            parts = min(longest, -(-len(steps) * longest * objectives[0].unit_size // self.pass_limit))
             try:
                 for part in range(parts):
                     batch = objectives[0].stacked(objectives, [step.items[part::parts] for step in steps])
@@ -220,9 +220,7 @@ class Stack:
         return losses.detach()
 
     def numbers(self, members: list[Trainer]) -> Tensor:
-        """What the update of each member needs, in rows: learning rates, decays, its share in the average of weights,
-        clip and bias corrections.
-        """
+        """What the update of each member needs: rates, decays, share in its average, clip, bias corrections."""
         columns = []
         for trainer in members:
             groups = trainer.optimizer.param_groups

@@ -6,6 +6,7 @@ Legend: K members, N rows of each, C channels; A atoms and S structures of each.
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,19 +58,19 @@ class StackedEmbedding(nn.Module):
 
 
 class StackedPotential(nn.Module):
-    """A force field of each member: positions (K, A, 3) to energies (K, S); atoms and edges are the same for all."""
+    """A `Potential` of each member: positions (K, A, 3) to energies (K, S); all else of the graph is common to all."""
 
     def __init__(self, potential: Potential, parameters: dict[str, nn.Parameter]) -> None:
         super().__init__()
         # A call puts the weights into it for a while, hence a copy; its own are left out, they lie in a common array.
-        own = {id(parameter): parameter for parameter in potential.parameters()}
+        own: dict[int, Any] = {id(parameter): parameter for parameter in potential.parameters()}
         self.network = (copy.deepcopy(potential, own),)  # hidden, because its layers are not those of the stack
-        self.weights, self.scale = parameters, self.network[0].scale
+        self.weights, self.scale = parameters, potential.scale
 
     def forward(self, graph: Graph) -> Tensor:
         """Every member's own energies."""
 
-        def energy(weights: dict[str, Tensor], positions_A3: Tensor) -> Tensor:
+        def energy(weights: dict[str, Any], positions_A3: Tensor) -> Tensor:
             out: Tensor = functional_call(self.network[0], weights, (graph._replace(positions_A3=positions_A3),))
             return out
 
