@@ -22,6 +22,7 @@ from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
 from chemscale_bench.force_run import ForceRun
 from chemscale_bench.language_run import LanguageRun
+from chemscale_bench.models.force_fields import STACKED
 from chemscale_bench.runs import check_chemgpt, check_force_field
 from chemscale_bench.settings.training import ChemGPTSettings, ForceFieldSettings, TrainingSettings, TuneSettings
 from chemscale_bench.tracked_run import TrackedRun, run_folder
@@ -38,7 +39,7 @@ from chemscale_bench.tuning.judge import Judge
 from chemscale_bench.tuning.named import PRUNERS
 
 FORCE_ONLY = ("model", "molecule", "train_size", "steps", "test_data", "energy_unit", "length_unit")
-LANGUAGE_ONLY = ("tokens", "batch_tokens", "together")
+BATCH = {"language_model": "batch_tokens", "force_field": "batch_frames"}
 UNITS = {"language_model": "loss (nats/token)", "force_field": "validation force MAE (meV/Å)"}
 FRAMES_PER_STEP = 10  # what `steps` counts, whatever the batch of a trial
 
@@ -69,7 +70,7 @@ class Sweep:
         Raises:
             UserError: naming the first one.
         """
-        foreign = FORCE_ONLY if self.family == "language_model" else LANGUAGE_ONLY
+        foreign = (*FORCE_ONLY, "batch_frames") if self.family == "language_model" else ("tokens", "batch_tokens")
         for name in foreign:
             default = TuneSettings.model_fields[name].default
             if getattr(self.settings, name) != default:
@@ -85,19 +86,25 @@ class Sweep:
         shared |= {"data": chosen.data, "experiment": chosen.experiment}
         if chosen.params != "auto":
             shared["params"] = chosen.params
+        kind, batch = ChemGPTSettings if self.family == "language_model" else ForceFieldSettings, BATCH[self.family]
+        if getattr(chosen, batch) != "search":
+            shared[batch] = getattr(chosen, batch)
+        elif chosen.together > 1:
+            raise UserError(
+                f"together={chosen.together} needs trials with batches of one size, got {batch}=search; "
+                f"add {batch}={kind.model_fields[batch].default}, or another number"
+            )
         if self.family == "language_model":
-            if chosen.together > 1 and chosen.batch_tokens == "search":
-                raise UserError(
-                    f"together={chosen.together} needs trials with batches of one size, got batch_tokens=search; "
-                    "add batch_tokens=auto, or a number"
-                )
-            if chosen.batch_tokens != "search":
-                shared["batch_tokens"] = chosen.batch_tokens
             language = ChemGPTSettings(**shared, tokens=chosen.tokens, smaller_budgets=False)
             check_chemgpt(language)
             return language
         force = ForceFieldSettings(**shared, **{name: getattr(chosen, name) for name in FORCE_ONLY})
         check_force_field(force)
+        if chosen.together > 1 and chosen.model not in STACKED:
+            raise UserError(
+                f"together={chosen.together} needs a model that can be stacked, got model={chosen.model}; "
+                f"choose {' or '.join(STACKED)}, or leave together out"
+            )
         return force
 
     def units_of_a_trial(self) -> int:
@@ -202,7 +209,8 @@ class Sweep:
 
     def run_trial(self, trial: Trial, fabric: Fabric, stop: Stop) -> Generator[Step, None, None]:
         """Train one trial as a child run, step by step."""
-        fixed = () if self.settings.batch_tokens == "search" else ("batch_tokens",)
+        batch = BATCH[self.family]
+        fixed = () if getattr(self.settings, batch) == "search" else (batch,)
         chosen = studies.suggest(trial, [each for each in studies.SPACES[self.family] if each.name not in fixed])
         settings = self.base.model_copy(update=chosen)
         if isinstance(settings, ForceFieldSettings):

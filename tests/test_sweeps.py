@@ -120,12 +120,15 @@ def test_a_study_of_another_kind_is_not_joined(capsys: pytest.CaptureFixture[str
 
 
 def curves(study: str) -> dict[int, list[float]]:
-    """The training losses of the children of a study, by trial."""
+    """The training losses and validation errors of the children of a study, by trial."""
     client = mlflow.MlflowClient()
     runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     (parent,) = [run for run in runs if run.data.params.get("study_name") == study]
     children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    names = ("train/loss_nats_per_token", "decay/loss_nats_per_token", "val/loss_nats_per_token")
+    names = (
+        "train/loss_nats_per_token", "decay/loss_nats_per_token", "val/loss_nats_per_token", "train/loss", "decay/loss",
+        "val/force_mae_mev_per_angstrom",
+    )  # fmt: skip
     return {
         int(run.data.tags["trial"]): [
             metric.value for name in names for metric in client.get_metric_history(run.info.run_id, name)
@@ -151,12 +154,31 @@ def test_trials_trained_together_have_the_curves_that_they_have_alone(capsys: py
         assert stacked[trial] == pytest.approx(curve, rel=0.02)  # rounding grows where the learning rate is high
 
 
+def test_force_fields_trained_together_are_stopped_and_succeeded_by_others() -> None:
+    study = ("--batch_frames", "10", "--study")
+    finish(start(*study, "alone", "--trials", "3", "--pruner", "none"))
+    finish(start(*study, "stacked", "--trials", "12", "--pruner", "median_20", "--together", "3"))
+    alone, stacked = curves("alone"), curves("stacked")
+    assert len(stacked) == 12
+    lengths = [len(curve) for curve in stacked.values()]
+    assert min(lengths) < max(lengths)  # some were stopped
+    for trial, curve in alone.items():
+        if len(stacked[trial]) == len(curve):
+            assert stacked[trial] == pytest.approx(curve, rel=0.02)  # as above
+    assert any(len(stacked[trial]) == len(curve) for trial, curve in alone.items())
+
+
 @pytest.mark.parametrize(
     ("wrong", "problem"),
     [
         (["--task", "embedded-lm", "--together", "4"], "together=4 needs trials with batches of one size"),
-        (["--task", "embedded-ff", "--together", "4"], "together must be left out for a force_field task"),
+        (["--task", "embedded-ff", "--together", "4"], "got batch_frames=search; add batch_frames=10"),
+        (
+            ["--task", "embedded-ff", "--together", "4", "--batch_frames", "10", "--model", "mace"],
+            "needs a model that can be stacked, got model=mace; choose schnet or painn",
+        ),
         (["--task", "embedded-ff", "--batch_tokens", "512"], "batch_tokens must be left out for a force_field task"),
+        (["--task", "embedded-lm", "--batch_frames", "10"], "batch_frames must be left out for a language_model task"),
     ],
 )
 def test_what_cannot_be_stacked_is_refused(wrong: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.models.potential import Potential
 
 NAMES = ("schnet", "painn", "mace", "spookynet", "allegro")
+STACKED = ("schnet", "painn")  # those that many can be trained of at once
 TOLERANCE = 0.05  # of the requested number of parameters
 WIDTHS = (*range(4, 64), *range(64, 1025, 4))  # steps small enough for small sizes to come within the tolerance
 

@@ -145,8 +145,8 @@ class TuneSettings(Settings):
     batch_tokens: Annotated[Count, Field(ge=64)] | Literal["search", "auto"] = "search"
     """Language models: tokens per optimizer step, searched too, or as in `chemgpt`."""
     together: Count = Field(1, ge=1, le=1000)
-    """Language models: trials trained at once as one stacked model, which small ones on a GPU need to keep it busy.
-    With `auto` batches newcomers are filled up to the longest batch; with a pruner a number wastes less."""
+    """Trials of ChemGPT, SchNet or PaiNN trained at once as one stacked model, which small ones need to keep a device
+    busy; needs `batch_tokens` or `batch_frames`. Newcomers with `auto` batches are filled up to the longest one."""
     model: str = "painn"
     """Force fields: schnet, painn, mace, spookynet or allegro."""
     molecule: str = "auto"
@@ -155,6 +155,8 @@ class TuneSettings(Settings):
     """Force fields: training frames."""
     steps: Annotated[Count, Field(ge=1)] | Auto = "auto"
     """Force fields: frames seen by a trial, counted in optimizer steps of 10, whatever its batch."""
+    batch_frames: Annotated[Count, Field(ge=1)] | Literal["search"] = "search"
+    """Force fields: frames per optimizer step, searched too, or a number."""
     data: str = "auto"
     """Data set or file, as in `chemgpt` and `forcefield`."""
     test_data: str = ""

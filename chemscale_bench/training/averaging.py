@@ -24,7 +24,10 @@ class RunningAverage(AveragedModel):
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
         """Move towards the weights of `model`; torch's own way would wait for a GPU at every step."""
+        torch._foreach_lerp_(list(self.module.parameters()), list(model.parameters()), self.count())
+
+    def count(self) -> float:
+        """Count a step; the share of its weights in the average."""
         steps = int(self.n_averaged)  # on the CPU
-        now = min(self.decay, (1 + steps) / (10 + steps)) if steps else 0.0
-        torch._foreach_lerp_(list(self.module.parameters()), list(model.parameters()), 1 - now)
         self.n_averaged += 1
+        return 1 - min(self.decay, (1 + steps) / (10 + steps)) if steps else 1.0

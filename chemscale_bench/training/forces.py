@@ -1,13 +1,14 @@
 """The force objective: frames in their training order, batches that stay on the device, energy and force errors.
 
-Legend: F frames of the data set, A atoms of the molecule, B frames of a batch, P = A (A - 1) ordered pairs.
+Legend: F frames of the data set, A atoms of the molecule, B frames of a batch, P = A (A - 1) ordered pairs, K members
+of a stack.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ class FramesOnDevice:
     def __init__(
         self, frames: Frames, cutoff: float, reference_ev: float, device: torch.device, dtype: torch.dtype
     ) -> None:
-        self.atoms = len(frames.numbers)
+        self.atoms, self.digest = len(frames.numbers), frames.digest
         centred = frames.positions - frames.positions.mean(1, keepdims=True)  # float32 keeps its digits near the origin
         self.positions_FA3 = torch.as_tensor(centred).to(device, dtype)
         self.forces_FA3 = torch.as_tensor(frames.forces).to(device, dtype)
@@ -73,7 +74,7 @@ class FramesOnDevice:
 class ForceLoss(nn.Module):
     """The summed loss of a batch: squared errors of forces and energy in units of the training forces' mean square.
 
-    A model that knows nothing has about `force_weight` per frame.
+    A model that knows nothing has about `force_weight` per frame. A stacked one gives each member's loss (K,).
     """
 
     def __init__(self, potential: Potential, force_weight: float, energy_weight: float) -> None:
@@ -83,9 +84,9 @@ class ForceLoss(nn.Module):
     def forward(self, batch: ForceBatch) -> Tensor:
         """Summed over the frames of the batch."""
         energy_B, forces_A3 = energy_and_forces(self.potential, batch.graph, differentiable=True)
-        frames = len(energy_B)
-        force = (forces_A3 - batch.forces_A3).square().mean() * frames
-        energy = (energy_B - batch.energy_B).square().sum()
+        frames = energy_B.shape[-1]
+        force = (forces_A3 - batch.forces_A3).square().mean((-2, -1)) * frames
+        energy = (energy_B - batch.energy_B).square().sum(-1)
         return (self.force_weight * force + self.energy_weight * energy) / self.potential.scale.square()
 
 
@@ -121,13 +122,30 @@ class ForceObjective:
 
     def passes(self, items: list[int], limit: int) -> Iterator[ForceBatch]:
         """The frames as forward passes of at most `limit` atoms."""
-        size = max(1, limit // self.frames.atoms)
+        size = max(1, limit // self.unit_size)
         for start in range(0, len(items), size):
             yield self.frames.batch(np.array(items[start : start + size]))
 
     def batch_amount(self, position: int) -> int:
         """Frames of every optimizer step."""
         return self.batch_frames
+
+    @property
+    def unit_size(self) -> int:
+        """Atoms of a frame."""
+        return self.frames.atoms
+
+    def stacked(self, others: list[Self], items: list[list[int]]) -> ForceBatch:
+        """The members' frames, equally many of each, with (K, A, 3) positions; every pair is an edge."""
+        frames = self.frames
+        assert all(each.frames.digest == frames.digest for each in others)
+        index_KB = torch.tensor(items).to(frames.energy_F.device, non_blocking=True)
+        positions_KBA3 = frames.positions_FA3[index_KB]
+        graph = frames_graph(frames.numbers_A, positions_KBA3[0], None)
+        return ForceBatch(
+            graph._replace(positions_A3=positions_KBA3.flatten(1, 2)), frames.energy_F[index_KB],
+            frames.forces_FA3[index_KB].flatten(1, 2),
+        )  # fmt: skip
 
 
 class ForceErrors(NamedTuple):

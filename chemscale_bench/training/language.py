@@ -1,6 +1,6 @@
 """The language objective: molecules in their training order, packed batches, exact validation loss.
 
-Legend: N predicted tokens of a batch, B molecules, T tokens of the longest one.
+Legend: N predicted tokens of a batch, B molecules, T tokens of the longest one, K members of a stack.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -40,6 +40,8 @@ class LanguageObjective:
         batch_tokens: tokens of every optimizer step, or None for `schedules.batch_tokens_at`.
         device: where the forward passes go.
     """
+
+    unit_size = 1
 
     def __init__(
         self, molecules: Molecules, start_id: int, vocabulary_size: int, seed: int, batch_tokens: int | None,
@@ -110,6 +112,15 @@ class LanguageObjective:
     def batch_amount(self, position: int) -> int:
         """Tokens of the next optimizer step."""
         return self.batch_tokens or batch_tokens_at(position)
+
+    def stacked(self, others: list[Self], items: list[np.ndarray]) -> Batch:
+        """The members' molecules as one batch of K rows, the shorter rows filled up."""
+        assert all(each.molecules.digest == self.molecules.digest for each in others)
+        size = max(int(own[:, 1].sum()) for own in items)
+        size = size if self.device.type == "cpu" else filled_size(size)
+        batch = self.batch(np.concatenate([fill_up(own, size) for own in items]))
+        inputs, targets, positions = (part.view(len(items), size) for part in batch[:3])
+        return batch._replace(inputs=inputs, targets=targets, positions=positions)
 
 
 def positions_in(lengths: np.ndarray) -> np.ndarray:
@@ -208,17 +219,6 @@ def fill_up(items: np.ndarray, size: int) -> np.ndarray:
 def filled_size(tokens: int) -> int:
     """The next of a few batch sizes, four to an octave, so that CUDA graphs and compiled kernels serve many steps."""
     return 64 * math.ceil(8 * 2 ** (math.ceil(4 * math.log2(max(tokens, 512) / 512)) / 4))
-
-
-def stack(objectives: list[LanguageObjective], items: list[np.ndarray]) -> Batch:
-    """The members' molecules as one batch of K rows, the shorter rows filled up."""
-    first = objectives[0]
-    assert all(each.molecules.digest == first.molecules.digest for each in objectives)
-    size = max(int(own[:, 1].sum()) for own in items)
-    size = size if first.device.type == "cpu" else filled_size(size)
-    batch = first.batch(np.concatenate([fill_up(own, size) for own in items]))
-    inputs, targets, positions = (part.view(len(items), size) for part in batch[:3])
-    return batch._replace(inputs=inputs, targets=targets, positions=positions)
 
 
 def micro_batches(lengths: np.ndarray, tokens: int) -> Iterator[tuple[int, int]]:

@@ -34,6 +34,10 @@ class Objective(Protocol):
     hopeless_loss: float
     """Mean loss, clearly above that of a model that knows nothing, at which training has diverged."""
 
+    @property
+    def unit_size(self) -> int:
+        """What one unit counts for in the limit of a forward pass: a token one, a frame its atoms."""
+
     def take(self, cursor: Any, amount: int) -> tuple[Any, Any]:
         """The next items (a sequence) worth exactly `amount` units, and the cursor (plain values) behind them."""
 
@@ -42,6 +46,9 @@ class Objective(Protocol):
 
     def batch_amount(self, position: int) -> int:
         """Units of the optimizer step that starts at `position`."""
+
+    def stacked(self, others: Any, items: list[Any]) -> Any:
+        """One forward pass of the items of several members, this one the first; all have the same data."""
 
 
 class Step(NamedTuple):

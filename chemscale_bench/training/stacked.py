@@ -23,11 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from chemscale_bench.training.captured import Captured
-from chemscale_bench.training.language import COMPILED_FLOPS, stack
+from chemscale_bench.training.language import COMPILED_FLOPS
 from chemscale_bench.training.loop import Step, Trainer
 from chemscale_bench.training.stacked_layers import stacked_module
 
-PASS_TOKENS = {"cpu": 4_096, "cuda": 524_288}  # of all members of a share in one forward pass, at first
+PASSES = {"cpu": 1, "cuda": 4}  # of one training, which a forward pass of a share may be as large as, at first
 
 
 class Share(NamedTuple):
@@ -42,7 +42,7 @@ class Stack:
 
     Args:
         places: members at most.
-        like: any of them; all have its model's shapes and AdamW's betas and eps.
+        like: any of them; all have its model's shapes and constants, and AdamW's betas and eps.
     """
 
     def __init__(self, places: int, like: Trainer) -> None:
@@ -62,6 +62,7 @@ class Stack:
         self.weights, self.gradients, self.means, self.squares = (
             torch.zeros(places, end, dtype=next(like.module.parameters()).dtype, device=device) for _ in range(4)
         )
+        self.averages = torch.zeros_like(self.weights) if like.average else None
         self.losses = torch.zeros(places, dtype=torch.float64, device=device)
         self.norms = torch.zeros(places, device=device)
         self.members: list[Trainer] = []
@@ -74,7 +75,7 @@ class Stack:
         self.pool = ThreadPoolExecutor(self.workers, initializer=initializer)
         # Gradients lie in rows as the weights do, which is what matters; torch would prefer them dense.
         warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
-        self.pass_limit = PASS_TOKENS[device.type]
+        self.pass_limit = PASSES[device.type] * like.pass_limit
         self.compiles = device.type == "cuda" and 6 * end * places * like.plan[-1].budget > COMPILED_FLOPS
         self.learn: Callable[..., Tensor] = self.forward_backward
         self.update: Callable[[int, Tensor], None] = self.clip_and_update
@@ -117,6 +118,9 @@ class Stack:
                 known[key] = self.place(table, name, row, known.get(key, torch.zeros_like(parameter)))
             parameter.data = self.place(self.weights, name, row, parameter.data)
             known["step"] = steps if row is not None else steps.clone()
+        if trainer.average and self.averages is not None:
+            for name, parameter in trainer.average.module.named_parameters():
+                parameter.data = self.place(self.averages, name, row, parameter.data)
         if row is None:
             trainer.loss_sum = trainer.loss_sum.clone()
             return
@@ -130,15 +134,15 @@ class Stack:
         view = table[row, self.columns[name]].view(value.shape)
         return view if view.data_ptr() == value.data_ptr() else view.copy_(value)
 
-    def divide(self, tokens: int) -> None:
+    def divide(self, size: int) -> None:
         """Cut the members into shares: one on a GPU, on a CPU at least one for each core, each about one pass.
 
         Args:
-            tokens: of a member's step.
+            size: of a member's step, in tokens or atoms.
         """
         members, count = len(self.members), 1
         if self.fabric.device.type == "cpu":
-            count = min(members, self.workers * -(-members * tokens // (self.workers * self.pass_limit)))
+            count = min(members, self.workers * -(-members * size // (self.workers * self.pass_limit)))
         ends = [members * (share + 1) // count for share in range(count)]
         if ends == [share.rows.stop for share in self.shares]:
             return
@@ -168,7 +172,7 @@ class Stack:
         """Change the weights of all members by one step each; those who stay come in the order of the last time."""
         started = time.perf_counter()
         self.seat([step.trainer for step in steps])
-        self.divide(max(step.amount for step in steps))
+        self.divide(steps[0].trainer.objective.unit_size * max(step.amount for step in steps))
         if self.workers == 1 or len(self.shares) == 1:
             for share in range(len(self.shares)):
                 self.perform_share(share, steps)
@@ -188,13 +192,14 @@ class Stack:
         rows, device = self.shares[share].rows, self.fabric.device
         steps = steps[rows]
         weights = torch.tensor([1 / step.amount for step in steps]).to(device)
-        objectives: list[Any] = [step.trainer.objective for step in steps]
+        objectives = [step.trainer.objective for step in steps]
+        longest = max(step.amount for step in steps)  # the others are filled up
         while True:
             losses = torch.zeros(len(steps), dtype=torch.float64, device=device)
-            parts = -(-len(steps) * max(step.amount for step in steps) // self.pass_limit)  # rows are filled up
+            parts = min(longest, -(-len(steps) * longest * objectives[0].unit_size // self.pass_limit))
             try:
                 for part in range(parts):
-                    batch = stack(objectives, [step.items[part::parts] for step in steps])
+                    batch = objectives[0].stacked(objectives, [step.items[part::parts] for step in steps])
                     losses += self.learn(share, batch, weights)
                 break
             except torch.OutOfMemoryError:
@@ -221,7 +226,7 @@ class Stack:
         return losses.detach()
 
     def numbers(self, members: list[Trainer]) -> Tensor:
-        """What the update of each member needs: the rows' learning rates, decays, clip and bias corrections."""
+        """What the update of each member needs: rates, decays, share in its average, clip, bias corrections."""
         columns = []
         for trainer in members:
             groups = trainer.optimizer.param_groups
@@ -229,14 +234,15 @@ class Stack:
             steps += 1
             corrections = [1 - beta ** float(steps) for beta in self.betas]
             rates, decays = [group["lr"] for group in groups], [group["weight_decay"] for group in groups]
-            columns.append([*rates, *decays, trainer.clip, corrections[0], math.sqrt(corrections[1])])
-        return torch.tensor(columns, dtype=self.weights.dtype).T.contiguous()[..., None]  # (2 G + 3, K, 1)
+            share = trainer.average.count() if trainer.average else 0.0
+            columns.append([*rates, *decays, share, trainer.clip, corrections[0], math.sqrt(corrections[1])])
+        return torch.tensor(columns, dtype=self.weights.dtype).T.contiguous()[..., None]  # (2 G + 4, K, 1)
 
     @torch.no_grad()
     def clip_and_update(self, share: int, numbers: Tensor) -> None:
         """AdamW (Loshchilov and Hutter 2019, Algorithm 2), after clipping each member's gradient by its own norm."""
         rows, count = self.shares[share].rows, len(self.groups)
-        clip, mean_correction, square_correction = numbers[-3:]
+        share_of_average, clip, mean_correction, square_correction = numbers[-4:]
         gradients = self.gradients[rows]
         norms = torch.linalg.vector_norm(gradients, dim=1)
         self.norms[rows] = norms
@@ -250,6 +256,8 @@ class Stack:
             square.mul_(self.betas[1]).addcmul_(gradient, gradient, value=1 - self.betas[1])
             spread = torch.sqrt(square, out=gradient).add_(self.eps * square_correction)
             weight.addcmul_(torch.div(mean, spread, out=spread), -rate * square_correction / mean_correction)
+        if self.averages is not None:
+            self.averages[rows].lerp_(self.weights[rows], share_of_average)
         gradients.zero_()
 
 

@@ -1,15 +1,19 @@
 """Layers that compute the same layer of K models at once, each with its own weights.
 
-Legend: K members, N rows of each, C channels.
+Legend: K members, N rows of each, C channels; A atoms and S structures of each.
 """
 
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, vmap
 from torch.nn import functional
+
+from chemscale_bench.models.potential import Graph, Potential
 
 
 class StackedLinear(nn.Module):
@@ -53,17 +57,40 @@ class StackedEmbedding(nn.Module):
         return functional.embedding(index + first_row, self.weight.reshape(members * rows, channels))
 
 
+class StackedPotential(nn.Module):
+    """A `Potential` of each member: positions (K, A, 3) to energies (K, S); all else of the graph is common to all."""
+
+    def __init__(self, potential: Potential, parameters: dict[str, nn.Parameter]) -> None:
+        super().__init__()
+        # A call puts the weights into it for a while, hence a copy; its own are left out, they lie in a common array.
+        own: dict[int, Any] = {id(parameter): parameter for parameter in potential.parameters()}
+        self.network = (copy.deepcopy(potential, own),)  # hidden, because its layers are not those of the stack
+        self.weights, self.scale = parameters, potential.scale
+
+    def forward(self, graph: Graph) -> Tensor:
+        """Every member's own energies."""
+
+        def energy(weights: dict[str, Any], positions_A3: Tensor) -> Tensor:
+            out: Tensor = functional_call(self.network[0], weights, (graph._replace(positions_A3=positions_A3),))
+            return out
+
+        energies_KS: Tensor = vmap(energy)(self.weights, graph.positions_A3)
+        return energies_KS
+
+
 def stacked_module(module: nn.Module, parameters: dict[str, nn.Parameter], prefix: str = "") -> nn.Module:
     """A copy of `module` that computes all members at once.
 
     Args:
-        module: of linear layers, layer norms and embeddings.
+        module: of linear layers, layer norms, embeddings and force fields.
         parameters: (K, ...) by the name that they have in `module`.
         prefix: of the names.
 
     Raises:
         TypeError: if the module has parameters in a layer of another kind.
     """
+    if isinstance(module, Potential):
+        return StackedPotential(module, {name: parameters[f"{prefix}{name}"] for name, _ in module.named_parameters()})
     own = {name: parameters.get(f"{prefix}{name}") for name, _ in module.named_parameters(recurse=False)}
     if isinstance(module, nn.Linear):
         return StackedLinear(parameters[f"{prefix}weight"], own.get("bias"))
