@@ -26,7 +26,7 @@ from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training import checkpoints
 from chemscale_bench.training.devices import start_fabric
 from chemscale_bench.training.loop import Diverged, Step
-from chemscale_bench.training.stacked import train_together
+from chemscale_bench.training.together import train_together
 
 AnySettings = TypeVar("AnySettings", bound=TrainingSettings)
 

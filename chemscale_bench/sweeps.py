@@ -32,7 +32,7 @@ from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
 from chemscale_bench.training.loop import Diverged, Step, drive
-from chemscale_bench.training.stacked import train_together
+from chemscale_bench.training.together import train_together
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.figures import foretell, study_figures
 from chemscale_bench.tuning.judge import Judge

@@ -8,7 +8,7 @@ from small import Log, make_molecules, trainer
 
 from chemscale_bench.training.captured import Captured
 from chemscale_bench.training.loop import Trainer
-from chemscale_bench.training.stacked import train_together
+from chemscale_bench.training.together import train_together
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

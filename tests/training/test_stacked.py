@@ -12,8 +12,9 @@ from torch import nn
 
 from chemscale_bench.data.store import Molecules
 from chemscale_bench.training.loop import Diverged, Step, Trainer, drive
-from chemscale_bench.training.stacked import Stack, train_together
+from chemscale_bench.training.stacked import Stack
 from chemscale_bench.training.stacked_layers import stacked_module
+from chemscale_bench.training.together import train_together
 
 MEMBERS: list[dict[str, Any]] = [
     {"rate": 2e-4},

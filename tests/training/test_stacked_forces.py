@@ -18,7 +18,7 @@ from chemscale_bench.training.averaging import RunningAverage
 from chemscale_bench.training.forces import ForceLoss, ForceObjective, FramesOnDevice
 from chemscale_bench.training.loop import Diverged, Step, Trainer
 from chemscale_bench.training.schedules import segments
-from chemscale_bench.training.stacked import train_together
+from chemscale_bench.training.together import train_together
 
 MEMBERS: list[dict[str, Any]] = [
     {"rate": 4e-4, "weight_decay": 1.0},
