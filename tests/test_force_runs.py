@@ -188,8 +188,8 @@ def test_every_model_goes_from_start_to_checkpoint(model: str, tmp_path: Path) -
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     finish(start("--model", "schnet", "--steps", "30", "--checkpoint_minutes", "0.001"))
     (alone,) = runs()
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "chemscale_bench"]
-    two = [*command, "forcefield", *SMALL, "--model", "schnet", "--steps", "30", "--checkpoint_minutes", "0.001"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    two = [*command, "-m", "chemscale_bench", "forcefield", *SMALL, "--model", "schnet", "--steps", "30", "--checkpoint_minutes", "0.001"]
     subprocess.run(two, check=True, capture_output=True, timeout=120)
     shared = next(run for run in runs() if run.info.run_id != alone.info.run_id)
     for key in ("train/loss", "val/force_mae_mev_per_angstrom"):
