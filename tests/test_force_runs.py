@@ -189,7 +189,19 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     finish(start("--model", "schnet", "--steps", "30", "--checkpoint_minutes", "0.001"))
     (alone,) = runs()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    two = [*command, "-m", "chemscale_bench", "forcefield", *SMALL, "--model", "schnet", "--steps", "30", "--checkpoint_minutes", "0.001"]
+    two = [
+        *command,
+        "-m",
+        "chemscale_bench",
+        "forcefield",
+        *SMALL,
+        "--model",
+        "schnet",
+        "--steps",
+        "30",
+        "--checkpoint_minutes",
+        "0.001",
+    ]
     subprocess.run(two, check=True, capture_output=True, timeout=120)
     shared = next(run for run in runs() if run.info.run_id != alone.info.run_id)
     for key in ("train/loss", "val/force_mae_mev_per_angstrom"):
