@@ -299,10 +299,13 @@ class Sweep:
         if "best/value" in numbers:
             best = self.study.best_trial
             print(f"best: trial {best.number} with {best.value:.4f}: {describe(best.params)}")
-        print(
-            f"final value predicted at 20 % of the budget, {len(foretold.final)} finished trials: "
-            f"R^2 {foretold.r2:.3f}, Spearman {foretold.spearman:.3f}"
-        )
+        if len(foretold.final):
+            print(
+                f"final value predicted at 20 % of the budget, {len(foretold.final)} finished trials: "
+                f"R^2 {foretold.r2:.3f}, Spearman {foretold.spearman:.3f}"
+            )
+        else:
+            print("final value: too few trials have finished to predict it from the first 20 % of the budget")
         print(f"compute: {numbers['tune/flops']:.3g} FLOPs, {numbers['tune/saved_percent']:.1f} % saved by stopping")
         print(f"parent run {self.parent}, one child per trial; compare them with: mlflow ui")
 
