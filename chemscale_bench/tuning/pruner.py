@@ -120,6 +120,9 @@ class TrainingPerformancePruner(BasePruner):
         step = trial.last_step
         if step is None:
             return False
+        last = Decision.of(trial)
+        if last and last.step == step:  # asked again about the same report
+            return last.prune
         decision = self.decide(study, trial, step)
         if decision.reason != BETWEEN_LOOKS:
             decision.keep(study, trial)

@@ -101,6 +101,14 @@ def test_a_repeated_step_keeps_its_first_report_and_its_decision() -> None:
     assert not trial.should_prune()
 
 
+def test_who_asks_twice_about_a_report_gets_the_same_answer() -> None:
+    study = study_of(*range(1, 31))
+    trial = study.ask()
+    trial.report(99.0, 2)
+    assert trial.should_prune()
+    assert trial.should_prune()
+
+
 def test_without_a_report_nothing_is_decided() -> None:
     study = study_of(1.0, 2.0)
     trial = study.ask()
