@@ -14,8 +14,9 @@ from chemscale_bench.data.prepare import prepare
 from chemscale_bench.data.store import TokenStore
 from chemscale_bench.models.parametrization import Parametrization, build, parameter_groups
 from chemscale_bench.models.sizes import Shape, shape_for
+from chemscale_bench.training.contracts import Events
 from chemscale_bench.training.language import LanguageObjective, validate
-from chemscale_bench.training.loop import Diverged, Events, Trainer
+from chemscale_bench.training.loop import Diverged, Trainer
 from chemscale_bench.training.schedules import segments
 
 SHAPES = [

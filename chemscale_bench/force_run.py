@@ -22,8 +22,9 @@ from chemscale_bench.tracked_run import Judge, TrackedRun, run_folder
 from chemscale_bench.tracking.figures import error_curve
 from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.training.averaging import RunningAverage
+from chemscale_bench.training.contracts import Report
 from chemscale_bench.training.forces import ForceErrors, ForceLoss, ForceObjective, FramesOnDevice, baseline, measure
-from chemscale_bench.training.loop import Diverged, Report, Trainer
+from chemscale_bench.training.loop import Diverged, Trainer
 from chemscale_bench.training.schedules import segments
 
 PASS_ATOMS = {"cpu": 4_096, "cuda": 65_536}  # atoms of a forward pass, at first

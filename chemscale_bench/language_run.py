@@ -22,8 +22,9 @@ from chemscale_bench.settings.training import ChemGPTSettings
 from chemscale_bench.tracked_run import Judge, TrackedRun, run_folder
 from chemscale_bench.tracking.figures import loss_curve
 from chemscale_bench.tracking.lifetime import Stop
+from chemscale_bench.training.contracts import Report
 from chemscale_bench.training.language import COMPILED_FLOPS, LanguageObjective, validate
-from chemscale_bench.training.loop import Report, Trainer
+from chemscale_bench.training.loop import Trainer
 from chemscale_bench.training.schedules import segments
 
 REPORTS = 400  # points of a training curve

@@ -25,7 +25,8 @@ from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.tracking.provenance import code_tags, device_name, environment_tags
 from chemscale_bench.tracking.recorder import Recorder
 from chemscale_bench.training import checkpoints
-from chemscale_bench.training.loop import Report, Step, Trainer, drive
+from chemscale_bench.training.contracts import Report
+from chemscale_bench.training.loop import Step, Trainer, drive
 from chemscale_bench.training.speed import peak_flops, peak_memory_gib
 
 Judge = Callable[[int, dict[str, float]], str | None]

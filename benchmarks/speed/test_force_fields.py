@@ -27,8 +27,9 @@ from chemscale_bench.measurements import Row
 from chemscale_bench.models.compat import import_mace, import_schnetpack
 from chemscale_bench.models.force_fields import build, family
 from chemscale_bench.training.averaging import RunningAverage
+from chemscale_bench.training.contracts import Events
 from chemscale_bench.training.forces import ForceLoss, ForceObjective, FramesOnDevice
-from chemscale_bench.training.loop import Events, Trainer
+from chemscale_bench.training.loop import Trainer
 from chemscale_bench.training.schedules import segments
 
 RMD17 = Path(__file__).parents[2] / ".." / "shared" / "data" / "rmd17"

@@ -26,8 +26,9 @@ from chemscale_bench.models.parametrization import build, parameter_groups
 from chemscale_bench.models.sizes import Shape, shape_for
 from chemscale_bench.tracking.recorder import Recorder
 from chemscale_bench.tracking.store import open_store
+from chemscale_bench.training.contracts import Events, Report
 from chemscale_bench.training.language import LanguageObjective
-from chemscale_bench.training.loop import Events, Report, Trainer
+from chemscale_bench.training.loop import Trainer
 from chemscale_bench.training.schedules import segments
 
 REAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "molecules" / "pubchem_deposits.smi.xz"

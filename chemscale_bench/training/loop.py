@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from lightning.fabric import Fabric
@@ -21,34 +21,12 @@ from torch.utils._pytree import tree_map_only
 from chemscale_bench.errors import UserError
 from chemscale_bench.training.averaging import RunningAverage
 from chemscale_bench.training.captured import Captured
+from chemscale_bench.training.contracts import Events, Objective, Report
 from chemscale_bench.training.schedules import Segment, learning_rate_factor
 
 
 class Diverged(UserError):
     """The training loss is not finite, or clearly worse than that of a model that knows nothing."""
-
-
-class Objective(Protocol):
-    """What is trained: data in a reproducible order and the loss of a forward pass."""
-
-    hopeless_loss: float
-    """Mean loss, clearly above that of a model that knows nothing, at which training has diverged."""
-
-    @property
-    def unit_size(self) -> int:
-        """What one unit counts for in the limit of a forward pass: a token one, a frame its atoms."""
-
-    def take(self, cursor: Any, amount: int) -> tuple[Any, Any]:
-        """The next items (a sequence) worth exactly `amount` units, and the cursor (plain values) behind them."""
-
-    def passes(self, items: Any, limit: int) -> Iterator[Any]:
-        """The items as forward passes of about `limit` units at most (padded), on the training device."""
-
-    def batch_amount(self, position: int) -> int:
-        """Units of the optimizer step that starts at `position`."""
-
-    def stacked(self, others: Any, items: list[Any]) -> Any:
-        """One forward pass of the items of several members, this one the first; all have the same data."""
 
 
 class Step(NamedTuple):
@@ -57,34 +35,6 @@ class Step(NamedTuple):
     trainer: Trainer
     items: Any  # of its objective
     amount: int  # units
-
-
-class Report(NamedTuple):
-    """What happened since the report before."""
-
-    kind: str  # "trunk" or "decay"
-    position: int  # units seen on the way to this point
-    loss: float  # mean over the units since the last report
-    learning_rate: float  # of the first parameter group
-    gradient_norm: float  # before clipping, of the last step
-    amount: int  # units since the last report
-    seconds: float  # wall time since the last report, without validation and checkpoints
-
-
-class Events(Protocol):
-    """What the loop tells its owner; one that inherits from this hears only what it overrides."""
-
-    def report(self, report: Report) -> None:
-        """Progress to record."""
-
-    def budget_reached(self, budget: int) -> None:
-        """The decay to `budget` is complete: the weights are those to validate."""
-
-    def save(self, state: dict[str, Any]) -> None:
-        """Keep the resume state."""
-
-    def stop_requested(self) -> str | None:
-        """The reason to stop at once, if there is one."""
 
 
 def drive(steps: Generator[Step, None, None]) -> None:

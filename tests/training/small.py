@@ -9,8 +9,9 @@ from lightning.fabric import Fabric
 from chemscale_bench.data.store import Molecules
 from chemscale_bench.models.parametrization import build, parameter_groups
 from chemscale_bench.models.sizes import Shape
+from chemscale_bench.training.contracts import Report
 from chemscale_bench.training.language import LanguageObjective
-from chemscale_bench.training.loop import Report, Trainer
+from chemscale_bench.training.loop import Trainer
 from chemscale_bench.training.schedules import segments
 
 SIZE = 12
