@@ -30,6 +30,7 @@ class Orders:
         random, length = np.random.default_rng(seed), curves.values.shape[1]
         drawn = [curves.draw(TRIALS, random, stress) for _ in range(studies)]
         values_SNR = np.array([study.values for study in drawn])
+        self.spent_SNR = np.array([study.spent for study in drawn])
         reports = np.ceil(np.array(LOOKS) * length - 1e-9).astype(int)
         steps = np.arange(1, length + 1)
         level, noise = (
@@ -38,19 +39,19 @@ class Orders:
         )
         broken_SNR = ~np.isfinite(values_SNR)
         self.reports, self.length, self.level_SNK, self.noise_SNK = reports, length, level, noise
-        self.diverged_SN = np.where(broken_SNR.any(2), broken_SNR.argmax(2) + 1, length + 1)
+        self.diverged_SN = np.where(broken_SNR.any(2), broken_SNR.argmax(2) + 1, length + 1)  # its report
         self.final_SN = np.array([study.final for study in drawn])
 
     def grade(self, correlations: Array, miss: float) -> tuple[float, float]:
         """Budget saved and best trials kept, in per cent."""
         studies, trials, _ = self.level_SNK.shape
         passed = np.zeros(self.level_SNK.shape, dtype=bool)
-        spent = np.full((studies, trials), self.length)
+        reports = np.full((studies, trials), self.length)  # before its end
         for own in range(trials):
             alive, before = np.ones(studies, dtype=bool), np.full(studies, np.nan)
             for look, report in enumerate(self.reports):
                 gone = alive & (self.diverged_SN[:, own] <= report)
-                spent[gone, own] = self.diverged_SN[gone, own]
+                reports[gone, own] = self.diverged_SN[gone, own]
                 alive &= ~gone
                 passed[:, own, look] = alive
                 there, level = passed[:, : own + 1, look], self.level_SNK[:, : own + 1, look]
@@ -62,12 +63,13 @@ class Orders:
                 share = reliability(low, middle, np.nan_to_num(noise), report, report / self.length)
                 correlation = correlations[look] * np.where(levels >= LEAST_LEVELS, share, 1) ** 0.5
                 good = (rank == 1) | (np.rint(standing) <= let_through(correlation, own + 1, miss))
-                spent[alive & ~good, own] = report
+                reports[alive & ~good, own] = report
                 alive &= good
             late = alive & (self.diverged_SN[:, own] <= self.length)
-            spent[late, own] = self.diverged_SN[late, own]
-        whole = np.where(spent == self.length, self.final_SN, np.inf).min(1)
-        return 100 - 100 * float(spent.mean()) / self.length, 100 * float((whole == self.final_SN.min(1)).mean())
+            reports[late, own] = self.diverged_SN[late, own]
+        whole = np.where(reports == self.length, self.final_SN, np.inf).min(1)
+        spent = np.take_along_axis(self.spent_SNR, reports[..., None] - 1, 2)
+        return 100 - 100 * float(spent.mean()), 100 * float((whole == self.final_SN.min(1)).mean())
 
 
 def quantiles(values_SN: Array, there_SN: NDArray[np.bool_], which: list[float]) -> tuple[list[Array], Array]:

@@ -1,4 +1,7 @@
-"""Keep the curves of a study that was not pruned, for replays: long form, one row per trial and report."""
+"""Keep the curves of a study that was not pruned, for replays: long form, one row per trial and report.
+
+Steps are those of the training, which the trial's own schedule makes of the study's (its learning rate spent).
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from chemscale_bench.tuning.study import open_storage
+from chemscale_bench.training.schedules import SpentRate
+from chemscale_bench.tuning.study import CLOCK, open_storage
 
 
-def curves(storage: str, name: str) -> pd.DataFrame:
+def curves(storage: str, name: str, budget: int) -> pd.DataFrame:
     """Columns trial, step, value and one per hyperparameter; a trial's last value is its final objective."""
     import optuna
 
     rows = []
     for trial in optuna.load_study(storage=open_storage(storage, Path()), study_name=name).trials:
         if trial.state == optuna.trial.TrialState.COMPLETE and trial.value is not None:
-            values = dict(sorted(trial.intermediate_values.items()))
-            values[max(values)] = trial.value
+            schedule = SpentRate(budget, round(trial.params["warmup"] * budget), trial.params["decay"])
+            reports = sorted(trial.intermediate_values.items())
+            values = {round(float(schedule.positions_at(step / CLOCK))): value for step, value in reports}
+            values[budget] = trial.value
             rows += [
                 {"trial": trial.number, "step": step, "value": value} | trial.params for step, value in values.items()
             ]
@@ -29,9 +35,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("storage", help="of the study: a journal file or a database URL")
     parser.add_argument("study", help="its name")
+    parser.add_argument("budget", type=int, help="units of a trial, as the parent run's parameter units_per_trial")
     parser.add_argument("out", help=".parquet file to write")
     given = parser.parse_args()
-    table = curves(given.storage, given.study)
+    table = curves(given.storage, given.study, given.budget)
     single = {"value": "float32"} | {name: "float32" for name in table.columns[3:]}
     table.astype(single).to_parquet(given.out, index=False, compression="zstd")
     print(f"{table['trial'].nunique()} trials, {len(table)} reports, {Path(given.out).stat().st_size / 1e3:.0f} kB")

@@ -70,6 +70,9 @@ def from_experiment(settings: ReplaySettings) -> recorded.Curves:
             f"experiment must hold finished children with {settings.metric}, {settings.experiment!r} has none; name "
             "another metric, or run tune with pruner=none"
         )
+    for name in ("warmup", "decay"):
+        if all(name in run.params for run in runs):
+            points[name] = points["run"].map({run.run_id: run.params[name] for run in runs})
     return recorded.from_long(points.rename(columns={"run": "trial"}), settings.experiment)
 
 

@@ -123,6 +123,7 @@ class Sweep:
         """
         chosen = self.settings
         about = chosen.model_dump(exclude={"trials", "storage", "study", "experiment", "device", "together"})
+        about["clock"] = studies.CLOCK  # what the steps of the trials' reports are
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
         name = chosen.study or f"{self.task.name}-{digest}"
         storage = studies.open_storage(chosen.storage, home() / "studies" / f"{name}.log")
@@ -130,7 +131,7 @@ class Sweep:
         study = optuna.create_study(
             storage=storage, study_name=name, load_if_exists=True, direction="minimize",
             sampler=studies.make_sampler(chosen.sampler, chosen.seed, 0),
-            pruner=PRUNERS[chosen.pruner](self.budget, chosen.seed),
+            pruner=PRUNERS[chosen.pruner](studies.CLOCK, chosen.seed),
         )  # fmt: skip
         known = study.user_attrs.get("about")
         if known is None:
@@ -226,7 +227,8 @@ class Sweep:
         try:
             with ended_properly(child):
                 try:
-                    run = kind(settings, fabric, child, stop, None, judge=Judge(trial, self.budget))
+                    judge = Judge(trial, self.budget, settings.warmup, settings.decay)
+                    run = kind(settings, fabric, child, stop, None, judge=judge)
                     yield from run.steps_due()
                     state, value = TrialState.COMPLETE, run.final_value
                     text = f"{value:.4f}"
@@ -288,9 +290,9 @@ class Sweep:
     def summarize(self) -> None:
         """Draw the figures and print the result."""
         trials: list[FrozenTrial] = self.study.get_trials(deepcopy=False)
-        for name, figure in study_figures(trials, self.budget, UNITS[self.family]).items():
+        for name, figure in study_figures(trials, studies.CLOCK, UNITS[self.family]).items():
             self.client.log_figure(self.parent, figure, f"figures/{name}.html")
-        foretold = foretell(trials, self.budget)
+        foretold = foretell(trials, studies.CLOCK)
         for name, value in (("r2", foretold.r2), ("spearman", foretold.spearman)):
             self.client.log_metric(self.parent, f"prediction/{name}_at_20_percent", value)
         numbers = self.numbers()

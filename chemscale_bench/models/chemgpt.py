@@ -75,7 +75,7 @@ class Batch(NamedTuple):
 
 
 NOTHING = -100  # a target that is none, as `functional.cross_entropy` has it
-SHORT = 64  # tokens of a molecule up to which, on a CPU, two batched products take less time than torch's attention
+SHORT = 128  # tokens of a molecule up to which, on a CPU, two batched products take less time than torch's attention
 
 
 class Block(nn.Module):

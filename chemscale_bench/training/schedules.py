@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 
 class Segment(NamedTuple):
     """A stretch of training: a decay ends exactly at its budget, the trunk at the first step at or behind `stop`.
@@ -50,6 +53,37 @@ def learning_rate_factor(position: int, warmup: int, branch: int | None = None, 
     if branch is not None:
         factor *= 1 - ((position - branch) / (budget - branch)) ** 0.5
     return factor
+
+
+class SpentRate:
+    """How much of the learning rate that a schedule spends, summed over its units, lies behind a position.
+
+    While its rate is low a run learns little, and a decay ends with a rate near zero: runs of one budget but different
+    warm-ups and decays are compared at equal shares of spent rate, where their losses say more about the end than at
+    equal positions. benchmarks/replay.md has the measurement.
+
+    Args:
+        budget: units of the run, the only budget of its schedule.
+        warmup: units of warm-up.
+        decay: share of the budget that is the decay.
+    """
+
+    def __init__(self, budget: int, warmup: int, decay: float) -> None:
+        branch = segments([budget], decay)[0].stop
+        self.positions = np.linspace(0, budget, 1001)
+        factors = np.array(
+            [learning_rate_factor(int(at), warmup, branch if at > branch else None, budget) for at in self.positions]
+        )
+        summed = np.append(0.0, np.cumsum(factors[:-1] + factors[1:]))
+        self.shares = summed / summed[-1]
+
+    def at(self, positions: ArrayLike) -> NDArray[np.float64]:
+        """Shares, 0 to 1, at positions of the same shape."""
+        return np.asarray(np.interp(np.asarray(positions), self.positions, self.shares))
+
+    def positions_at(self, shares: ArrayLike) -> NDArray[np.float64]:
+        """Positions at shares: the inverse of `at`."""
+        return np.asarray(np.interp(np.asarray(shares), self.shares, self.positions))
 
 
 def batch_tokens_at(position: int) -> int:

@@ -107,7 +107,7 @@ def curves(trials: list[FrozenTrial], unit: str) -> go.Figure:
     marker = {"color": STOPPED, "symbol": "x", "size": 8}
     figure.add_scatter(x=x, y=y, mode="markers", marker=marker, text=[f"trial {n}" for n in numbers], name="stopped")
     title = f"{len(trials)} trials, {len(stops)} stopped; the best in orange"
-    return _styled(figure, title, "step", unit, log_x=True, log_y=True)
+    return _styled(figure, title, "learning rate spent (‰ of the schedule's)", unit, log_x=True, log_y=True)
 
 
 def pruners_compared(graded: Sequence[Any]) -> go.Figure:

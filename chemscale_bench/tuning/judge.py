@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from optuna.trial import Trial
 
+from chemscale_bench.training.schedules import SpentRate
 from chemscale_bench.tuning.decision import Decision
-from chemscale_bench.tuning.study import REPORTS
+from chemscale_bench.tuning.study import CLOCK, REPORTS
 
 
 class Judge:
-    """Reports a trial's loss to the study at most `REPORTS` times, and asks whether to stop it."""
+    """Reports a trial's loss to the study at most `REPORTS` times, and asks whether to stop it.
 
-    def __init__(self, trial: Trial, budget: int) -> None:
-        self.trial, self.budget, self.every = trial, budget, budget / REPORTS
+    The steps of its reports are `CLOCK` times the learning rate that it has spent, so that a pruner compares trials
+    with different warm-ups and decays where they are comparable.
+
+    Args:
+        trial: of the study.
+        budget: units of a full trial.
+        warmup: share of the budget that is its warm-up.
+        decay: share that is its decay.
+    """
+
+    def __init__(self, trial: Trial, budget: int, warmup: float, decay: float) -> None:
+        self.trial, self.budget = trial, budget
+        self.spent = SpentRate(budget, round(warmup * budget), decay)
         self.values: list[float] = []
         self.reported = 0
 
@@ -20,11 +32,11 @@ class Judge:
         """Why to stop, or nothing; the value reported is the mean since the last one."""
         names = ("val/force_mae_mev_per_angstrom", "train/loss_nats_per_token", "decay/loss_nats_per_token")
         self.values.append(next(metrics[name] for name in names if name in metrics))
-        due = int(position / self.every)
-        if due <= self.reported:
+        share = float(self.spent.at(position))
+        if int(REPORTS * share) <= self.reported:
             return None
-        self.reported = due
-        self.trial.report(sum(self.values) / len(self.values), position)
+        self.reported = int(REPORTS * share)
+        self.trial.report(sum(self.values) / len(self.values), int(CLOCK * share))
         self.values.clear()
         if position >= 0.98 * self.budget or not self.trial.should_prune():  # nothing is left to save at the end
             return None

@@ -4,9 +4,12 @@ Formats, told by their names:
 
 | file | content |
 |---|---|
-| .csv, .parquet | long form, one row per report: columns `trial`, `step`, `value`; others are ignored |
+| .csv, .parquet | long form, one row per report: columns `trial`, `step`, `value` |
 | .jsonl | one trial per line with a list `learning_curve` of errors (Klein et al. 2017) |
 | .json, .json.xz | a list of trials, losses in `valid`, `loss`, null after a divergence (TaskSet, Metz et al. 2020) |
+
+A long form may have the columns `warmup` and `decay`, shares of a trial's steps: then its reports are put where `tune`
+puts them, at equal shares of learning rate spent. Other columns are ignored.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.training.schedules import SpentRate
 from chemscale_bench.tuning.estimators import Array
 
 POINTS = 50  # at most, of a curve whose reports lie at other steps than its neighbours'
@@ -33,6 +37,8 @@ class Curves(NamedTuple):
     name: str
     values: Array
     """Shape (trials, steps); the last column holds the final values."""
+    spent: Array
+    """Share of the budget that a trial has used up to each report, shape (trials, steps)."""
 
     @property
     def final(self) -> Array:
@@ -49,7 +55,7 @@ class Curves(NamedTuple):
                 exchanged between trials; `drift`: later trials tend to be better, as under a good sampler.
         """
         chosen = generator.choice(len(self.values), min(trials, len(self.values)), replace=False)
-        values = self.values[chosen].copy()
+        values, spent = self.values[chosen].copy(), self.spent[chosen]
         final = np.where(np.isfinite(values[:, -1]), values[:, -1], np.inf)
         if stress == "noise":
             spread = np.subtract(*np.quantile(final[np.isfinite(final)], [0.75, 0.25]))
@@ -59,12 +65,13 @@ class Curves(NamedTuple):
             values[:, :half] = values[generator.permutation(len(values)), :half]
         elif stress == "drift":
             rank = np.argsort(np.argsort(-final))
-            values = values[np.argsort(rank + generator.normal(0, len(values) / 3, len(values)))]
-        return Curves(self.name, values)
+            order = np.argsort(rank + generator.normal(0, len(values) / 3, len(values)))
+            values, spent = values[order], spent[order]
+        return Curves(self.name, values, spent)
 
 
 def from_long(table: pd.DataFrame, name: str) -> Curves:
-    """Curves from a table in long form, interpolated to as many steps as trials report, 50 at most.
+    """Curves from a table in long form, interpolated to as many points as trials report, 50 at most.
 
     Raises:
         UserError: if a column is missing, or no trial has reported up to the last step.
@@ -75,20 +82,34 @@ def from_long(table: pd.DataFrame, name: str) -> Curves:
             f"curves need the columns trial, step and value, {name} has {', '.join(map(str, table.columns))}; "
             f"add {', '.join(missing)}"
         )
-    numbers = table[["step", "value"]].apply(pd.to_numeric, errors="coerce")
+    scheduled = {"warmup", "decay"} <= set(table)
+    table = table if scheduled else table.assign(warmup=0.0, decay=0.0)
+    numbers = table[["step", "value", "warmup", "decay"]].apply(pd.to_numeric, errors="coerce")
     if numbers["step"].isna().any():
         raise UserError(f"steps must be numbers, {name} has some that are not; mend the file")
+    if not numbers[["warmup", "decay"]].stack().between(0, 1).all():
+        raise UserError(
+            f"warmup and decay must be shares of the steps, 0 to 1, {name} has others; mend these columns, or leave "
+            "them out"
+        )
     budget = float(numbers["step"].max())
-    points = min(POINTS, int(table.groupby("trial").size().median()))  # more would let a report know the next one
-    grid = np.linspace(budget / points, budget, points)
-    rows = []
-    for _, part in numbers.groupby(table["trial"]):
+    points = min(POINTS, int(table.groupby("trial").size().median()))
+    grid = np.arange(1, points + 1) / points
+    rows, spent = [], []
+    for _, part in table.assign(**numbers).groupby("trial"):
         part = part.sort_values("step").drop_duplicates("step", keep="last")
-        if part["step"].iloc[-1] >= 0.98 * budget:  # batches of other sizes end at other steps
-            row = np.interp(grid, part["step"], part["value"])
-            row[-1] = part["value"].iloc[-1]
-            rows.append(row)
-    return _checked(rows, name)
+        last = float(part["step"].iloc[-1])
+        if last < 0.98 * budget:  # batches of other sizes end at other steps
+            continue
+        shares = part["step"].to_numpy(float) / last
+        warmup, decay = part[["warmup", "decay"]].iloc[0]
+        places = SpentRate(round(last), round(warmup * last), decay).at(part["step"]) if scheduled else shares
+        row = np.interp(grid, places, part["value"])
+        row[-1] = part["value"].iloc[-1]
+        rows.append(row)
+        behind = np.searchsorted(places, grid - 1e-9)  # a point is known once the report at or behind it is there
+        spent.append(shares[np.minimum(behind, len(shares) - 1)])
+    return _checked(rows, name, spent)
 
 
 def read(path: str) -> Curves:
@@ -115,8 +136,8 @@ def read(path: str) -> Curves:
     raise UserError(f"curves must be a .csv, .parquet, .jsonl, .json or .json.xz file, got {path!r}; convert it")
 
 
-def _checked(rows: list[Any], name: str) -> Curves:
-    """Curves of equal length."""
+def _checked(rows: list[Any], name: str, spent: list[Array] | None = None) -> Curves:
+    """Curves of equal length, their reports at equal distances unless `spent` tells otherwise."""
     length = max(map(len, rows), default=0)
     whole = [row for row in rows if len(row) == length]
     if len(whole) < 10 or length < 5:
@@ -124,4 +145,6 @@ def _checked(rows: list[Any], name: str) -> Curves:
             f"curves need at least 10 trials of at least 5 reports that ran to the end, {name} has {len(whole)} of "
             f"{length}; record more, without pruning"
         )
-    return Curves(name, np.array(whole, dtype=float))
+    values = np.array(whole, dtype=float)
+    even = np.broadcast_to(np.arange(1, length + 1) / length, values.shape)
+    return Curves(name, values, even if spent is None else np.array(spent))

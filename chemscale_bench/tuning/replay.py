@@ -29,7 +29,7 @@ RESAMPLES = 1000
 class Outcome(NamedTuple):
     """One replayed study."""
 
-    saved: float  # share of the reports that were not needed
+    saved: float  # share of the trials' budgets that was not needed
     kept: bool  # whether the best trial finished
     regret: float  # how much worse the chosen trial is than the best, as a share of the best
     seconds_per_decision: float
@@ -39,7 +39,7 @@ def replay(curves: Curves, pruner: BasePruner) -> Outcome:
     """Run the trials of one study in their order; a report that is not finite is passed on as it is."""
     study = optuna.create_study(pruner=pruner)
     length = curves.values.shape[1]
-    used, decisions, seconds = 0, 0, 0.0
+    used, decisions, seconds = 0.0, 0, 0.0
     finished: list[int] = []
     for number, values in enumerate(curves.values.tolist()):
         trial = study.ask()
@@ -58,11 +58,11 @@ def replay(curves: Curves, pruner: BasePruner) -> Outcome:
                 trial, final if math.isfinite(final) else None, None if math.isfinite(final) else TrialState.FAIL
             )
             finished.append(number)
-        used += step
+        used += curves.spent[number, step - 1]
     final, best = curves.final, float(curves.final.min())
     chosen = float(final[finished].min()) if finished else math.inf
     regret = (chosen - best) / abs(best) if best else chosen - best
-    return Outcome(1 - used / curves.values.size, chosen == best, regret, seconds / decisions)
+    return Outcome(1 - used / len(curves.values), chosen == best, regret, seconds / decisions)
 
 
 class Grade(NamedTuple):

@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 
-from chemscale_bench.training.schedules import Segment, batch_tokens_at, learning_rate_factor, segments
+from chemscale_bench.training.schedules import Segment, SpentRate, batch_tokens_at, learning_rate_factor, segments
 
 
 def test_a_decay_branches_off_the_trunk_at_every_budget() -> None:
@@ -33,3 +34,17 @@ def test_the_batch_grows_with_the_tokens_seen_between_its_bounds() -> None:
     assert sizes == sorted(sizes)
     assert sizes[0] < 5_000
     assert sizes[-1] == 524_288
+
+
+def test_the_learning_rate_spent_is_the_area_under_the_schedule() -> None:
+    budget = 1_000_000
+    even = SpentRate(budget, warmup=0, decay=0)
+    assert even.at([0, 250_000, budget]) == pytest.approx([0, 0.25, 1])
+    # A triangle of .5 / 2, a rectangle of .3, and two thirds less than .2 below 1 - sqrt.
+    whole = 0.25 + 0.3 + 0.2 / 3
+    slow = SpentRate(budget, warmup=budget // 2, decay=0.2)
+    assert slow.at([250_000, 500_000, 800_000]) == pytest.approx([0.0625 / whole, 0.25 / whole, 0.55 / whole], rel=1e-3)
+    assert slow.positions_at(slow.at([100_000, 900_000])) == pytest.approx([100_000, 900_000])
+    overlapping = SpentRate(budget, warmup=budget, decay=0.6).at(np.linspace(0, budget, 50))
+    assert (np.diff(overlapping) > 0).all()
+    assert overlapping[-1] == 1

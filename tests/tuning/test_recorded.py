@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.training.schedules import SpentRate
 from chemscale_bench.tuning import recorded
 from chemscale_bench.tuning.recorded import Curves
 
@@ -15,7 +16,8 @@ from chemscale_bench.tuning.recorded import Curves
 def curves() -> Curves:
     """Forty curves that fall to their level; their order never changes."""
     levels = np.linspace(1, 4, 40)
-    return Curves("made", levels[:, None] * (1 + 1 / np.arange(1, 21)))
+    values = levels[:, None] * (1 + 1 / np.arange(1, 21))
+    return Curves("made", values, np.tile(np.arange(1, 21) / 20, (40, 1)))
 
 
 def test_all_formats_give_the_same_curves(curves: Curves, tmp_path: Path) -> None:
@@ -34,6 +36,8 @@ def test_all_formats_give_the_same_curves(curves: Curves, tmp_path: Path) -> Non
     assert taskset.values == pytest.approx(curves.values)
     assert long.values == pytest.approx(parquet.values)
     assert long.values == pytest.approx(curves.values)
+    for read in (long, parquet, lines, taskset):
+        assert read.spent == pytest.approx(curves.spent)
 
 
 def test_stopped_trials_are_left_out_and_divergence_is_worst() -> None:
@@ -43,6 +47,23 @@ def test_stopped_trials_are_left_out_and_divergence_is_worst() -> None:
     curves = recorded.from_long(table, "x")
     assert len(curves.values) == 11
     assert np.isinf(curves.final).sum() == 1
+
+
+def test_trials_of_other_schedules_meet_at_equal_learning_rate_spent() -> None:
+    def loss(warmup: float, decay: float) -> pd.DataFrame:
+        steps = np.arange(10, 1001, 10)
+        spent = SpentRate(1000, round(1000 * warmup), decay).at(steps)
+        return pd.DataFrame({"step": steps, "value": 3 - spent, "warmup": warmup, "decay": decay})
+
+    schedules = [(0.0, 0.1), (0.6, 0.1), (0.0, 0.6), (1.0, 0.5)] * 3
+    table = pd.concat([loss(*schedule).assign(trial=trial) for trial, schedule in enumerate(schedules)])
+    curves = recorded.from_long(table, "x")
+    assert curves.values[:-1] == pytest.approx(curves.values[1:], rel=1e-3)
+    plain, warming, decaying, _ = curves.spent[:4, 4]  # 10 % of the learning rate
+    assert decaying < plain < warming
+    assert np.ptp(recorded.from_long(table.drop(columns="decay"), "x").values[:, 4]) > 0.1
+    with pytest.raises(UserError, match="warmup and decay must be shares"):
+        recorded.from_long(table.assign(warmup=100), "x")
 
 
 def test_every_stress_does_what_it_says(curves: Curves) -> None:

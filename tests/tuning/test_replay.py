@@ -8,7 +8,8 @@ from chemscale_bench.tuning.replay import grade, prediction_table, predictions, 
 
 
 def made(levels: list[float], steps: int = 20) -> Curves:
-    return Curves("made", np.array(levels)[:, None] * (1 + 1 / np.arange(1, steps + 1)))
+    values = np.array(levels)[:, None] * (1 + 1 / np.arange(1, steps + 1))
+    return Curves("made", values, np.tile(np.arange(1, steps + 1) / steps, (len(levels), 1)))
 
 
 class After(optuna.pruners.BasePruner):
@@ -21,12 +22,14 @@ class After(optuna.pruners.BasePruner):
         return trial.number > 0 and (trial.last_step or 0) >= self.step
 
 
-def test_savings_and_regret_are_counted_in_reports() -> None:
+def test_savings_are_those_of_the_budget_and_regret_of_the_best() -> None:
     outcome = replay(made([2.0, 1.0, 3.0, 4.0]), After(5))
     assert outcome.saved == pytest.approx(1 - (20 + 3 * 5) / 80)
     assert not outcome.kept
     assert outcome.regret == pytest.approx(1.0)
     assert replay(made([1.0, 2.0]), After(5)).kept
+    late = made([1.0, 2.0])._replace(spent=np.tile(np.linspace(0.5, 1, 20), (2, 1)))
+    assert replay(late, After(1)).saved == pytest.approx(0.25)
     nothing = replay(made([2.0, 1.0, 3.0]), optuna.pruners.NopPruner())
     assert (nothing.saved, nothing.kept, nothing.regret) == (0, True, 0)
 
