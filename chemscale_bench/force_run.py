@@ -35,6 +35,7 @@ class ForceRun(TrackedRun):
     """A force field trained for a fixed number of steps; the weights that validate best are measured and kept."""
 
     UNIT, SHORT, VERB = "structures", "frames", "forcefield"
+    METRIC = "test/force_mae_mev_per_angstrom"
 
     def __init__(
         self, settings: ForceFieldSettings, fabric: Fabric, run_id: str, stop: Stop, saved: dict[str, Any] | None,
@@ -230,6 +231,11 @@ class ForceRun(TrackedRun):
             "log10/non_embedding_params": math.log10(self.potential.non_embedding_params),
             "log10/train_frames": math.log10(len(frames.train)), "log10/force_mae": math.log10(errors.force_mae),
         }  # fmt: skip
+
+    @property
+    def reached(self) -> dict[int, float]:
+        """Force MAE of the best weights on the test split."""
+        return {self.budgets[-1]: self.errors.force_mae} if "errors" in self.log else {}
 
     @property
     def final_value(self) -> float:

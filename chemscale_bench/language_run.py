@@ -36,6 +36,7 @@ class LanguageRun(TrackedRun):
     """A language model trained to the budgets of its task."""
 
     UNIT, SHORT, VERB = "tokens", "tok", "chemgpt"
+    METRIC = "val/loss_nats_per_token"
 
     def __init__(
         self, settings: ChemGPTSettings, fabric: Fabric, run_id: str, stop: Stop, saved: dict[str, Any] | None,
@@ -189,6 +190,11 @@ class LanguageRun(TrackedRun):
             "log10/non_embedding_params": math.log10(self.shape.non_embedding_params),
             "log10/tokens": math.log10(self.budgets[-1]),
         }
+
+    @property
+    def reached(self) -> dict[int, float]:
+        """Validation losses."""
+        return self.loss
 
     @property
     def final_value(self) -> float:

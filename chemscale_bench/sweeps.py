@@ -22,7 +22,7 @@ from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
 from chemscale_bench.force_run import ForceRun
 from chemscale_bench.language_run import LanguageRun
-from chemscale_bench.models.force_fields import STACKED
+from chemscale_bench.models.force_fields import check_stacked
 from chemscale_bench.runs import check_chemgpt, check_force_field
 from chemscale_bench.settings.training import ChemGPTSettings, ForceFieldSettings, TrainingSettings, TuneSettings
 from chemscale_bench.tracked_run import TrackedRun, run_folder
@@ -100,11 +100,8 @@ class Sweep:
             return language
         force = ForceFieldSettings(**shared, **{name: getattr(chosen, name) for name in FORCE_ONLY})
         check_force_field(force)
-        if chosen.together > 1 and chosen.model not in STACKED:
-            raise UserError(
-                f"together={chosen.together} needs a model that can be stacked, got model={chosen.model}; "
-                f"choose {' or '.join(STACKED)}, or leave together out"
-            )
+        if chosen.together > 1:
+            check_stacked("together", chosen.together, chosen.model)
         return force
 
     def units_of_a_trial(self) -> int:

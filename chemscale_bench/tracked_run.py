@@ -57,6 +57,8 @@ class TrackedRun(ABC):
     SHORT: str
     """The same on the progress bar."""
     VERB: str
+    METRIC: str
+    """The metric that runs are compared by."""
 
     trainer: Trainer
     budgets: list[int]
@@ -109,6 +111,11 @@ class TrackedRun(ABC):
     @abstractmethod
     def results(self) -> dict[str, float]:
         """Log figures and the model to the recorder, and give the last metrics."""
+
+    @property
+    @abstractmethod
+    def reached(self) -> dict[int, float]:
+        """`METRIC` at every budget so far."""
 
     @property
     @abstractmethod

@@ -17,6 +17,7 @@ LAYERS = [
     ("demo",),
     ("sweeps",),
     ("runs", "replays", "fits", "speed"),
+    ("seeds",),
     ("language_run", "force_run"),
     ("tracked_run",),
     ("leaderboard",),

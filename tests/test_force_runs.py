@@ -83,6 +83,24 @@ def test_a_run_learns_says_what_it_was_and_leaves_a_model_that_gives_its_error()
     assert artifacts == {"error_curve.html", "model"}
 
 
+def test_seeds_are_children_of_one_run_with_the_errors_that_they_have_alone() -> None:
+    schnet = ["--model", "schnet", "--steps", "60"]
+    out = finish(start(*schnet, "--seeds", "2"))
+    finish(start(*schnet, "--seed", "1"))
+    (parent,) = [run for run in runs() if run.data.tags["mlflow.runName"] == "schnet-ethanol-50-2-seeds"]
+    children = {
+        run.data.params["seed"]: run for run in runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
+    }
+    (alone,) = [run for run in runs() if run.data.tags["mlflow.runName"] == "schnet-ethanol-50-seed1"
+                and "mlflow.parentRunId" not in run.data.tags]  # fmt: skip
+    assert sorted(children) == ["0", "1"]
+    errors = [children[seed].data.metrics[FORCE_MAE] for seed in "01"]
+    assert errors[0] != errors[1]
+    assert errors[1] == pytest.approx(alone.data.metrics[FORCE_MAE], rel=1e-3)
+    assert parent.data.metrics["seeds/mean_test_force_mae_mev_per_angstrom"] == pytest.approx(np.mean(errors))
+    assert f"{np.mean(errors):.4f}" in out
+
+
 def test_kill_9_and_resume_give_the_run_that_nobody_killed(chemscale_home: Path) -> None:
     finish(start("--model", "painn", "--steps", "60"))
     (whole,) = runs()

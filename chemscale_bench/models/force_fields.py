@@ -42,6 +42,15 @@ def check_name(name: str) -> None:
         raise UserError(f"model must be one of {', '.join(NAMES)}, got {name!r}; {hint}")
 
 
+def check_stacked(parameter: str, number: int, name: str) -> None:
+    """Refuse to train many models of a kind at once that can't be stacked, for a parameter that asks for it."""
+    if name not in STACKED:
+        raise UserError(
+            f"{parameter}={number} needs a model that can be stacked, got model={name}; "
+            f"choose {' or '.join(STACKED)}, or leave {parameter} out"
+        )
+
+
 def family(name: str) -> Any:
     """The module of a model."""
     check_name(name)

@@ -24,6 +24,8 @@ class TrainingSettings(Settings):
     """Largest norm of the gradient before it is scaled down."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Seed of the initial weights and of the order of the data."""
+    seeds: Count = Field(1, ge=1, le=1000)
+    """Runs with this and the next seeds, trained as one stacked model (ChemGPT, SchNet, PaiNN), each a child run."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; `auto` takes a GPU if there is one. Under torchrun or Slurm every process takes its own."""
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
@@ -57,8 +59,6 @@ class ChemGPTSettings(TrainingSettings):
     """How initial weights and learning rates follow the width, so that one learning rate serves every size."""
     batch_tokens: Annotated[Count, Field(ge=64)] | Auto = "auto"
     """Tokens per optimizer step, by gradient accumulation; `auto` grows with the tokens seen (512 to 524,288)."""
-    seeds: Count = Field(1, ge=1, le=1000)
-    """Runs with this and the next seeds, trained as one stacked model; each is a child run of its own."""
     init: str = ""
     """Start from a Hugging Face GPT-Neo checkpoint, a folder or a hub name; it then sets the size, not `params`."""
 
