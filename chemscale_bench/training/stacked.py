@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 from chemscale_bench.training.captured import Captured
 from chemscale_bench.training.language import COMPILED_FLOPS
@@ -209,7 +210,11 @@ class Stack:
                 if self.pass_limit < 64 * len(steps):
                     raise
         self.losses[rows] += losses
-        self.update(share, self.numbers(self.members[rows]).to(device))
+        if device.type == "cpu":
+            for row in range(rows.start, rows.stop):
+                self.update_row(row)
+        else:
+            self.update(share, self.numbers(self.members[rows]).to(device))
 
     def forget(self) -> None:
         """Drop what was recorded."""
@@ -236,6 +241,29 @@ class Stack:
             share = trainer.average.count() if trainer.average else 0.0
             columns.append([*rates, *decays, share, trainer.clip, corrections[0], math.sqrt(corrections[1])])
         return torch.tensor(columns, dtype=self.weights.dtype).T.contiguous()[..., None]  # (2 G + 4, K, 1)
+
+    @torch.no_grad()
+    def update_row(self, row: int) -> None:
+        """Clip and update on a CPU: one member after another, so that its row stays in the cache, by torch's kernel."""
+        trainer, gradient = self.members[row], self.gradients[row]
+        groups = trainer.optimizer.param_groups
+        steps = trainer.optimizer.state[groups[0]["params"][0]]["step"]  # one tensor for all parameters
+        norm = torch.linalg.vector_norm(gradient)
+        self.norms[row] = norm
+        gradient *= (trainer.clip / (norm + 1e-6)).clamp(max=1)
+        for group, columns in zip(groups, self.groups, strict=True):
+            weight, slope, mean, square = (
+                [table[row, columns]] for table in (self.weights, self.gradients, self.means, self.squares)
+            )
+            adamw(
+                weight, slope, mean, square, [], [steps.clone()], fused=True, amsgrad=False, maximize=False,
+                lr=group["lr"], weight_decay=group["weight_decay"], beta1=self.betas[0], beta2=self.betas[1],
+                eps=self.eps,
+            )  # fmt: skip
+        steps += 1
+        if trainer.average and self.averages is not None:
+            self.averages[row].lerp_(self.weights[row], trainer.average.count())
+        gradient.zero_()
 
     @torch.no_grad()
     def clip_and_update(self, share: int, numbers: Tensor) -> None:
