@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.replay import read_sets
+from benchmarks.replay import HELD_OUT, read_sets
 from chemscale_bench.tuning.estimators import Array, best_so_far, noise_so_far
 from chemscale_bench.tuning.gates import LOOKS, LOWEST, MIDDLE, let_through, reliability, remembered
 from chemscale_bench.tuning.pruner import LEAST_LEVELS
@@ -121,7 +121,7 @@ if __name__ == "__main__":
     parser.add_argument("--miss", type=float, default=0.05, help="of the gates")
     parser.add_argument("--studies", type=int, default=80, help="random orders to fit to")
     given = parser.parse_args()
-    sets = read_sets(given.folder)
+    *sets, held_out = sorted(read_sets(given.folder), key=lambda curves: curves.name == HELD_OUT)
     fitted = [both(curves, given.studies, seed=5) for curves in sets]
     fresh = [both(curves, 400, seed=77) for curves in sets]
     shared = fit(fitted, given.target, given.miss)
@@ -141,3 +141,6 @@ if __name__ == "__main__":
         tried = (plain, shared), (noisy, shared), (plain, without), (plain, alone)
         cells = ["{:.1f} / {:.1f}".format(*orders.grade(gates, given.miss)) for orders, gates in tried]
         print(f"| {curves.name} | {' | '.join(cells)} |", flush=True)
+    orders = both(held_out, 400, seed=77)
+    cells = ["{:.1f} / {:.1f}".format(*one.grade(shared, given.miss)) for one in orders]
+    print(f"| {held_out.name}, held out | {' | '.join(cells)} | the same | |")
