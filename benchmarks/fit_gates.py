@@ -46,12 +46,12 @@ class Orders:
         """Budget saved and best trials kept, in per cent."""
         studies, trials, _ = self.level_SNK.shape
         passed = np.zeros(self.level_SNK.shape, dtype=bool)
-        reports = np.full((studies, trials), self.length)  # before its end
+        last = np.full((studies, trials), self.length)  # report of each trial
         for own in range(trials):
             alive, before = np.ones(studies, dtype=bool), np.full(studies, np.nan)
             for look, report in enumerate(self.reports):
                 gone = alive & (self.diverged_SN[:, own] <= report)
-                reports[gone, own] = self.diverged_SN[gone, own]
+                last[gone, own] = self.diverged_SN[gone, own]
                 alive &= ~gone
                 passed[:, own, look] = alive
                 there, level = passed[:, : own + 1, look], self.level_SNK[:, : own + 1, look]
@@ -63,12 +63,12 @@ class Orders:
                 share = reliability(low, middle, np.nan_to_num(noise), report, report / self.length)
                 correlation = correlations[look] * np.where(levels >= LEAST_LEVELS, share, 1) ** 0.5
                 good = (rank == 1) | (np.rint(standing) <= let_through(correlation, own + 1, miss))
-                reports[alive & ~good, own] = report
+                last[alive & ~good, own] = report
                 alive &= good
             late = alive & (self.diverged_SN[:, own] <= self.length)
-            reports[late, own] = self.diverged_SN[late, own]
-        whole = np.where(reports == self.length, self.final_SN, np.inf).min(1)
-        spent = np.take_along_axis(self.spent_SNR, reports[..., None] - 1, 2)
+            last[late, own] = self.diverged_SN[late, own]
+        whole = np.where(last == self.length, self.final_SN, np.inf).min(1)
+        spent = np.take_along_axis(self.spent_SNR, last[..., None] - 1, 2)
         return 100 - 100 * float(spent.mean()), 100 * float((whole == self.final_SN.min(1)).mean())
 
 
@@ -121,7 +121,8 @@ if __name__ == "__main__":
     parser.add_argument("--miss", type=float, default=0.05, help="of the gates")
     parser.add_argument("--studies", type=int, default=80, help="random orders to fit to")
     given = parser.parse_args()
-    *sets, held_out = sorted(read_sets(given.folder), key=lambda curves: curves.name == HELD_OUT)
+    everything = {curves.name: curves for curves in read_sets(given.folder)}
+    held_out, sets = everything.pop(HELD_OUT), list(everything.values())
     fitted = [both(curves, given.studies, seed=5) for curves in sets]
     fresh = [both(curves, 400, seed=77) for curves in sets]
     shared = fit(fitted, given.target, given.miss)

@@ -1,6 +1,6 @@
 """Keep the curves of a study that was not pruned, for replays: long form, one row per trial and report.
 
-Steps are those of the training, which the trial's own schedule makes of the study's (its learning rate spent).
+Steps are units of the training, which the trial's own schedule makes of the study's.
 """
 
 from __future__ import annotations
@@ -10,20 +10,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from chemscale_bench.training.schedules import SpentRate
-from chemscale_bench.tuning.study import CLOCK, open_storage
+from chemscale_bench.training.schedules import ForwardArea
+from chemscale_bench.tuning.study import REPORTS, open_storage
 
 
-def curves(storage: str, name: str, budget: int) -> pd.DataFrame:
+def curves(storage: str, name: str) -> pd.DataFrame:
     """Columns trial, step, value and one per hyperparameter; a trial's last value is its final objective."""
     import optuna
 
     rows = []
-    for trial in optuna.load_study(storage=open_storage(storage, Path()), study_name=name).trials:
+    study = optuna.load_study(storage=open_storage(storage, Path()), study_name=name)
+    budget = study.user_attrs["about"]["units_per_trial"]
+    for trial in study.trials:
         if trial.state == optuna.trial.TrialState.COMPLETE and trial.value is not None:
-            schedule = SpentRate(budget, round(trial.params["warmup"] * budget), trial.params["decay"])
+            schedule = ForwardArea(trial.params["warmup"], trial.params["decay"])
             reports = sorted(trial.intermediate_values.items())
-            values = {round(float(schedule.positions_at(step / CLOCK))): value for step, value in reports}
+            values = {round(budget * float(schedule.positions_at(step / REPORTS))): value for step, value in reports}
             values[budget] = trial.value
             rows += [
                 {"trial": trial.number, "step": step, "value": value} | trial.params for step, value in values.items()
@@ -35,10 +37,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("storage", help="of the study: a journal file or a database URL")
     parser.add_argument("study", help="its name")
-    parser.add_argument("budget", type=int, help="units of a trial, as the parent run's parameter units_per_trial")
     parser.add_argument("out", help=".parquet file to write")
     given = parser.parse_args()
-    table = curves(given.storage, given.study, given.budget)
+    table = curves(given.storage, given.study)
     single = {"value": "float32"} | {name: "float32" for name in table.columns[3:]}
     table.astype(single).to_parquet(given.out, index=False, compression="zstd")
     print(f"{table['trial'].nunique()} trials, {len(table)} reports, {Path(given.out).stat().st_size / 1e3:.0f} kB")

@@ -64,14 +64,15 @@ def from_experiment(settings: ReplaySettings) -> recorded.Curves:
         for run in runs_of_experiment(settings.experiment)
         if run.status == "FINISHED" and "mlflow.parentRunId" in run.tags
     ]
-    points = read_curves([run.run_id for run in runs], [settings.metric])
+    names = [settings.metric, settings.metric.replace("train/", "decay/")]  # a language model's is logged by halves
+    points = read_curves([run.run_id for run in runs], list(dict.fromkeys(names)))
     if points.empty:
         raise UserError(
             f"experiment must hold finished children with {settings.metric}, {settings.experiment!r} has none; name "
             "another metric, or run tune with pruner=none"
         )
-    for name in ("warmup", "decay"):
-        if all(name in run.params for run in runs):
+    if all("trial" in run.tags for run in runs):  # of `tune`: one budget, and a schedule of its own
+        for name in ("warmup", "decay"):
             points[name] = points["run"].map({run.run_id: run.params[name] for run in runs})
     return recorded.from_long(points.rename(columns={"run": "trial"}), settings.experiment)
 

@@ -44,7 +44,7 @@ def train(settings: AnySettings, check: Callable[[AnySettings], None], kind: Cal
     """Train one model from start to end, or from where it was interrupted, or from several seeds at once."""
     if settings.seeds > 1:
         check(settings)
-        train_seeds(settings, kind)
+        return train_seeds(settings, kind)
     saved = load_saved(settings.resume) if settings.resume else None
     if saved:
         if saved["verb"] != kind.VERB:  # type: ignore[attr-defined]

@@ -41,6 +41,7 @@ from chemscale_bench.tuning.named import PRUNERS
 FORCE_ONLY = ("model", "molecule", "train_size", "steps", "test_data", "energy_unit", "length_unit")
 BATCH = {"language_model": "batch_tokens", "force_field": "batch_frames"}
 UNITS = {"language_model": "loss (nats/token)", "force_field": "validation force MAE (meV/Å)"}
+STEPS = "area under the schedule"
 FRAMES_PER_STEP = 10  # what `steps` counts, whatever the batch of a trial
 
 
@@ -120,7 +121,7 @@ class Sweep:
         """
         chosen = self.settings
         about = chosen.model_dump(exclude={"trials", "storage", "study", "experiment", "device", "together"})
-        about["clock"] = studies.CLOCK  # what the steps of the trials' reports are
+        about |= {"units_per_trial": self.budget, "steps": STEPS}
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
         name = chosen.study or f"{self.task.name}-{digest}"
         storage = studies.open_storage(chosen.storage, home() / "studies" / f"{name}.log")
@@ -128,11 +129,16 @@ class Sweep:
         study = optuna.create_study(
             storage=storage, study_name=name, load_if_exists=True, direction="minimize",
             sampler=studies.make_sampler(chosen.sampler, chosen.seed, 0),
-            pruner=PRUNERS[chosen.pruner](studies.CLOCK, chosen.seed),
+            pruner=PRUNERS[chosen.pruner](studies.REPORTS, chosen.seed),
         )  # fmt: skip
         known = study.user_attrs.get("about")
         if known is None:
             study.set_user_attr("about", about)
+        elif known.get("steps") != STEPS:
+            raise UserError(
+                f"study {name} must have trials that report by the {STEPS}, it was made by an earlier version whose "
+                "trials report by position; choose another study="
+            )
         elif known != about:
             different = sorted(key for key in about if known.get(key) != about[key])
             raise UserError(
@@ -287,9 +293,9 @@ class Sweep:
     def summarize(self) -> None:
         """Draw the figures and print the result."""
         trials: list[FrozenTrial] = self.study.get_trials(deepcopy=False)
-        for name, figure in study_figures(trials, studies.CLOCK, UNITS[self.family]).items():
+        for name, figure in study_figures(trials, studies.REPORTS, UNITS[self.family], STEPS).items():
             self.client.log_figure(self.parent, figure, f"figures/{name}.html")
-        foretold = foretell(trials, studies.CLOCK)
+        foretold = foretell(trials, studies.REPORTS)
         for name, value in (("r2", foretold.r2), ("spearman", foretold.spearman)):
             self.client.log_metric(self.parent, f"prediction/{name}_at_20_percent", value)
         numbers = self.numbers()
@@ -300,11 +306,11 @@ class Sweep:
             print(f"best: trial {best.number} with {best.value:.4f}: {describe(best.params)}")
         if len(foretold.final):
             print(
-                f"final value predicted at 20 % of the budget, {len(foretold.final)} finished trials: "
+                f"final value predicted at 20 % of the {STEPS}, {len(foretold.final)} finished trials: "
                 f"R^2 {foretold.r2:.3f}, Spearman {foretold.spearman:.3f}"
             )
         else:
-            print("final value: too few trials have finished to predict it from the first 20 % of the budget")
+            print("final value: too few trials have finished to predict it from the first 20 % of the area")
         print(f"compute: {numbers['tune/flops']:.3g} FLOPs, {numbers['tune/saved_percent']:.1f} % saved by stopping")
         print(f"parent run {self.parent}, one child per trial; compare them with: mlflow ui")
 

@@ -101,6 +101,15 @@ def test_seeds_are_children_of_one_run_with_the_errors_that_they_have_alone() ->
     assert f"{np.mean(errors):.4f}" in out
 
 
+def test_seeds_of_a_model_that_is_not_stacked_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["forcefield", *SMALL, "--model", "mace", "--seeds", "2"])
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: seeds=2 needs a model that can be stacked, got model=mace; choose schnet or painn")
+    assert error.count("\n") == 1
+
+
 def test_kill_9_and_resume_give_the_run_that_nobody_killed(chemscale_home: Path) -> None:
     finish(start("--model", "painn", "--steps", "60"))
     (whole,) = runs()

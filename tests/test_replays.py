@@ -53,6 +53,28 @@ def test_the_finished_children_of_an_experiment_are_curves(
     assert "29 curves" in capsys.readouterr().out
 
 
+def test_a_language_models_curve_goes_on_through_its_decay_and_lies_on_its_schedule(
+    table: pd.DataFrame, tracking_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = mlflow.MlflowClient()
+    experiment = client.create_experiment("sweeps")
+    for trial, part in table.groupby("trial"):
+        tags = {"mlflow.parentRunId": "p", "trial": str(trial)}
+        run = client.create_run(experiment, tags=tags).info.run_id
+        client.log_param(run, "warmup", "0.9")
+        client.log_param(run, "decay", "0.1")
+        for step, value in zip(part["step"], part["value"], strict=True):
+            name = "train/loss_nats_per_token" if step <= 18 else "decay/loss_nats_per_token"
+            client.log_metric(run, name, value, step=int(step))
+        client.set_terminated(run)
+    metric = ["--metric", "train/loss_nats_per_token"]
+    main(["replay", "--experiment", "sweeps", *metric, *QUICK, "--pruners", "successive_halving", "--log", "false"])
+    printed = capsys.readouterr().out
+    assert "30 curves" in printed
+    saved = float(printed.split("| successive_halving | ")[1].split()[0])
+    assert 20 < saved < 70  # a fifth of the area is half of the steps; by position it saves 80
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

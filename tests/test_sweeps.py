@@ -117,6 +117,12 @@ def test_a_study_of_another_kind_is_not_joined(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         main([*STUDY, "--trials", "2", "--study", "mine", "--pruner", "none", "--seed", "1"])
     assert "got another seed" in capsys.readouterr().err
+    storage = str(chemscale_home / "studies" / "mine.log")
+    study = optuna.load_study(storage=open_storage(storage, Path()), study_name="mine")
+    study.set_user_attr("about", {key: value for key, value in study.user_attrs["about"].items() if key != "steps"})
+    with pytest.raises(SystemExit):
+        main([*STUDY, "--trials", "2", "--study", "mine", "--pruner", "none"])
+    assert "it was made by an earlier version" in capsys.readouterr().err
 
 
 def curves(study: str) -> dict[int, list[float]]:

@@ -13,11 +13,12 @@ class ReplaySettings(Settings):
     """Grade pruners on recorded learning curves, without training: what they save, and whether they keep the best."""
 
     curves: str = ""
-    """File: .csv or .parquet with columns trial, step, value (lower is better), Klein's .jsonl, TaskSet's .json.xz."""
+    """File: .csv or .parquet with columns trial, step, value (lower is better), Klein's .jsonl, TaskSet's .json.xz.
+    With columns warmup and decay, shares of the steps, trials are compared at equal areas under their schedules."""
     experiment: str = ""
     """Instead of a file: MLflow experiment whose finished child runs give the curves."""
     metric: str = "val/force_mae_mev_per_angstrom"
-    """Metric of those runs."""
+    """Metric of those runs; of language models train/loss_nats_per_token, its decay included."""
     pruners: str = (
         "performance,performance_careful,performance_bold,paper,none,median_20,successive_halving_10,hyperband"
     )

@@ -131,7 +131,7 @@ class TuneSettings(Settings):
     ] = "performance"
     """Who stops trials: `performance` ranks them by training performance estimation, `performance_careful` keeps more
     winners, `performance_bold` saves more; `paper` is Frey et al.'s rule; the others are Optuna's, with a first stop at
-    20 or 10 % of the budget."""
+    20 or 10 % of the area under the schedule."""
     sampler: str = "TPESampler"
     """Who proposes trials: a sampler of Optuna (TPESampler, RandomSampler, GPSampler, QMCSampler, CmaEsSampler)."""
     storage: str = ""

@@ -55,35 +55,39 @@ def learning_rate_factor(position: int, warmup: int, branch: int | None = None, 
     return factor
 
 
-class SpentRate:
-    """How much of the learning rate that a schedule spends, summed over its units, lies behind a position.
+class ForwardArea:
+    """How much of the area under a schedule, its learning rates summed, a run has behind it.
 
-    While its rate is low a run learns little, and a decay ends with a rate near zero: runs of one budget but different
-    warm-ups and decays are compared at equal shares of spent rate, where their losses say more about the end than at
-    equal positions. benchmarks/replay.md has the measurement.
+    While its rate is low a run learns little, and at the end of a decay its rate is near zero: runs of one budget but
+    different warm-ups and decays are compared at equal areas, where their losses say more about the end than at equal
+    positions; benchmarks/replay.md has both. The name is that of Tissue et al. (2024, arXiv 2408.11029), who make the
+    loss a function of this area.
 
     Args:
-        budget: units of the run, the only budget of its schedule.
-        warmup: units of warm-up.
-        decay: share of the budget that is the decay.
+        warmup: share of the run that is its warm-up, 0 to 1.
+        decay: share that is its decay, 0 to 1.
     """
 
-    def __init__(self, budget: int, warmup: int, decay: float) -> None:
-        branch = segments([budget], decay)[0].stop
-        self.positions = np.linspace(0, budget, 1001)
+    def __init__(self, warmup: float, decay: float) -> None:
+        units = 1_000_000
+        branch = units - round(decay * units)
+        self.positions = np.linspace(0, 1, 1001)
         factors = np.array(
-            [learning_rate_factor(int(at), warmup, branch if at > branch else None, budget) for at in self.positions]
+            [
+                learning_rate_factor(at, round(warmup * units), branch if at > branch else None, units)
+                for at in range(0, units + 1, units // 1000)
+            ]
         )
         summed = np.append(0.0, np.cumsum(factors[:-1] + factors[1:]))
-        self.shares = summed / summed[-1]
+        self.areas = summed / summed[-1]
 
     def at(self, positions: ArrayLike) -> NDArray[np.float64]:
-        """Shares, 0 to 1, at positions of the same shape."""
-        return np.asarray(np.interp(np.asarray(positions), self.positions, self.shares))
+        """Shares of the area at shares of the run, any shape."""
+        return np.asarray(np.interp(np.asarray(positions), self.positions, self.areas))
 
-    def positions_at(self, shares: ArrayLike) -> NDArray[np.float64]:
-        """Positions at shares: the inverse of `at`."""
-        return np.asarray(np.interp(np.asarray(shares), self.shares, self.positions))
+    def positions_at(self, areas: ArrayLike) -> NDArray[np.float64]:
+        """Shares of the run at shares of the area: the inverse of `at`."""
+        return np.asarray(np.interp(np.asarray(areas), self.areas, self.positions))
 
 
 def batch_tokens_at(position: int) -> int:

@@ -211,8 +211,7 @@ class Stack:
                     raise
         self.losses[rows] += losses
         if device.type == "cpu":
-            for row in range(rows.start, rows.stop):
-                self.update_row(row)
+            self.update_rows(rows)
         else:
             self.update(share, self.numbers(self.members[rows]).to(device))
 
@@ -243,27 +242,27 @@ class Stack:
         return torch.tensor(columns, dtype=self.weights.dtype).T.contiguous()[..., None]  # (2 G + 4, K, 1)
 
     @torch.no_grad()
-    def update_row(self, row: int) -> None:
-        """Clip and update on a CPU: one member after another, so that its row stays in the cache, by torch's kernel."""
-        trainer, gradient = self.members[row], self.gradients[row]
-        groups = trainer.optimizer.param_groups
-        steps = trainer.optimizer.state[groups[0]["params"][0]]["step"]  # one tensor for all parameters
-        norm = torch.linalg.vector_norm(gradient)
-        self.norms[row] = norm
-        gradient *= (trainer.clip / (norm + 1e-6)).clamp(max=1)
-        for group, columns in zip(groups, self.groups, strict=True):
-            weight, slope, mean, square = (
-                [table[row, columns]] for table in (self.weights, self.gradients, self.means, self.squares)
-            )
-            adamw(
-                weight, slope, mean, square, [], [steps.clone()], fused=True, amsgrad=False, maximize=False,
-                lr=group["lr"], weight_decay=group["weight_decay"], beta1=self.betas[0], beta2=self.betas[1],
-                eps=self.eps,
-            )  # fmt: skip
-        steps += 1
-        if trainer.average and self.averages is not None:
-            self.averages[row].lerp_(self.weights[row], trainer.average.count())
-        gradient.zero_()
+    def update_rows(self, rows: slice) -> None:
+        """`clip_and_update` on a CPU: a member at a time by torch's kernel, so that its row stays in the cache."""
+        for row, trainer in enumerate(self.members[rows], rows.start):
+            groups, gradients = trainer.optimizer.param_groups, self.gradients[row]
+            steps = trainer.optimizer.state[groups[0]["params"][0]]["step"]  # one tensor for all parameters
+            norm = torch.linalg.vector_norm(gradients)
+            self.norms[row] = norm
+            gradients *= (trainer.clip / (norm + 1e-6)).clamp(max=1)
+            for group, columns in zip(groups, self.groups, strict=True):
+                weight, gradient, mean, square = (
+                    [table[row, columns]] for table in (self.weights, self.gradients, self.means, self.squares)
+                )
+                adamw(
+                    weight, gradient, mean, square, [], [steps.clone()], fused=True, amsgrad=False, maximize=False,
+                    lr=group["lr"], weight_decay=group["weight_decay"], beta1=self.betas[0], beta2=self.betas[1],
+                    eps=self.eps,
+                )  # fmt: skip
+            steps += 1
+            if trainer.average and self.averages is not None:
+                self.averages[row].lerp_(self.weights[row], trainer.average.count())
+            gradients.zero_()
 
     @torch.no_grad()
     def clip_and_update(self, share: int, numbers: Tensor) -> None:

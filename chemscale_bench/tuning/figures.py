@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from chemscale_bench.tuning.estimators import Array, mean_of_last_quarter
 from chemscale_bench.tuning.prediction import predict
 
-FRACTION = 0.2  # of the budget, where the paper predicts
+FRACTION = 0.2  # of the steps, where the paper predicts
 FINISHED, STOPPED, BEST = "#0072B2", "#999999", "#D55E00"  # Okabe & Ito
 
 
@@ -44,7 +44,7 @@ def foretell(trials: list[FrozenTrial], budget: float, fraction: float = FRACTIO
     Args:
         trials: of a study.
         budget: last step of a full trial.
-        fraction: of the budget up to which a trial is known.
+        fraction: of the steps up to which a trial is known.
     """
     early, final = [], []
     for trial in trials:
@@ -59,17 +59,20 @@ def foretell(trials: list[FrozenTrial], budget: float, fraction: float = FRACTIO
     return Foretold(np.array([one.value for one in found if one is not None]), y[told])
 
 
-def study_figures(trials: list[FrozenTrial], budget: float, unit: str = "loss") -> dict[str, go.Figure]:
+def study_figures(
+    trials: list[FrozenTrial], budget: float, unit: str = "loss", steps: str = "step"
+) -> dict[str, go.Figure]:
     """All figures by name.
 
     Args:
         trials: of a study that minimizes.
         budget: last step of a full trial.
         unit: what the values are, for the axes.
+        steps: what the steps are.
     """
     return {
         "predicted_against_final": predicted_against_final(foretell(trials, budget), unit),
-        "curves": curves(trials, unit),
+        "curves": curves(trials, unit, steps),
         "compute_saved": compute_saved(trials),
     }
 
@@ -82,11 +85,11 @@ def predicted_against_final(foretold: Foretold, unit: str) -> go.Figure:
         ends = [float(min(final.min(), predicted.min())), float(max(final.max(), predicted.max()))]
         figure.add_scatter(x=ends, y=ends, mode="lines", line={"color": STOPPED, "dash": "dash"}, name="exact")
     figure.add_scatter(x=final, y=predicted, mode="markers", marker={"color": FINISHED}, name="finished trial")
-    title = f"Predicted at {FRACTION:.0%} of the budget: R² {foretold.r2:.3f}, Spearman {foretold.spearman:.3f}"
+    title = f"Predicted at {FRACTION:.0%} of the steps: R² {foretold.r2:.3f}, Spearman {foretold.spearman:.3f}"
     return _styled(figure, title, f"final {unit}", f"predicted {unit}", log_x=True, log_y=True)
 
 
-def curves(trials: list[FrozenTrial], unit: str) -> go.Figure:
+def curves(trials: list[FrozenTrial], unit: str, steps: str) -> go.Figure:
     """Every trial's reports; where a trial was stopped there is a cross."""
     figure = go.Figure()
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
@@ -107,7 +110,7 @@ def curves(trials: list[FrozenTrial], unit: str) -> go.Figure:
     marker = {"color": STOPPED, "symbol": "x", "size": 8}
     figure.add_scatter(x=x, y=y, mode="markers", marker=marker, text=[f"trial {n}" for n in numbers], name="stopped")
     title = f"{len(trials)} trials, {len(stops)} stopped; the best in orange"
-    return _styled(figure, title, "learning rate spent (‰ of the schedule's)", unit, log_x=True, log_y=True)
+    return _styled(figure, title, steps, unit, log_x=True, log_y=True)
 
 
 def pruners_compared(graded: Sequence[Any]) -> go.Figure:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from optuna.trial import Trial
 
-from chemscale_bench.training.schedules import SpentRate
+from chemscale_bench.training.schedules import ForwardArea
 from chemscale_bench.tuning.decision import Decision
-from chemscale_bench.tuning.study import CLOCK, REPORTS
+from chemscale_bench.tuning.study import REPORTS
 
 
 class Judge:
-    """Reports a trial's loss to the study at most `REPORTS` times, and asks whether to stop it.
+    """Reports a trial's loss to the study at steps 1 to `REPORTS`, and asks whether to stop it.
 
-    The steps of its reports are `CLOCK` times the learning rate that it has spent, so that a pruner compares trials
-    with different warm-ups and decays where they are comparable.
+    Steps are parts of the area under the trial's own schedule, so that a pruner compares trials with different warm-ups
+    and decays where they are comparable.
 
     Args:
         trial: of the study.
@@ -23,8 +23,7 @@ class Judge:
     """
 
     def __init__(self, trial: Trial, budget: int, warmup: float, decay: float) -> None:
-        self.trial, self.budget = trial, budget
-        self.spent = SpentRate(budget, round(warmup * budget), decay)
+        self.trial, self.budget, self.schedule = trial, budget, ForwardArea(warmup, decay)
         self.values: list[float] = []
         self.reported = 0
 
@@ -32,11 +31,11 @@ class Judge:
         """Why to stop, or nothing; the value reported is the mean since the last one."""
         names = ("val/force_mae_mev_per_angstrom", "train/loss_nats_per_token", "decay/loss_nats_per_token")
         self.values.append(next(metrics[name] for name in names if name in metrics))
-        share = float(self.spent.at(position))
-        if int(REPORTS * share) <= self.reported:
+        due = int(REPORTS * self.schedule.at(position / self.budget))
+        if due <= self.reported:
             return None
-        self.reported = int(REPORTS * share)
-        self.trial.report(sum(self.values) / len(self.values), int(CLOCK * share))
+        self.reported = due
+        self.trial.report(sum(self.values) / len(self.values), due)
         self.values.clear()
         if position >= 0.98 * self.budget or not self.trial.should_prune():  # nothing is left to save at the end
             return None

@@ -44,8 +44,8 @@ class TrainingPerformancePruner(BasePruner):
     in a run, where reports are noisy and where finished trials show that early standing means little, narrow later.
     Unlike a line fitted from early to final values ("will it beat the best?"), ranks are not biased by the fact that
     only the good trials finish, nor do they regress the record-breakers to the mean. Hyperparameters are not looked
-    at: any will do, or none. Trials that differ in warm-up or decay are best reported at steps that count the learning
-    rate they have spent, where they are comparable, as :class:`~chemscale_bench.tuning.judge.Judge` does.
+    at: any will do, or none. Trials that differ in warm-up or decay are best reported at steps that count the area
+    under their schedules, where they are comparable, as :class:`~chemscale_bench.tuning.judge.Judge` does.
 
     Everything follows from the study's trials, so that any storage, parallel workers and resumed studies will do. Every
     decision is kept in the trial: ``Decision.of(trial)``.

@@ -9,7 +9,7 @@ Formats, told by their names:
 | .json, .json.xz | a list of trials, losses in `valid`, `loss`, null after a divergence (TaskSet, Metz et al. 2020) |
 
 A long form may have the columns `warmup` and `decay`, shares of a trial's steps: then its reports are put where `tune`
-puts them, at equal shares of learning rate spent. Other columns are ignored.
+puts them, at equal shares of the area under the schedule. Other columns are ignored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.training.schedules import SpentRate
+from chemscale_bench.training.schedules import ForwardArea
 from chemscale_bench.tuning.estimators import Array
 
 POINTS = 50  # at most, of a curve whose reports lie at other steps than its neighbours'
@@ -87,11 +87,13 @@ def from_long(table: pd.DataFrame, name: str) -> Curves:
     numbers = table[["step", "value", "warmup", "decay"]].apply(pd.to_numeric, errors="coerce")
     if numbers["step"].isna().any():
         raise UserError(f"steps must be numbers, {name} has some that are not; mend the file")
-    if not numbers[["warmup", "decay"]].stack().between(0, 1).all():
-        raise UserError(
-            f"warmup and decay must be shares of the steps, 0 to 1, {name} has others; mend these columns, or leave "
-            "them out"
-        )
+    for column in ("warmup", "decay"):
+        wrong = table[column][~numbers[column].between(0, 1)]
+        if len(wrong):
+            raise UserError(
+                f"{column} must be a share of the steps, 0 to 1, {name} has {wrong.iloc[0]!r}; mend it, or leave out "
+                "the columns warmup and decay"
+            )
     budget = float(numbers["step"].max())
     points = min(POINTS, int(table.groupby("trial").size().median()))
     grid = np.arange(1, points + 1) / points
@@ -103,7 +105,7 @@ def from_long(table: pd.DataFrame, name: str) -> Curves:
             continue
         shares = part["step"].to_numpy(float) / last
         warmup, decay = part[["warmup", "decay"]].iloc[0]
-        places = SpentRate(round(last), round(warmup * last), decay).at(part["step"]) if scheduled else shares
+        places = ForwardArea(warmup, decay).at(shares) if scheduled else shares
         row = np.interp(grid, places, part["value"])
         row[-1] = part["value"].iloc[-1]
         rows.append(row)

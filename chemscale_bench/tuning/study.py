@@ -14,8 +14,7 @@ from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
 from chemscale_bench.errors import UserError
 
-REPORTS = 50  # intermediate values of a trial
-CLOCK = 1000  # steps of a trial: thousandths of the learning rate that its schedule spends
+REPORTS = 50  # intermediate values of a trial, and its last step: each is a 50th of the area under its schedule
 SAMPLERS = ("TPESampler", "RandomSampler", "GPSampler", "QMCSampler", "CmaEsSampler")
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from chemscale_bench.training.schedules import Segment, SpentRate, batch_tokens_at, learning_rate_factor, segments
+from chemscale_bench.training.schedules import ForwardArea, Segment, batch_tokens_at, learning_rate_factor, segments
 
 
 def test_a_decay_branches_off_the_trunk_at_every_budget() -> None:
@@ -36,15 +36,18 @@ def test_the_batch_grows_with_the_tokens_seen_between_its_bounds() -> None:
     assert sizes[-1] == 524_288
 
 
-def test_the_learning_rate_spent_is_the_area_under_the_schedule() -> None:
-    budget = 1_000_000
-    even = SpentRate(budget, warmup=0, decay=0)
-    assert even.at([0, 250_000, budget]) == pytest.approx([0, 0.25, 1])
+def test_the_forward_area_is_that_under_the_schedule() -> None:
+    even = ForwardArea(warmup=0, decay=0)
+    assert even.at([0, 0.25, 1]) == pytest.approx([0, 0.25, 1])
     # A triangle of .5 / 2, a rectangle of .3, and two thirds less than .2 below 1 - sqrt.
     whole = 0.25 + 0.3 + 0.2 / 3
-    slow = SpentRate(budget, warmup=budget // 2, decay=0.2)
-    assert slow.at([250_000, 500_000, 800_000]) == pytest.approx([0.0625 / whole, 0.25 / whole, 0.55 / whole], rel=1e-3)
-    assert slow.positions_at(slow.at([100_000, 900_000])) == pytest.approx([100_000, 900_000])
-    overlapping = SpentRate(budget, warmup=budget, decay=0.6).at(np.linspace(0, budget, 50))
-    assert (np.diff(overlapping) > 0).all()
-    assert overlapping[-1] == 1
+    slow = ForwardArea(warmup=0.5, decay=0.2)
+    assert slow.at([0.25, 0.5, 0.8]) == pytest.approx([0.0625 / whole, 0.25 / whole, 0.55 / whole], rel=1e-3)
+    assert slow.positions_at(slow.at([0.1, 0.9])) == pytest.approx([0.1, 0.9])
+
+
+@pytest.mark.parametrize(("warmup", "decay"), [(1, 0.6), (1, 1), (0, 1), (0.001, 0.1)])
+def test_the_forward_area_grows_all_the_way(warmup: float, decay: float) -> None:
+    areas = ForwardArea(warmup, decay).at(np.linspace(0, 1, 50))
+    assert (np.diff(areas) > 0).all()
+    assert areas[-1] == 1

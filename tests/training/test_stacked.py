@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from small import Log, make_molecules, trainer
+from small import Log, make_molecules, trainer, update_as_on_a_gpu
 from torch import nn
 
 from chemscale_bench.data.store import Molecules
@@ -95,6 +95,14 @@ def test_members_in_fp64_stay_in_fp64(molecules: Molecules) -> None:
 @pytest.mark.parametrize("shares", [1, 2, 3, 5])
 def test_a_stack_may_be_cut_in_shares(shares: int, molecules: Molecules, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: shares)
+    together = train_stacked(molecules, [4000], MEMBERS, places=5)
+    assert_equal_curves(together, train_alone(molecules, [4000], MEMBERS), 1e-5)
+
+
+def test_the_update_of_all_members_at_once_gives_the_same_curves(
+    molecules: Molecules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stack, "update_rows", update_as_on_a_gpu)
     together = train_stacked(molecules, [4000], MEMBERS, places=5)
     assert_equal_curves(together, train_alone(molecules, [4000], MEMBERS), 1e-5)
 

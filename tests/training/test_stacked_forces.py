@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.fabric import Fabric
-from small import Log
+from small import Log, update_as_on_a_gpu
 
 from chemscale_bench.data.frames import prepare_frames
 from chemscale_bench.data.structures import Frames
@@ -18,6 +18,7 @@ from chemscale_bench.training.averaging import RunningAverage
 from chemscale_bench.training.forces import ForceLoss, ForceObjective, FramesOnDevice
 from chemscale_bench.training.loop import Diverged, Step, Trainer
 from chemscale_bench.training.schedules import segments
+from chemscale_bench.training.stacked import Stack
 from chemscale_bench.training.together import train_together
 
 MEMBERS: list[dict[str, Any]] = [
@@ -112,8 +113,11 @@ def test_in_fp64_it_is_so_at_any_learning_rate(train: Train, name: str) -> None:
 
 
 @pytest.mark.parametrize("shares", [1, 2])
-def test_members_come_and_go(train: Train, shares: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_members_come_and_go(train: Train, shares: int, at_once: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: shares)
+    if at_once:
+        monkeypatch.setattr(Stack, "update_rows", update_as_on_a_gpu)
     members = [member | {"steps": 10 + 10 * number} for number, member in enumerate(MEMBERS)]
     together, alone = (train(members, places, name="schnet") for places in (2, 0))
     assert_equal(together, alone, 1e-5)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.training.schedules import SpentRate
+from chemscale_bench.training.schedules import ForwardArea
 from chemscale_bench.tuning import recorded
 from chemscale_bench.tuning.recorded import Curves
 
@@ -49,21 +49,23 @@ def test_stopped_trials_are_left_out_and_divergence_is_worst() -> None:
     assert np.isinf(curves.final).sum() == 1
 
 
-def test_trials_of_other_schedules_meet_at_equal_learning_rate_spent() -> None:
+@pytest.mark.parametrize("unit", [1e-3, 1, 1000])
+def test_trials_of_other_schedules_meet_at_equal_areas(unit: float) -> None:
     def loss(warmup: float, decay: float) -> pd.DataFrame:
         steps = np.arange(10, 1001, 10)
-        spent = SpentRate(1000, round(1000 * warmup), decay).at(steps)
-        return pd.DataFrame({"step": steps, "value": 3 - spent, "warmup": warmup, "decay": decay})
+        area = ForwardArea(warmup, decay).at(steps / 1000)
+        return pd.DataFrame({"step": steps * unit, "value": 3 - area, "warmup": warmup, "decay": decay})
 
     schedules = [(0.0, 0.1), (0.6, 0.1), (0.0, 0.6), (1.0, 0.5)] * 3
     table = pd.concat([loss(*schedule).assign(trial=trial) for trial, schedule in enumerate(schedules)])
     curves = recorded.from_long(table, "x")
     assert curves.values[:-1] == pytest.approx(curves.values[1:], rel=1e-3)
-    plain, warming, decaying, _ = curves.spent[:4, 4]  # 10 % of the learning rate
+    plain, warming, decaying, _ = curves.spent[:4, 4]  # 10 % of the area
     assert decaying < plain < warming
     assert np.ptp(recorded.from_long(table.drop(columns="decay"), "x").values[:, 4]) > 0.1
-    with pytest.raises(UserError, match="warmup and decay must be shares"):
-        recorded.from_long(table.assign(warmup=100), "x")
+    for wrong in (100, np.nan, "x"):
+        with pytest.raises(UserError, match="warmup must be a share of the steps, 0 to 1, x has"):
+            recorded.from_long(table.assign(warmup=wrong), "x")
 
 
 def test_every_stress_does_what_it_says(curves: Curves) -> None:
