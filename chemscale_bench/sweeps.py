@@ -293,7 +293,8 @@ class Sweep:
     def summarize(self) -> None:
         """Draw the figures and print the result."""
         trials: list[FrozenTrial] = self.study.get_trials(deepcopy=False)
-        for name, figure in study_figures(trials, studies.REPORTS, UNITS[self.family], STEPS).items():
+        steps = f"{STEPS} ({studies.REPORTS} in all)"
+        for name, figure in study_figures(trials, studies.REPORTS, UNITS[self.family], steps).items():
             self.client.log_figure(self.parent, figure, f"figures/{name}.html")
         foretold = foretell(trials, studies.REPORTS)
         for name, value in (("r2", foretold.r2), ("spearman", foretold.spearman)):

@@ -143,7 +143,9 @@ def curves(study: str) -> dict[int, list[float]]:
     }
 
 
-def test_trials_trained_together_have_the_curves_that_they_have_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_trials_trained_together_have_the_curves_that_they_have_alone(
+    capsys: pytest.CaptureFixture[str], chemscale_home: Path
+) -> None:
     study = [
         "tune", "--task", "embedded-lm", "--params", "1e4", "--tokens", "30000", "--device", "cpu", "--trials", "5",
         "--sampler", "RandomSampler", "--pruner", "none", "--batch_tokens", "auto",
@@ -156,8 +158,11 @@ def test_trials_trained_together_have_the_curves_that_they_have_alone(capsys: py
     assert best[0] == best[1]
     alone, stacked = curves("alone"), curves("stacked")
     assert sorted(alone) == sorted(stacked) == list(range(5))
-    for trial, curve in alone.items():
-        assert stacked[trial] == pytest.approx(curve, rel=0.02)  # rounding grows where the learning rate is high
+    storage = open_storage(str(chemscale_home / "studies" / "alone.log"), Path())
+    rates = [trial.params["learning_rate"] for trial in optuna.load_study(storage=storage, study_name="alone").trials]
+    assert sum(rate < 2e-3 for rate in rates) == 4
+    for trial, curve in alone.items():  # rounding grows where the learning rate is high
+        assert stacked[trial] == pytest.approx(curve, rel=1e-5 if rates[trial] < 2e-3 else 0.1)
 
 
 def test_force_fields_trained_together_are_stopped_and_succeeded_by_others() -> None:
