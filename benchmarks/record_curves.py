@@ -20,7 +20,7 @@ def curves(storage: str, name: str) -> pd.DataFrame:
 
     rows = []
     study = optuna.load_study(storage=open_storage(storage, Path()), study_name=name)
-    budget = study.user_attrs["about"]["units_per_trial"]
+    budget = study.user_attrs["units_per_trial"]
     for trial in study.trials:
         if trial.state == optuna.trial.TrialState.COMPLETE and trial.value is not None:
             schedule = ForwardArea(trial.params["warmup"], trial.params["decay"])

@@ -121,7 +121,6 @@ class Sweep:
         """
         chosen = self.settings
         about = chosen.model_dump(exclude={"trials", "storage", "study", "experiment", "device", "together"})
-        about |= {"units_per_trial": self.budget, "steps": STEPS}
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
         name = chosen.study or f"{self.task.name}-{digest}"
         storage = studies.open_storage(chosen.storage, home() / "studies" / f"{name}.log")
@@ -134,7 +133,9 @@ class Sweep:
         known = study.user_attrs.get("about")
         if known is None:
             study.set_user_attr("about", about)
-        elif known.get("steps") != STEPS:
+            study.set_user_attr("units_per_trial", self.budget)
+            study.set_user_attr("steps", STEPS)
+        elif study.user_attrs.get("steps") != STEPS:
             raise UserError(
                 f"study {name} must have trials that report by the {STEPS}, it was made by an earlier version whose "
                 "trials report by position; choose another study="
