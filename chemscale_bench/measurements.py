@@ -111,11 +111,16 @@ class Row:
 def append(row: Row, file: Path) -> None:
     """Add a row to a file of JSON lines."""
     with file.open("a") as stream:
-        stream.write(json.dumps(asdict(row)) + "\n")
+        stream.write(lines([row]))
+
+
+def lines(rows: Iterable[Row]) -> str:
+    """Rows as JSON lines."""
+    return "".join(json.dumps(asdict(row)) + "\n" for row in rows)
 
 
 def read(file: Path) -> list[Row]:
-    """The rows of a file that `append` has written; none if it is not there."""
+    """The rows of a file of JSON lines; none if it is not there."""
     return [Row(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
 
 
@@ -126,7 +131,7 @@ def number(value: float) -> str:
 
 def table(rows: Iterable[Row], ceilings: Mapping[str, Ceiling]) -> str:
     """The rows in Markdown, and below them what could not be measured."""
-    lines = ["| suite | what | ours | the alternative | ratio | share of peak |", "|---|---|---|---|---|---|"]
+    written = ["| suite | what | ours | the alternative | ratio | share of peak |", "|---|---|---|---|---|---|"]
     notes = []
     for row in rows:
         if row.note:
@@ -137,8 +142,8 @@ def table(rows: Iterable[Row], ceilings: Mapping[str, Ceiling]) -> str:
         share = row.share_of_peak(ceilings)
         peak = f"{share:.0%}" if math.isfinite(share) else ""
         what = f"{row.what}, {row.unit}"
-        lines.append(f"| {row.suite} | {what} | {number(row.ours)} | {other} | {ratio} | {peak} |")
-    return "\n".join([*lines, *(["", *notes] if notes else [])])
+        written.append(f"| {row.suite} | {what} | {number(row.ours)} | {other} | {ratio} | {peak} |")
+    return "\n".join([*written, *(["", *notes] if notes else [])])
 
 
 def figure(rows: Iterable[Row], title: str) -> Figure:

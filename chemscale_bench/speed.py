@@ -54,6 +54,7 @@ def speed(settings: SpeedSettings) -> None:
                 recorder.metrics(row.metrics(highest), 0)
             recorder.send()
             rows += measured
+            recorder.client.log_text(run_id, measurements.lines(rows), "rows.jsonl")
         recorder.metrics({"speed/failed": sum(row.note.startswith("failed") for row in rows)}, 0)
         recorder.deliver()
         threads = f"{machine['machine.cpus']} cores, {torch.get_num_threads()} threads of torch"

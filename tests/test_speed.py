@@ -9,7 +9,7 @@ import mlflow
 import pytest
 import torch
 
-from chemscale_bench import speed
+from chemscale_bench import measurements, speed
 from chemscale_bench.ceilings import MATRIX_SIZE, ceilings_of
 from chemscale_bench.cli import main
 
@@ -72,7 +72,9 @@ def test_quick_measures_what_is_not_slow(suites: Path, tracking_uri: str, capfd:
     )
     assert metrics["speed/failed"] == 1
     client = mlflow.MlflowClient()
-    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["figures", "speed.md"]
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["figures", "rows.jsonl", "speed.md"]
+    rows = measurements.read(Path(client.download_artifacts(run.info.run_id, "rows.jsonl")))
+    assert [(row.suite, row.ratio) for row in rows if not row.note][:2] == [("good", 3), ("mixed", 0.5)]
     assert [file.path for file in client.list_artifacts(run.info.run_id, "figures")] == ["figures/speed.html"]
 
 
