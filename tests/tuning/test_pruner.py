@@ -81,7 +81,7 @@ def test_a_curve_of_the_usual_shape(
         ([1.0, NAN, 0.5], 2),
         ([INF, 0.5], 1),  # a divergence needs no rivals
         ([1.0, 0.9, -INF], 3),  # a loss of minus infinity is no success
-        ({5: 9.0, 3: 8.0}, 5),  # steps that fall: the latest step counts
+        ({5: 29.0, 3: 28.0}, 5),  # steps that fall: the latest step counts
         ({5: 0.2, 3: 99.0, 4: 99.0}, None),
         ({0: 50.0, 1: 0.1}, None),  # at step 0 nothing is decided
         ({40: 0.1, 80: 0.1}, None),  # beyond the budget
@@ -192,7 +192,7 @@ def test_a_gate_narrows_along_the_run_and_opens_where_early_performance_says_not
             assert decision is not None
             assert decision.gate is not None
             gates[name].append(decision.gate)
-    assert gates["informative"] == sorted(gates["informative"], reverse=True)
+    assert gates["informative"][0] > 2 * gates["informative"][-1]
     assert gates["informative"][-1] < 10
     assert all(wide > narrow for wide, narrow in zip(gates["contradicting"], gates["informative"], strict=True))
 
