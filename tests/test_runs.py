@@ -185,8 +185,9 @@ def test_two_processes_share_every_step_and_reach_the_same_loss() -> None:
     finish(start("--tokens", "1e4"))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += ["-m", "chemscale_bench", "chemgpt", *SMALL, "--tokens", "1e4"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
+    tells = os.environ | {"PYTHONFAULTHANDLER": "1"}  # where a process was that aborts
+    done = subprocess.run(command, env=tells, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     alone, together = (run.data.metrics["val/loss_nats_per_token"] for run in runs())
     assert together == pytest.approx(alone, abs=2e-3)
     assert len(runs()) == 2
