@@ -151,7 +151,7 @@ def test_real_tokens_per_second(
     flops = config.flops_per_token(float((lengths * (lengths + 1) / 2).sum() / lengths.sum()))
     both = "both " if precision == theirs_in != "fp32" else ""
     record_row(
-        f"ChemGPT {size}, {both}in {precision}, training", "real tokens/s", mine,
+        f"ChemGPT {size} {both}in {precision}, training", "real tokens/s", mine,
         f"Hugging Face GPT-Neo in {theirs_in}, padded 16", theirs, flops=flops, precision=precision,
     )  # fmt: skip
 
