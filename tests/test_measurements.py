@@ -10,7 +10,7 @@ import pytest
 from chemscale_bench.ceilings import Ceiling
 from chemscale_bench.measurements import Row, append, figure, number, read, table
 
-CEILINGS = {"matrix_fp32_gflop_per_s": Ceiling(100, 90, 110), "matrix_bf16_gflop_per_s": Ceiling(400, 390, 410)}
+CEILINGS = {"matrix_fp32_gflop_per_s": Ceiling(95, 90, 100), "matrix_bf16_gflop_per_s": Ceiling(395, 390, 400)}
 
 
 @pytest.mark.parametrize(
