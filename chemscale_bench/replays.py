@@ -71,7 +71,8 @@ def from_experiment(settings: ReplaySettings) -> recorded.Curves:
             f"experiment must hold finished children with {settings.metric}, {settings.experiment!r} has none; name "
             "another metric, or run tune with pruner=none"
         )
-    if all("trial" in run.tags for run in runs):  # of `tune`: one budget, and a schedule of its own
+    # Those of `tune` have one budget, and a schedule of their own.
+    if all("trial" in run.tags and {"warmup", "decay"} <= run.params.keys() for run in runs):
         for name in ("warmup", "decay"):
             points[name] = points["run"].map({run.run_id: run.params[name] for run in runs})
     return recorded.from_long(points.rename(columns={"run": "trial"}), settings.experiment)

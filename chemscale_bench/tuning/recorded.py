@@ -91,7 +91,7 @@ def from_long(table: pd.DataFrame, name: str) -> Curves:
         wrong = table[column][~numbers[column].between(0, 1)]
         if len(wrong):
             raise UserError(
-                f"{column} must be a share of the steps, 0 to 1, {name} has {wrong.iloc[0]!r}; mend it, or leave out "
+                f"{column} must be a share of the steps, 0 to 1, {name} has {wrong.iloc[0]}; mend it, or leave out "
                 "the columns warmup and decay"
             )
     budget = float(numbers["step"].max())
