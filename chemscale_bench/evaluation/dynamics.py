@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
@@ -20,6 +21,9 @@ from chemscale_bench.models.potential import energy_and_forces, molecule_graph
 class ForceFieldCalculator(Calculator):
     """An ASE calculator for one molecule without periodic images.
 
+    It computes in float64: relaxations, vibrations and numerical derivatives take differences of nearly equal energies.
+    There are no electrons, so that the free energy, which ASE's optimizers and vibrations ask for, is the energy.
+
     Args:
         folder: the `model` artifact of a run.
         device: of torch.
@@ -29,12 +33,12 @@ class ForceFieldCalculator(Calculator):
         >>> atoms.get_forces()  # eV/Angstrom
     """
 
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012 (ASE's own way)
+    implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012 (ASE's own way)
 
     def __init__(self, folder: str | Path, device: str = "cpu") -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.potential, self.record = load(Path(folder))
-        self.potential.to(device).eval()
+        self.potential.to(device, torch.float64).eval()
 
     def calculate(
         self, atoms: Atoms | None = None, properties: list[str] | None = None,
@@ -50,13 +54,10 @@ class ForceFieldCalculator(Calculator):
             )
         if molecule.pbc.any():
             raise UserError(f"atoms must have no periodic images, got pbc={molecule.pbc}; set it to False")
-        centred = molecule.positions - molecule.positions.mean(0)  # float32 keeps its digits near the origin
-        graph = molecule_graph(molecule.numbers, centred, self.potential.cutoff, self.potential.scale)
-        energy, forces = energy_and_forces(self.potential, graph, differentiable=False)
-        self.results = {
-            "energy": float(energy) + self.record["reference_ev"],
-            "forces": forces.cpu().numpy().astype(np.float64),
-        }
+        graph = molecule_graph(molecule.numbers, molecule.positions, self.potential.cutoff, self.potential.scale)
+        relative, forces = energy_and_forces(self.potential, graph, differentiable=False)
+        energy = float(relative) + self.record["reference_ev"]
+        self.results = {"energy": energy, "free_energy": energy, "forces": forces.cpu().numpy()}
 
 
 class Conservation(NamedTuple):

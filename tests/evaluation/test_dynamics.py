@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.fd import calculate_numerical_forces
+from ase.io import read
+from ase.optimize import BFGS
+from ase.vibrations import Vibrations
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.dynamics import ForceFieldCalculator, conserve
@@ -31,8 +35,35 @@ def test_the_calculator_gives_the_networks_numbers_wherever_the_molecule_is(fold
         water = WATER.copy()
         water.positions += shift
         water.calc = ForceFieldCalculator(folder)
-        assert water.get_potential_energy() == pytest.approx(float(energy) - 2000.5, abs=1e-3)
+        assert water.get_potential_energy() == pytest.approx(float(energy) - 2000.5, abs=1e-5)
         assert water.get_forces() == pytest.approx(forces.numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize("model", force_fields.NAMES)
+def test_forces_are_the_slope_of_the_free_energy_by_ases_own_differences(tmp_path: Path, model: str) -> None:
+    config = force_fields.default_config(model)
+    network = force_fields.build(model, config, (1, 8), seed=0)
+    force_fields.save(tmp_path, model, network, config, (1, 8), {"reference_ev": -2000.5})
+    water = WATER.copy()
+    water.calc = ForceFieldCalculator(tmp_path)
+    assert water.get_potential_energy(force_consistent=True) == water.get_potential_energy()
+    numerical = calculate_numerical_forces(water, eps=1e-5, force_consistent=True)
+    assert water.get_forces() == pytest.approx(numerical, abs=1e-6)
+
+
+def test_ase_relaxes_a_molecule_and_finds_its_vibrations(folder: Path, tmp_path: Path) -> None:
+    water = WATER.copy()
+    water.calc = ForceFieldCalculator(folder)
+    before = water.get_potential_energy()
+    with BFGS(water, logfile=None, trajectory=str(tmp_path / "relaxation.traj")) as relaxation:
+        assert relaxation.run(fmax=1e-4, steps=500)
+    frames = read(tmp_path / "relaxation.traj", ":")
+    assert water.get_potential_energy() == frames[-1].get_potential_energy(force_consistent=True) < before
+    vibrations = Vibrations(water, name=str(tmp_path / "vibrations"))
+    vibrations.run()
+    wavenumbers = vibrations.get_frequencies()
+    assert wavenumbers.shape == (9,)
+    assert np.sort(np.abs(wavenumbers))[5] < 20 < np.sort(np.abs(wavenumbers))[6]  # six rigid motions, three vibrations
 
 
 @pytest.mark.parametrize(
