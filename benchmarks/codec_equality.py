@@ -19,18 +19,18 @@ import selfies
 from tqdm import tqdm
 
 from chemscale_bench.data.codec import Codec, warm_up
-from chemscale_bench.data.smiles_file import Lines, SmilesFile
+from chemscale_bench.data.sources import open_source
 from chemscale_bench.data.vocabulary import Vocabulary
 
 LINES = 2048
 
 
-def chunks(files: list[Path]) -> Iterator[Lines]:
-    """The lines of all files that are not empty, with a progress bar."""
+def chunks(files: list[Path]) -> Iterator[list[str]]:
+    """The molecules of all files, with a progress bar."""
     with tqdm(total=len(files), unit="file", bar_format="{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left") as bar:
         for done, file in enumerate(files):
-            for smiles, fraction in SmilesFile(file).chunks(LINES):
-                yield Lines([text for text in smiles if text], fraction)
+            for molecules, fraction in open_source(str(file)).in_random_order(LINES, 0, lambda _: None):
+                yield [text for text in molecules if text]
                 bar.update(done + fraction - bar.n)
 
 
@@ -47,20 +47,20 @@ def compare(files: list[Path]) -> tuple[Counter[str], Counter[str], list[str]]:
     """Counts of molecules, tokens and differences; errors by kind; the molecules that differ."""
     warm_up()
     codec = Codec()
-    for lines in chunks(files):
-        codec.encode(lines.smiles)
+    for molecules in chunks(files):
+        codec.encode(molecules)
     vocabulary = Vocabulary.build(dict.fromkeys(codec.symbols, 1), "")
     ids = np.array([vocabulary.ids[symbol] for symbol in codec.symbols])
     counts, errors, different = Counter[str](), Counter[str](), []
-    for lines in chunks(files):
-        ours = codec.encode(lines.smiles)
-        strings, kinds = zip(*map(reference, lines.smiles), strict=True)
+    for molecules in chunks(files):
+        ours = codec.encode(molecules)
+        strings, kinds = zip(*map(reference, molecules), strict=True)
         expected, lengths = vocabulary.encode_many(strings)
         mine = ids[ours.symbols]
         counts.update(molecules=len(strings), tokens=len(expected), refused=sum(map(bool, kinds)))
         errors.update(kind for kind in kinds if kind)
         starts, places = (np.cumsum([0, *each]) for each in (ours.lengths, lengths))
-        for text, (a, b), (c, d) in zip(lines.smiles, pairwise(starts), pairwise(places), strict=True):
+        for text, (a, b), (c, d) in zip(molecules, pairwise(starts), pairwise(places), strict=True):
             if not np.array_equal(mine[a:b], expected[c:d]):
                 different.append(text)
     return counts, errors, different

@@ -11,7 +11,7 @@ import torch
 from lightning.fabric import Fabric
 
 from chemscale_bench import tasks
-from chemscale_bench.data.prepare import prepare
+from chemscale_bench.data.prepare import REFUSALS, prepare
 from chemscale_bench.data.store import TokenStore
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.ngram import Trigram
@@ -28,7 +28,8 @@ from chemscale_bench.training.loop import Trainer
 from chemscale_bench.training.schedules import segments
 
 REPORTS = 400  # points of a training curve
-TRIGRAMS: dict[tuple[str, str, int, int], float] = {}  # baselines by data, seed and budget: a study's trials share them
+NOTABLE_REFUSALS = 0.1  # of the lines of a source
+TRIGRAMS: dict[tuple[str, str, int], float] = {}  # baselines by data and budget: the runs of a process share them
 PASS_TOKENS = {"cpu": 4_096, "cuda": 131_072}  # padded tokens of a forward pass, at first
 
 
@@ -145,6 +146,13 @@ class LanguageRun(TrackedRun):
         self.recorder.dataset(store.name, store.source, store.digest, "training")
         counts = {f"data/{reason}": float(count) for reason, count in store.counts.items()}
         sizes = {"data/train_molecules": len(store.train), "data/validation_molecules": len(store.validation)}
+        refused = {reason: store.counts[reason] for reason in REFUSALS if store.counts[reason]}
+        if sum(refused.values()) > NOTABLE_REFUSALS * store.counts["read"]:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in refused.items())
+            self.tell(
+                f"note: {sum(refused.values()):,} of {store.counts['read']:,} lines of {store.name} were refused "
+                f"({reasons}); if that is not meant, look at what its lines hold"
+            )
         epochs = self.budgets[-1] / len(store.train.tokens)
         self.recorder.metrics(counts | sizes | {"data/train_tokens": len(store.train.tokens), "data/epochs": epochs}, 0)
         if epochs > 4:
@@ -165,7 +173,7 @@ class LanguageRun(TrackedRun):
         with fabric.autocast():
             result = validate(self.model, store.validation, store.vocabulary.start_id, fabric.device)
         self.loss[budget] = result.metrics["val/loss_nats_per_token"]
-        key = (store.train.digest, store.validation.digest, self.settings.seed, budget)
+        key = (store.train.digest, store.validation.digest, budget)
         if key not in TRIGRAMS:
             trigram = Trigram(store.vocabulary.size, store.vocabulary.start_id).fit(self.objective.first(budget))
             TRIGRAMS[key] = trigram.nats_per_token(store.validation.sequences())

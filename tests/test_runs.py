@@ -96,6 +96,15 @@ def test_kill_9_and_resume_give_the_run_that_nobody_killed(prepared_home: Path) 
     assert not list(states.glob("*"))
 
 
+def test_an_early_budget_of_a_longer_run_is_the_run_to_that_budget() -> None:
+    for tokens in ("1e5", "3e5"):
+        finish(start("--tokens", tokens))
+    long, short = sorted(runs(), key=lambda run: -int(float(run.data.params["tokens"])))
+    for key in ("val/loss_nats_per_token", "baseline/trigram_nats_per_token"):
+        assert [step for step, _ in curve(short, key)] == [30_000, 100_000]
+        assert curve(long, key)[:2] == curve(short, key)
+
+
 def test_the_model_of_a_run_works_in_transformers() -> None:
     finish(start("--tokens", "1e4"))
     (run,) = runs()

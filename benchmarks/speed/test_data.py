@@ -19,8 +19,9 @@ import selfies
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from chemscale_bench.data.codec import Codec, warm_up
-from chemscale_bench.data.embedded import parts
+from chemscale_bench.data.embedded import files
 from chemscale_bench.data.kernel.compiling import FOLDER
+from chemscale_bench.data.layout import find_layout
 from chemscale_bench.data.prepare import prepare
 from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.measurements import Row
@@ -36,7 +37,7 @@ def smiles() -> list[str]:
     if REAL.exists():
         with lzma.open(REAL, "rt") as stream:
             return stream.read(6_000_000).split("\n")[:100_000]
-    return [text for part in parts() for lines in part.chunks(4096) for text in lines.smiles]
+    return [find_layout(file)[0].molecule(line) for file in files() for line in file.read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from rdkit import RDConfig
 
-from chemscale_bench.data.smiles_file import SmilesFile
 from chemscale_bench.errors import UserError
 
 
@@ -28,8 +27,3 @@ def files() -> list[Path]:
                 "pip install rdkit, or give data=/path/to/molecules.smi"
             )
     return found
-
-
-def parts() -> list[SmilesFile]:
-    """The files to read, with the column that holds the SMILES where it isn't named."""
-    return [SmilesFile(file, column=0 if file.suffix == ".csv" else None) for file in files()]

@@ -11,7 +11,7 @@ from chemscale_bench.data.store import Packed
 from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.data.worker import Batch
 
-SPLIT_RULE = "blake2b-64 of the canonical SMILES: test < .05 <= validation < .10 <= train"
+SPLIT_RULE = "blake2b-64 of the SELFIES: test < .05 <= validation < .10 <= train"
 TEST, VALIDATION = 0.05, 0.10
 UNKNOWN = 65_535
 DUPLICATE, UNKNOWN_SYMBOL = "duplicate", "unknown_symbol"
@@ -38,6 +38,30 @@ class SymbolNumbers:
         return ids
 
 
+class Seen:
+    """The hashes of all molecules so far, in a few sorted arrays, of which small ones are merged into larger ones.
+
+    Args:
+        hashes: uint64 [M], distinct, of molecules that have been seen before.
+    """
+
+    def __init__(self, hashes: np.ndarray) -> None:
+        self.runs = [np.sort(hashes)] if len(hashes) else []
+
+    def add(self, hashes: np.ndarray) -> np.ndarray:
+        """Take note of further molecules; bool [M], whether each is the first of its kind."""
+        first = np.zeros(len(hashes), bool)
+        first[np.unique(hashes, return_index=True)[1]] = True
+        for run in self.runs:
+            place = np.minimum(np.searchsorted(run, hashes), len(run) - 1)
+            first &= run[place] != hashes
+        if first.any():
+            self.runs.append(np.sort(hashes[first]))
+        while len(self.runs) > 1 and len(self.runs[-2]) < 2 * len(self.runs[-1]):
+            self.runs.append(np.sort(np.concatenate([self.runs.pop(), self.runs.pop()]), kind="stable"))
+        return first
+
+
 @dataclass(frozen=True)
 class EncodedShard:
     """Molecules of one shard in symbol numbers, duplicates out, before any vocabulary is applied."""
@@ -53,16 +77,15 @@ class EncodedShard:
     counts: Counter[str]
 
     @classmethod
-    def join(cls, batches: list[Batch], symbols: SymbolNumbers) -> EncodedShard:
-        """Join the batches of a shard; of equal molecules the first stays."""
+    def join(cls, batches: list[Batch], symbols: SymbolNumbers, seen: Seen) -> EncodedShard:
+        """Join the batches of a shard; of equal molecules the first of all shards stays."""
         counts: Counter[str] = Counter()
         for batch in batches:
             counts += batch.counts
         numbers = np.concatenate([symbols.of(b.symbols)[b.numbers] if b.symbols else b.numbers for b in batches])
         lengths = np.concatenate([batch.lengths for batch in batches])
         hashes = np.concatenate([batch.hashes for batch in batches])
-        first = np.zeros(len(hashes), bool)
-        first[np.unique(hashes, return_index=True)[1]] = True
+        first = seen.add(hashes)
         counts[DUPLICATE] = int((~first).sum())
         heavy_atoms = np.concatenate([batch.heavy_atoms for batch in batches])
         return cls(numbers[np.repeat(first, lengths)], lengths[first], heavy_atoms[first], hashes[first], counts)

@@ -13,27 +13,29 @@ from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
 
+import numpy as np
 import rdkit
 from filelock import FileLock, Timeout
 
 from chemscale_bench.data import chemgpt
 from chemscale_bench.data.cache import home, writing
-from chemscale_bench.data.packing import DUPLICATE, SPLIT_RULE, UNKNOWN_SYMBOL, EncodedShard, SymbolNumbers
+from chemscale_bench.data.packing import DUPLICATE, SPLIT_RULE, UNKNOWN_SYMBOL, EncodedShard, Seen, SymbolNumbers
 from chemscale_bench.data.progress import Progress
-from chemscale_bench.data.sources import Source, open_source
-from chemscale_bench.data.store import SPLITS, Manifest, TokenStore
+from chemscale_bench.data.sources import ORDER, Source, open_source
+from chemscale_bench.data.store import HASHES, SPLITS, Manifest, TokenStore
 from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.data.worker import EMPTY, MAX_TOKENS, NOT_ENCODABLE, TOO_LONG, UNPARSABLE, Batch
 from chemscale_bench.data.workers import default_workers, encode_all
 from chemscale_bench.errors import UserError
 
-CODEC_VERSION = 1  # raise it when the stored tokens of some molecule change
+CODEC_VERSION = 2  # raise it when the stored tokens of some molecule change
 BATCH_LINES, SHARD_BATCHES = 2048, 32  # a shard is 65,536 lines
 VOCABULARY_SHARDS = 2
 VOCABULARIES = ("dataset", "chemgpt")
 LOCK_SECONDS = 2.0
 MOST_UNSPELLED = 0.5  # of a source's first molecules; beyond this a given vocabulary does not fit the source
-COUNTED = ("read", EMPTY, UNPARSABLE, NOT_ENCODABLE, TOO_LONG, DUPLICATE, UNKNOWN_SYMBOL)
+REFUSALS = (UNPARSABLE, NOT_ENCODABLE, TOO_LONG, UNKNOWN_SYMBOL)
+COUNTED = ("read", EMPTY, DUPLICATE, *REFUSALS)
 
 
 def prepare(
@@ -46,9 +48,10 @@ def prepare(
 ) -> TokenStore:
     """Prepare a data set, or the part of it that a token budget needs.
 
-    The source is read in shards of 65,536 lines. What comes back is the smallest prefix of shards with enough
-    training tokens and validation molecules, or all there is: the same arrays for the same call, whatever the cache
-    holds and however many workers there are. What is prepared already is not prepared again; a killed run goes on
+    The source is read in one random order, the same for every run, in shards of 65,536 lines. What comes back is the
+    smallest prefix of shards with enough training tokens and validation molecules, or all there is: the same arrays
+    for the same call, whatever the cache holds and however many workers there are, and for every n the first n
+    molecules are a uniform sample of the source. What is prepared already is not prepared again; a killed run goes on
     where it stopped.
 
     Args:
@@ -108,6 +111,7 @@ def store_folder(source: Source, given: Vocabulary | None) -> Path:
         "reading": source.reading,
         "codec": CODEC_VERSION,
         "split": SPLIT_RULE,
+        "order": ORDER,
         "lines": BATCH_LINES * SHARD_BATCHES,
         "vocabulary": given.fingerprint if given else f"dataset, {VOCABULARY_SHARDS} shards",
         # Another RDKit may write another canonical SMILES: a store must not mix them.
@@ -131,14 +135,15 @@ def extend(
         return
     symbols = SymbolNumbers()
     with Progress(source.name, train_tokens, validation_molecules, manifest) as progress:
-        shards = encoded_shards(source, symbols, len(manifest.shards) if manifest else 0, workers, progress)
+        skip, seen = (len(manifest.shards), manifest.hashes(folder)) if manifest else (0, np.zeros(0, np.uint64))
+        shards = encoded_shards(source, symbols, skip, Seen(seen), workers, progress)
         with closing(shards):
             first = [] if manifest else list(islice(shards, VOCABULARY_SHARDS))
             manifest = manifest or _begin(source, given, first, symbols)
             vocabulary = Vocabulary.from_json(manifest.vocabulary)
             for shard in chain(first, shards):
                 packed, counts = shard.pack(symbols.ids(vocabulary), Vocabulary.end_id)
-                manifest.append(folder, packed, counts)
+                manifest.append(folder, packed, counts, shard.hashes)
                 # All shards that the vocabulary came from are encoded already: keep them.
                 if (
                     len(manifest.shards) >= len(first)
@@ -147,24 +152,25 @@ def extend(
                     return
     manifest.complete = True
     manifest.write(folder)
+    (folder / HASHES).unlink(missing_ok=True)
 
 
 def encoded_shards(
-    source: Source, symbols: SymbolNumbers, skip: int, workers: int, progress: Progress
+    source: Source, symbols: SymbolNumbers, skip: int, seen: Seen, workers: int, progress: Progress
 ) -> Generator[EncodedShard, None, None]:
     """The shards of a source in order, from the one numbered `skip` on."""
-    chunks = islice(source.chunks(BATCH_LINES), skip * SHARD_BATCHES, None)
-    results = encode_all(chunks, workers)
+    chunks = source.in_random_order(BATCH_LINES, skip * SHARD_BATCHES * BATCH_LINES, progress.indexed)
+    results = encode_all(chunks, workers, source.selfies)
     with closing(results):
         batches: list[Batch] = []
         for result in results:
             batches.append(result.batch)
             progress.update(result)
             if len(batches) == SHARD_BATCHES:
-                yield EncodedShard.join(batches, symbols)
+                yield EncodedShard.join(batches, symbols, seen)
                 batches = []
         if batches:
-            yield EncodedShard.join(batches, symbols)
+            yield EncodedShard.join(batches, symbols, seen)
 
 
 def _begin(source: Source, given: Vocabulary | None, first: list[EncodedShard], symbols: SymbolNumbers) -> Manifest:
@@ -174,8 +180,9 @@ def _begin(source: Source, given: Vocabulary | None, first: list[EncodedShard], 
     if not molecules:
         refused = sum((shard.counts for shard in first), Counter[str]())
         raise UserError(
-            f"data must hold molecules, but none of the first {refused['read']} lines of {source.origin} is usable "
-            f"({_reasons(refused)}); give a file with one SMILES a line"
+            f"data must hold molecules, but none of {refused['read']} lines of {source.origin} is usable "
+            f"({_reasons(refused)}; of its first line, {source.example[:60]!r}, the molecule was read as "
+            f"{source.parts[0].layout.molecule(source.example)[:60]!r}); give a file with one SMILES a line"
         )
     if given is not None:
         refused = sum((shard.pack(symbols.ids(given), Vocabulary.end_id)[1] for shard in first), Counter[str]())
@@ -186,7 +193,7 @@ def _begin(source: Source, given: Vocabulary | None, first: list[EncodedShard], 
                 "have symbols outside it (it knows neither stereo nor salts); use vocabulary=dataset"
             )
     vocabulary = given or Vocabulary.build(found, version("selfies"))
-    identity = [source.sha256, source.reading, CODEC_VERSION, MAX_TOKENS, SPLIT_RULE, vocabulary.fingerprint]
+    identity = [source.sha256, source.reading, ORDER, CODEC_VERSION, MAX_TOKENS, SPLIT_RULE, vocabulary.fingerprint]
     return Manifest(
         name=source.name,
         source=source.origin,

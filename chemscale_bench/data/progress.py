@@ -30,6 +30,10 @@ class Progress:
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
         )
 
+    def indexed(self, share: float) -> None:
+        """Say how much of the source has been unpacked and indexed, 0 to 1."""
+        self._bar.set_postfix_str(f"finding its lines {share:.0%}")
+
     def update(self, result: Result) -> None:
         """Take note of a batch."""
         batch = result.batch

@@ -1,15 +1,38 @@
-"""The named data sets, and the user's own files: from `data=` to SMILES and the identity of their content."""
+"""The named data sets, and the user's own files: from `data=` to molecules in a random order, and their identity."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from chemscale_bench.data import embedded
 from chemscale_bench.data.download import fetch, file_sha256
-from chemscale_bench.data.smiles_file import Lines, SmilesFile
+from chemscale_bench.data.layout import Layout, find_layout
+from chemscale_bench.data.opening import check_regular
+from chemscale_bench.data.text_lines import open_lines
 from chemscale_bench.errors import UserError
+
+ORDER = "RandomState(0).shuffle of all lines"  # NumPy promises that this stream never changes
+
+
+class Lines(NamedTuple):
+    """Molecules of a source."""
+
+    molecules: list[str]
+    """As written in the file; an empty text for a line without one."""
+    fraction: float
+    """How much of the source has been read up to their end, 0 to 1."""
+
+
+class Part(NamedTuple):
+    """One file of a source."""
+
+    path: Path
+    layout: Layout
 
 
 @dataclass(frozen=True)
@@ -22,16 +45,53 @@ class Source:
     """Url or path."""
     sha256: str
     """Of the content of the files, one after another."""
-    reading: str
-    """How it is read."""
-    parts: tuple[SmilesFile, ...]
+    parts: tuple[Part, ...]
     """The files, in order."""
+    example: str
+    """The first line that should hold a molecule."""
 
-    def chunks(self, size: int) -> Iterator[Lines]:
-        """The SMILES of all parts in order, at most `size` at a time."""
-        for i, part in enumerate(self.parts):
-            for lines in part.chunks(size):
-                yield Lines(lines.smiles, (i + lines.fraction) / len(self.parts))
+    @property
+    def reading(self) -> str:
+        """How the files are read: the same bytes read another way are not the same molecules."""
+        return ", ".join(repr(part.layout) for part in self.parts)
+
+    @property
+    def selfies(self) -> bool:
+        """Whether the molecules are written in SELFIES."""
+        return self.parts[0].layout.selfies
+
+    def in_random_order(self, size: int, start: int, progress: Callable[[float], None]) -> Iterator[Lines]:
+        """The molecules of all files in one random order, the same for every call.
+
+        The first n are a uniform sample of the whole source for every n, and need no more than their own lines.
+
+        Args:
+            size: lines at a time.
+            start: place in the order of the first one.
+            progress: told how much has been unpacked and indexed, 0 to 1, where that is still to be done.
+
+        Raises:
+            UserError: a file is unfit.
+        """
+        texts = [
+            open_lines(part.path, lambda share, i=i: progress((i + share) / len(self.parts)))  # type: ignore[misc]
+            for i, part in enumerate(self.parts)
+        ]
+        headers = np.array([int(part.layout.header) for part in self.parts])
+        ends = np.cumsum([len(text) for text in texts] - headers)
+        order = np.arange(ends[-1], dtype=np.uint32)
+        np.random.RandomState(0).shuffle(order)
+        for begin in range(start, len(order), size):
+            places = order[begin : begin + size].astype(np.int64)
+            by_place = np.argsort(places)
+            part_of = np.searchsorted(ends, places, side="right")
+            molecules = [""] * len(places)
+            for i, (part, text) in enumerate(zip(self.parts, texts, strict=True)):
+                own = by_place[part_of[by_place] == i]
+                lines = text.read(places[own] - (ends[i - 1] if i else 0) + headers[i])
+                for place, line in zip(own.tolist(), lines, strict=True):
+                    molecules[place] = part.layout.molecule(line)
+            yield Lines(molecules, (begin + len(places)) / len(order))
 
 
 @dataclass(frozen=True)
@@ -42,8 +102,8 @@ class Download:
     urls: tuple[str, ...]
     sha256: str | None
     """Published checksum; None where there is none: then the digest of what arrived is recorded in every store."""
-    column: int | None = None
-    delimiter: str = ","
+    layout: Layout | None = None
+    """Where the molecules stand in a file that does not say so itself."""
 
 
 DOWNLOADS = {
@@ -58,8 +118,7 @@ DOWNLOADS = {
         "CID-SMILES.gz",
         ("https://ftp.ncbi.nlm.nih.gov/pubchem/Compound/Extras/CID-SMILES.gz",),
         sha256=None,
-        column=1,
-        delimiter="\t",
+        layout=Layout("\t", 1),
     ),
     # The checksum is that of the Git LFS pointer data/train.csv in molecularsets/moses.
     "moses": Download(
@@ -76,23 +135,26 @@ def open_source(data: str) -> Source:
     """Find a data set by name, or a file by path.
 
     Raises:
-        UserError: there is no such data set or file, or it could not be downloaded.
+        UserError: there is no such data set or file, it could not be downloaded, or it holds no molecules.
     """
     if data == "embedded":
-        parts = embedded.parts()
-        return _source("embedded", "the rdkit package", parts)
+        return make_source("embedded", "the rdkit package", [(file, None) for file in embedded.files()])
     if data in DOWNLOADS:
         entry = DOWNLOADS[data]
         file = fetch(entry.file_name, entry.urls, entry.sha256, WITHOUT)
-        return _source(data, entry.urls[0], [SmilesFile(file, entry.column, entry.delimiter)])
+        return make_source(data, entry.urls[0], [(file, entry.layout)])
     path = Path(data).expanduser()
     if not path.exists():
         raise UserError(
             f"data must be one of {', '.join(NAMES)} or an existing file, got {data}; check the name or path"
         )
-    return _source(path.name, str(path.absolute()), [SmilesFile(path.absolute())])
+    return make_source(path.name, str(path.absolute()), [(path.absolute(), None)])
 
 
-def _source(name: str, origin: str, parts: list[SmilesFile]) -> Source:
-    reading = ", ".join(part.reading() for part in parts)
-    return Source(name, origin, file_sha256(*(part.path for part in parts)), reading, tuple(parts))
+def make_source(name: str, origin: str, files: list[tuple[Path, Layout | None]]) -> Source:
+    """The source of some files, whose layouts are found where they are not given."""
+    for file, _ in files:
+        check_regular(file)
+    found = [find_layout(file) for file, _ in files]
+    parts = [Part(file, given or layout) for (file, given), (layout, _) in zip(files, found, strict=True)]
+    return Source(name, origin, file_sha256(*(file for file, _ in files)), tuple(parts), found[0][1])

@@ -1,5 +1,7 @@
 """The packed token store: per split a file of tokens, of lengths and of heavy-atom counts, and a manifest of shards.
 
+One more file holds the hashes of all molecules, by which later shards know duplicates.
+
 The files only grow. The manifest, replaced atomically, says how much of them is valid; what lies behind is the tail
 of a killed run and is cut off before the next shard is written. So any number of readers share what one process
 extends.
@@ -25,7 +27,9 @@ from chemscale_bench.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 FIELDS = ("tokens", "lengths", "heavy_atoms")  # all uint16, little-endian
-FORMAT = 1
+HASHES = "hashes"  # uint64, little-endian
+SHORTER = "is shorter than its manifest says; delete the folder {folder}, so that it is prepared again"
+FORMAT = 2
 
 
 class Packed(NamedTuple):
@@ -98,6 +102,8 @@ class Shard:
     """Tokens by split."""
     counts: dict[str, int]
     """Lines read, and refused lines by reason."""
+    distinct: int
+    """Molecules that no earlier shard has, whatever their split; those that the vocabulary can't spell included."""
 
 
 @dataclass
@@ -166,20 +172,18 @@ class Manifest:
         chosen = self.shards[:shards]
         return sum(s.molecules[split] for s in chosen), sum(s.tokens[split] for s in chosen)
 
-    def append(self, folder: Path, packed: dict[str, Packed], counts: Counter[str]) -> None:
+    def append(self, folder: Path, packed: dict[str, Packed], counts: Counter[str], hashes: np.ndarray) -> None:
         """Add a shard to the files and to the manifest; on an error the files keep their valid length."""
         try:
             for split in SPLITS:
                 for name, values in packed[split]._asdict().items():
-                    with _file(folder, split, name).open("ab") as stream:
-                        stream.truncate(2 * self._valid(split, name))
-                        stream.write(values.astype("<u2", copy=False).tobytes())
-                        stream.flush()
-                        os.fsync(stream.fileno())
+                    _extend(_file(folder, split, name), 2 * self._valid(split, name), values.astype("<u2", copy=False))
+            _extend(folder / HASHES, 8 * self.distinct, hashes.astype("<u8", copy=False))
             shard = Shard(
                 {split: len(packed[split].lengths) for split in SPLITS},
                 {split: len(packed[split].tokens) for split in SPLITS},
                 dict(counts),
+                len(hashes),
             )
             self.shards.append(shard)
             self.write(folder)
@@ -187,17 +191,29 @@ class Manifest:
             self._cut(folder)
             raise
 
+    @property
+    def distinct(self) -> int:
+        """Molecules of all shards, whatever their split."""
+        return sum(shard.distinct for shard in self.shards)
+
+    def hashes(self, folder: Path) -> np.ndarray:
+        """The hashes of all molecules, uint64 [M]."""
+        found = np.fromfile(folder / HASHES, "<u8", self.distinct) if self.shards else np.zeros(0, np.uint64)
+        if len(found) != self.distinct:
+            raise UserError(f"{folder / HASHES} {SHORTER.format(folder=folder)}")
+        return found
+
     def _valid(self, split: str, name: str) -> int:
         molecules, tokens = self.total(split)
         return tokens if name == "tokens" else molecules
 
     def _cut(self, folder: Path) -> None:
         saved = Manifest.read(folder)
-        for split in SPLITS:
-            for name in FIELDS:
-                file = _file(folder, split, name)
-                if file.exists():
-                    os.truncate(file, 2 * (saved._valid(split, name) if saved else 0))
+        sizes = {_file(folder, split, name): 2 * (saved._valid(split, name) if saved else 0)
+                 for split in SPLITS for name in FIELDS}  # fmt: skip
+        for file, size in (sizes | {folder / HASHES: 8 * (saved.distinct if saved else 0)}).items():
+            if file.exists():
+                os.truncate(file, size)
         (folder / "manifest.json.tmp").unlink(missing_ok=True)
 
     def load(self, folder: Path, split: str, shards: int, molecules: int | None = None) -> Molecules:
@@ -210,9 +226,7 @@ class Manifest:
         np.cumsum(lengths, out=offsets[1:])
         file = _file(folder, split, "tokens")
         if len(lengths) != count or len(heavy_atoms) != count or file.stat().st_size < 2 * tokens:
-            raise UserError(
-                f"{file} is shorter than its manifest says; delete the folder {folder}, so that it is prepared again"
-            )
+            raise UserError(f"{file} {SHORTER.format(folder=folder)}")
         size = int(offsets[-1])
         digest = hashlib.sha256()
         # Read, not mapped: hashing a map would count the whole file as this process's memory.
@@ -222,6 +236,15 @@ class Manifest:
         digest.update(lengths.tobytes() + heavy_atoms.tobytes())
         mapped = np.memmap(file, "<u2", "r", shape=(size,)) if size else np.zeros(0, np.uint16)
         return Molecules(mapped, offsets, heavy_atoms, digest.hexdigest())
+
+
+def _extend(file: Path, valid: int, values: np.ndarray) -> None:
+    """Write values behind the first `valid` bytes of a file."""
+    with file.open("ab") as stream:
+        stream.truncate(valid)
+        stream.write(values.tobytes())
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _file(folder: Path, split: str, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""What one process does: lines of SMILES to canonical molecules, symbols, split hashes and counts."""
+"""What one process does: molecules as text to canonical molecules, symbols, hashes and counts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
+import selfies
 from rdkit import Chem, rdBase
+from selfies.compatibility import modernize_symbol
 
 from chemscale_bench.data.codec import Codec, warm_up
 
@@ -30,19 +32,34 @@ class Batch(NamedTuple):
     heavy_atoms: np.ndarray
     """uint16 [M]."""
     hashes: np.ndarray
-    """uint64 [M], from the canonical SMILES: equal for equal molecules, uniform."""
+    """uint64 [M], from the symbols: equal for molecules that a model cannot tell apart, uniform."""
     symbols: list[str]
     """The SELFIES symbols that occur."""
     counts: Counter[str]
     """Refused lines by reason, and `read`: all lines."""
 
 
-def molecule_hash(canonical: str) -> int:
-    """64 uniform bits of a canonical SMILES; they decide on the molecule's split."""
-    return int.from_bytes(hashlib.blake2b(canonical.encode(), digest_size=8).digest(), "big")
+def molecule_hash(selfies_string: str) -> int:
+    """64 uniform bits of a molecule's SELFIES; they decide on its split and on what it is a duplicate of."""
+    return int.from_bytes(hashlib.blake2b(selfies_string.encode(), digest_size=8).digest(), "big")
 
 
-def encode_lines(codec: Codec, lines: list[str]) -> Batch:
+def parse(text: str, is_selfies: bool) -> Chem.Mol | None:
+    """The molecule of a SMILES or SELFIES without atom-map numbers, which would decide on the order of its atoms."""
+    if is_selfies:
+        try:
+            text = selfies.decoder("".join(map(modernize_symbol, selfies.split_selfies(text))))
+        except (selfies.DecoderError, ValueError):
+            return None
+    molecule = Chem.MolFromSmiles(text)
+    if molecule is not None and ":" in text:
+        for atom in molecule.GetAtoms():
+            atom.SetAtomMapNum(0)
+        Chem.AssignStereochemistry(molecule, cleanIt=True, force=True)  # it may have rested on the numbers
+    return molecule
+
+
+def encode_lines(codec: Codec, lines: list[str], is_selfies: bool = False) -> Batch:
     """Parse, canonicalise, encode; the symbols are those of `selfies.encoder` on RDKit's isomeric SMILES."""
     counts: Counter[str] = Counter(read=len(lines))
     canonical: list[str] = []
@@ -53,7 +70,7 @@ def encode_lines(codec: Codec, lines: list[str]) -> Batch:
                 counts[EMPTY] += 1
             elif len(line) > MAX_SMILES:
                 counts[TOO_LONG] += 1
-            elif (molecule := Chem.MolFromSmiles(line)) is None:
+            elif (molecule := parse(line, is_selfies)) is None:
                 counts[UNPARSABLE] += 1
             elif not molecule.GetNumAtoms():
                 counts[EMPTY] += 1
@@ -64,20 +81,26 @@ def encode_lines(codec: Codec, lines: list[str]) -> Batch:
     kept = (encoded.lengths > 0) & (encoded.lengths < MAX_TOKENS)
     counts[NOT_ENCODABLE] += int((encoded.lengths == 0).sum())
     counts[TOO_LONG] += int((encoded.lengths >= MAX_TOKENS).sum())
-    numbers = encoded.symbols[np.repeat(kept, encoded.lengths)]
+    numbers, lengths = encoded.symbols[np.repeat(kept, encoded.lengths)], encoded.lengths[kept]
+    spelled = [codec.symbols[number] for number in numbers]
+    ends = np.cumsum(lengths).tolist()
+    hashes = [molecule_hash("".join(spelled[start:end])) for start, end in zip([0, *ends], ends, strict=False)]
     present, numbers = np.unique(numbers, return_inverse=True)
     return Batch(
         numbers.astype(np.uint16),
-        encoded.lengths[kept],
+        lengths,
         np.array(heavy, np.int64)[kept].astype(np.uint16),
-        np.array([molecule_hash(text) for text, keep in zip(canonical, kept, strict=True) if keep], np.uint64),
+        np.array(hashes, np.uint64),
         [codec.symbols[number] for number in present],
         counts,
     )
 
 
 def serve() -> None:
-    """Answer batches of lines from standard input on standard output until the other side goes away."""
+    """Answer batches of lines from standard input on standard output until the other side goes away.
+
+    A request is 8 bytes of length, a byte that is 1 for SELFIES, and the lines.
+    """
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the whole group; the parent ends us by closing the pipe
@@ -86,8 +109,9 @@ def serve() -> None:
     warm_up()
     codec = Codec()
     while head := requests.read(8):
-        lines = requests.read(int.from_bytes(head, "big")).decode("utf-8").split("\n")
-        reply = pickle.dumps(encode_lines(codec, lines), protocol=pickle.HIGHEST_PROTOCOL)
+        request = requests.read(int.from_bytes(head, "big"))
+        batch = encode_lines(codec, request[1:].decode("utf-8").split("\n"), is_selfies=bool(request[0]))
+        reply = pickle.dumps(batch, protocol=pickle.HIGHEST_PROTOCOL)
         replies.write(len(reply).to_bytes(8, "big") + reply)
         replies.flush()
 

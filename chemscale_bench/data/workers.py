@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 from chemscale_bench.data.codec import Codec, warm_up
-from chemscale_bench.data.smiles_file import Lines
+from chemscale_bench.data.sources import Lines
 from chemscale_bench.data.worker import Batch, encode_lines
 from chemscale_bench.errors import UserError
 
@@ -37,8 +37,8 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def encode_all(chunks: Iterator[Lines], workers: int) -> Generator[Result, None, None]:
-    """Encode chunks of lines, in order.
+def encode_all(chunks: Iterator[Lines], workers: int, is_selfies: bool) -> Generator[Result, None, None]:
+    """Encode chunks of molecules, in order.
 
     The processes are children on pipes, not a `multiprocessing` pool: they never import the user's main script, so a
     script without a main guard works, and they end by themselves when this process is killed, because their input
@@ -51,7 +51,7 @@ def encode_all(chunks: Iterator[Lines], workers: int) -> Generator[Result, None,
         warm_up()
         codec = Codec()
         for lines in chunks:
-            yield Result(encode_lines(codec, lines.smiles), lines.fraction)
+            yield Result(encode_lines(codec, lines.molecules, is_selfies), lines.fraction)
         return
     children = threading.local()
     processes: list[subprocess.Popen[bytes]] = []
@@ -60,7 +60,7 @@ def encode_all(chunks: Iterator[Lines], workers: int) -> Generator[Result, None,
         if not hasattr(children, "process"):
             children.process = _start()
             processes.append(children.process)
-        return Result(_ask(children.process, lines.smiles), lines.fraction)
+        return Result(_ask(children.process, lines.molecules, is_selfies), lines.fraction)
 
     pending: deque[Future[Result]] = deque()
     threads = ThreadPoolExecutor(workers)
@@ -88,10 +88,10 @@ def _start() -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
 
-def _ask(process: subprocess.Popen[bytes], smiles: list[str]) -> Batch:
+def _ask(process: subprocess.Popen[bytes], molecules: list[str], is_selfies: bool) -> Batch:
     assert process.stdin is not None
     assert process.stdout is not None
-    request = "\n".join(smiles).encode("utf-8")
+    request = bytes([is_selfies]) + "\n".join(molecules).encode("utf-8")
     try:
         process.stdin.write(len(request).to_bytes(8, "big") + request)
         process.stdin.flush()

@@ -23,7 +23,8 @@ class TrainingSettings(Settings):
     clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient before it is scaled down."""
     seed: int = Field(0, ge=0, lt=2**31)
-    """Seed of the initial weights and of the order of the data."""
+    """Seed of the initial weights and of the order of the data; for a language model of that of later passes over them,
+    the first is the same for all runs."""
     seeds: Count = Field(1, ge=1, le=1000)
     """Runs with this and the next seeds, trained as one stacked model (ChemGPT, SchNet, PaiNN), each a child run."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -50,7 +51,8 @@ class ChemGPTSettings(TrainingSettings):
     smaller_budgets: bool = True
     """Decay and validate at the task's smaller budgets too, on the way."""
     data: str = "auto"
-    """Data set (pubchem10m, pubchem, moses, embedded) or a path to a .smi, .csv or .txt file, compressed or not."""
+    """Data set (pubchem10m, pubchem, moses, embedded) or a path to a .smi, .csv or .txt file of SMILES or SELFIES,
+    compressed or not."""
     vocabulary: Literal["dataset", "chemgpt"] = "dataset"
     """Vocabulary built from the data set, or the released ChemGPT one (684 tokens, SELFIES 1.x spelling)."""
     ladder: Literal["balanced", "chemgpt"] = "balanced"
@@ -139,7 +141,7 @@ class TuneSettings(Settings):
     study: str = ""
     """Name of the study; by default it follows from the other parameters, so that the same command goes on."""
     seed: int = Field(0, ge=0, lt=2**31)
-    """Seed of the sampler, and of every trial's weights and order of data."""
+    """Seed of the sampler, and of every trial's weights."""
     tokens: Annotated[Count, Field(ge=1)] | Auto = "auto"
     """Language models: training tokens of a trial."""
     batch_tokens: Annotated[Count, Field(ge=64)] | Literal["search", "auto"] = "search"

@@ -27,7 +27,10 @@ SPREAD = 1.4  # between the lengths of molecules that a CPU attends to together
 
 
 class LanguageObjective:
-    """Next-symbol prediction on molecules in a random order that depends on the seed and the epoch only.
+    """Next-symbol prediction on molecules in an order that depends on the seed and the epoch only.
+
+    The first epoch takes them as they are stored, in a random order that all runs share, so that a budget's molecules
+    are the same for every run; `seed` shuffles the later ones.
 
     `take` hands out exact numbers of tokens: the molecule that would overshoot is cut, its remainder is not used.
     Items are rows of an array (M, 2): where a molecule begins among the split's tokens, and how many of it to take.
@@ -36,7 +39,7 @@ class LanguageObjective:
         molecules: the training split.
         start_id: id of the start token.
         vocabulary_size: V, for the loss of a model that knows nothing.
-        seed: of the order.
+        seed: of the order from the second epoch on.
         batch_tokens: tokens of every optimizer step, or None for `schedules.batch_tokens_at`.
         device: where the forward passes go.
     """
@@ -56,7 +59,8 @@ class LanguageObjective:
 
     def order_of(self, epoch: int) -> np.ndarray:
         """Order (M,) of the molecules in one epoch."""
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self.molecules))
+        count = len(self.molecules)
+        return np.random.default_rng([self.seed, epoch]).permutation(count) if epoch else np.arange(count)
 
     def take(self, cursor: tuple[int, int] | None, amount: int) -> tuple[np.ndarray, tuple[int, int]]:
         """The next molecules with exactly `amount` predicted tokens in all, and the (epoch, index) behind them."""

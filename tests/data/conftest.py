@@ -16,7 +16,8 @@ import pytest
 from chemscale_bench.data import prepare
 from chemscale_bench.data.cache import home
 from chemscale_bench.data.codec import warm_up
-from chemscale_bench.data.embedded import parts
+from chemscale_bench.data.embedded import files
+from chemscale_bench.data.layout import find_layout
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
 NUMBA = home() / "numba"
@@ -48,7 +49,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def molecules() -> list[str]:
     """3,000 of the molecules inside RDKit, shuffled."""
-    smiles = [text for part in parts() for lines in part.chunks(4096) for text in lines.smiles]
+    smiles = [find_layout(file)[0].molecule(line) for file in files() for line in file.read_text().splitlines()]
     return random.Random(0).sample(smiles, 3000)
 
 

@@ -1,0 +1,142 @@
+"""Where a molecule stands in a line of a text file: which column, between which delimiters, below a header or not.
+
+A header that names a column of SMILES decides; without one, the column that RDKit reads does. What is no list of
+molecules at all is refused by its name.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rdkit import Chem, rdBase
+
+from chemscale_bench.data.opening import opened
+from chemscale_bench.errors import UserError
+
+HEAD_BYTES, HEAD_LINES = 65_536, 100
+DELIMITED = (".csv", ".tsv")
+DELIMITERS = (",", "\t", ";", "|")
+COLUMNS = 20  # that are tried
+MOST = 0.5  # of the first lines, from which on they are what they look like
+SMILES_COLUMNS = ("smiles", "canonical_smiles", "isomeric_smiles", "canonicalsmiles", "isomericsmiles", "smi")
+SELFIES_COLUMNS = ("selfies",)
+SELFIES = re.compile(r"(\[[^\[\]\s]+\]|\.){2,}")
+SELFIES_ONLY = ("[C]", "[Branch", "Branch1", "[Ring", "[=")  # SMILES has an atom without hydrogens hardly ever
+OTHERS: tuple[tuple[str, Callable[[str], bool], str], ...] = (
+    ("a Git LFS pointer, not the data", lambda t: t.startswith("version https://git-lfs.github.com/"), "git lfs pull"),
+    (
+        "an SDF file",
+        lambda t: "\nM  END" in t or "V2000\n" in t or "V3000\n" in t,
+        "convert it, for example with Open Babel: obabel molecules.sdf -O molecules.smi",
+    ),
+    (
+        "a MOL2 file",
+        lambda t: "@<TRIPOS>" in t,
+        "convert it, for example with Open Babel: obabel molecules.mol2 -O molecules.smi",
+    ),
+    ("a PDB file", lambda t: re.search(r"^(ATOM|HETATM) ", t, re.MULTILINE) is not None, "give one SMILES a line"),
+    ("a list of InChI", lambda t: "InChI=1" in t.split("\n", 1)[0], "convert it with RDKit's MolFromInchi"),
+    ("a web page", lambda t: t.lstrip()[:15].lower().startswith(("<!doctype", "<html")), "download the file itself"),
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How to find the molecule in a line."""
+
+    delimiter: str | None = None
+    """Between columns; None for white space."""
+    column: int = 0
+    """Of the molecule."""
+    header: bool = False
+    """Whether the first line is no molecule."""
+    selfies: bool = False
+    """Whether it is written in SELFIES, not in SMILES."""
+
+    def molecule(self, line: str) -> str:
+        """The text of a line's molecule; empty where the line has none."""
+        row = fields(line, self.delimiter, self.column)
+        # What follows a SMILES after a blank is its name or a CXSMILES extension.
+        return (row[self.column].split(None, 1) or [""])[0] if len(row) > self.column else ""
+
+
+def fields(line: str, delimiter: str | None, last: int = -1) -> list[str]:
+    """The columns of one line, up to number `last` if that is given; a quote that is not closed ends with the line."""
+    if delimiter is None or '"' not in line:
+        return line.split(delimiter, last + 1 if last >= 0 else -1)
+    # Line by line: for a reader of the whole file a stray quote would swallow the lines up to the next one.
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return []
+
+
+def find_layout(path: Path) -> tuple[Layout, str]:
+    """The layout of a file, and its first line with a molecule.
+
+    Raises:
+        UserError: the file is unfit, empty, binary, no list of molecules, or a table without a column of SMILES.
+    """
+    with opened(path) as file:
+        start = file.content.read(HEAD_BYTES)
+        name = file.name
+    if not start.strip():
+        raise UserError(f"data must hold molecules, but {path} is empty; give a file with one SMILES a line")
+    if b"\0" in start:
+        raise UserError(f"data must be text, but {path} is binary; give a file with one SMILES a line")
+    text = start.removeprefix(b"\xef\xbb\xbf").decode("ascii", "replace").replace("\r\n", "\n")
+    text = text if "\n" in text else text.replace("\r", "\n")
+    for what, matches, cure in OTHERS:
+        if matches(text):
+            raise UserError(f"data must be a file with one SMILES a line, but {path} is {what}; {cure}")
+    lines = text.split("\n")[: HEAD_LINES + 1]
+    lines = [line for line in lines[: -1 if len(lines) > 2 else None] if line.strip()]  # the last one may be cut
+    layout = below_header(lines) or without_header(lines, Path(name).suffix.lower() in DELIMITED, path)
+    first = lines[int(layout.header) :] or lines
+    if is_selfies([layout.molecule(line) for line in first]):
+        layout = Layout(layout.delimiter, layout.column, layout.header, selfies=True)
+    return layout, first[0]
+
+
+def below_header(lines: list[str]) -> Layout | None:
+    """The layout that a first line with the name of a column of molecules declares; the rows settle its delimiter."""
+    found = []
+    for delimiter in (*DELIMITERS, None):
+        names = [field.strip().lower().replace(" ", "_") for field in fields(lines[0], delimiter)]
+        for wanted in (*SMILES_COLUMNS, *SELFIES_COLUMNS):
+            if wanted in names:
+                found.append(Layout(delimiter, names.index(wanted), header=True))
+                break
+    return max(found, key=lambda layout: readable(layout, lines[1:]), default=None)
+
+
+def without_header(lines: list[str], table: bool, path: Path) -> Layout:
+    """The layout in which most lines hold a molecule; of equal ones the first column between white space."""
+    candidates = [Layout()]
+    for delimiter in (None, *DELIMITERS):
+        columns = min(COLUMNS, max(len(fields(line, delimiter)) for line in lines))
+        candidates += [Layout(delimiter, column) for column in range(columns)]
+    plain = readable(Layout(), lines) > (MOST, 0)
+    best = Layout() if plain else max(candidates, key=lambda layout: readable(layout, lines))
+    if table and not any(readable(best, lines[:1])):  # its first line names columns
+        names = fields(lines[0], max(DELIMITERS, key=lines[0].count))
+        raise UserError(f"a CSV file needs a column smiles, {path} has {', '.join(names)[:500]}; rename one to smiles")
+    return best
+
+
+def readable(layout: Layout, lines: list[str]) -> tuple[float, int]:
+    """Share of the lines whose molecule RDKit can parse, or that looks like SELFIES, and the length of all of these."""
+    texts = [layout.molecule(line) for line in lines]
+    with rdBase.BlockLogs():
+        good = [text for text in texts if text and (SELFIES.fullmatch(text) or Chem.MolFromSmiles(text))]
+    return len(good) / max(1, len(texts)), sum(map(len, good))
+
+
+def is_selfies(texts: list[str]) -> bool:
+    """Whether most of the molecules are written in SELFIES."""
+    alike = [text for text in texts if SELFIES.fullmatch(text) and any(sign in text for sign in SELFIES_ONLY)]
+    return len(alike) > MOST * len(texts)
