@@ -69,11 +69,11 @@ def ours(
 ) -> Trainer:  # fmt: skip
     """The trainer of a run, as `chemgpt` sets it up."""
     vocabulary = store.vocabulary
-    model = build(shape, vocabulary.size, "standard", seed)
+    model = build(shape, vocabulary.size, "mutransfer", seed)
     if ON_GPU and batch is None:
         for block in model.blocks:
             block.compile(dynamic=True)
-    optimizer = torch.optim.AdamW(parameter_groups(model, "standard", 1e-3, 0.1), betas=(0.9, 0.95), fused=True)
+    optimizer = torch.optim.AdamW(parameter_groups(model, "mutransfer", 1e-3, 0.1), betas=(0.9, 0.95), fused=True)
     batch = batch or (131_072 if ON_GPU else 2_048)
     objective = LanguageObjective(store.train, vocabulary.start_id, vocabulary.size, seed, batch, DEVICE)
     objective.hopeless_loss = float("inf")  # what is learned in so few steps does not matter here

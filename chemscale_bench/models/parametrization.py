@@ -1,77 +1,109 @@
-"""How initial weights and learning rates follow the width, so that one learning rate serves every size.
+"""How initial weights, learning rates and multipliers follow the shape, so that one learning rate serves every size.
 
-In both, hidden matrices start with std 0.05 sqrt(base / width), which is GPT-Neo's 0.02 at width 800, and learn at
-base / width times the rate of the base width. `standard` scales every other learning rate likewise and multiplies
-logits by 8, above the base width by 8 sqrt(base / width). `mutransfer` (Yang et al. 2022, Adam, Table 8) keeps the
-rates of embeddings, norms and biases; scales the tied head by base / width and attention logits by the head size of the
-base over the head size; and starts query weights at zero. The constants were tuned at small sizes, see
-benchmarks/shapes.md.
+`mutransfer`, the default, follows Yang et al. (2022, arXiv 2203.03466, Table 8, for Adam) in the width and Bordelon et
+al. (2023, arXiv 2309.16620) and Dey et al. (2025, arXiv 2505.01618) in the depth. With s = 128 / width, d = 5 / layers
+and head size D:
+
+| part | initial std | learning rate |
+|---|---|---|
+| hidden matrices that read the residual stream | 0.05 sqrt(s) | s sqrt(d) |
+| hidden matrices that write to it | 0.05 sqrt(s d) | s d |
+| their biases | 0 | d |
+| norms and biases of the others in a layer | 1, 0 | sqrt(d) |
+| embeddings | 0.03 | max(1, s) |
+| last norm | 1, 0 | 1 |
+
+Attention logits are multiplied by 2 / sqrt(D), output logits by 4 min(1, s): times the width and the embeddings' rate
+that is the same at every width, so that a step moves the logits equally. GPT-Neo has neither factor; both are folded
+into its weights on export. `standard` is GPT-Neo as it is usually trained: std 0.02, one learning rate, no factor.
+
+The constants were tuned at small sizes; benchmarks/shapes.md has the measurements and the coordinate check
+(evaluation/coordinates.py), which is a test: what stays equal, and what does not in `standard`.
 """
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from chemscale_bench.models.chemgpt import ChemGPT, ChemGPTConfig
-from chemscale_bench.models.sizes import Shape, heads_for
+from chemscale_bench.models.sizes import Shape
 
-Parametrization = Literal["standard", "mutransfer"]
+Parametrization = Literal["mutransfer", "standard"]
 
-BASE_WIDTH = 128
-INIT_STD = 0.05  # of hidden matrices at the base width
-OUTPUT_MULTIPLIER = {"standard": 8.0, "mutransfer": 4.0}
-LEARNING_RATE = {"standard": 2.0**-10, "mutransfer": 2.0**-10}
-EMBEDDING_STD = {"standard": 0.02, "mutransfer": 0.1}
+BASE_WIDTH, BASE_LAYERS = 128, 5
+HIDDEN_STD, EMBEDDING_STD = 0.05, 0.03  # at the base
+ATTENTION_FACTOR = 2.0  # times D^-1/2
+OUTPUT_FACTOR = 4.0
+STANDARD_STD = 0.02
+LEARNING_RATE = {"mutransfer": 2.0**-10, "standard": 2.0**-10}
+WRITERS = ("attention_out", "mlp_out")  # layers whose output is added to the residual stream
 
 
 def build(shape: Shape, vocabulary_size: int, parametrization: Parametrization, seed: int) -> ChemGPT:
     """A fresh ChemGPT with initial weights drawn from `seed`, the same on every device."""
     transfer = parametrization == "mutransfer"
-    shrink = BASE_WIDTH / shape.width
-    base_head_size = BASE_WIDTH // heads_for(BASE_WIDTH)
     config = ChemGPTConfig(
         shape,
         vocabulary_size,
-        attention_scale=base_head_size / (shape.width // shape.heads) if transfer else 1.0,
-        # Logits are sums over the width: without the root, those of a wide model would start with a large spread.
-        output_scale=OUTPUT_MULTIPLIER[parametrization] * (shrink if transfer else min(1.0, shrink**0.5)),
+        attention_scale=ATTENTION_FACTOR * (shape.width / shape.heads) ** -0.5 if transfer else 1.0,
+        output_scale=OUTPUT_FACTOR * min(1.0, BASE_WIDTH / shape.width) if transfer else 1.0,
     )
     model = ChemGPT(config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if is_hidden_matrix(name, parameter):
-                parameter.normal_(std=INIT_STD * shrink**0.5, generator=generator)
-                if transfer and "query_key_value" in name:
-                    parameter[: shape.width].zero_()
-            elif parameter.ndim == 2:
-                parameter.normal_(std=EMBEDDING_STD[parametrization], generator=generator)
+            if parameter.ndim == 2:
+                std = initial_std(name, shape) if transfer else STANDARD_STD
+                parameter.normal_(std=std, generator=generator)
             elif name.endswith("bias"):
                 parameter.zero_()
     return model
 
 
-def is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
-    """Whether a weight maps channels to channels, so that both its sides grow with the width."""
-    return parameter.ndim == 2 and name.startswith("blocks.")
+def initial_std(name: str, shape: Shape) -> float:
+    """Standard deviation of a matrix's initial weights under `mutransfer`."""
+    if not is_hidden(name):
+        return EMBEDDING_STD
+    depth = BASE_LAYERS / shape.layers if is_writer(name) else 1.0
+    return HIDDEN_STD * math.sqrt(depth * BASE_WIDTH / shape.width)
+
+
+def rate_factor(name: str, parameter: nn.Parameter, shape: Shape) -> float:
+    """A parameter's learning rate over that of the base, under `mutransfer`."""
+    width, depth = BASE_WIDTH / shape.width, BASE_LAYERS / shape.layers
+    if not is_hidden(name):
+        return max(1.0, width) if parameter.ndim == 2 else 1.0
+    return (width if parameter.ndim == 2 else 1.0) * (depth if is_writer(name) else math.sqrt(depth))
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a parameter belongs to a layer: its matrices map channels to channels, both of which grow."""
+    return name.startswith("blocks.")
+
+
+def is_writer(name: str) -> bool:
+    """Whether a parameter belongs to a part that writes to the residual stream."""
+    return any(part in name for part in WRITERS)
 
 
 def parameter_groups(
     model: ChemGPT, parametrization: Parametrization, learning_rate: float, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """AdamW's parameter groups: `learning_rate` is that of the base width.
+    """AdamW's parameter groups: `learning_rate` is that of the base shape.
 
     Weight decay acts on hidden matrices only; it grows as their learning rate shrinks, so that the product, which is
     what AdamW applies, stays.
     """
-    shrink = BASE_WIDTH / model.config.shape.width
-    hidden = [p for name, p in model.named_parameters() if is_hidden_matrix(name, p)]
-    others = [p for name, p in model.named_parameters() if not is_hidden_matrix(name, p)]
-    rate_of_others = learning_rate * (1.0 if parametrization == "mutransfer" else shrink)
+    members: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        factor = rate_factor(name, parameter, model.config.shape) if parametrization == "mutransfer" else 1.0
+        members[factor, is_hidden(name) and parameter.ndim == 2].append(parameter)
     return [
-        {"params": hidden, "lr": learning_rate * shrink, "weight_decay": weight_decay / shrink},
-        {"params": others, "lr": rate_of_others, "weight_decay": 0.0},
+        {"params": params, "lr": learning_rate * factor, "weight_decay": weight_decay / factor if decays else 0.0}
+        for (factor, decays), params in members.items()
     ]

@@ -8,6 +8,7 @@ measurement, see benchmarks/shapes.md.
 from __future__ import annotations
 
 from functools import cache
+from math import log
 from typing import Literal, NamedTuple
 
 from chemscale_bench.errors import UserError
@@ -32,10 +33,10 @@ class Shape(NamedTuple):
 
 
 def heads_for(width: int) -> int:
-    """Heads of the balanced ladder: about 16 channels each below width 96, then 32, and 64 from width 512."""
-    if width >= 96:
-        return width // (32 if width < 512 else 64)
-    return min((heads for heads in range(1, 9) if width % heads == 0), key=lambda heads: abs(heads - width / 16))
+    """Heads of the balanced ladder: of 32 channels each, or as near to that as the width can be divided."""
+    return min(
+        (heads for heads in range(1, width) if width % heads == 0), key=lambda heads: abs(log(32 * heads / width))
+    )
 
 
 @cache

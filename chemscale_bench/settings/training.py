@@ -13,13 +13,13 @@ class TrainingSettings(Settings):
     """What every training run takes, whatever it trains."""
 
     learning_rate: Annotated[float, Field(gt=0, le=10)] | Auto = "auto"
-    """Peak learning rate of AdamW; `auto` is one found by measurement. ChemGPT scales it from its base width."""
+    """Peak learning rate of AdamW; `auto` is one found by measurement. ChemGPT scales it from its base shape."""
     warmup: float = Field(0.3, ge=0, le=1)
     """Share of the smallest budget spent on linear warm-up."""
     decay: float = Field(0.2, gt=0, le=1)
     """Share of each budget spent on the final decay of the learning rate to zero."""
     weight_decay: float = Field(0.1, ge=0)
-    """Decoupled weight decay of AdamW on matrices, at the base width (1/step at learning rate 1)."""
+    """Decoupled weight decay of AdamW on matrices, at the base shape (1/step at learning rate 1)."""
     clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient before it is scaled down."""
     seed: int = Field(0, ge=0, lt=2**31)
@@ -57,8 +57,9 @@ class ChemGPTSettings(TrainingSettings):
     """Vocabulary built from the data set, or the released ChemGPT one (684 tokens, SELFIES 1.x spelling)."""
     ladder: Literal["balanced", "chemgpt"] = "balanced"
     """Shapes: `balanced` keeps depth and width in proportion, `chemgpt` is the paper's 24 layers and 16 heads."""
-    parametrization: Literal["standard", "mutransfer"] = "standard"
-    """How initial weights and learning rates follow the width, so that one learning rate serves every size."""
+    parametrization: Literal["mutransfer", "standard"] = "mutransfer"
+    """How initial weights, learning rates and multipliers follow width and depth, so that one learning rate serves
+    every size; `standard` is GPT-Neo's usual initialisation with the same learning rate for all weights."""
     batch_tokens: Annotated[Count, Field(ge=64)] | Auto = "auto"
     """Tokens per optimizer step, by gradient accumulation; `auto` grows with the tokens seen (512 to 524,288)."""
     init: str = ""

@@ -1,66 +1,112 @@
+"""What one learning rate for all sizes rests on, and that the rates are those that the paper's table asks for."""
+
 import numpy as np
 import pytest
 import torch
 
-from chemscale_bench.models.parametrization import BASE_WIDTH, Parametrization, build, parameter_groups
+from chemscale_bench.evaluation.coordinates import Coordinates, coordinates
+from chemscale_bench.models.parametrization import LEARNING_RATE, Parametrization, build, parameter_groups
 from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training.language import pack
 
-WIDTHS = (64, 128, 256, 512)
+SYMBOLS = 60
+LADDERS = {
+    "width": [Shape(3, width, width // 32) for width in (64, 128, 256, 512, 1024)],
+    "depth": [Shape(layers, 64, 2) for layers in (3, 6, 12, 24)],
+    "paper": [Shape(24, width, 16) for width in (64, 128, 256)],
+    "head size": [Shape(3, 128, heads) for heads in (32, 16, 8, 4, 2)],
+}
+FLAT, SLOPED = 2.2, 5.0  # largest over smallest coordinate of a ladder
 
 
-def coordinates(parametrization: Parametrization, width: int, steps: int = 4) -> float:
-    """Mean change of the logits after a few optimizer steps on one batch."""
-    model = build(Shape(2, width, width // 32), 40, parametrization, seed=0)
-    optimizer = torch.optim.AdamW(parameter_groups(model, parametrization, 2**-8, 0.0))
-    rng = np.random.default_rng(0)
-    batch = pack([np.append(rng.integers(5, 40, 30), 3).astype(np.uint16) for _ in range(8)], 2)
-    before = model.logits(batch).detach()
-    for _ in range(steps):
-        optimizer.zero_grad()
-        (model(batch) / len(batch.targets)).backward()
-        optimizer.step()
-    return float((model.logits(batch).detach() - before).abs().mean())
+def molecules(count: int, seed: int) -> list[np.ndarray]:
+    """Sequences in which half of the symbols follow from the one before."""
+    rng = np.random.default_rng(seed)
+    after = np.random.default_rng(0).integers(5, SYMBOLS, SYMBOLS)
+    made = rng.integers(5, SYMBOLS, (count, 40))
+    for place in range(1, 39):
+        follows = rng.random(count) < 0.5
+        made[follows, place] = after[made[follows, place - 1]]
+    made[:, -1] = 3
+    return list(made.astype(np.uint16))
 
 
-@pytest.mark.parametrize(("parametrization", "most"), [("standard", 2.5), ("mutransfer", 2.0)])
-def test_a_step_changes_the_logits_alike_at_every_width(parametrization: Parametrization, most: float) -> None:
-    """MuTransfer's promise is a flat line over widths 64 to 512; `standard` rises a little."""
-    changes = [coordinates(parametrization, width) for width in WIDTHS]
-    assert max(changes) / min(changes) < most, changes
+def check(parametrization: Parametrization, shape: Shape) -> Coordinates:
+    model = build(shape, SYMBOLS, parametrization, seed=0)
+    groups = parameter_groups(model, parametrization, LEARNING_RATE[parametrization], 0.0)
+    batches = (pack(molecules(16, seed), 2) for seed in range(1, 9))
+    return coordinates(model, torch.optim.AdamW(groups, betas=(0.9, 0.95)), batches, pack(molecules(16, 0), 2))
 
 
-def test_without_scaling_the_change_grows_with_the_width() -> None:
-    """The check above can fail: one learning rate for every width makes wide models move more."""
-
-    def change(width: int) -> float:
-        model = build(Shape(2, width, width // 32), 40, "standard", seed=0)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=2**-8, weight_decay=0)
-        rng = np.random.default_rng(0)
-        batch = pack([np.append(rng.integers(5, 40, 30), 3).astype(np.uint16) for _ in range(8)], 2)
-        before = model.logits(batch).detach()
-        for _ in range(4):
-            optimizer.zero_grad()
-            (model(batch) / len(batch.targets)).backward()
-            optimizer.step()
-        return float((model.logits(batch).detach() - before).abs().mean())
-
-    assert change(512) / change(64) > 2.5
+def spread(values: list[float]) -> float:
+    return max(values) / min(values)
 
 
-@pytest.mark.parametrize("parametrization", ["standard", "mutransfer"])
-def test_learning_rate_and_decay_of_hidden_matrices_balance(parametrization: Parametrization) -> None:
-    products = set()
-    for width in WIDTHS:
-        hidden, others = parameter_groups(build(Shape(2, width, 2), 40, parametrization, 0), parametrization, 0.01, 0.1)
-        products.add(round(hidden["lr"] * hidden["weight_decay"], 12))
-        assert hidden["lr"] == pytest.approx(0.01 * BASE_WIDTH / width)
-        assert others["weight_decay"] == 0
-    assert products == {0.001}
+@pytest.mark.parametrize("ladder", LADDERS)
+def test_activations_and_what_a_step_changes_stay_the_same_over_a_ladder(ladder: str) -> None:
+    """The coordinate check; logits may start smaller in wide models, as muTransfer has it, but not move differently."""
+    found = [check("mutransfer", shape) for shape in LADDERS[ladder]]
+    for name in Coordinates._fields:
+        if name != "logits":
+            assert spread([getattr(each, name) for each in found]) < FLAT, (name, found)
+
+
+@pytest.mark.parametrize("ladder", LADDERS)
+def test_the_check_fails_for_the_usual_parametrization(ladder: str) -> None:
+    found = [check("standard", shape) for shape in LADDERS[ladder]]
+    assert max(spread([getattr(each, name) for each in found]) for name in Coordinates._fields) > SLOPED
+
+
+def test_rates_and_initial_weights_are_those_of_the_table() -> None:
+    shape = Shape(20, 512, 16)  # a quarter of the base's rate in the width, a quarter in the depth
+    model = build(shape, SYMBOLS, "mutransfer", seed=0)
+    rates = {
+        id(parameter): group["lr"]
+        for group in parameter_groups(model, "mutransfer", 1.0, 0.1)
+        for parameter in group["params"]
+    }
+    expected = {
+        "token_embedding.weight": (1, 0.03), "position_embedding.weight": (1, 0.03), "norm_out.weight": (1, 0),
+        "blocks.3.query_key_value.weight": (1 / 8, 0.025), "blocks.3.mlp_in.weight": (1 / 8, 0.025),
+        "blocks.3.mlp_in.bias": (1 / 2, 0), "blocks.3.norm_mlp.weight": (1 / 2, 0),
+        "blocks.3.attention_out.weight": (1 / 16, 0.0125), "blocks.3.mlp_out.weight": (1 / 16, 0.0125),
+        "blocks.3.mlp_out.bias": (1 / 4, 0),
+    }  # fmt: skip
+    parameters = dict(model.named_parameters())
+    for name, (rate, std) in expected.items():
+        assert rates[id(parameters[name])] == pytest.approx(rate), name
+        assert float(parameters[name].detach().std()) == pytest.approx(std, rel=0.02, abs=1e-9), name
+    assert len(rates) == len(parameters)
+    assert model.config.attention_scale == pytest.approx(2 / 32**0.5)
+    assert model.config.output_scale == pytest.approx(1)
+    narrow = build(Shape(5, 64, 2), SYMBOLS, "mutransfer", seed=0)
+    assert narrow.config.output_scale == 4
+    assert parameter_groups(narrow, "mutransfer", 1.0, 0.1)[0]["lr"] == 2  # embeddings move the logits as at the base
+
+
+def test_standard_is_gpt_neo_with_one_rate() -> None:
+    model = build(Shape(2, 256, 4), SYMBOLS, "standard", seed=0)
+    assert (model.config.attention_scale, model.config.output_scale) == (1, 1)
+    assert {group["lr"] for group in parameter_groups(model, "standard", 0.01, 0.1)} == {0.01}
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 2:
+            assert float(parameter.detach().std()) == pytest.approx(0.02, rel=0.03), name
+
+
+@pytest.mark.parametrize("parametrization", ["mutransfer", "standard"])
+@pytest.mark.parametrize("shape", [Shape(3, 64, 2), Shape(12, 256, 8)])
+def test_what_weight_decay_takes_off_matrices_in_a_step_is_the_same(
+    parametrization: Parametrization, shape: Shape
+) -> None:
+    groups = parameter_groups(build(shape, 40, parametrization, 0), parametrization, 0.01, 0.1)
+    products = {round(group["lr"] * group["weight_decay"], 12): group["params"] for group in groups}
+    assert set(products) == {0.0, 0.001}
+    decayed = sum(len(group["params"]) for group in groups if group["weight_decay"])
+    assert decayed == 4 * shape.layers
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
-    first, second, other = (build(Shape(2, 64, 4), 40, "standard", seed) for seed in (0, 0, 1))
+    first, second, other = (build(Shape(2, 64, 4), 40, "mutransfer", seed) for seed in (0, 0, 1))
     for a, b, c in zip(first.parameters(), second.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b)
         assert a.ndim < 2 or not torch.equal(a, c)

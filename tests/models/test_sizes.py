@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.models.sizes import Shape, shape_for
+from chemscale_bench.models.sizes import Shape, heads_for, shape_for
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,10 @@ def test_every_size_is_met_within_five_percent_and_has_whole_heads(asked: int) -
 def test_a_size_out_of_reach_names_the_nearest(asked: int, ladder: str) -> None:
     with pytest.raises(UserError, match=r"within 5 %.*got [\d,]+; the nearest are [\d,]+ and [\d,]+"):
         shape_for(asked, ladder)  # type: ignore[arg-type]
+
+
+def test_heads_keep_their_size_over_the_whole_ladder() -> None:
+    for width in (shape_for(int(size)).width for size in np.geomspace(2.2e4, 2e10, 60)):
+        assert 20 <= width / heads_for(width) <= 46
+        assert width % heads_for(width) == 0
+    assert {width // heads_for(width) for width in (96, 288, 512, 768, 2048)} == {32}

@@ -58,8 +58,8 @@ def trainer(
     seed: int = 0, weight_decay: float = 0.1, batch: int | None = 400, clip: float = 1.0,
     device: str = "cpu", captures: bool = True, precision: Any = "32-true",
 ) -> Trainer:  # fmt: skip
-    model = build(Shape(2, 32, 2), SIZE, "standard", seed=seed)
-    optimizer = torch.optim.AdamW(parameter_groups(model, "standard", rate, weight_decay), fused=True)
+    model = build(Shape(2, 32, 2), SIZE, "mutransfer", seed=seed)
+    optimizer = torch.optim.AdamW(parameter_groups(model, "mutransfer", rate, weight_decay), fused=True)
     objective = LanguageObjective(molecules, 2, SIZE, seed, batch, torch.device(device))
     log.trainer = Trainer(
         Fabric(accelerator=device, devices=1, precision=precision), model, optimizer, objective, log,
