@@ -1,18 +1,20 @@
-"""How the default shapes, parametrization and learning rate were chosen: trains small models and prints two tables.
+"""How the default shapes, heads and learning rate were chosen: trains small models and prints the tables.
 
-Run: `python -m benchmarks.shapes molecules.smi.xz`; 20 minutes on one core. benchmarks/shapes.md keeps the result.
+Run: `python -m benchmarks.shapes molecules.smi.xz`, or with one of `shapes`, `heads`, `rates`, `sizes` behind it; about
+two hours on one core, `sizes` as many again. benchmarks/shapes.md keeps the result.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import torch
 from lightning.fabric import Fabric
 
 from chemscale_bench.data.prepare import prepare
 from chemscale_bench.data.store import TokenStore
-from chemscale_bench.models.parametrization import Parametrization, build, parameter_groups
+from chemscale_bench.models.parametrization import LEARNING_RATE, Parametrization, build, parameter_groups
 from chemscale_bench.models.sizes import Shape, shape_for
 from chemscale_bench.training.contracts import Events
 from chemscale_bench.training.language import LanguageObjective, validate
@@ -21,27 +23,31 @@ from chemscale_bench.training.schedules import segments
 
 SHAPES = [
     (2, 64, 4), (3, 52, 4), (5, 40, 4), (8, 32, 2), (24, 18, 2),
-    (2, 208, 8), (5, 128, 4), (9, 96, 3), (24, 58, 2),
+    (2, 208, 8), (5, 128, 8), (9, 96, 6), (24, 58, 2),
 ]  # fmt: skip
-TOKENS = 300_000
-RATES = [2.0**-power for power in (8, 9, 10, 11)]
-PARAMETRIZATIONS: tuple[Parametrization, ...] = ("standard", "mutransfer")
+HEADS = [(3, 52, 2), (3, 52, 4), (5, 128, 4), (5, 128, 8), (5, 128, 16), (7, 192, 6), (7, 192, 12)]
+SIZES = (100_000, 300_000, 1_000_000, 3_000_000)
+LARGE = (10_000_000, 30_000_000, 100_000_000)
+PARAMETRIZATIONS: tuple[Parametrization, ...] = ("mutransfer", "standard")
 
 
 class Quiet(Events):
     """Events of a training that nobody watches."""
 
 
-def loss(store: TokenStore, shape: Shape, tokens: int, rate: float, parametrization: Parametrization) -> str:
-    """Validation loss in nats per token after `tokens`, as text."""
+def loss(
+    store: TokenStore, shape: Shape, tokens: int, parametrization: Parametrization = "mutransfer", factor: float = 1.0
+) -> str:
+    """Validation loss in nats per token after `tokens` at `factor` times the `auto` learning rate, as text."""
     vocabulary = store.vocabulary
     model = build(shape, vocabulary.size, parametrization, seed=0)
-    groups = parameter_groups(model, parametrization, rate, 0.1)
-    fabric = Fabric(accelerator="cpu", devices=1)
+    groups = parameter_groups(model, parametrization, factor * LEARNING_RATE[parametrization], 0.1)
+    large = shape.non_embedding_params > 5e6
+    fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed" if large else "32-true")
     objective = LanguageObjective(store.train, vocabulary.start_id, vocabulary.size, 0, None, fabric.device)
     trainer = Trainer(
         fabric, model, torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True), objective, Quiet(),
-        plan=segments([tokens], 0.2), warmup=90_000, clip=1.0, report_every=50_000, save_seconds=1e9, pass_limit=4_096,
+        plan=segments([tokens], 0.2), warmup=30_000, clip=1.0, report_every=50_000, save_seconds=1e9, pass_limit=4_096,
     )  # fmt: skip
     try:
         trainer.run()
@@ -50,23 +56,57 @@ def loss(store: TokenStore, shape: Shape, tokens: int, rate: float, parametrizat
     return f"{validate(model, store.validation, vocabulary.start_id, 'cpu').metrics['val/loss_nats_per_token']:.4f}"
 
 
-def main(data: str) -> None:
-    """Print both tables."""
+def named(shape: Shape) -> str:
+    """A shape as in the tables."""
+    return f"{shape.layers} x {shape.width}, {shape.heads} heads | {shape.non_embedding_params:,}"
+
+
+def table(*columns: str) -> None:
+    """Print the head of a table."""
+    print("\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|", flush=True)
+
+
+def shapes(store: TokenStore) -> None:
+    """Depth against width at equal parameters."""
+    table("shape", "parameters", "nats/token at 300,000 tokens")
+    for shape in (Shape(*numbers) for numbers in SHAPES):
+        print(f"| {named(shape)} | {loss(store, shape, 300_000)} |", flush=True)
+
+
+def heads(store: TokenStore) -> None:
+    """Head size at equal depth and width."""
+    table("shape", "parameters", "nats/token at 1,000,000 tokens")
+    for shape in (Shape(*numbers) for numbers in HEADS):
+        print(f"| {named(shape)} | {loss(store, shape, 1_000_000)} |", flush=True)
+
+
+def rates(store: TokenStore) -> None:
+    """The learning rate that is best, over sizes, under both parametrizations."""
+    factors = (0.25, 0.5, 1.0, 2.0, 4.0)
+    table("parametrization", "shape", "parameters", *(f"{factor:g} x auto" for factor in factors))
+    for parametrization in PARAMETRIZATIONS:
+        for shape in map(shape_for, SIZES[::2]):
+            row = (loss(store, shape, 1_000_000, parametrization, factor) for factor in factors)
+            print(f"| {parametrization} | {named(shape)} | {' | '.join(row)} |", flush=True)
+
+
+def sizes(store: TokenStore) -> None:
+    """Loss against size, up to the one that people ask for."""
+    table("shape", "parameters", "100,000 tokens", "300,000 tokens")
+    for shape in map(shape_for, SIZES + LARGE):
+        print(f"| {named(shape)} | {loss(store, shape, 100_000)} | {loss(store, shape, 300_000)} |", flush=True)
+
+
+STUDIES: dict[str, Callable[[TokenStore], None]] = {"shapes": shapes, "heads": heads, "rates": rates, "sizes": sizes}
+
+
+def main(data: str, *chosen: str) -> None:
+    """Print the tables of the chosen studies, all of them by default."""
     torch.set_num_threads(1)
     store = prepare(data, train_tokens=2_000_000, validation_molecules=4_000)
-    print(f"| shape | parameters | nats/token at {TOKENS:,} tokens |\n|---|---|---|")
-    for layers, width, heads in SHAPES:
-        shape = Shape(layers, width, heads)
-        result = loss(store, shape, TOKENS, 2.0**-10, "standard")
-        print(f"| {layers} x {width}, {heads} heads | {shape.non_embedding_params:,} | {result} |", flush=True)
-    print(f"\nnats/token at {TOKENS:,} tokens\n")
-    print("| parametrization | parameters | " + " | ".join(f"2^-{power}" for power in (8, 9, 10, 11)) + " |")
-    print("|---" * (2 + len(RATES)) + "|")
-    for parametrization in PARAMETRIZATIONS:
-        for params in (100_000, 1_000_000):
-            row = [loss(store, shape_for(params), TOKENS, rate, parametrization) for rate in RATES]
-            print(f"| {parametrization} | {params:,} | {' | '.join(row)} |", flush=True)
+    for name in chosen or STUDIES:
+        STUDIES[name](store)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

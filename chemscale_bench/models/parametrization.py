@@ -1,8 +1,8 @@
 """How initial weights, learning rates and multipliers follow the shape, so that one learning rate serves every size.
 
 `mutransfer`, the default, follows Yang et al. (2022, arXiv 2203.03466, Table 8, for Adam) in the width and Bordelon et
-al. (2023, arXiv 2309.16620) and Dey et al. (2025, arXiv 2505.01618) in the depth. With s = 128 / width, d = 5 / layers
-and head size D:
+al. (2023, arXiv 2309.16620) and Dey et al. (2025, arXiv 2505.01618) in the depth. With s = 128 / width, d = min(1, 5 /
+layers) and head size D:
 
 | part | initial std | learning rate |
 |---|---|---|
@@ -69,16 +69,20 @@ def initial_std(name: str, shape: Shape) -> float:
     """Standard deviation of a matrix's initial weights under `mutransfer`."""
     if not is_hidden(name):
         return EMBEDDING_STD
-    depth = BASE_LAYERS / shape.layers if is_writer(name) else 1.0
-    return HIDDEN_STD * math.sqrt(depth * BASE_WIDTH / shape.width)
+    return HIDDEN_STD * math.sqrt(BASE_WIDTH / shape.width * (depth_factor(shape) if is_writer(name) else 1.0))
 
 
 def rate_factor(name: str, parameter: nn.Parameter, shape: Shape) -> float:
     """A parameter's learning rate over that of the base, under `mutransfer`."""
-    width, depth = BASE_WIDTH / shape.width, BASE_LAYERS / shape.layers
+    width, depth = BASE_WIDTH / shape.width, depth_factor(shape)
     if not is_hidden(name):
         return max(1.0, width) if parameter.ndim == 2 else 1.0
     return (width if parameter.ndim == 2 else 1.0) * (depth if is_writer(name) else math.sqrt(depth))
+
+
+def depth_factor(shape: Shape) -> float:
+    """How much less each layer adds to the residual stream than in the base; in shallower models it adds as much."""
+    return min(1.0, BASE_LAYERS / shape.layers)
 
 
 def is_hidden(name: str) -> bool:

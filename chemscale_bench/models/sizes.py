@@ -33,10 +33,13 @@ class Shape(NamedTuple):
 
 
 def heads_for(width: int) -> int:
-    """Heads of the balanced ladder: of 32 channels each, or as near to that as the width can be divided."""
-    return min(
-        (heads for heads in range(1, width) if width % heads == 0), key=lambda heads: abs(log(32 * heads / width))
-    )
+    """Heads of the balanced ladder, of about sqrt(2 width) channels each: 8 of 16 at 128, 32 of 64 at 2,048.
+
+    From width 96 on a head's channels are a multiple of 8, as kernels want them.
+    """
+    step = 8 if width % 8 == 0 and width >= 96 else 1
+    sizes = [size for size in range(step, width + 1, step) if width % size == 0]
+    return width // min(sizes, key=lambda size: (abs(log(size / (2 * width) ** 0.5)), -size))
 
 
 @cache

@@ -81,6 +81,9 @@ def test_rates_and_initial_weights_are_those_of_the_table() -> None:
     assert model.config.output_scale == pytest.approx(1)
     narrow = build(Shape(5, 64, 2), SYMBOLS, "mutransfer", seed=0)
     assert narrow.config.output_scale == 4
+    assert float(narrow.blocks[0].mlp_out.weight.detach().std()) == pytest.approx(0.05 * 2**0.5, rel=0.03)
+    shallow = build(Shape(2, 128, 8), SYMBOLS, "mutransfer", seed=0)  # a layer of it adds no more than one of the base
+    assert float(shallow.blocks[0].mlp_out.weight.detach().std()) == pytest.approx(0.05, rel=0.03)
     assert parameter_groups(narrow, "mutransfer", 1.0, 0.1)[0]["lr"] == 2  # embeddings move the logits as at the base
 
 

@@ -29,8 +29,9 @@ def test_a_size_out_of_reach_names_the_nearest(asked: int, ladder: str) -> None:
         shape_for(asked, ladder)  # type: ignore[arg-type]
 
 
-def test_heads_keep_their_size_over_the_whole_ladder() -> None:
+def test_a_head_s_channels_grow_with_the_root_of_the_width() -> None:
     for width in (shape_for(int(size)).width for size in np.geomspace(2.2e4, 2e10, 60)):
-        assert 20 <= width / heads_for(width) <= 46
         assert width % heads_for(width) == 0
-    assert {width // heads_for(width) for width in (96, 288, 512, 768, 2048)} == {32}
+        assert 0.6 <= width / heads_for(width) / (2 * width) ** 0.5 <= 1.75
+        assert width < 96 or width // heads_for(width) % 8 == 0
+    assert [width // heads_for(width) for width in (32, 128, 512, 2048)] == [8, 16, 32, 64]
