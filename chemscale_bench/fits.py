@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.scaling import JointLaw, RunTable, flops_of, plan, validate
+from chemscale_bench.scaling import Forecast, RunTable, flops_of, plan, validate
 from chemscale_bench.scaling.analysis import Analysis, analyse
 from chemscale_bench.scaling.figures import LOSS_TITLE
 from chemscale_bench.scaling.figures_fit import to_html
@@ -95,10 +95,10 @@ def _spend(settings: PlanSettings) -> Plan:
             "plan needs runs whose data are tokens, got frames, whose FLOPs are not 6 params tokens; "
             "use fit, which compares models at equal frames"
         )
-    law = JointLaw(replicates=settings.replicates)
     frame = table.frame
-    law.fit(frame["params"], frame["tokens"], frame["loss"], table.seed_weight)
-    result = plan(law, flops, settings.level)
+    forecast = Forecast(replicates=settings.replicates)
+    forecast.fit(frame["params"], frame["tokens"], frame["loss"], table.seed_weight)
+    result = plan(forecast, flops, settings.level)
     if settings.gpu_hours:
         print(f"{settings.gpu_hours:g} {settings.device} GPU-hours at {settings.mfu:.0%} of the bf16 peak:")
     print(describe_plan(result, settings.level))
@@ -135,7 +135,15 @@ def describe_plan(result: Plan, level: float) -> str:
     for name, other in (("half the size", result.half_size), ("twice the size", result.double_size)):
         lines.append(_describe_detour(name, other))
     if result.beyond > 1:
-        lines.append(f"The budget is {result.beyond:.3g} times the largest fitted one: the law is extrapolated.")
+        lines.append(
+            f"The budget is {result.beyond:.3g} times the largest fitted one; the interval of the loss allows for that."
+        )
+    if result.next_run is not None:
+        run = result.next_run
+        lines.append(
+            f"next     {run.params:.3g} params on {run.tokens:.3g} tokens ({run.flops:.2g} FLOPs) tells most of this "
+            f"loss per FLOP: {run.narrows:.0%} of its variance should go"
+        )
     return "\n".join(lines)
 
 

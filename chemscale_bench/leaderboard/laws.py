@@ -16,7 +16,7 @@ import pandas as pd
 from chemscale_bench import scaling
 from chemscale_bench.data.cache import home, writing
 from chemscale_bench.errors import UserError
-from chemscale_bench.scaling import JointLaw, PowerLaw, compute_optimal, find_regimes
+from chemscale_bench.scaling import Forecast, PowerLaw, compute_optimal, find_regimes
 from chemscale_bench.scaling.regimes import Axis, Curve
 
 
@@ -100,8 +100,8 @@ def fit(points: pd.DataFrame, question: Question) -> Laws:
     try:
         if question.data == "tokens":
             weight = 1 / points.groupby(["params", "budget"])["loss"].transform("size").to_numpy(float)
-            joint = JointLaw(on_flat="nan", replicates=question.replicates).fit(params, data, loss, weight)
-            best = compute_optimal(joint, [question.flops], question.level)
+            forecast = Forecast(replicates=question.replicates).fit(params, data, loss, weight)
+            best = compute_optimal(forecast, [question.flops], question.level)
             loss_at, interval = best.loss, best.loss_interval
         else:
             front = _front(points)

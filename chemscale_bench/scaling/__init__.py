@@ -4,7 +4,8 @@ Needs nothing of the rest of this package, neither MLflow nor torch.
 """
 
 from chemscale_bench.scaling.base import Interval
-from chemscale_bench.scaling.choice import choose_law, extrapolate
+from chemscale_bench.scaling.choice import choose_law, extrapolate, hold_out
+from chemscale_bench.scaling.forecast import Forecast
 from chemscale_bench.scaling.frontier import compute_optimal, flops_of, isoflop, plan
 from chemscale_bench.scaling.identify import UnidentifiedError
 from chemscale_bench.scaling.laws import BrokenPowerLaw, JointLaw, PowerLaw, PowerLawWithFloor
@@ -13,6 +14,7 @@ from chemscale_bench.scaling.table import RunTable, validate
 
 __all__ = [
     "BrokenPowerLaw",
+    "Forecast",
     "Interval",
     "JointLaw",
     "PowerLaw",
@@ -24,6 +26,7 @@ __all__ = [
     "extrapolate",
     "find_regimes",
     "flops_of",
+    "hold_out",
     "isoflop",
     "plan",
     "validate",

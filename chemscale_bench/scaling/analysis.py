@@ -9,13 +9,22 @@ import numpy as np
 
 from chemscale_bench.scaling import figures, figures_fit
 from chemscale_bench.scaling.base import ScalingLaw
-from chemscale_bench.scaling.choice import Extrapolation, LawChoice, choose_law, extrapolate
+from chemscale_bench.scaling.choice import Extrapolation, LawChoice, choose_law, hold_out
+from chemscale_bench.scaling.forecast import Forecast
 from chemscale_bench.scaling.forms import Array
-from chemscale_bench.scaling.frontier import FLOPS_PER_PARAM_TOKEN, Frontier, IsoFlop, compute_optimal, isoflop
+from chemscale_bench.scaling.frontier import (
+    FLOPS_PER_PARAM_TOKEN,
+    Frontier,
+    IsoFlop,
+    compute_optimal,
+    isoflop,
+    undominated,
+)
 from chemscale_bench.scaling.identify import UnidentifiedError
 from chemscale_bench.scaling.laws import JointLaw, PowerLaw
 from chemscale_bench.scaling.regimes import Regimes, find_regimes
 from chemscale_bench.scaling.table import RunTable, describe
+from chemscale_bench.scaling.verdict import Verdict, judge
 
 FRAMES_HAVE_NO_FLOPS = (
     "a frontier needs the data in tokens, got frames, whose FLOPs are not 6 params tokens; "
@@ -31,11 +40,16 @@ class Analysis(NamedTuple):
     regimes: tuple[Regimes, Regimes]
     """Along params and along tokens."""
     joint: JointLaw | None
+    forecast: Forecast | None
+    verdict: Verdict
     choice: LawChoice | None
     """Between laws in params, at the data size with the most model sizes (the largest such)."""
     extrapolation: Extrapolation | None
-    """The joint law fitted without the largest quarter of the model sizes, predicting it."""
+    """The forecast from the runs of less compute, predicting those of more."""
+    compute: LawChoice | None
+    """Between laws in FLOPs, over the runs that no cheaper one beats."""
     frontier: Frontier | None
+    """Of the forecast."""
     parabolas: IsoFlop | None
     refusals: dict[str, str]
 
@@ -58,14 +72,20 @@ class Analysis(NamedTuple):
             found[f"regimes/limited_along_{regimes.along}"] = float(np.sum(limited))
         if self.joint is not None:
             found["joint/objective"] = self.joint.objective_
+            found["joint/rms"] = _rms(self.joint.residuals_)
             for name in self.joint.parameters_:
                 found |= _with_interval(f"joint/{name}", self.joint, name, self.level)
+        if self.forecast is not None:
+            found |= {f"forecast/weight_{name}": share for name, share in self.forecast.weights_.items()}
+            found |= {"forecast/rms": _rms(self.forecast.residuals_), "forecast/drift": self.forecast.drift_}
+            found["forecast/warnings"] = len(self.verdict.warnings)
         if self.frontier is not None:
             low, high = self.frontier.params_power_interval
             found |= {"frontier/params_power": self.frontier.params_power}
             found |= {"frontier/params_power_low": float(low), "frontier/params_power_high": float(high)}
         if self.extrapolation is not None:
             found["extrapolation/coverage"] = self.extrapolation.coverage
+            found["extrapolation/error"] = self.extrapolation.error
         return {name: value for name, value in found.items() if np.isfinite(value)}
 
     def figures(self, unit: str = figures.LOSS_TITLE) -> dict[str, Any]:
@@ -92,8 +112,11 @@ class Analysis(NamedTuple):
 
     def _lines(self) -> Iterator[str]:
         frame, data = self.table.frame, self.table.data_column
+        yield self.verdict.found
+        for warning in self.verdict.warnings:
+            yield f"Warning: {warning}."
         yield (
-            f"{len(frame)} rows: {frame['params'].nunique()} sizes x {frame['tokens'].nunique()} values of {data}; "
+            f"\n{len(frame)} rows: {frame['params'].nunique()} sizes x {frame['tokens'].nunique()} values of {data}; "
             f"{describe(self.table.left_out)}"
         )
         for regimes, other in zip(self.regimes, (data, "params"), strict=True):
@@ -115,28 +138,37 @@ class Analysis(NamedTuple):
                 yield f"  ... and {len(long) - 12} more values of {other}"
         if self.joint is not None:
             yield f"\nJoint law L = E + A params^-alpha + B {data}^-beta, objective {self.joint.objective_:.7f}"
+            yield f"     rms {_rms(self.joint.residuals_):>34.2%}  of the residuals, in log loss"
             letters = ("E", "A", "alpha", "B", "beta")
             for letter, name in zip(letters, self.joint.parameters_, strict=True):
                 note = f"  not told: {self.joint.unidentified_[name]}" if name in self.joint.unidentified_ else ""
                 yield f"{letter:>8} {_number(self.joint, name, self.level):>34}  {name}{note}"
+        if self.forecast is not None:
+            shares = ", ".join(f"{name} {share:.0%}" for name, share in self.forecast.weights_.items())
+            yield (
+                f"\nForecast beyond these runs: forms weighted by backtest ({shares}), rms "
+                f"{_rms(self.forecast.residuals_):.2%}, drift {self.forecast.drift_:.1%} per root decade of compute"
+            )
+            for test in self.forecast.backtests_:
+                off = ", ".join(
+                    f"{name} {np.abs(error).mean():.1%}"
+                    for name, error in zip(self.forecast.weights_, test.errors, strict=True)
+                )
+                yield f"  {test.fitted:4d} runs up to {test.flops:.2g}, {len(test.held_out):3d} above it off by: {off}"
         if self.frontier is not None:
             low, high = self.frontier.params_power_interval
             yield (
                 f"Compute-optimal parameters grow as FLOPs^{self.frontier.params_power:.3f} [{low:.3f}, {high:.3f}]"
                 + (f"; isoFLOP parabolas (biased) say {self.parabolas.params_power:.3f}" if self.parabolas else "")
             )
-        if self.choice is not None:
-            yield (
-                f"\nLaws along params by error on the {self.choice.held_out} largest held-out runs "
-                f"(differences below {self.choice.noise:.2%} are chance)"
-            )
-            for candidate in self.choice.candidates:
-                mark = "<- chosen" if candidate.law is self.choice.chosen else ""
-                error = candidate.refusal or f"{candidate.error:.2%}"
-                yield f"  {type(candidate.law).__name__:<18} {error} {mark}"
-            yield f"  the runner-up's error is {self.choice.margin:.2f} times the best one's"
+        for what, choice in (
+            ("params", self.choice),
+            ("compute alone, of the runs that no cheaper one beats", self.compute),
+        ):
+            if choice is not None:
+                yield from _comparison(what, choice)
         if self.extrapolation is not None:
-            yield "\nJoint law fitted without the largest quarter of the sizes, predicting it"
+            yield f"\nForecast from runs of up to {self.extrapolation.share:.2g} of the compute, predicting the others"
             yield self.extrapolation.table()
         for what, reason in self.refusals.items():
             yield f"\nNo {what}: {reason}"
@@ -164,22 +196,46 @@ def analyse(table: RunTable, level: float = 0.9, replicates: int = 1000, seed: i
     law = JointLaw(replicates=replicates, seed=seed, on_flat="nan")
     regimes = find_regimes(params, tokens, loss, "params"), find_regimes(params, tokens, loss, "tokens")
     joint = attempt("joint law", lambda: law.fit(params, tokens, loss, table.seed_weight))
-    frontier, parabolas = None, None
+    forecast = attempt(
+        "forecast", lambda: Forecast(replicates=replicates, seed=seed).fit(params, tokens, loss, table.seed_weight)
+    )
+    extrapolation = attempt(
+        "test on held-out runs",
+        lambda: hold_out(Forecast(replicates=replicates, seed=seed), (params, tokens), loss, level),
+    )
+    frontier, parabolas, compute = None, None, None
     if table.data_column == "frames":
         refusals["frontier"] = FRAMES_HAVE_NO_FLOPS
-    elif joint is not None:
+    else:
         flops = FLOPS_PER_PARAM_TOKEN * params * tokens
-        grid = np.geomspace(flops.min(), 100 * flops.max(), 80)
-        frontier = attempt("frontier", lambda: compute_optimal(joint, grid, level))
+        front = undominated(flops, loss)
+        compute = attempt("law of compute alone", lambda: choose_law(flops[front], loss[front]))
         parabolas = attempt("isoFLOP comparison", lambda: isoflop(params, tokens, loss))
+        if forecast is not None:
+            grid = np.geomspace(flops.min(), 100 * flops.max(), 40)
+            frontier = attempt("frontier", lambda: compute_optimal(forecast, grid, level))
     curve = max(regimes[0].curves, key=lambda curve: (len(np.unique(params[curve.rows])), curve.at))
     choice = attempt("choice between laws", lambda: choose_law(params[curve.rows], loss[curve.rows]))
-    extrapolation = None
-    if joint is not None:
-        sizes = np.unique(params)
-        below = sizes[-1 - max(1, len(sizes) // 4)]
-        extrapolation = attempt("extrapolation", lambda: extrapolate(law, (params, tokens), loss, below, level))
-    return Analysis(table, level, regimes, joint, choice, extrapolation, frontier, parabolas, refusals)
+    verdict = judge(table.frame, table.data_column, joint, forecast, extrapolation, level)
+    return Analysis(
+        table, level, regimes, joint, forecast, verdict, choice, extrapolation, compute, frontier, parabolas, refusals
+    )
+
+
+def _comparison(what: str, choice: LawChoice) -> Iterator[str]:
+    yield (
+        f"\nLaws along {what} by error on the {choice.held_out} largest held-out runs "
+        f"(differences below {choice.noise:.2%} are chance)"
+    )
+    for candidate in choice.candidates:
+        mark = "<- chosen" if candidate.law is choice.chosen else ""
+        error = candidate.refusal or f"{candidate.error:.2%}"
+        yield f"  {type(candidate.law).__name__:<18} {error} {mark}"
+    yield f"  the runner-up's error is {choice.margin:.2f} times the best one's"
+
+
+def _rms(residuals: Array) -> float:
+    return float(np.sqrt(np.mean(residuals**2)))
 
 
 def _columns(table: RunTable) -> tuple[Array, Array, Array]:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.scaling.bootstrap import Fitted, Method, replicate, resample
+from chemscale_bench.scaling.bootstrap import Fitted, Method, regular, replicate, resample
 from chemscale_bench.scaling.forms import Array, Form
 from chemscale_bench.scaling.identify import UnidentifiedError, flat_parameters, require_points, require_sizes
 from chemscale_bench.scaling.projection import best_fit
@@ -88,7 +88,8 @@ class ScalingLaw(BaseEstimator):  # type: ignore[misc]
         u, log_loss = log_sizes - self.centre_, np.log(measured)
         theta, self.objective_ = best_fit(form, u, log_loss, weights, self.delta)
         group: NDArray[np.intp] = np.unique(np.asarray(groups), return_inverse=True)[1]
-        self.fitted_ = Fitted(form, theta, u, log_loss, weights, group, self.delta)
+        fitted = Fitted(form, theta, u, log_loss, weights, group, self.delta, self.centre_)
+        self.fitted_ = fitted._replace(regular=regular(fitted))
         self._replicates: Array | None = None
         self.residuals_ = self.fitted_.residual
         self.range_ = tuple((float(column.min()), float(column.max())) for column in columns)

@@ -52,6 +52,10 @@ class Fitted(NamedTuple):
     group: NDArray[np.intp]
     """(n,), which points stem from runs of one size."""
     delta: float
+    centre: Array
+    """(F,), the mean log sizes, which `u` is without."""
+    regular: NDArray[np.bool_] | None = None
+    """(n,), whose residuals may be those of other runs too; all if None."""
 
     @property
     def residual(self) -> Array:
@@ -82,23 +86,40 @@ def replicate(fitted: Fitted, replicates: int, seed: int, method: Method = "auto
     return np.concatenate(parts)
 
 
+def regular(fitted: Fitted) -> NDArray[np.bool_]:
+    """Which runs lie about the law as the others do, (n,): not those whose residual is an outlier among all.
+
+    An outlier is more than 5 robust standard deviations off, and half a percent. At most a tenth are left out: what
+    is more frequent is how these runs are.
+    """
+    residual = fitted.residual - np.median(fitted.residual)
+    free = max(1, len(residual) - len(fitted.theta))
+    scale = 1.4826 * float(np.median(np.abs(residual))) * len(residual) / free
+    off = np.abs(residual) > max(5 * scale, 0.005)
+    few = np.sort(np.abs(residual))[::-1][: max(1, len(residual) // 10)].min()
+    kept: NDArray[np.bool_] = ~(off & (np.abs(residual) >= few))
+    return kept
+
+
 def resample(fitted: Fitted, random: np.random.Generator, count: int, group: NDArray[np.intp]) -> Array:
     """Draw log residuals (count, len(group)) for points of the given groups, in two stages."""
-    residual, size = fitted.residual, np.bincount(fitted.group)
+    kept = np.ones(len(fitted.log_loss), dtype=bool) if fitted.regular is None else fitted.regular
+    residual, place = fitted.residual[kept], np.unique(fitted.group[kept], return_inverse=True)[1]
+    size = np.bincount(place)
     # The place and width of a break hardly let a curve come closer to any point (seen in the coverage study).
     free = len(residual) - sum("width" not in name and "break" not in name for name in fitted.form.names)
     scale = len(residual) / free if free > 0 else 1.0
     residual = residual * scale
     residual = residual - np.median(residual)
-    mean = np.bincount(fitted.group, residual) / size
-    repeated = size[fitted.group] > 1
-    within = residual - mean[fitted.group]
+    mean = np.bincount(place, residual) / size
+    repeated = size[place] > 1
+    within = residual - mean[place]
     # A mean of several residuals is never one of the points that the fit passes through.
     mean = mean / np.where(size > 1, np.sqrt(scale), 1)
     drawn: Array = mean[random.integers(len(mean), size=(count, int(group.max()) + 1))][:, group]
     if repeated.any():
         # Deviations from a mean of k runs are too small by sqrt(1 - 1/k).
-        within = (within / np.sqrt(1 - 1 / np.maximum(size[fitted.group], 2)))[repeated]
+        within = (within / np.sqrt(1 - 1 / np.maximum(size[place], 2)))[repeated]
         shrunk = np.sqrt(np.mean(1 - 1 / size))
         drawn = drawn + shrunk * within[random.integers(len(within), size=drawn.shape)]
     return drawn

@@ -11,10 +11,15 @@ from sklearn.base import clone
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.scaling.base import ScalingLaw
+from chemscale_bench.scaling.forecast import Forecast
 from chemscale_bench.scaling.forms import Array
 from chemscale_bench.scaling.identify import UnidentifiedError
 from chemscale_bench.scaling.laws import BrokenPowerLaw, PowerLaw, PowerLawWithFloor, _OneSizeLaw
 from chemscale_bench.scaling.table import check_positive
+
+HELD_OUT = (0.1, 0.2, 0.5)
+"""Shares of the largest compute up to which runs are fitted, to predict the others; the first that leaves enough."""
+FEWEST_FITTED = 8
 
 
 class Candidate(NamedTuple):
@@ -118,6 +123,13 @@ class Extrapolation(NamedTuple):
     """The interval's level."""
     fitted: int
     """Runs that the law was fitted to."""
+    share: float
+    """Largest compute of those over the largest of all."""
+
+    @property
+    def error(self) -> float:
+        """Mean of |log measured - log predicted|."""
+        return float(np.mean(np.abs(np.log(self.measured / self.predicted))))
 
     @property
     def coverage(self) -> float:
@@ -127,7 +139,7 @@ class Extrapolation(NamedTuple):
     def table(self, most: int = 20) -> str:
         """Predicted against measured, one line for each of the largest `most` runs, and the coverage."""
         lines = [f"{'sizes':>22} {'measured':>9} {'predicted':>9}  {f'{self.level:.0%} interval':>18}"]
-        for row in np.argsort(self.sizes[0], kind="stable")[::-1][:most]:
+        for row in np.argsort(np.prod(self.sizes, axis=0), kind="stable")[::-1][:most]:
             inside = self.low[row] <= self.measured[row] <= self.high[row]
             sizes = " x ".join(f"{size[row]:.3g}" for size in self.sizes)
             lines.append(
@@ -135,29 +147,64 @@ class Extrapolation(NamedTuple):
                 f"{self.predicted[row]:9.4f}  {self.low[row]:8.4f} - {self.high[row]:.4f}"
                 + ("" if inside else "  outside")
             )
-        lines.append(f"{self.coverage:.0%} of {len(self.measured)} larger runs inside (fitted to {self.fitted})")
+        lines.append(
+            f"{self.coverage:.0%} of {len(self.measured)} larger runs inside (fitted to {self.fitted}), "
+            f"mean error {self.error:.2%}"
+        )
         return "\n".join(lines)
 
 
 def extrapolate(
-    law: ScalingLaw, sizes: Sequence[ArrayLike], loss: ArrayLike, up_to: float, level: float = 0.9
+    law: ScalingLaw | Forecast, sizes: Sequence[ArrayLike], loss: ArrayLike, up_to: float, level: float = 0.9
 ) -> Extrapolation:
-    """Fit `law` on the runs whose first size is at most `up_to`, and predict the larger ones.
+    """Fit `law` on the runs whose compute is at most `up_to`, and predict the larger ones.
+
+    Args:
+        law: not fitted yet.
+        sizes: its features, (n,) each.
+        loss: (n,).
+        up_to: largest product of the features: params x tokens, or x for a law in one size.
+        level: of the intervals.
 
     Raises:
         UserError: if there are no larger runs.
         UnidentifiedError: if the smaller runs cannot identify the law.
     """
     columns = [check_positive(column, name) for column, name in zip(sizes, law.features, strict=True)]
-    measured = check_positive(loss, "loss")
-    seen = columns[0] <= up_to
+    measured, compute = check_positive(loss, "loss"), np.prod(columns, axis=0)
+    seen = compute <= up_to * (1 + 1e-9)
     if seen.all():
         raise UserError(
-            f"up_to must leave larger runs to predict, got {up_to:.3g} with {law.features[0]} up to "
-            f"{columns[0].max():.3g}; choose a smaller one"
+            f"up_to must leave larger runs to predict, got {up_to:.3g} with {' x '.join(law.features)} up to "
+            f"{compute.max():.3g}; choose a smaller one"
         )
     fitted = clone(law)
-    fitted._fit(tuple(column[seen] for column in columns), measured[seen], None, groups=columns[0][seen])
+    fitted.fit(*(column[seen] for column in columns), measured[seen])
     larger = tuple(column[~seen] for column in columns)
-    low, high = fitted._predict_interval(larger, level, "run")
-    return Extrapolation(larger, measured[~seen], fitted._predict(larger), low, high, level, int(seen.sum()))
+    low, high = fitted.predict_interval(*larger, level, "run")
+    share = float(compute[seen].max() / compute.max())
+    return Extrapolation(larger, measured[~seen], fitted.predict(*larger), low, high, level, int(seen.sum()), share)
+
+
+def hold_out(
+    law: ScalingLaw | Forecast, sizes: Sequence[ArrayLike], loss: ArrayLike, level: float = 0.9
+) -> Extrapolation:
+    """Predict the runs of most compute from the others: as far beyond as the runs allow, a decade at most.
+
+    Raises:
+        UnidentifiedError: if no part of the runs identifies the law.
+    """
+    columns = [check_positive(column, name) for column, name in zip(sizes, law.features, strict=True)]
+    compute = np.prod(columns, axis=0)
+    refusal: UnidentifiedError | None = None
+    for share in HELD_OUT:
+        if np.sum(compute <= compute.max() * share * (1 + 1e-9)) < FEWEST_FITTED:
+            continue
+        try:
+            return extrapolate(law, columns, loss, float(compute.max()) * share, level)
+        except UnidentifiedError as error:
+            refusal = error
+    raise refusal or UnidentifiedError(
+        f"a test on held-out runs needs {FEWEST_FITTED} runs of less than half of the largest compute, got "
+        f"{np.sum(compute <= compute.max() / 2)}; run more small ones"
+    )

@@ -10,7 +10,7 @@ Shapes: R parameter vectors (replicates), n points, K terms, P parameters, F fea
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,48 @@ class AdditiveForm:
                 hessian[:, i, i + 1] -= cross
                 hessian[:, i + 1, i] -= cross
                 hessian[:, i + 1, i + 1] += w @ feature**2
+            return hessian
+
+        return Derivatives(log_loss, jacobian, curvature)
+
+
+class AffineForm:
+    """L = sum_k exp z_k in which every z_k is affine in the parameters, of log sizes n and d.
+
+    Args:
+        names: of the parameters.
+        terms: of the centred log sizes, (n,) each, the terms z_k as {place of a parameter: its factor}.
+    """
+
+    def __init__(self, names: tuple[str, ...], terms: Callable[[Array, Array], list[dict[int, Any]]]) -> None:
+        self.names, self._terms = names, terms
+
+    def design(self, u: Array) -> Array:
+        """The gradients (K, n, P) of the terms z_k."""
+        terms = self._terms(*u.T)
+        design = np.zeros((len(terms), len(u), len(self.names)))
+        for k, term in enumerate(terms):
+            for place, factor in term.items():
+                design[k, :, place] = factor
+        return design
+
+    def log_loss(self, theta: Array, u: Array) -> Array:
+        """Log L (R, n)."""
+        return log_sum_exp(theta @ np.swapaxes(self.design(u), 1, 2))
+
+    def derivatives(self, theta: Array, u: Array) -> Derivatives:
+        """Log L with its exact derivatives; its Hessian is the covariance of the terms' gradients."""
+        design = self.design(u)
+        z = theta @ np.swapaxes(design, 1, 2)
+        log_loss = log_sum_exp(z)
+        share = np.exp(z - log_loss)
+        jacobian: Array = np.einsum("krn,knp->rnp", share, design)
+
+        def curvature(c: Array) -> Array:
+            hessian = -np.swapaxes(jacobian * c[:, :, None], 1, 2) @ jacobian
+            for part, gradient in zip(share, design, strict=True):
+                products = (gradient[:, :, None] * gradient[:, None]).reshape(len(u), -1)
+                hessian += ((c * part) @ products).reshape(hessian.shape)
             return hessian
 
         return Derivatives(log_loss, jacobian, curvature)

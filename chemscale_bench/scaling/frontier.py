@@ -11,11 +11,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.peaks import PEAK_BY_SHORT_NAME, peak_of_short_name
 from chemscale_bench.scaling.base import Interval, quantiles
+from chemscale_bench.scaling.forecast import Forecast, log_sizes_of
 from chemscale_bench.scaling.forms import Array
 from chemscale_bench.scaling.identify import UnidentifiedError
 from chemscale_bench.scaling.laws import JointLaw
@@ -44,41 +45,61 @@ class Frontier(NamedTuple):
 
 
 def compute_optimal(
-    law: JointLaw, flops: ArrayLike, level: float = 0.9, flops_per_param_token: float = FLOPS_PER_PARAM_TOKEN
+    law: JointLaw | Forecast,
+    flops: ArrayLike,
+    level: float = 0.9,
+    flops_per_param_token: float = FLOPS_PER_PARAM_TOKEN,
 ) -> Frontier:
-    """The best size and tokens for each budget `flops` (m,), from a fitted joint law.
+    """The best size and tokens for each budget `flops` (m,), from a fitted joint law, or from a forecast.
 
     Raises:
-        UnidentifiedError: if the law's exponents are not both told by the data, or not positive.
+        UnidentifiedError: if the law's exponents are not both told by the data, or not positive, or if a forecast puts
+            the best size far outside the fitted ones.
     """
+    budget = np.log(check_positive(flops, "flops") / flops_per_param_token)
+
+    def interval(values: Array) -> Interval:
+        low, high = quantiles(values, level)
+        return Interval(low, high)
+
+    if isinstance(law, Forecast):
+        best, many_params, loss_interval, power, powers = _searched(law, budget, level)
+    else:
+        best, many_params, loss_interval, power, powers = _closed(law, budget, level)
+    log_params, log_loss = best
+    return Frontier(
+        np.asarray(flops, dtype=float),
+        np.exp(log_params),
+        np.exp(budget - log_params),
+        np.exp(log_loss),
+        interval(np.exp(many_params)),
+        interval(np.exp(budget - many_params)),
+        loss_interval,
+        power,
+        interval(powers),
+    )
+
+
+_Found = tuple[tuple[Array, Array], Array, Interval, float, Array]
+"""Log size and log loss at the optimum (m,), log sizes of the refits (R, m), the loss's interval, and the power by
+which the size grows, of the law and of the refits (R,)."""
+
+
+def _closed(law: JointLaw, budget: Array, level: float) -> _Found:
     for name in ("params_exponent", "tokens_exponent"):
         if name in law.unidentified_ or not law.parameters_[name] > 0:
             raise UnidentifiedError(
                 f"a frontier needs a positive {name}, got {law.unidentified_.get(name, law.parameters_[name])}; "
                 f"run a wider range of {name.split('_')[0]}"
             )
-    budget = np.log(check_positive(flops, "flops") / flops_per_param_token)
-    log_params, log_loss = _optimum(law, law.fitted_.theta[None], budget)
+    best = _optimum(law, law.fitted_.theta[None], budget)
     drawn = law.replicates_
-    sound = (drawn[:, 2] > 0) & (drawn[:, 4] > 0)
-    many_params, many_loss = _optimum(law, drawn[sound], budget)
+    sound = drawn[(drawn[:, 2] > 0) & (drawn[:, 4] > 0)]
+    many_params, many_loss = _optimum(law, sound, budget)
     alpha, beta = law.fitted_.theta[[2, 4]]
-
-    def interval(values: Array) -> Interval:
-        low, high = quantiles(values, level)
-        return Interval(low, high)
-
-    return Frontier(
-        np.asarray(flops, dtype=float),
-        np.exp(log_params[0]),
-        np.exp(budget - log_params[0]),
-        np.exp(log_loss[0]),
-        interval(np.exp(many_params)),
-        interval(np.exp(budget - many_params)),
-        interval(np.exp(many_loss)),
-        float(beta / (alpha + beta)),
-        interval(drawn[sound, 4] / (drawn[sound, 2] + drawn[sound, 4])),
-    )
+    powers = sound[:, 4] / (sound[:, 2] + sound[:, 4])
+    ends = quantiles(np.exp(many_loss), level)
+    return (best[0][0], best[1][0]), many_params, Interval(*ends), float(beta / (alpha + beta)), powers
 
 
 def _optimum(law: JointLaw, theta: Array, budget: Array) -> tuple[Array, Array]:
@@ -91,6 +112,52 @@ def _optimum(law: JointLaw, theta: Array, budget: Array) -> tuple[Array, Array]:
     terms = [np.broadcast_to(theta[:, :1], u.shape), scale_n - alpha * u]
     terms.append(scale_d - beta * (budget - centre_params - centre_tokens - u))
     return u + centre_params, np.logaddexp.reduce(terms)
+
+
+def _searched(law: Forecast, budget: Array, level: float) -> _Found:
+    # The power is the slope over a decade about the largest compute that was fitted.
+    width = np.log(10)
+    budgets = np.append(budget, law.largest_ * width + np.array([-0.5, 0.5]) * width)
+    log_params, log_loss = _search(law, budgets)
+    grids = zip(_grids(law, budgets), budgets, strict=True)
+    many = np.column_stack([_parabola(grid, law.log_draws(np.column_stack([grid, one - grid]))) for grid, one in grids])
+    m = len(budget)
+    interval = law.predict_interval(np.exp(log_params[:m]), np.exp(budget - log_params[:m]), level)
+    power = float((log_params[-1] - log_params[-2]) / width)
+    return (log_params[:m], log_loss[:m]), many[:, :m], interval, power, (many[:, -1] - many[:, -2]) / width
+
+
+def _search(law: Forecast, budgets: Array) -> tuple[Array, Array]:
+    """Log of the best size and of its loss, (m,), for log FLOPs / k (m,): a forecast's has no closed form."""
+    log_params = np.empty(len(budgets))
+    for place, (grid, budget) in enumerate(zip(_grids(law, budgets), budgets, strict=True)):
+        mean = law.log_mean(np.column_stack([grid, budget - grid]))
+        if not 0 < int(mean.argmin()) < len(grid) - 1:
+            raise UnidentifiedError(
+                f"a frontier needs a best size within reach of the fitted ones, got none from {np.exp(grid[0]):.2g} to "
+                f"{np.exp(grid[-1]):.2g} params at {FLOPS_PER_PARAM_TOKEN * np.exp(budget):.2g} FLOPs; "
+                "run sizes both too small and too large for a budget"
+            )
+        log_params[place] = _parabola(grid, mean[None])[0]
+    return log_params, law.log_mean(np.column_stack([log_params, budgets - log_params]))
+
+
+def _grids(law: Forecast, budgets: Array) -> Array:
+    """Log sizes (m, g) to search for each budget: a decade about the fitted ones, more by as much as compute is."""
+    sizes, reach = law.log_sizes_[:, 0], np.log(10)
+    beyond = np.maximum(budgets - law.largest_ * np.log(10), 0)
+    return np.linspace(sizes.min() - reach, sizes.max() + reach + beyond, 121, axis=1)
+
+
+def _parabola(grid: Array, values: Array) -> Array:
+    """The lowest points (R,) of curves (R, g) on an even grid (g,), between its points."""
+    place = np.clip(values.argmin(axis=1), 1, len(grid) - 2)
+    rows = np.arange(len(values))
+    before, middle, after = (values[rows, place + shift] for shift in (-1, 0, 1))
+    bend = before - 2 * middle + after
+    shift = np.where(bend > 0, (before - after) / np.where(bend > 0, 2 * bend, 1), 0.0)
+    lowest: Array = grid[place] + np.clip(shift, -1, 1) * (grid[1] - grid[0])
+    return lowest
 
 
 class Detour(NamedTuple):
@@ -106,6 +173,16 @@ class Detour(NamedTuple):
     """Share of the budget that buys nothing: the optimum reaches this loss with the rest."""
 
 
+class NextRun(NamedTuple):
+    """The run that would narrow a prediction most for its FLOPs."""
+
+    params: float
+    tokens: float
+    flops: float
+    narrows: float
+    """Share of the variance of the predicted loss that it takes away."""
+
+
 class Plan(NamedTuple):
     """How to spend a budget."""
 
@@ -118,9 +195,16 @@ class Plan(NamedTuple):
     """A model twice the optimal size, on half the tokens."""
     beyond: float
     """The budget over the largest one that was fitted: above 1 the plan extrapolates."""
+    next_run: NextRun | None
+    """What to run first, to know better; None from a joint law, which does not know how wrong it may be."""
 
 
-def plan(law: JointLaw, flops: float, level: float = 0.9, flops_per_param_token: float = FLOPS_PER_PARAM_TOKEN) -> Plan:
+def plan(
+    law: JointLaw | Forecast,
+    flops: float,
+    level: float = 0.9,
+    flops_per_param_token: float = FLOPS_PER_PARAM_TOKEN,
+) -> Plan:
     """The best size and tokens for one budget, what it reaches, and what being off by two costs.
 
     Example:
@@ -133,24 +217,71 @@ def plan(law: JointLaw, flops: float, level: float = 0.9, flops_per_param_token:
         >>> f"{spend.frontier.params[0]:.2g} parameters, {spend.frontier.tokens[0]:.2g} tokens"
         '9e+08 parameters, 1.9e+10 tokens'
     """
-    best = compute_optimal(law, [flops], level, flops_per_param_token)
+    k = flops_per_param_token
+    best = compute_optimal(law, [flops], level, k)
     params, tokens, loss = (float(column[0]) for column in (best.params, best.tokens, best.loss))
-    reducible = loss - float(np.exp(law.fitted_.theta[0]))
-    alpha, beta = law.fitted_.theta[[2, 4]]
-    base = law._log_predictions(law.replicates_, ([params], [tokens]))
+    base = log_draws(law, [params], [tokens])
+    # What the optimum reaches with less: the loss falls with the budget.
+    budgets = np.log(np.geomspace(flops / 30, flops, 400) / k)
+    reached = (
+        _search(law, budgets)[1] if isinstance(law, Forecast) else _optimum(law, law.fitted_.theta[None], budgets)[1][0]
+    )
 
     def detour(factor: float) -> Detour:
         sizes = [params * factor], [tokens / factor]
         other = float(law.predict(*sizes)[0])
-        drawn = np.exp(law._log_predictions(law.replicates_, sizes)) - np.exp(base)
-        low, high = quantiles(drawn[:, 0], level)
-        # On the frontier the reducible loss falls as FLOPs to the power alpha beta / (alpha + beta).
-        needed = (1 + (other - loss) / reducible) ** (-(alpha + beta) / (alpha * beta))
+        low, high = quantiles((np.exp(log_draws(law, *sizes)) - np.exp(base))[:, 0], level)
+        needed = np.exp(np.interp(-np.log(other), -reached, budgets)) * k
         interval = Interval(float(low), float(high))
-        return Detour(sizes[0][0], sizes[1][0], other, other - loss, interval, float(1 - needed))
+        return Detour(sizes[0][0], sizes[1][0], other, other - loss, interval, float(1 - needed / flops))
 
-    largest = float(np.exp((law.fitted_.u + law.centre_).sum(axis=1).max())) * flops_per_param_token
-    return Plan(float(flops), best, detour(0.5), detour(2.0), flops / largest)
+    if isinstance(law, Forecast):
+        largest, following = 10**law.largest_ * k, next_run(law, flops, k)
+    else:
+        largest, following = float(np.exp((law.fitted_.u + law.centre_).sum(axis=1).max())) * k, None
+    return Plan(float(flops), best, detour(0.5), detour(2.0), flops / largest, following)
+
+
+def log_draws(law: JointLaw | Forecast, params: ArrayLike, tokens: ArrayLike) -> Array:
+    """Log losses (R, m) of a law's bootstrap refits."""
+    if isinstance(law, Forecast):
+        return law.log_draws(log_sizes_of(params, tokens))
+    drawn: Array = law._log_predictions(law.replicates_, (params, tokens))
+    return drawn
+
+
+def next_run(law: Forecast, flops: float, flops_per_param_token: float = FLOPS_PER_PARAM_TOKEN) -> NextRun:
+    """Which run tells most per FLOP about the loss at the best size for `flops`.
+
+    Considers sizes a factor 1, 2 and 4 about the best ones, from the largest compute so far on up to half of `flops`.
+    A run's worth is by how much it narrows the variance of the prediction, by its covariance with it: over refits, and
+    by the drift, of which a run beyond the data shares what lies before it.
+    """
+    largest = flops_per_param_token * 10**law.largest_
+    budgets = np.geomspace(largest, max(flops / 2, 2 * largest), 24)
+    best = compute_optimal(law, [*budgets, flops], flops_per_param_token=flops_per_param_token).params
+    params = np.concatenate([best[:-1] * factor for factor in (0.25, 0.5, 1, 2, 4)] + [best[-1:]])
+    spent = np.append(np.tile(budgets, 5), flops)
+    drawn = law.log_draws(log_sizes_of(params, spent / flops_per_param_token / params))
+    drawn = drawn - drawn.mean(axis=0)
+    beyond = np.maximum(np.log10(spent / largest), 0)
+    covariance = drawn.T @ drawn[:, -1] / len(drawn) + law.drift_**2 * np.minimum(beyond, beyond[-1])
+    variance = drawn.var(axis=0) + law.drift_**2 * beyond + law.noise_**2
+    narrows = covariance[:-1] ** 2 / variance[:-1] / covariance[-1]
+    chosen = int(np.argmax(narrows / spent[:-1]))
+    size = float(params[chosen])
+    return NextRun(
+        size, float(spent[chosen]) / flops_per_param_token / size, float(spent[chosen]), float(narrows[chosen])
+    )
+
+
+def undominated(compute: Array, loss: Array) -> NDArray[np.bool_]:
+    """Which runs (n,) no cheaper one beats: those along which loss is a law of compute alone."""
+    order = np.lexsort((loss, compute))
+    best = np.concatenate([[np.inf], np.minimum.accumulate(loss[order])[:-1]])
+    kept = np.zeros(len(loss), dtype=bool)
+    kept[order] = loss[order] < best
+    return kept
 
 
 def flops_of(gpu_hours: float, device: str, mfu: float) -> float:
@@ -183,12 +314,17 @@ class IsoFlop(NamedTuple):
 
 
 def isoflop(
-    params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, flops_per_param_token: float = FLOPS_PER_PARAM_TOKEN
+    params: ArrayLike,
+    tokens: ArrayLike,
+    loss: ArrayLike,
+    flops_per_param_token: float = FLOPS_PER_PARAM_TOKEN,
+    window: float = 8.0,
 ) -> IsoFlop:
     """Compute-optimal sizes the usual other way, which is biased (arXiv 2603.22339): compare, do not use.
 
-    Runs are grouped where their FLOPs leave gaps of more than 15 %; a group of at least five sizes takes part if its
-    parabola in log params has its minimum inside the group.
+    Runs are grouped where their FLOPs leave gaps of more than 15 %; of a group those sizes count that are within a
+    factor `window` of its best one, since farther off a loss is no parabola. A group with at least five such sizes
+    takes part if its parabola in log params has its minimum inside the group.
 
     Raises:
         UnidentifiedError: if no group has a minimum.
@@ -198,6 +334,7 @@ def isoflop(
     order = np.argsort(log_flops, kind="stable")
     flops, minima = [], []
     for part in np.split(order, np.flatnonzero(np.diff(log_flops[order]) > np.log(1.15)) + 1):
+        part = part[np.abs(np.log(size[part] / size[part[measured[part].argmin()]])) <= np.log(window)]
         x = np.log(size[part])
         if len(np.unique(x)) < 5:
             continue

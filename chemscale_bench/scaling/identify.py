@@ -13,6 +13,8 @@ from chemscale_bench.scaling.solver import huber, minimise
 
 SMALLEST_SPAN = 4.0
 """Smallest ratio of the largest size to the smallest."""
+SMALLEST_SPREAD = 1.25
+"""Smallest ratio, across the line along which params and tokens grow together, that tells the two apart."""
 FACTOR = 3.0
 """An exponent that could as well be this many times smaller or larger is not reported."""
 CONFIDENCE = 0.95
@@ -54,6 +56,28 @@ def require_points(points: int, parameters: int, law: str) -> None:
         raise UnidentifiedError(
             f"{law} has {parameters} parameters and needs more settings than that, got {points}; "
             f"run {parameters + 1 - points} more sizes or budgets"
+        )
+
+
+def require_design(log_sizes: Array, law: str) -> None:
+    """Refuse runs from which params and tokens cannot be told apart: too few of either, or always in step.
+
+    Args:
+        log_sizes: log params and log tokens (n, 2).
+        law: what needs them, for the message.
+
+    Raises:
+        UnidentifiedError: with what to run next.
+    """
+    for column, name in zip(log_sizes.T, ("params", "tokens"), strict=True):
+        require_sizes(np.exp(column), name, law, 3)
+    centred = log_sizes - log_sizes.mean(axis=0)
+    smallest = np.linalg.svd(centred, full_matrices=False)[2][1]
+    apart = float(np.exp(np.ptp(centred @ smallest)))
+    if apart < SMALLEST_SPREAD:
+        raise UnidentifiedError(
+            f"{law} needs runs whose tokens do not follow from their params, got all within a factor {apart:.3g} of "
+            f"one power law between the two; run one size on 4 times fewer or more tokens"
         )
 
 

@@ -12,9 +12,10 @@ from itertools import combinations, product
 
 import numpy as np
 
-from chemscale_bench.scaling.forms import AdditiveForm, Array, BrokenForm, Form
+from chemscale_bench.scaling.forms import AdditiveForm, AffineForm, Array, BrokenForm, Form
 from chemscale_bench.scaling.solver import Minimum, huber, minimise
 
+JOINT = AdditiveForm(("params", "tokens"), floor=True)
 SMALLEST_SHARE = 1e-5
 """Share of the smallest loss below which a floor counts as zero."""
 POLISHED = 6
@@ -30,7 +31,9 @@ def bounds(form: Form, u: Array, log_loss: Array) -> tuple[Array, Array]:
         "log_floor": (lowest + np.log(SMALLEST_SHARE), lowest + 1),
         "log_break": (u[:, 0].min(), u[:, 0].max()),
         "log_width": (np.log(spacing / 4), np.log(span[0] / 2)),
-        "exponent": (-steepest, steepest),
+        "exponent": (0.0, steepest),
+        "change_scale": (-5.0, 5.0),
+        "change_exponent": (-0.5, 0.5),
         "change": (-steepest, steepest),
         "log_scale": (lowest - 60, lowest + 60),
     }
@@ -44,6 +47,8 @@ def best_fit(form: Form, u: Array, log_loss: Array, weight: Array, delta: float)
     starts = broken_starts(form, u, log_loss, weight) if isinstance(form, BrokenForm) else None
     if isinstance(form, AdditiveForm):
         starts = additive_starts(form, u, log_loss, weight)
+    if isinstance(form, AffineForm):
+        starts = affine_starts(form, additive_starts(JOINT, u, log_loss, weight))
     assert starts is not None
     starts = np.clip(starts, lower, upper)
     value = (weight * huber(log_loss - form.log_loss(starts, u), delta)).sum(axis=1)
@@ -75,6 +80,13 @@ def additive_starts(form: AdditiveForm, u: Array, log_loss: Array, weight: Array
     theta[:, :start] = logs[:, :start]
     theta[:, start::2], theta[:, start + 1 :: 2] = logs[:, start:], exponents
     return theta
+
+
+def affine_starts(form: AffineForm, joint: Array) -> Array:
+    """Raw parameters (K, P) at which a form is the joint law with parameters `joint` (K, 5), or the nearest to it."""
+    values = dict(zip(JOINT.names, joint.T, strict=True))
+    values["exponent_both"] = (values["exponent_params"] + values["exponent_tokens"]) / 2
+    return np.column_stack([values.get(name, np.zeros(len(joint))) for name in form.names])
 
 
 def non_negative_least_squares(basis: Array, weight: Array) -> Array:

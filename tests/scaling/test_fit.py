@@ -126,7 +126,7 @@ def test_seeds_of_one_size_stay_together() -> None:
     form, theta = AdditiveForm(("x",), floor=False), np.array([0, 0.2])
 
     def spread(noise: np.ndarray) -> float:
-        fitted = Fitted(form, theta, u, -0.2 * u[:, 0] + 0.01 * noise, np.ones(24), group, 1e-3)
+        fitted = Fitted(form, theta, u, -0.2 * u[:, 0] + 0.01 * noise, np.ones(24), group, 1e-3, np.zeros(1))
         return float(np.std(replicate(fitted, 200, 0, "residuals")[:, 1]))
 
     draws = [np.random.default_rng(seed) for seed in range(10)]

@@ -29,7 +29,7 @@ def test_detours_cost_what_they_say(planted: Any) -> None:
     for other in (spend.half_size, spend.double_size):
         assert other.extra_loss > 0
         saved = compute_optimal(law, [1e20 * (1 - other.wasted)])
-        assert saved.loss[0] == pytest.approx(other.loss, rel=1e-6)
+        assert saved.loss[0] == pytest.approx(other.loss, rel=1e-5)
     assert spend.double_size.params == pytest.approx(4 * spend.half_size.params)
     assert spend.beyond == pytest.approx(1e20 / (6 * 1e9 * 1e11))
 

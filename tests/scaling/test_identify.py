@@ -32,9 +32,11 @@ def test_too_few_sizes_or_too_short_a_span(law: ScalingLaw, sizes: list[float], 
         (np.repeat([1e6, 1e8], 5), np.tile(np.geomspace(1e8, 1e10, 5), 2), "3 different params, got 2"),
         (np.repeat(np.geomspace(1e6, 1e8, 5), 2), np.tile([1e8, 1e9], 5), "3 different tokens, got 2"),
         (np.repeat(np.linspace(1e6, 3e6, 4), 4), np.tile(np.geomspace(1e8, 1e10, 4), 4), "params that span"),
-        (np.geomspace(1e6, 1e8, 5), np.geomspace(1e8, 1e10, 5), "more settings than that, got 5"),
+        (np.geomspace(1e6, 1e8, 5), np.geomspace(1e8, 1e10, 5)[[2, 0, 4, 1, 3]], "more settings than that, got 5"),
+        (np.geomspace(1e6, 1e8, 9), np.geomspace(2e7, 2e9, 9), "run one size on 4 times fewer or more tokens"),
+        (np.geomspace(1e6, 1e8, 9), np.geomspace(1e8, 1.5e9, 9) ** 1.1, "within a factor 1 of one power law"),
     ],
-    ids=["two sizes", "two budgets", "short span", "as many points as parameters"],
+    ids=["two sizes", "two budgets", "short span", "as many points as parameters", "20 tokens each", "in step"],
 )
 def test_joint_law_refuses(params: np.ndarray, tokens: np.ndarray, says: str) -> None:
     with pytest.raises(UnidentifiedError, match=says):

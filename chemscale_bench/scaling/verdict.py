@@ -1,0 +1,120 @@
+"""What a fit comes to, in words: what was found, how sure it is, what to run next, and what to distrust."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.scaling.choice import Extrapolation
+from chemscale_bench.scaling.forecast import Forecast
+from chemscale_bench.scaling.frontier import FLOPS_PER_PARAM_TOKEN, NextRun, plan
+from chemscale_bench.scaling.laws import JointLaw
+from chemscale_bench.scaling.table import rows
+
+CHANCE = 0.05
+"""Fewer runs inside their intervals than chance would leave there, this rarely, call for a warning."""
+
+
+class Verdict(NamedTuple):
+    """A fit in words."""
+
+    found: str
+    warnings: list[str]
+    next_run: NextRun | None
+    """What tells most of the loss at ten times the largest compute."""
+
+
+def judge(
+    frame: pd.DataFrame,
+    data: str,
+    joint: JointLaw | None,
+    forecast: Forecast | None,
+    extrapolation: Extrapolation | None,
+    level: float,
+) -> Verdict:
+    """Put a fit in words.
+
+    Args:
+        frame: the runs, with params, tokens and loss.
+        data: `tokens` or `frames`.
+        joint: the joint law, unless it was refused.
+        forecast: of all runs, unless it was refused.
+        extrapolation: of the cheaper runs, to the others.
+        level: of the intervals.
+    """
+    if forecast is None:
+        return Verdict("These runs do not tell yet how the loss scales; why, and what to run, stands below.", [], None)
+    sentences, following = list(_law(joint, data)), None
+    if extrapolation is not None:
+        count = len(extrapolation.measured)
+        sentences.append(
+            f"From runs of up to {extrapolation.share:.2g} of the compute it foretold the {count} larger ones to "
+            f"{extrapolation.error:.1%} on average, {round(extrapolation.coverage * count)} inside their {level:.0%} "
+            "intervals."
+        )
+    if data == "tokens":
+        try:
+            spend = plan(forecast, 10 * FLOPS_PER_PARAM_TOKEN * 10**forecast.largest_, level)
+        except UserError:
+            sentences.append("It does not tell the best size for more compute.")
+        else:
+            best, following = spend.frontier, spend.next_run
+            sentences.append(
+                f"Ten times the compute should reach {best.loss[0]:.4g} [{best.loss_interval.low[0]:.4g}, "
+                f"{best.loss_interval.high[0]:.4g}], with {best.params[0]:.2g} params on {best.tokens[0]:.2g} tokens."
+            )
+            if following is not None:
+                sentences.append(
+                    f"The next run to tell most of that per FLOP: {following.params:.2g} params on "
+                    f"{following.tokens:.2g} tokens ({following.flops:.2g} FLOPs), after which "
+                    f"{following.narrows:.0%} of its variance should be gone."
+                )
+    return Verdict(" ".join(sentences), list(_warnings(frame, data, joint, forecast, extrapolation)), following)
+
+
+def _law(joint: JointLaw | None, data: str) -> Iterator[str]:
+    if joint is None:
+        return
+    told = {name: value for name, value in joint.parameters_.items() if np.isfinite(value)}
+    falls = [
+        f"{name} to the power -{told[f'{raw}_exponent']:.2g}"
+        for name, raw in (("params", "params"), (data, "tokens"))
+        if f"{raw}_exponent" in told
+    ]
+    if falls:
+        floor = f", towards {told['irreducible']:.3g}" if "irreducible" in told else ""
+        yield f"The loss falls with {' and '.join(falls)}{floor}."
+
+
+def _warnings(
+    frame: pd.DataFrame, data: str, joint: JointLaw | None, forecast: Forecast, extrapolation: Extrapolation | None
+) -> Iterator[str]:
+    if extrapolation is not None:
+        count = len(extrapolation.measured)
+        inside = round(extrapolation.coverage * count)
+        if stats.binom.cdf(inside, count, extrapolation.level) < CHANCE:
+            yield (
+                f"only {inside} of {count} larger runs lie inside their {extrapolation.level:.0%} intervals: "
+                "these runs do not follow one law, so do not trust it beyond them"
+            )
+    for size in forecast.off_curve():
+        params = frame["params"].iloc[size.rows[0]]
+        side = "above" if size.error > 0 else "below"
+        yield (
+            f"size {params:.3g} is off the curve of the others, {abs(np.expm1(size.error)):.1%} {side} it in all "
+            f"{len(size.rows)} runs: look for what is different there (learning rate, precision, shape)"
+        )
+    if len(forecast.suspects_):
+        yield (
+            f"{rows(frame.index[forecast.suspects_])} {'lies' if len(forecast.suspects_) == 1 else 'lie'} far off the "
+            "law; their residuals are not taken for the noise of other runs: rerun or explain them"
+        )
+    for name, reason in (joint.unidentified_ if joint is not None else {}).items():
+        yield f"{name.replace('tokens', data)} is not told: {reason}"
+    if not forecast.backtests_:
+        yield "too few runs to test a forecast on themselves: its intervals assume what published studies show"

@@ -1,0 +1,168 @@
+"""Forecasts beyond the data hold what they promise, and a fit says what to distrust."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.scaling_backtest import score, tables
+from chemscale_bench.scaling import Forecast, JointLaw, PowerLaw, UnidentifiedError, compute_optimal, plan, validate
+from chemscale_bench.scaling.analysis import analyse
+from chemscale_bench.scaling.forecast import FORMS, closeness
+from chemscale_bench.scaling.frontier import isoflop, undominated
+
+PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "scaling" / "published"
+
+# Losses of ChemGPT on one H200 when its largest size learnt at the wrong rate: rows are sizes, columns are tokens.
+SIZES, BUDGETS = [1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8], [1e6, 3e6, 1e7, 2e7]
+LOSSES = [
+    [1.2513, 1.1039, 1.0028, 0.9595], [1.2159, 1.0417, 0.9088, 0.8555], [1.2230, 1.0425, 0.8969, 0.8317],
+    [1.2169, 1.0193, 0.8481, 0.7699], [1.1823, 1.0065, 0.8323, 0.7448], [1.1775, 0.9938, 0.8217, 0.7291],
+    [1.2545, 1.1083, 0.9254, 0.8145],
+]  # fmt: skip
+
+
+def measured(sizes: int) -> pd.DataFrame:
+    """The runs of the smallest sizes."""
+    rows = [
+        {"params": size, "tokens": budget, "loss": loss}
+        for size, losses in zip(SIZES[:sizes], LOSSES, strict=False)
+        for budget, loss in zip(BUDGETS, losses, strict=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_a_clean_law_is_continued(planted: Any) -> None:
+    forecast = Forecast(replicates=200).fit(*planted)
+    assert forecast.predict([1e10], [1e12])[0] == pytest.approx(0.9 + 60 * 1e10**-0.3 + 900 * 1e12**-0.35, rel=2e-3)
+    assert sum(forecast.weights_.values()) == pytest.approx(1)
+    best, law = compute_optimal(forecast, [1e21]), compute_optimal(JointLaw(replicates=100).fit(*planted), [1e21])
+    assert best.params[0] == pytest.approx(law.params[0], rel=0.05)
+    assert best.params_power == pytest.approx(0.35 / 0.65, abs=0.01)
+
+
+def test_the_interval_grows_beyond_the_data_and_not_inside(planted: Any) -> None:
+    noisy = planted.loss * np.exp(0.01 * np.random.default_rng(0).normal(size=30))
+    forecast = Forecast(replicates=300).fit(planted.params, planted.tokens, noisy)
+    low, high = forecast.predict_interval(1e7 * np.array([1, 100, 1000, 10_000]), [1e9, 1e11, 1e12, 1e13])
+    width = np.log(high / low)
+    assert width[0] < width[1] < width[2] < width[3]
+    one_run = forecast.predict_interval([1e9], [1e11], of="run")
+    assert np.log(one_run.high / one_run.low)[0] > width[1]
+
+
+def test_forms_contain_each_other() -> None:
+    u = np.random.default_rng(0).normal(size=(9, 2))
+    joint = np.array([[0.1, 0.2, 0.3, 0.4, 0.5]])
+    for name in ("scale", "interaction"):
+        theta = np.pad(joint, ((0, 0), (0, len(FORMS[name].names) - 5)))
+        np.testing.assert_allclose(FORMS[name].log_loss(theta, u), FORMS["joint"].log_loss(joint, u))
+    tied = FORMS["tied"].log_loss(np.array([[0.1, 0.2, 0.4, 0.3]]), u)
+    np.testing.assert_allclose(tied, FORMS["joint"].log_loss(np.array([[0.1, 0.2, 0.3, 0.4, 0.3]]), u))
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_derivatives_are_exact(name: str) -> None:
+    form, random = FORMS[name], np.random.default_rng(1)
+    u, theta, step = random.normal(size=(7, 2)), random.normal(size=(3, len(form.names))), 1e-5
+    found, c = form.derivatives(theta, u), random.normal(size=(3, 7))
+    for place in range(theta.shape[1]):
+        shift = step * np.eye(theta.shape[1])[place]
+        up, down = form.derivatives(theta + shift, u), form.derivatives(theta - shift, u)
+        np.testing.assert_allclose((up.log_loss - down.log_loss) / 2 / step, found.jacobian[:, :, place], atol=1e-8)
+        slope = np.einsum("rn,rnp->rp", c, up.jacobian - down.jacobian) / 2 / step
+        np.testing.assert_allclose(slope, found.curvature(c)[:, place], atol=1e-8)
+
+
+def test_runs_near_the_frontier_of_much_compute_weigh_most() -> None:
+    decades = np.array([10.0, 12.0, 12.1, 14.0])
+    weight = closeness(decades, np.log([3.0, 2.0, 3.0, 1.5]))
+    assert weight[3] == 1
+    assert weight[0] == pytest.approx(0.1)
+    assert weight[2] / weight[1] == pytest.approx(10**0.025 * np.exp(-np.log(1.5) / 0.2))
+
+
+def test_one_size_off_the_curve_is_named_and_nothing_else() -> None:
+    report = analyse(validate(measured(7)), replicates=200)
+    off = [warning for warning in report.verdict.warnings if "off the curve" in warning]
+    assert len(off) == 1
+    assert "size 1e+08 is off the curve of the others" in off[0]
+    assert "above it in all 4 runs" in off[0]
+    assert any("of 5 larger runs lie inside their 90% intervals" in warning for warning in report.verdict.warnings)
+    clean = analyse(validate(measured(6)), replicates=200)
+    assert not any("curve" in warning or "inside" in warning for warning in clean.verdict.warnings)
+    first = clean.text().splitlines()[0]
+    assert "The loss falls with" in first
+    assert "Ten times the compute should reach" in first
+    assert "The next run to tell most of that per FLOP" in first
+    assert report.numbers()["forecast/warnings"] >= 2
+
+
+def test_a_bad_run_is_named_and_does_not_widen_the_law(planted: Any) -> None:
+    params, tokens = np.repeat(np.geomspace(1e7, 1e9, 5), 5), np.tile(np.geomspace(1e9, 1e11, 5), 5)
+    loss = 1.8 + 480 * params**-0.35 + 2100 * tokens**-0.37
+    loss *= np.exp(0.01 * np.random.default_rng(0).normal(size=25))
+    clean = JointLaw(replicates=300).fit(params, tokens, loss).confidence_interval("irreducible")
+    loss[7] *= 1.3
+    law = JointLaw(replicates=300).fit(params, tokens, loss)
+    low, high = law.confidence_interval("irreducible")
+    assert high - low < 1.3 * (clean.high - clean.low)
+    assert Forecast(replicates=50).fit(params, tokens, loss).suspects_.tolist() == [7]
+    frame = pd.DataFrame({"params": params, "tokens": tokens, "loss": loss})
+    assert "Warning: row 7 lies far off the law" in analyse(validate(frame), replicates=50).text()
+
+
+def test_exponents_are_never_negative() -> None:
+    x = np.geomspace(1e5, 1e9, 8)
+    assert PowerLaw(on_flat="ignore").fit(x, 2 + 0.1 * np.log10(x)).exponent_ == 0
+
+
+def test_a_plan_names_the_run_that_tells_most() -> None:
+    forecast = Forecast(replicates=200).fit(*measured(6).to_numpy().T)
+    spend = plan(forecast, 1e18)
+    run = spend.next_run
+    assert run is not None
+    assert 6 * 10**forecast.largest_ * 0.999 <= run.flops <= 5e17
+    assert run.params * run.tokens * 6 == pytest.approx(run.flops)
+    assert 0 < run.narrows < 1
+    assert spend.half_size.extra_loss > 0
+    assert spend.double_size.extra_loss > 0
+
+
+def test_five_runs_are_forecast_without_a_backtest() -> None:
+    few = measured(7).iloc[[0, 5, 10, 15, 17]]
+    forecast = Forecast(replicates=50).fit(*few.to_numpy().T)
+    assert not forecast.backtests_
+    assert set(forecast.weights_) == {"tied"}
+    with pytest.raises(UnidentifiedError, match="more settings than that, got 4"):
+        Forecast().fit(*measured(7).iloc[[0, 7, 17, 14]].to_numpy().T)
+
+
+def test_isoflop_looks_through_a_window() -> None:
+    params = np.tile(2e7 * np.geomspace(0.02, 20, 13), 2)
+    tokens = np.repeat([1e18, 1e20], 13) / 6 / params
+    loss = np.log(params / (2e7 * np.repeat([1, 10], 13))) ** 2 + 2
+    loss[0] = loss[13] = 2.5  # far from the minimum, and no part of the parabola
+    assert isoflop(params, tokens, loss).params_power == pytest.approx(0.5)
+    assert isoflop(params, tokens, loss, window=1e4).params_power != pytest.approx(0.5, abs=0.01)
+
+
+def test_undominated_runs() -> None:
+    kept = undominated(np.array([1.0, 2.0, 2.0, 3.0, 4.0]), np.array([3.0, 2.5, 2.6, 2.8, 2.0]))
+    assert kept.tolist() == [True, True, False, False, True]
+
+
+@pytest.mark.skipif(not PUBLISHED.exists(), reason="needs ../shared/data/scaling/published beside the project")
+def test_published_runs_lie_inside() -> None:
+    """On nine studies of other people: up to a tenth of the largest compute is fitted, the rest is predicted."""
+    chosen = [(name, frame) for name, frame in tables(PUBLISHED) if "gadre" not in name and "," not in name]
+    new = np.array([score(Forecast(replicates=200), frame)[0] for _, frame in chosen])
+    old = np.array([score(JointLaw(on_flat="ignore", replicates=200), frame)[0] for _, frame in chosen])
+    assert 0.85 <= new[:, 0].mean() <= 0.99
+    assert old[:, 0].mean() < 0.6
+    assert new[:, 3].mean() < 0.6 * old[:, 3].mean()
+    assert np.median(new[:, 2]) < 2 * np.median(old[:, 2])
