@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.replay import HELD_OUT, read_sets
 from chemscale_bench.tuning.estimators import Array, best_so_far, noise_so_far
-from chemscale_bench.tuning.gates import LOOKS, LOWEST, MIDDLE, let_through, reliability, remembered
+from chemscale_bench.tuning.gates import LOOKS, LOWEST, MIDDLE, let_through, reliability, remembered, second_chance
 from chemscale_bench.tuning.pruner import LEAST_LEVELS
 from chemscale_bench.tuning.recorded import Curves, Stress
 
@@ -33,10 +33,10 @@ class Orders:
         self.spent_SNR = np.array([study.spent for study in drawn])
         reports = np.ceil(np.array(LOOKS) * length - 1e-9).astype(int)
         steps = np.arange(1, length + 1)
-        level, noise = (
-            np.array([[function(row)[reports - 1] for row in study] for study in values_SNR])
-            for function in (best_so_far, lambda row: noise_so_far(steps, row))
-        )
+        best = np.array([[best_so_far(row) for row in study] for study in values_SNR])
+        level, half = best[:, :, reports - 1], reports // 2
+        self.before_SNK = np.where(half > 0, best[:, :, half - 1], np.inf)
+        noise = np.array([[noise_so_far(steps, row)[reports - 1] for row in study] for study in values_SNR])
         broken_SNR = ~np.isfinite(values_SNR)
         self.reports, self.length, self.level_SNK, self.noise_SNK = reports, length, level, noise
         self.diverged_SN = np.where(broken_SNR.any(2), broken_SNR.argmax(2) + 1, length + 1)  # its report
@@ -62,7 +62,11 @@ class Orders:
                 (low, middle), levels = quantiles(level, there, [LOWEST, MIDDLE])
                 share = reliability(low, middle, np.nan_to_num(noise), report, report / self.length)
                 correlation = correlations[look] * np.where(levels >= LEAST_LEVELS, share, 1) ** 0.5
-                good = (rank == 1) | (np.rint(standing) <= let_through(correlation, own + 1, miss))
+                gate = let_through(correlation, own + 1, miss)
+                good = (rank == 1) | (np.rint(standing) <= gate)
+                rivals = np.where(there, level, np.inf)
+                rivals[:, own] = level[:, own]
+                good |= second_chance(rivals, self.before_SNK[:, : own + 1, look], own, gate, LOOKS[look])
                 last[alive & ~good, own] = report
                 alive &= good
             late = alive & (self.diverged_SN[:, own] <= self.length)

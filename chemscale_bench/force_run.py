@@ -198,10 +198,12 @@ class ForceRun(TrackedRun):
         if not self.speaks:
             return
         potential, test = self.best_potential(), self.frames.test
-        errors = measure(potential, self.on_device("test"))
+        with self.clocked("test"):
+            errors = measure(potential, self.on_device("test"))
         self.log["errors"] = list(errors)
         cost = {"cost/flops": self.flops_per_unit * budget}
-        physics = check(potential, test.numbers, test.positions[0])
+        with self.clocked("checks"):
+            physics = check(potential, test.numbers, test.positions[0])
         self.recorder.metrics(errors.metrics("test") | cost | physics, budget)
 
     def identity(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import astuple
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from lightning.fabric import Fabric
 
 from chemscale_bench import tasks
+from chemscale_bench.data.cache import home, writing
 from chemscale_bench.data.prepare import REFUSALS, prepare
 from chemscale_bench.data.store import TokenStore
 from chemscale_bench.errors import UserError
@@ -29,7 +31,6 @@ from chemscale_bench.training.schedules import segments
 
 REPORTS = 400  # points of a training curve
 NOTABLE_REFUSALS = 0.1  # of the lines of a source
-TRIGRAMS: dict[tuple[str, str, int], float] = {}  # baselines by data and budget: the runs of a process share them
 PASS_TOKENS = {"cpu": 4_096, "cuda": 131_072}  # padded tokens of a forward pass, at first
 
 
@@ -49,7 +50,7 @@ class LanguageRun(TrackedRun):
         self.trigram: dict[int, float] = self.log.setdefault("trigram", {})
         self.task = tasks.load_language(settings.task).with_data(settings.data, settings.vocabulary)
         self.budgets = self.task.budgets_up_to(settings.tokens)[0 if settings.smaller_budgets else -1 :]
-        with stop.at_once():
+        with stop.at_once(), self.clocked("data"):
             self.store = self.prepare_data()
         self.model = self.make_model()
         lengths = self.store.train.lengths.astype(np.int64)
@@ -170,16 +171,28 @@ class LanguageRun(TrackedRun):
         if not self.speaks:
             return
         store, fabric = self.store, self.fabric
-        with fabric.autocast():
+        with fabric.autocast(), self.clocked("validation"):
             result = validate(self.model, store.validation, store.vocabulary.start_id, fabric.device)
         self.loss[budget] = result.metrics["val/loss_nats_per_token"]
-        key = (store.train.digest, store.validation.digest, budget)
-        if key not in TRIGRAMS:
-            trigram = Trigram(store.vocabulary.size, store.vocabulary.start_id).fit(self.objective.first(budget))
-            TRIGRAMS[key] = trigram.nats_per_token(store.validation.sequences())
-        self.trigram[budget] = TRIGRAMS[key]
+        with self.clocked("baseline"):
+            self.trigram[budget] = self.baseline(budget)
         cost = {"cost/flops": self.flops_per_unit * budget, "baseline/trigram_nats_per_token": self.trigram[budget]}
         self.recorder.metrics(result.metrics | cost, budget)
+
+    def baseline(self, budget: int) -> float:
+        """Loss of the trigram model of a budget's molecules, kept for all runs on these data: they are the same."""
+        store = self.store
+        path = home() / "baselines" / f"{store.train.digest[:24]}-{store.validation.digest[:24]}-{budget}"
+        if path.exists():
+            return float(path.read_text())
+        trigram = Trigram(store.vocabulary.size, store.vocabulary.start_id).fit(self.objective.first(budget))
+        loss = trigram.nats_per_token(store.validation.sequences())
+        with writing(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_suffix(f".{os.getpid()}")
+            draft.write_text(repr(loss))
+            draft.replace(path)
+        return loss
 
     def identity(self) -> dict[str, Any]:
         """The network's shape and the data's digest."""

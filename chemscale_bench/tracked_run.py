@@ -7,11 +7,12 @@ import shutil
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.fabric import Fabric
 from tqdm import tqdm
@@ -77,6 +78,8 @@ class TrackedRun(ABC):
         if fabric.device.type != "cuda" or fabric._precision.precision != "bf16-mixed":
             self.peak = math.nan  # the table of peaks is for bf16
         self.log: dict[str, Any] = saved["log"] if saved else {"curve": [], "energy_kj": 0.0, "amount": 0}
+        self.seconds: dict[str, float] = self.log.setdefault("seconds", {})
+        self.paces: list[tuple[int, float]] = self.log.setdefault("paces", [])
         self.verdict: str | None = None
         self.prints = self.speaks and judge is None
         self.energy = EnergyMeter(fabric.device)
@@ -125,6 +128,27 @@ class TrackedRun(ABC):
     @abstractmethod
     def print_results(self) -> None:
         """Print what the user wants to know."""
+
+    @contextmanager
+    def clocked(self, what: str) -> Iterator[None]:
+        """Count the time that something takes besides training."""
+        started = time.perf_counter()
+        yield
+        self.seconds[what] = self.seconds.get(what, 0.0) + time.perf_counter() - started
+
+    def times(self) -> dict[str, float]:
+        """Where the run's time went, in seconds, and the pace between all that: units per second, the median report's.
+
+        `warming_up` is what training took above that pace: compiling, recording graphs, batches that are still small.
+        """
+        amounts, seconds = np.array(self.paces).T
+        order = np.argsort(amounts / seconds)
+        half = np.searchsorted(np.cumsum(amounts[order]), amounts.sum() / 2)
+        pace = float((amounts / seconds)[order][half])
+        spent = self.trainer.train_seconds
+        found = {f"time/{what}_s": value for what, value in self.seconds.items()}
+        found |= {"time/training_s": spent, "time/warming_up_s": max(0.0, spent - float(amounts.sum()) / pace)}
+        return found | {f"speed/steady_{self.UNIT}_per_s": pace}
 
     # -- the run -------------------------------------------------------------------------------------------------
 
@@ -181,12 +205,20 @@ class TrackedRun(ABC):
             "memory/peak_gib": peak_memory_gib(self.fabric.device),
             "log10/flops": math.log10(self.flops_per_unit * self.budgets[-1]),
         }  # fmt: skip
-        self.recorder.metrics(cost | self.results(), self.budgets[-1])
+        with self.clocked("results"):
+            last = self.results()
+        times = self.times()
+        self.recorder.metrics(cost | last | times, self.budgets[-1])
         self.deliver()
         shutil.rmtree(run_folder(self.run_id))
         self.bar.close()
         if self.prints:
             self.print_results()
+            print(
+                f"{times['time/training_s']:.1f} s of training at {times[f'speed/steady_{self.UNIT}_per_s']:,.0f} "
+                f"{self.UNIT} per s, of which {times['time/warming_up_s']:.1f} s lost to warming up; besides: "
+                + ", ".join(f"{what} {seconds:.1f} s" for what, seconds in self.seconds.items() if what != "decays")
+            )
             print(f"run {self.run_id} is in the tracking store; look at it with: mlflow ui")
 
     def deliver(self) -> None:
@@ -208,6 +240,9 @@ class TrackedRun(ABC):
         if self.speaks:
             self.log["curve"].append((report.kind, report.position, report.loss))
             self.log["amount"] += report.amount
+            self.paces.append((report.amount, report.seconds))
+            if report.kind == "decay":
+                self.seconds["decays"] = self.seconds.get("decays", 0.0) + report.seconds
             name = "train" if report.kind == "trunk" else "decay"
             values = {
                 f"{name}/learning_rate": report.learning_rate,
@@ -226,10 +261,12 @@ class TrackedRun(ABC):
         used = self.fabric.all_reduce(torch.tensor(self.energy.kilojoules_since_last_call()), reduce_op="sum")
         self.log["energy_kj"] += self.share_of_time() * torch.as_tensor(used).item()
         if self.speaks:
+            started = time.perf_counter()
             rest = {
                 "verb": self.VERB, "settings": self.settings_record, "log": self.log, "unsent": self.recorder.unsent(),
             }  # fmt: skip
             checkpoints.save_state(state | rest | self.identity(), run_folder(self.run_id) / "state.pt")
+            self.seconds["saving"] = self.seconds.get("saving", 0.0) + time.perf_counter() - started
 
     def share_of_time(self) -> float:
         """The part of the time since the last call that was this run's: all of it, unless others trained beside it."""

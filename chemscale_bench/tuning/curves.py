@@ -24,6 +24,8 @@ class Field(NamedTuple):
     """Row of the trial in question."""
     level: Array
     """Best report so far; infinite after a divergence. A curve that ended earlier stands where it ended."""
+    before: Array
+    """The same at half the step."""
     noise: float
     """Variance of a report about the line through its two neighbours, median over the trials; 0 if unknown."""
     sum: Array
@@ -122,7 +124,7 @@ class CurveTable:
         if budget is None:
             budget = float(last[completed].max(initial=0.0))
         rows = np.arange(count)
-        now = (self.steps[:count] > step).argmax(1) - 1  # -1 picks the padding of a curve that begins later
+        now, then = ((self.steps[:count] > at).argmax(1) - 1 for at in (step, step / 2))  # -1 is padding: not begun yet
         level = self.levels[rows, now]
         known = (now >= 0) & np.isfinite(level)
         part = role != NO_PART
@@ -132,6 +134,7 @@ class CurveTable:
         return Field(
             own=trial.number,
             level=np.where(known, level, np.inf),
+            before=self.levels[rows, then],
             noise=float(np.median(noises)) if len(noises) else 0.0,
             sum=np.where(known, self.sums[rows, now], np.inf),
             final=final,

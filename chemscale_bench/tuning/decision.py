@@ -16,7 +16,8 @@ class Decision(NamedTuple):
     prune: bool
     """Whether the trial is to be stopped."""
     reason: str
-    """Why: ``rank``, ``explored``, ``diverged``, ``too few trials``, ``no budget yet``, ``paper``, ..."""
+    """Why: ``rank``, ``slope`` (it falls fast enough to go on), ``explored``, ``diverged``, ``too few trials``,
+    ``no budget yet``, ``paper``, ..."""
     step: int
     """Step of the report that it rests on."""
     fraction: float | None = None

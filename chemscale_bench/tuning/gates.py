@@ -1,10 +1,11 @@
 """How far down the ranking the eventual best may stand early on, and so how many must be let through.
 
 In normal scores an early and the final standing are taken as jointly normal with a correlation that grows along the
-run. The best of 30 trials has the expected final score z(1 - 1/60); early on it stands at the correlation times that,
-give or take. A gate lets through the share of trials above the score that the best one misses with the chance `miss`.
-With no correlation only the worst are stopped, with a perfect one all but the best: a gate opens by itself where early
-performance says little, and noise on the reports makes it say less.
+run. The best of n trials has the expected final score z(1 - 1/2n); early on it stands at the correlation times that,
+give or take. Among k rivals drawn at random it then ranks behind a number that is binomial: a gate is the rank that the
+best one misses with the chance `miss`, the luck of the few rivals included, so that `miss` means the same in small
+studies and at the start of large ones. With no correlation only the worst are stopped, with a perfect one all but the
+best: a gate opens by itself where early performance says little, and noise on the reports makes it say less.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import bdtr, ndtr, ndtri
 
 from chemscale_bench.tuning.estimators import Array
 
 LOOKS = (0.06, 0.1, 0.15, 0.2, 0.3, 0.45)
 """Fractions of the budget at which a trial is judged: each look saves something, and may stop the winner."""
-CORRELATIONS = (0.46, 0.79, 0.88, 0.78, 0.94, 0.93)
+CORRELATIONS = (0.6, 0.87, 0.94, 0.8, 0.93, 0.94)
 """Correlation between the standing at each look and the final one that gates assume: fitted such that about 72 % of
 the budget is saved and few winners are stopped. benchmarks/gates.md says on which curves, and how others fared."""
 MEMORY = 0.5
@@ -29,7 +30,14 @@ AVERAGED = 0.7
 """The best of some reports is taken to be as uncertain as the mean of this share of them."""
 DENSEST = 51
 """Reports of a full trial that this was fitted to, at most: the best of more of them gains less than their mean."""
-BEST = float(ndtri(1 - 1 / 60))
+TO_COME, MOST = 10, 30
+"""The winner is taken to be the best of as many trials as there are and some more to come, up to so many."""
+SECOND_CHANCE = (0.1, 0.2)
+"""Looks, from and to, at which a trial also goes on if its level, drawn on to twice the step along log step, ranks
+within `SECOND_SHARE` of the gate: one that falls fast may have begun late."""
+SECOND_SHARE = 0.5
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(41)
+"""Of integrals over a normal score."""
 LOWEST, MIDDLE = 0.1, 0.5
 """Quantiles of the trials' levels that tell their spread: the half that matters, without the luckiest."""
 
@@ -75,6 +83,40 @@ def reliability(low: ArrayLike, middle: ArrayLike, noise: ArrayLike, reports: in
 
 
 def let_through(correlation: ArrayLike, trials: int, miss: float) -> NDArray[np.int64]:
-    """The last rank that passes a gate, of so many trials."""
-    slack = np.sqrt(1 - np.asarray(correlation) ** 2) * ndtri(1 - miss)
-    return np.asarray(1 + np.rint(ndtr(slack - np.asarray(correlation) * BEST) * (trials - 1)), dtype=np.int64)
+    """The last rank that passes a gate, of so many trials.
+
+    Args:
+        correlation: between the standing at the look and the final one, (...).
+        trials: that the rank is out of.
+        miss: chance that the trial that will be best is stopped.
+    """
+    expected = np.asarray(correlation, dtype=float)[..., None]
+    best = ndtri(1 - 0.5 / min(trials + TO_COME, MOST))
+    ahead = ndtr(-expected * best - np.sqrt(1 - expected**2) * NODES)  # chance that a rival stands ahead, (..., nodes)
+    low, high = np.zeros(expected.shape[:-1], dtype=np.int64), np.full(expected.shape[:-1], trials - 1)
+    while (low < high).any():
+        middle = (low + high) // 2
+        passes = bdtr(middle[..., None], trials - 1, ahead) @ WEIGHTS >= (1 - miss) * WEIGHTS.sum()
+        low, high = np.where(passes, low, np.minimum(middle + 1, high)), np.where(passes, middle, high)
+    return 1 + low
+
+
+def second_chance(level: ArrayLike, before: ArrayLike, own: int, gate: ArrayLike, fraction: float) -> NDArray[np.bool_]:
+    """Whether a trial that its level would stop goes on for how fast it falls, (...).
+
+    Args:
+        level: of all trials (..., trials); infinite for those that did not get as far.
+        before: theirs at half the step; infinite where there was none.
+        own: place of the trial.
+        gate: last rank that passes (...).
+        fraction: of the budget.
+    """
+    now, then, allowed = np.asarray(level, dtype=float), np.asarray(before, dtype=float), np.asarray(gate)
+    look = LOOKS[max(looks_before(fraction) - 1, 0)]
+    if not SECOND_CHANCE[0] <= look <= SECOND_CHANCE[1]:
+        return np.zeros(allowed.shape, dtype=bool)
+    known = np.isfinite(now) & np.isfinite(then)
+    drawn_on = np.where(known, 2 * np.where(known, now, 0) - np.where(known, then, 0), np.inf)
+    mine = drawn_on[..., own]
+    rank = 1 + (drawn_on < mine[..., None]).sum(-1)
+    return np.asarray(np.isfinite(mine) & (rank <= np.maximum(1, (SECOND_SHARE * allowed).astype(int))))

@@ -21,6 +21,7 @@ from chemscale_bench.tuning.gates import (
     looks_before,
     reliability,
     remembered,
+    second_chance,
 )
 from chemscale_bench.tuning.prediction import Prediction, predict, rank_correlation
 
@@ -39,9 +40,10 @@ class TrainingPerformancePruner(BasePruner):
     """Pruner that ranks a trial, at a few looks, among all trials that got as far, and stops what will not win.
 
     At 6, 10, 15, 20, 30 and 45 % of the budget, a trial goes on if its best report so far ranks within a gate; half of
-    the rank is the one it had at the looks before. The best so far always goes on. The gate is set by how well the
-    standing at a look foretells the final one, so that the eventual best is stopped with the chance `miss`: wide early
-    in a run, where reports are noisy and where finished trials show that early standing means little, narrow later.
+    the rank is the one it had at the looks before. The best so far always goes on, and so does, at 10 to 20 %, one that
+    falls fast enough. The gate is set by how well the standing at a look foretells the final one, so that the eventual
+    best is stopped with the chance `miss`: wide early in a run, where rivals are few, where reports are noisy and where
+    finished trials show that early standing means little, narrow later.
     Unlike a line fitted from early to final values ("will it beat the best?"), ranks are not biased by the fact that
     only the good trials finish, nor do they regress the record-breakers to the mean. Hyperparameters are not looked
     at: any will do, or none. Trials that differ in warm-up or decay are best reported at steps that count the area
@@ -172,9 +174,12 @@ class TrainingPerformancePruner(BasePruner):
             reports = len(trial.intermediate_values)
             correlation *= float(reliability(low, middle, field.noise, reports, fraction)) ** 0.5
         gate = int(let_through(correlation, trials, self._miss))
+        behind = rank > 1 and round(standing) > gate
+        there = np.where(reached, field.level, np.inf)
+        falls = behind and bool(second_chance(there, field.before, field.own, gate, fraction))
         decision = Decision(
-            prune=rank > 1 and round(standing) > gate,
-            reason="rank",
+            prune=behind and not falls,
+            reason="slope" if falls else "rank",
             step=step,
             fraction=fraction,
             rank=rank,
