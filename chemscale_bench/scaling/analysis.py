@@ -145,16 +145,18 @@ class Analysis(NamedTuple):
                 yield f"{letter:>8} {_number(self.joint, name, self.level):>34}  {name}{note}"
         if self.forecast is not None:
             shares = ", ".join(f"{name} {share:.0%}" for name, share in self.forecast.weights_.items())
+            yield f"\nForecast beyond these runs: forms weighted by backtest ({shares})"
             yield (
-                f"\nForecast beyond these runs: forms weighted by backtest ({shares}), rms "
-                f"{_rms(self.forecast.residuals_):.2%}, drift {self.forecast.drift_:.1%} per root decade of compute"
+                f"  rms {_rms(self.forecast.residuals_):.2%}, drift {self.forecast.drift_:.1%} per root decade of compute"
+                f" (params x {data})"
             )
             for test in self.forecast.backtests_:
                 off = ", ".join(
                     f"{name} {np.abs(error).mean():.1%}"
                     for name, error in zip(self.forecast.weights_, test.errors, strict=True)
                 )
-                yield f"  {test.fitted:4d} runs up to {test.flops:.2g}, {len(test.held_out):3d} above it off by: {off}"
+                above = len(test.held_out)
+                yield f"  {test.fitted:4d} runs up to {test.compute:.2g}, {above:3d} above it off by: {off}"
         if self.frontier is not None:
             low, high = self.frontier.params_power_interval
             yield (
@@ -216,7 +218,7 @@ def analyse(table: RunTable, level: float = 0.9, replicates: int = 1000, seed: i
             frontier = attempt("frontier", lambda: compute_optimal(forecast, grid, level))
     curve = max(regimes[0].curves, key=lambda curve: (len(np.unique(params[curve.rows])), curve.at))
     choice = attempt("choice between laws", lambda: choose_law(params[curve.rows], loss[curve.rows]))
-    verdict = judge(table.frame, table.data_column, joint, forecast, extrapolation, level)
+    verdict = judge(table.frame, table.data_column, joint, forecast, extrapolation, compute, level)
     return Analysis(
         table, level, regimes, joint, forecast, verdict, choice, extrapolation, compute, frontier, parabolas, refusals
     )

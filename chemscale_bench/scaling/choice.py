@@ -25,7 +25,7 @@ FEWEST_FITTED = 8
 class Candidate(NamedTuple):
     """One law's result on the held-out runs."""
 
-    law: ScalingLaw
+    law: _OneSizeLaw
     """Fitted to all runs."""
     error: float
     """Root mean square of log measured - log predicted on the held-out runs; infinite if refused."""
@@ -38,7 +38,7 @@ class LawChoice(NamedTuple):
 
     candidates: list[Candidate]
     """Best first."""
-    chosen: ScalingLaw
+    chosen: _OneSizeLaw
     """The simplest law whose error is not clearly worse than the best one's, fitted to all runs."""
     margin: float
     """Error of the runner-up over that of the best; 1 is a tie."""

@@ -72,8 +72,8 @@ UNTESTED_DRIFT = 0.04
 class Backtest(NamedTuple):
     """Predictions of the runs above one cut from those below it."""
 
-    flops: float
-    """Of the largest run below."""
+    compute: float
+    """Largest params x tokens of the runs below."""
     fitted: int
     held_out: NDArray[np.intp]
     """(m,), rows of the runs above."""
@@ -172,14 +172,14 @@ class Forecast(BaseEstimator):  # type: ignore[misc]
         below = self.log_sizes_[seen]
         if seen.all() or seen.sum() < FEWEST_RUNS or any(len(np.unique(column)) < 3 for column in below.T):
             return None
-        edge, held_out = self.largest_ - cut, np.flatnonzero(~seen)
+        edge, held_out = float(self._decades[seen].max()), np.flatnonzero(~seen)
         errors = []
         for name in self._candidates:
             fitted = self._fit_form(name, seen)
             predicted = fitted.form.log_loss(fitted.theta[None], self.log_sizes_[held_out] - fitted.centre)[0]
             errors.append(self._log_loss[held_out] - predicted)
         decades = np.maximum(self._decades[held_out] - edge, 0.1)
-        return Backtest(6 * 10**edge, int(seen.sum()), held_out, decades, np.array(errors))
+        return Backtest(10**edge, int(seen.sum()), held_out, decades, np.array(errors))
 
     def _form_weights(self) -> dict[str, float]:
         if not self.backtests_:

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.scaling.choice import Extrapolation
+from chemscale_bench.scaling.choice import Extrapolation, LawChoice
 from chemscale_bench.scaling.forecast import Forecast
 from chemscale_bench.scaling.frontier import FLOPS_PER_PARAM_TOKEN, NextRun, plan
 from chemscale_bench.scaling.laws import JointLaw
@@ -35,6 +35,7 @@ def judge(
     joint: JointLaw | None,
     forecast: Forecast | None,
     extrapolation: Extrapolation | None,
+    compute: LawChoice | None,
     level: float,
 ) -> Verdict:
     """Put a fit in words.
@@ -45,10 +46,21 @@ def judge(
         joint: the joint law, unless it was refused.
         forecast: of all runs, unless it was refused.
         extrapolation: of the cheaper runs, to the others.
+        compute: laws of compute alone, unless none could be compared.
         level: of the intervals.
     """
     if forecast is None:
-        return Verdict("These runs do not tell yet how the loss scales; why, and what to run, stands below.", [], None)
+        found = (
+            f"These runs do not tell how the loss scales with params and {data}; why, and what to run, stands below."
+        )
+        if compute is not None:
+            ten = [10 * FLOPS_PER_PARAM_TOKEN * float((frame["params"] * frame["tokens"]).max())]
+            (low,), (high,) = compute.chosen.predict_interval(ten, level)
+            found += (
+                f" They tell the loss against compute alone: ten times as much, spent in the same proportion, should "
+                f"reach {compute.chosen.predict(ten)[0]:.4g} [{low:.4g}, {high:.4g}]."
+            )
+        return Verdict(found, [], None)
     sentences, following = list(_law(joint, data)), None
     if extrapolation is not None:
         count = len(extrapolation.measured)

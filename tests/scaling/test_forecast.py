@@ -116,6 +116,18 @@ def test_a_bad_run_is_named_and_does_not_widen_the_law(planted: Any) -> None:
     assert "Warning: row 7 lies far off the law" in analyse(validate(frame), replicates=50).text()
 
 
+def test_size_and_data_in_step_tell_the_loss_against_compute() -> None:
+    params = np.geomspace(1e7, 1e9, 9)
+    loss = 1.8 + 480 * params**-0.35 + 2100 * (20 * params) ** -0.37
+    report = analyse(validate(pd.DataFrame({"params": params, "tokens": 20 * params, "loss": loss})), replicates=100)
+    assert report.joint is None
+    assert report.forecast is None
+    assert "tokens do not follow from their params" in report.refusals["joint law"]
+    first = report.text().splitlines()[0]
+    truth = 1.8 + 480 * (1e9 * 10**0.5) ** -0.35 + 2100 * (2e10 * 10**0.5) ** -0.37
+    assert f"should reach {truth:.4g}" in first
+
+
 def test_exponents_are_never_negative() -> None:
     x = np.geomspace(1e5, 1e9, 8)
     assert PowerLaw(on_flat="ignore").fit(x, 2 + 0.1 * np.log10(x)).exponent_ == 0
