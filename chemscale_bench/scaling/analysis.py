@@ -147,8 +147,8 @@ class Analysis(NamedTuple):
             shares = ", ".join(f"{name} {share:.0%}" for name, share in self.forecast.weights_.items())
             yield f"\nForecast beyond these runs: forms weighted by backtest ({shares})"
             yield (
-                f"  rms {_rms(self.forecast.residuals_):.2%}, drift {self.forecast.drift_:.1%} per root decade of compute"
-                f" (params x {data})"
+                f"  rms {_rms(self.forecast.residuals_):.2%}, drift {self.forecast.drift_:.1%} per root decade of "
+                f"params x {data}"
             )
             for test in self.forecast.backtests_:
                 off = ", ".join(
