@@ -19,10 +19,12 @@ import pandas as pd
 from chemscale_bench.tuning.estimators import best_so_far
 from chemscale_bench.tuning.named import PRUNERS
 from chemscale_bench.tuning.recorded import Curves, Stress, from_long, read
-from chemscale_bench.tuning.replay import FRACTIONS, grade, prediction_table, predictions, table
+from chemscale_bench.tuning.replay import FRACTIONS, Grade, grade, prediction_table, predictions, table
 
 OWN = Path(__file__).parent / "curves"
 HELD_OUT = "chemgpt-1e5-pubchem-deposits.parquet"  # nothing was fitted to it
+FEW = (5, 10, 20)
+"""Trials of small studies."""
 STRESSED = ("performance", "performance_careful", "performance_bold", "median_20", "successive_halving_10")
 
 
@@ -50,6 +52,20 @@ def ranks_of_the_best(curves: Curves, trials: int) -> str:
     return f"| {curves.name} | {' | '.join(cells)} |"
 
 
+def by_trials(found: dict[int, list[Grade]]) -> str:
+    """Markdown: how each pruner does over all sets, by the number of trials of a study."""
+    columns = sorted(found)
+    lines = ["| pruner | " + " | ".join(map(str, columns)) + " |\n|---" + len(columns) * "|---" + "|"]
+    for pruner in STRESSED:
+        of = [[row for row in found[trials] if row.pruner == pruner] for trials in columns]
+        cells = (
+            f"{np.mean([row.saved_percent for row in rows]):.1f} / {np.mean([row.kept_percent for row in rows]):.1f}"
+            for rows in of
+        )
+        lines.append(f"| {pruner} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="with klein2017*.jsonl and taskset*.json.xz")
@@ -75,7 +91,7 @@ if __name__ == "__main__":
         ("All pruners", sets, list(PRUNERS), given.trials, "none"),
         ("Sweeps compared at equal positions, not at equal areas under their schedules", by_position, list(PRUNERS),
          given.trials, "none"),
-        *((f"Studies of {trials} trials", sets, STRESSED, trials, "none") for trials in (30, 100)),
+        *((f"Studies of {trials} trials", sets, STRESSED, trials, "none") for trials in FEW),
         *((f"Stress: {stress}", sets, STRESSED, given.trials, stress) for stress in get_args(Stress)[1:]),
     ]  # fmt: skip
     with ProcessPoolExecutor(mp_context=get_context("forkserver")) as pool:
@@ -83,8 +99,14 @@ if __name__ == "__main__":
             [pool.submit(grade, one, names, trials=trials, studies=given.studies, stress=stress) for one in curves]
             for _, curves, names, trials, stress in sections
         ]
-        for (title, *_), futures in zip(sections, graded, strict=True):
-            print(f"\n## {title}\n\n{table([row for future in futures for row in future.result()])}", flush=True)
+        found = {}
+        for (title, _, _, trials, stress), futures in zip(sections, graded, strict=True):
+            rows = [row for future in futures for row in future.result()]
+            print(f"\n## {title}\n\n{table(rows)}", flush=True)
+            if stress == "none" and "positions" not in title:
+                found[trials] = rows
+    print("\n## By number of trials: budget saved / best kept in %, means over all sets\n")
+    print(by_trials(found))
     print(f"\n## Where the eventual best of {given.trials} stands early on\n")
     print("The rank by the best report so far that 96 % of winners stay within, at a fraction of the budget:\n")
     print("| curves | " + " | ".join(f"{fraction:.0%}" for fraction in FRACTIONS) + " |\n|---" + 4 * "|---" + "|")

@@ -146,6 +146,7 @@ class LanguageRun(TrackedRun):
         store = self.store
         self.recorder.dataset(store.name, store.source, store.digest, "training")
         counts = {f"data/{reason}": float(count) for reason, count in store.counts.items()}
+        counts["data/unknown_symbol_share"] = store.counts["unknown_symbol"] / max(1, store.counts["read"])
         sizes = {"data/train_molecules": len(store.train), "data/validation_molecules": len(store.validation)}
         refused = {reason: store.counts[reason] for reason in REFUSALS if store.counts[reason]}
         if sum(refused.values()) > NOTABLE_REFUSALS * store.counts["read"]:
