@@ -7,6 +7,7 @@ the correlations for chemscale_bench/tuning/gates.py.
 from __future__ import annotations
 
 import argparse
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,14 @@ from chemscale_bench.tuning.recorded import Curves, Stress
 
 TRIALS = 60
 ROUNDS = 100
+GRID = 2000
 START = (0.5, 0.75, 0.85, 0.85, 0.9, 0.9)
+
+
+@cache
+def gates_of(trials: int, miss: float) -> NDArray[np.int64]:
+    """Gates at correlations 0, 1 / GRID, 2 / GRID, ... 1: they are asked for a million times."""
+    return let_through(np.arange(GRID + 1) / GRID, trials, miss)
 
 
 class Orders:
@@ -62,7 +70,7 @@ class Orders:
                 (low, middle), levels = quantiles(level, there, [LOWEST, MIDDLE])
                 share = reliability(low, middle, np.nan_to_num(noise), report, report / self.length)
                 correlation = correlations[look] * np.where(levels >= LEAST_LEVELS, share, 1) ** 0.5
-                gate = let_through(correlation, own + 1, miss)
+                gate = gates_of(own + 1, miss)[np.rint(correlation * GRID).astype(int)]
                 good = (rank == 1) | (np.rint(standing) <= gate)
                 rivals = np.where(there, level, np.inf)
                 rivals[:, own] = level[:, own]

@@ -130,16 +130,16 @@ def test_a_trial_is_judged_at_looks_only_and_a_look_is_made_up_for_when_it_was_m
 
 @pytest.mark.parametrize(("lead", "stopped"), [(20.0, False), (0.0, True)])
 def test_a_bad_moment_is_forgiven_a_trial_that_stood_well(lead: float, stopped: bool) -> None:
-    """Twentieth of 31 at 10 %, it goes on if it led at 6 %, where the others stood `lead` higher."""
+    """Fifteenth of 31 at 10 %, it goes on if it led at 6 %, where the others stood `lead` higher."""
     study = optuna.create_study(pruner=TrainingPerformancePruner(budget=100))
     for final in range(2, 32):
         curve = {step: final + lead * max(0, 10 - step) / 4 for step in range(6, 101)}
         study.add_trial(create_trial(value=final, intermediate_values=curve))
-    assert run(study, {6: 20.5, 10: 20.5}, value=20.5) == (10 if stopped else None)
+    assert run(study, {6: 15.5, 10: 15.5}, value=15.5) == (10 if stopped else None)
     decision = Decision.of(study.trials[-1])
     assert decision is not None
-    assert (decision.rank, decision.trials) == (20, 31)
-    assert decision.standing == pytest.approx(20 if stopped else 6.2, abs=0.1)
+    assert (decision.rank, decision.trials) == (15, 31)
+    assert decision.standing == pytest.approx(15 if stopped else 4.7, abs=0.1)
 
 
 def test_noise_on_the_reports_opens_the_gates() -> None:
@@ -192,7 +192,7 @@ def test_a_gate_narrows_along_the_run_and_opens_where_early_performance_says_not
             assert decision is not None
             assert decision.gate is not None
             gates[name].append(decision.gate)
-    assert gates["informative"][0] > 2 * gates["informative"][-1]
+    assert gates["informative"][0] > 1.5 * gates["informative"][-1]
     assert gates["informative"][-1] < 10
     assert all(wide > narrow for wide, narrow in zip(gates["contradicting"], gates["informative"], strict=True))
 
