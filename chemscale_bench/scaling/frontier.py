@@ -143,10 +143,10 @@ def _search(law: Forecast, budgets: Array) -> tuple[Array, Array]:
 
 
 def _grids(law: Forecast, budgets: Array) -> Array:
-    """Log sizes (m, g) to search for each budget: a decade about the fitted ones, more by as much as compute is."""
-    sizes, reach = law.log_sizes_[:, 0], np.log(10)
+    """Log sizes (m, g) to search for each budget: two decades about the fitted ones, more by as much as compute is."""
+    sizes, reach = law.log_sizes_[:, 0], 2 * np.log(10)
     beyond = np.maximum(budgets - law.largest_ * np.log(10), 0)
-    return np.linspace(sizes.min() - reach, sizes.max() + reach + beyond, 121, axis=1)
+    return np.linspace(sizes.min() - reach, sizes.max() + reach + beyond, 161, axis=1)
 
 
 def _parabola(grid: Array, values: Array) -> Array:
