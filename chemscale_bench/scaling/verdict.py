@@ -122,9 +122,10 @@ def _warnings(
             f"{len(size.rows)} runs: look for what is different there (learning rate, precision, shape)"
         )
     if len(forecast.suspects_):
+        one = len(forecast.suspects_) == 1
         yield (
-            f"{rows(frame.index[forecast.suspects_])} {'lies' if len(forecast.suspects_) == 1 else 'lie'} far off the "
-            "law; their residuals are not taken for the noise of other runs: rerun or explain them"
+            f"{rows(frame.index[forecast.suspects_])} {'lies' if one else 'lie'} far off the law, which is not taken "
+            f"for the noise of other runs: rerun or explain {'it' if one else 'them'}"
         )
     for name, reason in (joint.unidentified_ if joint is not None else {}).items():
         yield f"{name.replace('tokens', data)} is not told: {reason}"
