@@ -49,7 +49,8 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def molecules() -> list[str]:
     """3,000 of the molecules inside RDKit, shuffled."""
-    smiles = [find_layout(file)[0].molecule(line) for file in files() for line in file.read_text().splitlines()]
+    layouts = {file: find_layout(file)[0] for file in files()}
+    smiles = [layout.molecule(line) for file, layout in layouts.items() for line in file.read_text().splitlines()]
     return random.Random(0).sample(smiles, 3000)
 
 
