@@ -1,7 +1,7 @@
 """How the default shapes, heads and learning rate were chosen: trains small models and prints the tables.
 
-Run: `python -m benchmarks.shapes molecules.smi.xz`, or with one of `shapes`, `heads`, `rates`, `sizes` behind it; about
-two hours on one core, `sizes` as many again. benchmarks/shapes.md keeps the result.
+Run: `python -m benchmarks.shapes molecules.smi.xz`, or with one of `shapes`, `heads`, `rates`, `sizes` behind it; an
+hour on one core; `sizes` takes some hours more. benchmarks/shapes.md keeps the result.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-import os
 from dataclasses import astuple
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ import torch
 from lightning.fabric import Fabric
 
 from chemscale_bench import tasks
-from chemscale_bench.data.cache import home, writing
+from chemscale_bench.data.cache import home, keep
 from chemscale_bench.data.prepare import REFUSALS, prepare
 from chemscale_bench.data.store import TokenStore
 from chemscale_bench.errors import UserError
+from chemscale_bench.evaluation import ngram
 from chemscale_bench.evaluation.ngram import Trigram
 from chemscale_bench.models import chemgpt
 from chemscale_bench.models.parametrization import LEARNING_RATE, build, parameter_groups
@@ -31,6 +33,7 @@ from chemscale_bench.training.schedules import segments
 
 REPORTS = 400  # points of a training curve
 NOTABLE_REFUSALS = 0.1  # of the lines of a source
+BASELINE = hashlib.sha256(Path(ngram.__file__).read_bytes()).hexdigest()  # results of another baseline are not kept
 PASS_TOKENS = {"cpu": 4_096, "cuda": 131_072}  # padded tokens of a forward pass, at first
 
 
@@ -183,16 +186,13 @@ class LanguageRun(TrackedRun):
     def baseline(self, budget: int) -> float:
         """Loss of the trigram model of a budget's molecules, kept for all runs on these data: they are the same."""
         store = self.store
-        path = home() / "baselines" / f"{store.train.digest[:24]}-{store.validation.digest[:24]}-{budget}"
+        asked = f"{BASELINE} {store.train.digest} {store.validation.digest} {budget}"
+        path = home() / "baselines" / hashlib.sha256(asked.encode()).hexdigest()[:32]
         if path.exists():
             return float(path.read_text())
         trigram = Trigram(store.vocabulary.size, store.vocabulary.start_id).fit(self.objective.first(budget))
         loss = trigram.nats_per_token(store.validation.sequences())
-        with writing(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(f".{os.getpid()}")
-            draft.write_text(repr(loss))
-            draft.replace(path)
+        keep(path, repr(loss))
         return loss
 
     def identity(self) -> dict[str, Any]:

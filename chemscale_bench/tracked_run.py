@@ -261,12 +261,11 @@ class TrackedRun(ABC):
         used = self.fabric.all_reduce(torch.tensor(self.energy.kilojoules_since_last_call()), reduce_op="sum")
         self.log["energy_kj"] += self.share_of_time() * torch.as_tensor(used).item()
         if self.speaks:
-            started = time.perf_counter()
             rest = {
                 "verb": self.VERB, "settings": self.settings_record, "log": self.log, "unsent": self.recorder.unsent(),
             }  # fmt: skip
-            checkpoints.save_state(state | rest | self.identity(), run_folder(self.run_id) / "state.pt")
-            self.seconds["saving"] = self.seconds.get("saving", 0.0) + time.perf_counter() - started
+            with self.clocked("saving"):
+                checkpoints.save_state(state | rest | self.identity(), run_folder(self.run_id) / "state.pt")
 
     def share_of_time(self) -> float:
         """The part of the time since the last call that was this run's: all of it, unless others trained beside it."""

@@ -47,3 +47,16 @@ def writing(folder: Path) -> Iterator[None]:
                 "set CHEMSCALE_HOME to one that is"
             ) from None
         raise
+
+
+def keep(path: Path, text: str) -> None:
+    """Write a small result to the cache; whoever reads it meanwhile finds all of it or nothing.
+
+    Raises:
+        UserError: as `writing` does.
+    """
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.write_text(text)
+        draft.replace(path)

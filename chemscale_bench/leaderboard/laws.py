@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from chemscale_bench import scaling
-from chemscale_bench.data.cache import home, writing
+from chemscale_bench.data.cache import home, keep
 from chemscale_bench.errors import UserError
 from chemscale_bench.scaling import Forecast, PowerLaw, compute_optimal, find_regimes
+from chemscale_bench.scaling.frontier import undominated
 from chemscale_bench.scaling.regimes import Axis, Curve
 
 
@@ -73,11 +73,7 @@ def laws_of(points: pd.DataFrame, question: Question) -> Laws:
         by_size, by_data, predicted = (Estimate(*one) for one in estimates)
         return Laws(by_size, by_data, predicted, tuple((x, y) for x, y in line), budget)
     found = fit(points, question)
-    with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps(found))
-        draft.replace(path)
+    keep(path, json.dumps(found))
     return found
 
 
@@ -129,6 +125,5 @@ def _exponent(
 
 def _front(points: pd.DataFrame) -> pd.DataFrame:
     """The means over seeds that no cheaper setting beats."""
-    means = points.dropna(subset="flops").groupby(["params", "budget"])[["flops", "loss"]].mean().sort_values("flops")
-    front: pd.DataFrame = means[means["loss"] < means["loss"].cummin().shift(fill_value=math.inf)]
-    return front
+    means = points.dropna(subset="flops").groupby(["params", "budget"])[["flops", "loss"]].mean()
+    return means[undominated(means["flops"].to_numpy(), means["loss"].to_numpy())]

@@ -12,15 +12,9 @@ from chemscale_bench.scaling.base import ScalingLaw
 from chemscale_bench.scaling.choice import Extrapolation, LawChoice, choose_law, hold_out
 from chemscale_bench.scaling.forecast import Forecast
 from chemscale_bench.scaling.forms import Array
-from chemscale_bench.scaling.frontier import (
-    FLOPS_PER_PARAM_TOKEN,
-    Frontier,
-    IsoFlop,
-    compute_optimal,
-    isoflop,
-    undominated,
-)
+from chemscale_bench.scaling.frontier import FLOPS_PER_PARAM_TOKEN, Frontier, compute_optimal, undominated
 from chemscale_bench.scaling.identify import UnidentifiedError
+from chemscale_bench.scaling.isoflop import IsoFlop, isoflop
 from chemscale_bench.scaling.laws import JointLaw, PowerLaw
 from chemscale_bench.scaling.regimes import Regimes, find_regimes
 from chemscale_bench.scaling.table import RunTable, describe
@@ -210,8 +204,11 @@ def analyse(table: RunTable, level: float = 0.9, replicates: int = 1000, seed: i
         refusals["frontier"] = FRAMES_HAVE_NO_FLOPS
     else:
         flops = FLOPS_PER_PARAM_TOKEN * params * tokens
-        front = undominated(flops, loss)
-        compute = attempt("law of compute alone", lambda: choose_law(flops[front], loss[front]))
+        # Means over seeds: the best of some is not what one run gives.
+        means = table.frame.groupby(["params", "tokens"])["loss"].mean().reset_index().to_numpy(dtype=float)
+        spent, reached = FLOPS_PER_PARAM_TOKEN * means[:, 0] * means[:, 1], means[:, 2]
+        front = undominated(spent, reached)
+        compute = attempt("law of compute alone", lambda: choose_law(spent[front], reached[front]))
         parabolas = attempt("isoFLOP comparison", lambda: isoflop(params, tokens, loss))
         if forecast is not None:
             grid = np.geomspace(flops.min(), 100 * flops.max(), 40)

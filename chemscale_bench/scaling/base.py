@@ -11,7 +11,13 @@ from sklearn.base import BaseEstimator
 from chemscale_bench.errors import UserError
 from chemscale_bench.scaling.bootstrap import Fitted, Method, regular, replicate, resample
 from chemscale_bench.scaling.forms import Array, Form
-from chemscale_bench.scaling.identify import UnidentifiedError, flat_parameters, require_points, require_sizes
+from chemscale_bench.scaling.identify import (
+    UnidentifiedError,
+    flat_parameters,
+    require_apart,
+    require_points,
+    require_sizes,
+)
 from chemscale_bench.scaling.projection import best_fit
 from chemscale_bench.scaling.table import check_positive
 
@@ -83,12 +89,14 @@ class ScalingLaw(BaseEstimator):  # type: ignore[misc]
             require_sizes(column, name, law, self.fewest_sizes)
         log_sizes = np.log(np.column_stack(columns))
         require_points(len(np.unique(log_sizes, axis=0)), len(form.names), law)
+        if len(columns) > 1:
+            require_apart(log_sizes, law)
         weights = np.ones(len(measured)) if weight is None else check_positive(weight, "sample_weight")
-        self.centre_ = log_sizes.mean(axis=0)
-        u, log_loss = log_sizes - self.centre_, np.log(measured)
+        centre = log_sizes.mean(axis=0)
+        u, log_loss = log_sizes - centre, np.log(measured)
         theta, self.objective_ = best_fit(form, u, log_loss, weights, self.delta)
         group: NDArray[np.intp] = np.unique(np.asarray(groups), return_inverse=True)[1]
-        fitted = Fitted(form, theta, u, log_loss, weights, group, self.delta, self.centre_)
+        fitted = Fitted(form, theta, u, log_loss, weights, group, self.delta, centre)
         self.fitted_ = fitted._replace(regular=regular(fitted))
         self._replicates: Array | None = None
         self.residuals_ = self.fitted_.residual
@@ -114,6 +122,11 @@ class ScalingLaw(BaseEstimator):  # type: ignore[misc]
 
     def _ends(self) -> list[tuple[tuple[float, float], str]]:
         return list(zip(self.range_, self.features, strict=True))
+
+    @property
+    def centre_(self) -> Array:
+        """Mean log sizes (F,), which the features of `fitted_` are without."""
+        return self.fitted_.centre
 
     @property
     def replicates_(self) -> Array:

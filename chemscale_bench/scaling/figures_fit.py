@@ -10,7 +10,8 @@ from plotly.subplots import make_subplots
 
 from chemscale_bench.scaling.base import ScalingLaw
 from chemscale_bench.scaling.figures import AXIS_TITLE, COLOURS, MARKERS, axis_title, percent, styled
-from chemscale_bench.scaling.frontier import Frontier, IsoFlop
+from chemscale_bench.scaling.frontier import Frontier
+from chemscale_bench.scaling.isoflop import IsoFlop
 
 
 def figure_frontier(

@@ -23,7 +23,7 @@ from sklearn.base import BaseEstimator
 from chemscale_bench.scaling.base import Interval, quantiles
 from chemscale_bench.scaling.bootstrap import Fitted, regular, replicate
 from chemscale_bench.scaling.forms import AdditiveForm, AffineForm, Array, Form
-from chemscale_bench.scaling.identify import require_design, require_points
+from chemscale_bench.scaling.identify import require_apart, require_points, require_sizes
 from chemscale_bench.scaling.projection import best_fit
 from chemscale_bench.scaling.table import check_positive
 
@@ -141,13 +141,15 @@ class Forecast(BaseEstimator):  # type: ignore[misc]
         columns = [check_positive(values, name) for values, name in ((params, "params"), (tokens, "tokens"))]
         self.log_sizes_ = np.log(np.column_stack(columns))
         self._log_loss = np.log(check_positive(loss, "loss"))
-        require_design(self.log_sizes_, "a forecast")
         self._given = np.ones(len(self._log_loss)) if sample_weight is None else check_positive(sample_weight, "weight")
         self.groups_: NDArray[np.intp] = np.unique(columns[0] if groups is None else groups, return_inverse=True)[1]
         self._decades: Array = self.log_sizes_.sum(axis=1) / np.log(10)
         self.largest_ = float(self._decades.max())
         settings = len(np.unique(self.log_sizes_, axis=0))
-        require_points(settings, len(FORMS["tied"].names), "a forecast")
+        for column, name in zip(columns, self.features, strict=True):
+            require_sizes(column, name, "a forecast", 3)
+        require_points(settings, min(len(form.names) for form in FORMS.values()), "a forecast")
+        require_apart(self.log_sizes_, "a forecast")
         self._candidates = [name for name, form in FORMS.items() if settings > len(form.names)]
         tests = {test.fitted: test for cut in CUTS if (test := self._backtest(cut)) is not None}
         self.backtests_ = list(tests.values())
@@ -183,7 +185,7 @@ class Forecast(BaseEstimator):  # type: ignore[misc]
 
     def _form_weights(self) -> dict[str, float]:
         if not self.backtests_:
-            chosen = [name for name in WITHOUT_BACKTEST if name in self._candidates]
+            chosen = [name for name in WITHOUT_BACKTEST if name in self._candidates] or self._candidates
             return dict.fromkeys(chosen, 1 / len(chosen))
         error = np.mean([np.abs(test.errors).mean(axis=1) for test in self.backtests_], axis=0)
         weight = (error + 1e-3) ** -SHARPNESS

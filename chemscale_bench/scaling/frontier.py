@@ -259,7 +259,7 @@ def next_run(law: Forecast, flops: float, flops_per_param_token: float = FLOPS_P
     """
     largest = flops_per_param_token * 10**law.largest_
     budgets = np.geomspace(largest, max(flops / 2, 2 * largest), 24)
-    best = compute_optimal(law, [*budgets, flops], flops_per_param_token=flops_per_param_token).params
+    best = np.exp(_search(law, np.log(np.append(budgets, flops) / flops_per_param_token))[0])
     params = np.concatenate([best[:-1] * factor for factor in (0.25, 0.5, 1, 2, 4)] + [best[-1:]])
     spent = np.append(np.tile(budgets, 5), flops)
     drawn = law.log_draws(log_sizes_of(params, spent / flops_per_param_token / params))
@@ -300,53 +300,3 @@ def flops_of(gpu_hours: float, device: str, mfu: float) -> float:
     if not (gpu_hours > 0 and np.isfinite(gpu_hours)):
         raise UserError(f"gpu_hours must be positive, got {gpu_hours}; give the GPUs times the hours")
     return gpu_hours * 3600 * peak * mfu
-
-
-class IsoFlop(NamedTuple):
-    """Minima of parabolas through runs of about equal FLOPs; biased, for comparison only."""
-
-    flops: Array
-    """(g,), geometric mean of each group's FLOPs."""
-    params: Array
-    """(g,), size at each parabola's minimum."""
-    params_power: float
-    """Slope of log params against log FLOPs; NaN with fewer than two minima."""
-
-
-def isoflop(
-    params: ArrayLike,
-    tokens: ArrayLike,
-    loss: ArrayLike,
-    flops_per_param_token: float = FLOPS_PER_PARAM_TOKEN,
-    window: float = 8.0,
-) -> IsoFlop:
-    """Compute-optimal sizes the usual other way, which is biased (arXiv 2603.22339): compare, do not use.
-
-    Runs are grouped where their FLOPs leave gaps of more than 15 %; of a group those sizes count that are within a
-    factor `window` of its best one, since farther off a loss is no parabola. A group with at least five such sizes
-    takes part if its parabola in log params has its minimum inside the group.
-
-    Raises:
-        UnidentifiedError: if no group has a minimum.
-    """
-    size, data, measured = (check_positive(v, n) for v, n in ((params, "params"), (tokens, "tokens"), (loss, "loss")))
-    log_flops = np.log(size * data * flops_per_param_token)
-    order = np.argsort(log_flops, kind="stable")
-    flops, minima = [], []
-    for part in np.split(order, np.flatnonzero(np.diff(log_flops[order]) > np.log(1.15)) + 1):
-        part = part[np.abs(np.log(size[part] / size[part[measured[part].argmin()]])) <= np.log(window)]
-        x = np.log(size[part])
-        if len(np.unique(x)) < 5:
-            continue
-        second, first, _ = np.polyfit(x - x.mean(), measured[part], 2)
-        middle = -first / (2 * second) + x.mean() if second > 0 else np.inf
-        if x.min() < middle < x.max():
-            flops.append(log_flops[part].mean())
-            minima.append(middle)
-    if not flops:
-        raise UnidentifiedError(
-            "isoFLOP parabolas need groups of 5 sizes at equal FLOPs, got none with a minimum; "
-            "use the joint law's frontier"
-        )
-    power = float(np.polyfit(flops, minima, 1)[0]) if len(flops) > 1 else float("nan")
-    return IsoFlop(np.exp(flops), np.exp(minima), power)

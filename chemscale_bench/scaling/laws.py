@@ -18,8 +18,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.scaling.base import Interval, OnFlat, ScalingLaw
 from chemscale_bench.scaling.bootstrap import Method
 from chemscale_bench.scaling.forms import AdditiveForm, Array, BrokenForm
-from chemscale_bench.scaling.identify import require_design
-from chemscale_bench.scaling.table import check_counts, check_positive
+from chemscale_bench.scaling.table import check_counts
 
 
 class _OneSizeLaw(ScalingLaw):
@@ -238,9 +237,6 @@ class JointLaw(ScalingLaw):
             UnidentifiedError: if the points cannot identify the law.
         """
         check_counts(params, "params", fewest=1000)
-        sizes = check_positive(params, "params"), check_positive(tokens, "tokens")
-        if len(sizes[0]) == len(sizes[1]):
-            require_design(np.log(np.column_stack(sizes)), "JointLaw")
         return self._fit((params, tokens), loss, sample_weight, groups=params if groups is None else groups)
 
     def predict(self, params: ArrayLike, tokens: ArrayLike) -> Array:

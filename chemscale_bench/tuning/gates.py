@@ -22,8 +22,8 @@ from chemscale_bench.tuning.estimators import Array
 LOOKS = (0.06, 0.1, 0.15, 0.2, 0.3, 0.45)
 """Fractions of the budget at which a trial is judged: each look saves something, and may stop the winner."""
 CORRELATIONS = (0.6, 0.87, 0.94, 0.8, 0.93, 0.94)
-"""Correlation between the standing at each look and the final one that gates assume: fitted such that about 72 % of
-the budget is saved and few winners are stopped. benchmarks/gates.md says on which curves, and how others fared."""
+"""Correlation between the standing at each look and the final one that gates assume: fitted such that about 71 %
+of the budget is saved and few winners are stopped. benchmarks/gates.md says on which curves, and how others fared."""
 MEMORY = 0.5
 """Weight of the standing at the looks before: a good trial may have a bad moment."""
 AVERAGED = 0.7
