@@ -42,7 +42,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "mean of all forms, weighted by the backtest": ALIKE,
     "joint law, runs weighted": {"FORMS": {"joint": forecast.FORMS["joint"]}},
     "the form that a backtest finds best, runs weighted": {"SHARPNESS": 60},
-    "`Forecast`: all forms weighted by the backtest, runs weighted": {},
+    "`Forecast`: all forms weighted by the backtest, runs weighted": {"FORMS": forecast.FORMS},
 }
 """Forecasts without some of their parts, as what their module's constants then are."""
 

@@ -53,7 +53,7 @@ class ForceRun(TrackedRun):
                 split=settings.split, train_size=settings.train_size,
                 validation_frames=self.task.validation_frames, test_frames=self.task.test_frames,
                 test_data=settings.test_data, energy_unit=settings.energy_unit, length_unit=settings.length_unit,
-                cutoff=settings.cutoff,
+                force_unit=settings.force_unit, cutoff=settings.cutoff,
             )  # fmt: skip
         if saved and saved["frames_digest"] != self.frames.digest:
             raise UserError(
@@ -203,7 +203,7 @@ class ForceRun(TrackedRun):
         self.log["errors"] = list(errors)
         cost = {"cost/flops": self.flops_per_unit * budget}
         with self.clocked("checks"):
-            physics = check(potential, test.numbers, test.positions[0])
+            physics = check(potential, test.numbers, test.positions[0], charge=test.charge, unpaired=test.unpaired)
         self.recorder.metrics(errors.metrics("test") | cost | physics, budget)
 
     def identity(self) -> dict[str, Any]:
@@ -223,7 +223,7 @@ class ForceRun(TrackedRun):
         folder, frames = run_folder(self.run_id) / "model", self.frames
         about = {
             "reference_ev": self.reference_ev, "numbers": frames.train.numbers.tolist(), "task": self.task.name,
-            "data_digest": frames.digest,
+            "data_digest": frames.digest, "charge": frames.train.charge, "unpaired": frames.train.unpaired,
         }  # fmt: skip
         force_fields.save(folder, self.settings.model, self.best_potential(), self.config, self.elements, about)
         self.recorder.folder(folder, "model")
@@ -231,13 +231,14 @@ class ForceRun(TrackedRun):
         return {
             "speed/mean_atoms_per_s": per_second * self.train_split.atoms,
             "log10/non_embedding_params": math.log10(self.potential.non_embedding_params),
-            "log10/train_frames": math.log10(len(frames.train)), "log10/force_mae": math.log10(errors.force_mae),
-        }  # fmt: skip
+            "log10/train_frames": math.log10(len(frames.train)),
+        } | ({"log10/force_mae": math.log10(errors.force_mae)} if frames.test.has_forces else {})  # fmt: skip
 
     @property
     def reached(self) -> dict[int, float]:
         """Force MAE of the best weights on the test split."""
-        return {self.budgets[-1]: self.errors.force_mae} if "errors" in self.log else {}
+        measured = "errors" in self.log and self.frames.test.has_forces
+        return {self.budgets[-1]: self.errors.force_mae} if measured else {}
 
     @property
     def final_value(self) -> float:
@@ -253,4 +254,5 @@ class ForceRun(TrackedRun):
             ("force MAE, meV/Angstrom", errors.force_mae, self.baseline.force_mae),
             ("energy MAE, meV", errors.energy_mae, self.baseline.energy_mae),
         ):
-            print(f"{name:>25} {ours:>10.2f} {zero:>15.1f}")
+            if not math.isnan(ours):
+                print(f"{name:>25} {ours:>10.2f} {zero:>15.1f}")

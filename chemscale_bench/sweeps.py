@@ -38,7 +38,7 @@ from chemscale_bench.tuning.figures import foretell, study_figures
 from chemscale_bench.tuning.judge import Judge
 from chemscale_bench.tuning.named import PRUNERS
 
-FORCE_ONLY = ("model", "molecule", "train_size", "steps", "test_data", "energy_unit", "length_unit")
+FORCE_ONLY = ("model", "molecule", "train_size", "steps", "test_data", "energy_unit", "length_unit", "force_unit")
 BATCH = {"language_model": "batch_tokens", "force_field": "batch_frames"}
 UNITS = {"language_model": "loss (nats/token)", "force_field": "validation force MAE (meV/Å)"}
 STEPS = "area under the schedule"

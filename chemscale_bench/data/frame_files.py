@@ -1,13 +1,14 @@
-"""The user's own frames: .npz, .extxyz, .xyz and ASE databases, in units that the user states."""
+"""The user's own frames: .npz, .extxyz, .xyz and ASE databases, in units that the user or the file states."""
 
 from __future__ import annotations
 
 import difflib
 import sqlite3
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,10 +33,44 @@ SPELLINGS = {
     "energies": ("E", "energies", "energy"),
     "forces": ("F", "forces"),
 }
+CHARGE, MULTIPLICITY = ("charge", "total_charge"), ("spin", "multiplicity", "spin_multiplicity")
+DECLARED = {
+    "energy_unit": ("e_unit", "energy_unit", "energy_units", "unit_energy"),
+    "length_unit": ("r_unit", "length_unit", "length_units", "distance_unit", "_distance_unit", "position_unit"),
+    "force_unit": ("f_unit", "force_unit", "force_units", "forces_unit", "unit_forces"),
+}
+"""Names under which files tell their units: sGDML's, schnetpack's and others."""
+OTHER_NAMES = {
+    "ang": "Angstrom", "a": "Angstrom", "\u00e5": "Angstrom", "angstroms": "Angstrom", "a0": "Bohr", "ha": "Hartree",
+    "eh": "Hartree", "hartrees": "Hartree", "kcal mol-1": "kcal/mol", "kj mol-1": "kJ/mol", "nanometer": "nm",
+}  # fmt: skip
 SUFFIXES = (".npz", ".extxyz", ".xyz", ".db")
 
 
-def unit(name: str, value: str, units: dict[str, float], named: tuple[str, ...]) -> float:
+class Units(NamedTuple):
+    """What the user says of a file; nothing where the file says so itself."""
+
+    energy_unit: str = ""
+    length_unit: str = ""
+    force_unit: str = ""
+
+
+@dataclass
+class Raw:
+    """What a file holds, in its own units."""
+
+    numbers: np.ndarray
+    positions: np.ndarray
+    energies: np.ndarray
+    forces: np.ndarray | None
+    about: dict[str, Any] = field(default_factory=dict)
+    """What else it says: units, charge, multiplicity."""
+    atoms: dict[int, float] = field(default_factory=dict)
+    """Energies of single atoms by atomic number."""
+    notes: list[str] = field(default_factory=list)
+
+
+def unit(name: str, value: str, units: Mapping[str, float], named: tuple[str, ...]) -> float:
     """The size of a stated unit.
 
     Args:
@@ -61,16 +96,25 @@ def unit(name: str, value: str, units: dict[str, float], named: tuple[str, ...])
     return units[value]
 
 
-def read_frames(path: Path, energy_scale: float, length_scale: float) -> Frames:
-    """All frames of a file, in its order.
+def force_units() -> dict[str, float]:
+    """Every energy per length, in eV/Angstrom."""
+    return {f"{e}/{x}": size / length for e, size in ENERGY_UNITS.items() for x, length in LENGTH_UNITS.items()}
+
+
+def read_frames(
+    path: Path, stated: Units, named: tuple[str, ...], forces: bool = True
+) -> tuple[Frames, Units, list[str]]:
+    """All frames of a file in its order, the units that it is in, and what a reader should know of it.
 
     Args:
         path: .npz (keys as in MD17, rMD17 or ASE), .extxyz, .xyz, or an ASE database .db.
-        energy_scale: eV per unit of energy in the file.
-        length_scale: Angstrom per unit of length in the file.
+        stated: units; the file may tell those that are not.
+        named: data sets that need no units, for errors.
+        forces: whether every frame must have forces.
 
     Raises:
-        UserError: the file is missing or unreadable, or what it holds is no set of frames of one molecule.
+        UserError: the file is missing or unreadable, what it holds is no set of frames of one molecule, or a unit is
+            not told, not known, or not the one that the file tells.
     """
     if not path.is_file():
         raise UserError(f"frames must be an existing file, got {path}; check the path")
@@ -78,23 +122,103 @@ def read_frames(path: Path, energy_scale: float, length_scale: float) -> Frames:
         raise UserError(f"a file of frames must end in {', '.join(SUFFIXES)}, got {path.name}; convert it, as with ASE")
     if not path.stat().st_size:
         raise UserError(f"a file of frames must not be empty, got {path}; check how it was written")
-    numbers, positions, energies, forces = _read_npz(path) if path.suffix == ".npz" else _read_by_ase(path)
-    return Frames.checked(numbers, positions, energies, forces, path.name, energy_scale, length_scale)
+    # A wrong word of the user's is told before a large file is read.
+    tables: dict[str, Mapping[str, float]]
+    tables = {"energy_unit": ENERGY_UNITS, "length_unit": LENGTH_UNITS, "force_unit": force_units()}
+    for name, value in stated._asdict().items():
+        if value:
+            unit(name, value, tables[name], named)
+    raw = _read_npz(path, forces) if path.suffix == ".npz" else _read_by_ase(path)
+    units = Units(**{name: _agreed(name, value, tables[name], raw, path) for name, value in stated._asdict().items()})
+    energy, length = (unit(name, getattr(units, name), tables[name], named) for name in ("energy_unit", "length_unit"))
+    if forces and raw.forces is None:
+        raise UserError(
+            f"every frame to train on must have forces, {path.name} has energies only; give it as test_data, or with "
+            "forces"
+        )
+    force = tables["force_unit"][units.force_unit] if units.force_unit else None
+    frames = Frames.checked(raw.numbers, raw.positions, raw.energies, raw.forces, path.name, energy, length, force)
+    frames = _with_electrons(frames, raw, path.name)
+    if frames.charge or frames.unpaired:
+        raw.notes.append(f"{path.name}: charge {frames.charge:+d} e, unpaired electrons: {frames.unpaired}")
+    if set(frames.numbers.tolist()) <= set(raw.atoms):
+        bound = frames.energies.mean() - energy * sum(raw.atoms[int(number)] for number in frames.numbers)
+        raw.notes.append(f"{path.name}: mean energy {bound:.4f} eV relative to its {len(raw.atoms)} single atoms")
+    elif raw.atoms:
+        raw.notes.append(f"{path.name}: {len(raw.atoms)} single atoms are not among the frames")
+    if raw.forces is None:
+        raw.notes.append(f"{path.name} has no forces: the test measures energies only")
+    return frames, units, raw.notes
 
 
-def _read_npz(path: Path) -> list[np.ndarray]:
-    """Atomic numbers, positions, energies and forces as they are in the file."""
+def _agreed(name: str, stated: str, known: Mapping[str, float], raw: Raw, path: Path) -> str:
+    """The unit that the user states or the file declares; refused if the two are not the same."""
+    keys = [key for key in DECLARED[name] if raw.about.get(key) is not None]
+    if not keys:
+        return stated
+    said = str(raw.about[keys[0]]).strip()
+    lowered = {key.lower(): key for key in known} | {key: value for key, value in OTHER_NAMES.items() if value in known}
+    if name == "force_unit" and "/" in said:
+        energy, _, length = said.rpartition("/")
+        said = f"{OTHER_NAMES.get(energy.lower(), energy)}/{OTHER_NAMES.get(length.lower(), length)}"
+    declared = lowered.get(said.lower())
+    if declared is None:
+        raw.notes.append(
+            f"{path.name} declares the {name} {said!r}, which is not known here: {stated or 'none'} counts"
+        )
+        return stated
+    if stated and not np.isclose(known[stated], known[declared]):
+        raise UserError(
+            f"{name} must be what the file says, {path.name} declares {declared} ({keys[0]}), got {stated}; "
+            "leave it out, or correct the file"
+        )
+    return declared
+
+
+def _with_electrons(frames: Frames, raw: Raw, origin: str) -> Frames:
+    """The frames with the charge and the unpaired electrons that the file tells."""
+    charge, spin = (
+        next((raw.about[key] for key in keys if raw.about.get(key) is not None), None)
+        for keys in (CHARGE, MULTIPLICITY)
+    )
+    values = []
+    for name, value in (("charge", charge), ("multiplicity", spin)):
+        found = np.unique(np.asarray(0 if value is None else value, float))
+        if len(found) != 1 or found[0] != round(found[0]):
+            raise UserError(
+                f"all frames must have one {name}, a whole number, {origin} has {', '.join(map(str, found[:4]))}; "
+                "write one file for each state"
+            )
+        values.append(int(found[0]))
+    electrons = int(frames.numbers.sum()) - values[0]
+    unpaired = electrons % 2 if spin is None else values[1] - 1
+    if not 0 <= unpaired <= electrons or (electrons - unpaired) % 2:
+        raise UserError(
+            f"charge and multiplicity (2S + 1) must go together, {origin} has charge {values[0]} and multiplicity "
+            f"{values[1]} with {electrons} electrons; correct the file"
+        )
+    return replace(frames, charge=values[0], unpaired=unpaired)
+
+
+def _read_npz(path: Path, forces: bool) -> Raw:
+    """The arrays as they are in the file, which need not hold forces if none are wanted."""
     try:
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise UserError(f"{path} must be an npz archive of arrays, got a single array; use numpy.savez")
         with loaded as archive:
-            return [archive[_key(quantity, list(archive), path)] for quantity in SPELLINGS]
+            keys = list(archive)
+            forces = forces or not {*SPELLINGS["forces"]}.isdisjoint(keys)
+            wanted = [quantity for quantity in SPELLINGS if forces or quantity != "forces"]
+            found = {quantity: archive[_key(quantity, keys, path)] for quantity in wanted}
+            told = {*CHARGE, *MULTIPLICITY, *(key for names in DECLARED.values() for key in names)}
+            about = {key: archive[key] for key in keys if key in told}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{path} must be an npz archive of plain arrays, it cannot be read ({error}); pickled objects are never "
             "loaded: write arrays of numbers with numpy.savez"
         ) from None
+    return Raw(found["atomic numbers"], found["positions"], found["energies"], found.get("forces"), about)
 
 
 def _key(quantity: str, keys: list[str], path: Path) -> str:
@@ -108,58 +232,131 @@ def _key(quantity: str, keys: list[str], path: Path) -> str:
     return found[0]
 
 
-def _read_by_ase(path: Path) -> list[np.ndarray]:
-    """Atomic numbers, positions, energies and forces as they are in the file."""
-    numbers: np.ndarray | None = None
-    positions, energies, forces = [], [], []
+class Row(NamedTuple):
+    """A frame as ASE reads it."""
+
+    atoms: Any
+    results: dict[str, Any]
+    """Energies and forces, under whatever names."""
+    about: dict[str, Any]
+
+
+def _read_by_ase(path: Path) -> Raw:
+    """The frames as they are in the file; single atoms are kept apart."""
+    rows, atoms, notes = 0, dict[int, float](), list[str]()
+    frames: list[tuple[Any, float, Any]] = []
+    about: dict[str, Any] = {}
+    electrons: dict[str, list[Any]] = {}
+    names: tuple[str, str] | None = None
     try:
-        for frame, (atoms, results) in enumerate(_database(path) if path.suffix == ".db" else _xyz(path)):
-            if numbers is None:
-                numbers = atoms.numbers
-            if not np.array_equal(numbers, atoms.numbers):
-                raise UserError(mixed(path.name, frame))
-            if atoms.pbc.any():
+        for row in _database(path) if path.suffix == ".db" else _xyz(path):
+            single = len(row.atoms) == 1
+            if frames and not single and not np.array_equal(frames[0][0].numbers, row.atoms.numbers):
+                raise UserError(mixed(path.name, rows))
+            if row.atoms.pbc.any():
                 raise UserError(
-                    f"frames must be of a molecule in free space, frame {frame} of {path.name} is periodic; "
+                    f"frames must be of a molecule in free space, frame {rows} of {path.name} is periodic; "
                     'write it without a lattice, or with pbc="F F F"'
                 )
-            missing = [name for name in ("energy", "forces") if results.get(name) is None]
-            if missing:
-                raise UserError(
-                    f"every frame must have an energy and forces, frame {frame} of {path.name} has no "
-                    f"{' and no '.join(missing)}; write them with ASE under the names energy and forces"
-                )
-            positions.append(atoms.positions)
-            energies.append(float(np.asarray(results["energy"]).item()))
-            forces.append(np.asarray(results["forces"]))
-            if forces[-1].shape != positions[-1].shape:
-                raise UserError(
-                    f"forces must have the shape of the positions, {positions[-1].shape}, frame {frame} of {path.name} "
-                    f"has {forces[-1].shape}; correct the file"
-                )
+            energy_name, force_name = _names(row.results, rows, path)
+            energy = float(np.asarray(row.results[energy_name]).item())
+            if single:
+                atoms[int(row.atoms.numbers[0])] = energy
+            else:
+                names = names or (energy_name, force_name)
+                if names != (energy_name, force_name):
+                    raise UserError(
+                        f"every frame must have its labels under the same names, frame {rows} of {path.name} has "
+                        f"{_in_words(energy_name, force_name)}, earlier ones {_in_words(*names)}; write all alike"
+                    )
+                forces = np.asarray(row.results[force_name]) if force_name else None
+                if forces is not None and forces.shape != row.atoms.positions.shape:
+                    raise UserError(
+                        f"forces must have the shape of the positions, {row.atoms.positions.shape}, frame {rows} of "
+                        f"{path.name} has {forces.shape}; correct the file"
+                    )
+                frames.append((row.atoms, energy, forces))
+                about = about or row.about
+                for key in (*CHARGE, *MULTIPLICITY):
+                    electrons.setdefault(key, []).append(row.about.get(key))
+            rows += 1
     except UserError:
         raise
     except (ValueError, KeyError, IndexError, OSError, TypeError, EOFError, sqlite3.Error) as error:
         raise UserError(
-            f"{path} must be what ASE reads as {path.suffix}, frame {len(energies)} cannot be read ({error!r}); "
+            f"{path} must be what ASE reads as {path.suffix}, frame {rows} cannot be read ({error!r}); "
             "correct the file, or convert it to npz"
         ) from None
-    if numbers is None:
+    if not frames or names is None:
         raise UserError(f"{path} must hold at least one frame, got none; check how it was written")
-    return [numbers, np.array(positions), np.array(energies), np.array(forces)]
+    # A frame that does not tell its charge among others that do is neutral, one without a multiplicity is unclear.
+    told = {
+        key: [0 if value is None and key in CHARGE else value for value in values]
+        for key, values in electrons.items()
+        if any(value is not None for value in values)
+    }
+    for key, values in told.items():
+        if any(value is None for value in values):
+            raise UserError(f"every frame must tell its {key}, {path.name} has frames that do not; add it to all")
+    if names != ("energy", "forces"):
+        notes.append(f"{path.name} has {_in_words(*names)}")
+    return Raw(
+        frames[0][0].numbers, np.array([each.positions for each, _, _ in frames]),
+        np.array([energy for _, energy, _ in frames]),
+        np.array([forces for _, _, forces in frames]) if names[1] else None, about | told, atoms, notes,
+    )  # fmt: skip
 
 
-def _xyz(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Atoms and results, frame by frame."""
+def _names(results: dict[str, Any], frame: int, path: Path) -> tuple[str, str]:
+    """Under which names a frame has its energy and forces (`REF_energy`, say); no name where there are no forces.
+
+    Raises:
+        UserError: there is no energy, or more than one.
+    """
+    found = [name for name in results if name == "energy"] or [name for name in results if name.endswith("_energy")]
+    found = [name for name in found if name != "free_energy"] or found
+    if len(found) != 1:
+        missing = "no energy" if any(name.endswith("forces") for name in results) else "no energy and no forces"
+        raise UserError(
+            f"every frame must have one energy, frame {frame} of {path.name} has {' and '.join(found) or missing}; "
+            "write it with ASE under the name energy, or as one REF_energy"
+        )
+    forces = found[0].removesuffix("energy") + "forces"
+    if forces not in results and any(name.endswith("forces") for name in results):
+        others = ", ".join(name for name in results if name.endswith("forces"))
+        raise UserError(
+            f"energy and forces must have names that belong together, frame {frame} of {path.name} has {found[0]} and "
+            f"{others}; rename one to {forces}"
+        )
+    return found[0], forces if forces in results else ""
+
+
+def _in_words(energy: str, forces: str) -> str:
+    return f"{energy} and {forces or 'no forces'}"
+
+
+def _xyz(path: Path) -> Iterator[Row]:
+    """Frame by frame; ASE takes energy and forces for results of a calculator, other names as they are."""
     from ase.io import iread
 
     for atoms in iread(path, index=":", format="extxyz"):
-        yield atoms, atoms.calc.results if atoms.calc else {}
+        others = {name: values for name, values in {**atoms.info, **atoms.arrays}.items() if _is_label(name)}
+        yield Row(atoms, others | (atoms.calc.results if atoms.calc else {}), atoms.info)
 
 
-def _database(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Atoms and results, row by row; schnetpack keeps its results in `data`."""
+def _database(path: Path) -> Iterator[Row]:
+    """Row by row; schnetpack keeps its results in `data`, and its units in the metadata."""
     from ase.db import connect
 
-    for row in connect(path, type="db").select():
-        yield row.toatoms(), {**row.data, **{name: row[name] for name in ("energy", "forces") if name in row}}
+    database = connect(path, type="db")
+    units = database.metadata.get("_property_unit_dict", {})
+    declared = {"energy_unit": units.get("energy"), "force_unit": units.get("forces")}
+    declared["length_unit"] = database.metadata.get("_distance_unit")
+    for row in database.select():
+        labels = {name: value for name, value in {**row.data, **row.key_value_pairs}.items() if _is_label(name)}
+        results = labels | {name: row[name] for name in ("energy", "forces") if name in row}
+        yield Row(row.toatoms(), results, declared | row.data | row.key_value_pairs)
+
+
+def _is_label(name: str) -> bool:
+    return name in ("energy", "forces") or name.endswith(("_energy", "_forces"))

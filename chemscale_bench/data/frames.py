@@ -15,7 +15,8 @@ import numpy as np
 
 from chemscale_bench.data import rmd17
 from chemscale_bench.data.download import file_sha256
-from chemscale_bench.data.frame_files import ENERGY_UNITS, LENGTH_UNITS, read_frames, unit
+from chemscale_bench.data.frame_files import ENERGY_UNITS, Units, read_frames
+from chemscale_bench.data.plausible import check_energy_unit, check_forces
 from chemscale_bench.data.rmd17 import official, split_digest
 from chemscale_bench.data.structures import POSITION_GRID, Frames, all_pairs, pair_distances
 from chemscale_bench.errors import UserError
@@ -65,6 +66,7 @@ def prepare_frames(
     test_data: str = "",
     energy_unit: str = "",
     length_unit: str = "",
+    force_unit: str = "",
     cutoff: float = 5.0,
 ) -> FrameSplit:
     """Frames for one run.
@@ -83,14 +85,17 @@ def prepare_frames(
         validation_frames: frames that choose the checkpoint.
         test_frames: the first of the official test frames, or of `test_data`; fewer where the user's files hold fewer.
         test_data: path to the user's test frames.
-        energy_unit: of the user's files: eV, meV, kcal/mol, kJ/mol or Hartree; forces are in energy_unit/length_unit.
-        length_unit: of the user's files: Angstrom, Bohr or nm.
+        energy_unit: of the user's files: eV, meV, kcal/mol, kJ/mol or Hartree; none where the files declare theirs.
+        length_unit: of the user's files: Angstrom, Bohr or nm; likewise.
+        force_unit: of the user's files, Hartree/Bohr for example; by default energy_unit/length_unit.
         cutoff: of the model in Angstrom, for the check that there are neighbours at all.
 
     Raises:
-        UserError: no such data, molecule or split, units not stated, content that is no set of frames, fewer frames
-            than asked for, train and test frames that overlap, or a frame without neighbours.
+        UserError: no such data, molecule or split, units not stated or not those of the content, content that is no
+            set of frames, fewer frames than asked for, train and test frames that overlap, or a frame without
+            neighbours.
     """
+    units = Units(energy_unit, length_unit, force_unit)
     asked = {
         "split": split,
         "train_size": train_size,
@@ -101,12 +106,12 @@ def prepare_frames(
         if value < 1:
             raise UserError(f"{name} must be at least 1, got {value}; ask for more")
     if data in NAMES:
-        for name, text in (("test_data", test_data), ("energy_unit", energy_unit), ("length_unit", length_unit)):
+        for name, text in {"test_data": test_data, **units._asdict()}.items():
             if text:
                 raise UserError(f"{name} is for frames of your own, {data} needs none, got {text!r}; leave it out")
         source = _embedded(molecule, split) if data == "embedded" else _official(data, molecule, split)
     else:
-        source = _own(data, test_data, energy_unit, length_unit, split, test_frames, train_size + validation_frames)
+        source = _own(data, test_data, units, split, test_frames, train_size + validation_frames)
         test_frames = min(test_frames, len(source.test))
     _check_sizes(data, source, train_size, validation_frames, test_frames)
     test = source.test.take(slice(test_frames))
@@ -158,36 +163,40 @@ def _embedded(molecule: str, split: int) -> _Source:
     return _Source(pool, test, "embedded", "the chemscale-bench package", file_sha256(EMBEDDED), (note,))
 
 
-def _own(
-    data: str, test_data: str, energy_unit: str, length_unit: str, split: int, test_frames: int, others: int
-) -> _Source:
+def _own(data: str, test_data: str, stated: Units, split: int, test_frames: int, others: int) -> _Source:
     """The user's files; the test takes what the `others` leave of a single one, if that is less than `test_frames`."""
     path, test_path = Path(data).expanduser().absolute(), Path(test_data).expanduser().absolute()
     if not path.exists():
         near = difflib.get_close_matches(data, NAMES, n=1)
         hint = f"did you mean {near[0]}?" if near else "check the name or path"
         raise UserError(f"data must be one of {', '.join(NAMES)} or an existing file, got {data}; {hint}")
-    scales = (
-        unit("energy_unit", energy_unit, ENERGY_UNITS, NAMES),
-        unit("length_unit", length_unit, LENGTH_UNITS, NAMES),
-    )
-    frames = read_frames(path, *scales)
+    frames, units, notes = read_frames(path, stated, NAMES)
+    check_energy_unit(frames, units.energy_unit, ENERGY_UNITS, path.name)
+    check_forces(frames, path.name)
     if test_data:
         if split != 1:
             raise UserError(f"split must be 1 where test_data is given, got {split}: the files are the split")
-        test = read_frames(test_path, *scales)
+        test, test_units, test_notes = read_frames(test_path, stated, NAMES, forces=False)
+        check_energy_unit(test, test_units.energy_unit, ENERGY_UNITS, test_path.name)
         if not np.array_equal(frames.numbers, test.numbers):
             raise UserError(
                 f"data and test_data must be of one molecule with its atoms in one order, got {frames.formula} in "
                 f"{path.name} and {test.formula} in {test_path.name}; give files that belong together"
             )
-        return _Source(frames, test, path.name, f"{path} {test_path}", file_sha256(path, test_path))
+        if (frames.charge, frames.unpaired) != (test.charge, test.unpaired):
+            raise UserError(
+                f"data and test_data must be of one state, got charge {frames.charge} with {frames.unpaired} unpaired "
+                f"electrons, and {test.charge} with {test.unpaired}; give files that belong together"
+            )
+        return _Source(
+            frames, test, path.name, f"{path} {test_path}", file_sha256(path, test_path), (*notes, *test_notes)
+        )
     # RandomState's stream is frozen for good, so that a split is the same with every numpy.
     test_frames = max(1, min(test_frames, len(frames) - others))
     order = np.random.RandomState(split).permutation(len(frames))
     note = "test frames drawn at random from one file: of a trajectory, they lie between training frames in time"
     pool, test = frames.take(order[test_frames:]), frames.take(order[:test_frames])
-    return _Source(pool, test, path.name, str(path), file_sha256(path), (note,))
+    return _Source(pool, test, path.name, str(path), file_sha256(path), (*notes, note))
 
 
 def _check_sizes(data: str, source: _Source, train_size: int, validation_frames: int, test_frames: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -33,7 +33,11 @@ class Frames:
     energies: np.ndarray
     """(F,), float64, eV."""
     forces: np.ndarray
-    """(F, A, 3), float64, eV/Angstrom."""
+    """(F, A, 3), float64, eV/Angstrom; NaN where the frames have energies only."""
+    charge: int = 0
+    """Of the molecule, in e."""
+    unpaired: int = 0
+    """Electrons without a partner, the multiplicity less 1."""
 
     def __len__(self) -> int:
         return len(self.energies)
@@ -41,14 +45,21 @@ class Frames:
     def take(self, indices: ArrayLike | slice) -> Frames:
         """Some of the frames, in the order of `indices`."""
         chosen = indices if isinstance(indices, slice) else np.asarray(indices, np.int64)
-        return Frames(self.numbers, self.positions[chosen], self.energies[chosen], self.forces[chosen])
+        part = {name: getattr(self, name)[chosen] for name in ("positions", "energies", "forces")}
+        return replace(self, **part)
+
+    @property
+    def has_forces(self) -> bool:
+        """Whether there are forces, not energies only."""
+        return not bool(np.isnan(self.forces).any())
 
     @cached_property
     def digest(self) -> str:
         """Sha256 (64 hex digits) of the content, whatever file and units it came from.
 
         Over little-endian int64: F, A, atomic numbers; then, each rounded to a whole number (half to even) after
-        multiplication, positions * 1e8, energies * 1e6 and forces * 1e6, in the order of the frames.
+        multiplication, positions * 1e8, energies * 1e6 and forces * 1e6, in the order of the frames; then charge and
+        unpaired electrons if there are any. Forces that are missing are left out.
         """
         digest = hashlib.sha256()
         for values, grid in (
@@ -56,7 +67,8 @@ class Frames:
             (self.numbers, 1),
             (self.positions, POSITION_GRID),
             (self.energies, LABEL_GRID),
-            (self.forces, LABEL_GRID),
+            (self.forces if self.has_forces else np.zeros(0), LABEL_GRID),
+            (np.array([self.charge, self.unpaired] if self.charge or self.unpaired else []), 1),
         ):
             digest.update(np.rint(values * grid).astype("<i8").tobytes())
         return digest.hexdigest()
@@ -76,10 +88,11 @@ class Frames:
         numbers: ArrayLike,
         positions: ArrayLike,
         energies: ArrayLike,
-        forces: ArrayLike,
+        forces: ArrayLike | None,
         origin: str,
         energy_scale: float = 1.0,
         length_scale: float = 1.0,
+        force_scale: float | None = None,
     ) -> Frames:
         """Frames from arrays that may be anything.
 
@@ -87,15 +100,18 @@ class Frames:
             numbers: atomic numbers (A,), or (F, A) with equal rows.
             positions: (F, A, 3).
             energies: (F,) or (F, 1).
-            forces: (F, A, 3), in units of energy per length.
+            forces: (F, A, 3), in units of energy per length; None where there are none.
             origin: for errors.
             energy_scale: eV per unit of energy in the arrays.
             length_scale: Angstrom per unit of length in the arrays.
+            force_scale: eV/Angstrom per unit of force in the arrays, if that is not energy per length.
 
         Raises:
             UserError: wrong shapes, several molecules, no atoms that could interact, no frames, or values that are not
                 finite, with the first such frame.
         """
+        given = ["positions", "energies", *(["forces"] if forces is not None else [])]
+        forces = np.full(np.shape(positions), np.nan) if forces is None else forces
         numbers, positions, energies, forces = (np.asarray(a) for a in (numbers, positions, energies, forces))
         named = {"numbers": numbers, "positions": positions, "energies": energies, "forces": forces}
         for name, values in named.items():
@@ -118,9 +134,9 @@ class Frames:
             numbers,
             positions.astype(np.float64) * length_scale,
             energies.astype(np.float64) * energy_scale,
-            forces.astype(np.float64) * (energy_scale / length_scale),
+            forces.astype(np.float64) * (force_scale or energy_scale / length_scale),
         )
-        for name in ("positions", "energies", "forces"):
+        for name in given:
             values = getattr(frames, name).reshape(len(frames), -1)
             fine = np.abs(values) < LARGEST
             if not fine.all():

@@ -54,7 +54,10 @@ class ForceFieldCalculator(Calculator):
             )
         if molecule.pbc.any():
             raise UserError(f"atoms must have no periodic images, got pbc={molecule.pbc}; set it to False")
-        graph = molecule_graph(molecule.numbers, molecule.positions, self.potential.cutoff, self.potential.scale)
+        graph = molecule_graph(
+            molecule.numbers, molecule.positions, self.potential.cutoff, self.potential.scale,
+            self.record.get("charge", 0), self.record.get("unpaired", 0),
+        )  # fmt: skip
         relative, forces = energy_and_forces(self.potential, graph, differentiable=False)
         energy = float(relative) + self.record["reference_ev"]
         self.results = {"energy": energy, "free_energy": energy, "forces": forces.cpu().numpy()}

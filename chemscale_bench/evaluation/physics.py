@@ -23,7 +23,9 @@ def random_rotation(generator: np.random.Generator) -> np.ndarray:
     return np.asarray(q * np.sign(np.diag(r)))
 
 
-def check(potential: Potential, numbers: np.ndarray, positions: np.ndarray, seed: int = 0) -> dict[str, float]:
+def check(
+    potential: Potential, numbers: np.ndarray, positions: np.ndarray, seed: int = 0, charge: int = 0, unpaired: int = 0
+) -> dict[str, float]:
     """Largest violations on one molecule; all should be tiny.
 
     Args:
@@ -31,6 +33,8 @@ def check(potential: Potential, numbers: np.ndarray, positions: np.ndarray, seed
         numbers: atomic numbers (A,).
         positions: in Angstrom (A, 3).
         seed: of the rotation, the shift and the order that are tried.
+        charge: of the molecule in e.
+        unpaired: electrons without a partner.
 
     Returns:
         `check/rotation`, `check/translation`, `check/permutation`: largest error of the forces against the transformed
@@ -43,7 +47,7 @@ def check(potential: Potential, numbers: np.ndarray, positions: np.ndarray, seed
     like = exact.scale
 
     def evaluate(numbers: np.ndarray, positions: np.ndarray) -> tuple[float, np.ndarray]:
-        graph = molecule_graph(numbers, positions, exact.cutoff, like)
+        graph = molecule_graph(numbers, positions, exact.cutoff, like, charge, unpaired)
         energy, forces = energy_and_forces(exact, graph, differentiable=False)
         return float(energy), forces.cpu().numpy()
 

@@ -220,7 +220,8 @@ def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -
         frames = prepare_frames(
             copies.data or task.data, molecule=entry.molecule or "", split=1 if copies.test_data else split,
             train_size=train, validation_frames=task.validation_frames, test_frames=task.test_frames,
-            test_data=copies.test_data, energy_unit=units[0], length_unit=units[1], cutoff=cutoff,
+            test_data=copies.test_data, energy_unit=units[0], length_unit=units[1],
+            force_unit=chosen.get("force_unit", "") if copies.data else "", cutoff=cutoff,
         )  # fmt: skip
         same_data(entry, frames.digest, frames.test.digest)
         elements = tuple(int(number) for number in np.unique(frames.train.numbers))

@@ -48,40 +48,53 @@ class Graph(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def layout(frames: int, atoms: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The structure of each atom (F A,), receivers and senders of all pairs (F P,), and zeros (F,)."""
+def layout(frames: int, atoms: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """The structure of each atom (F A,), receivers and senders of all pairs (F P,)."""
     receivers_P, senders_P = (torch.as_tensor(index, device=device) for index in all_pairs(atoms))
     structure_F = torch.arange(frames, device=device)
     first_F1 = atoms * structure_F[:, None]
     return (
         structure_F.repeat_interleave(atoms), (first_F1 + receivers_P).flatten(), (first_F1 + senders_P).flatten(),
-        torch.zeros_like(structure_F),
     )  # fmt: skip
 
 
-def frames_graph(numbers_A: Tensor, positions_FA3: Tensor, near_FP: Tensor | None) -> Graph:
-    """Frames of one neutral closed-shell molecule as a graph; every pair is an edge unless `near_FP` says which are."""
+@lru_cache(maxsize=8)
+def same_for_all(value: int, frames: int, device: torch.device) -> Tensor:
+    """A whole number for each frame (F,), made once."""
+    return torch.full((frames,), value, device=device)
+
+
+def frames_graph(
+    numbers_A: Tensor, positions_FA3: Tensor, near_FP: Tensor | None, charge: int = 0, unpaired: int = 0
+) -> Graph:
+    """Frames of one molecule as a graph; every pair is an edge unless `near_FP` says which are."""
     frames, atoms, _ = positions_FA3.shape
-    structure_A, receivers_E, senders_E, zeros_F = layout(frames, atoms, positions_FA3.device)
+    device = positions_FA3.device
+    structure_A, receivers_E, senders_E = layout(frames, atoms, device)
     if near_FP is not None:
         near_E = near_FP.flatten()
         receivers_E, senders_E = receivers_E[near_E], senders_E[near_E]
     numbers, positions = numbers_A.repeat(frames), positions_FA3.reshape(-1, 3)
-    return Graph(numbers, positions, structure_A, receivers_E, senders_E, zeros_F, zeros_F)
+    electrons = same_for_all(charge, frames, device), same_for_all(unpaired, frames, device)
+    return Graph(numbers, positions, structure_A, receivers_E, senders_E, *electrons)
 
 
-def molecule_graph(numbers: np.ndarray, positions: np.ndarray, cutoff: float, like: Tensor) -> Graph:
-    """One neutral closed-shell molecule as a graph.
+def molecule_graph(
+    numbers: np.ndarray, positions: np.ndarray, cutoff: float, like: Tensor, charge: int = 0, unpaired: int = 0
+) -> Graph:
+    """One molecule as a graph.
 
     Args:
         numbers: atomic numbers (A,).
         positions: in Angstrom (A, 3).
         cutoff: in Angstrom.
         like: gives dtype and device.
+        charge: of the molecule in e.
+        unpaired: electrons without a partner.
     """
     near_1P = torch.as_tensor(pair_distances(positions[None]) < cutoff, device=like.device)
     numbers_A = torch.as_tensor(numbers, dtype=torch.int64, device=like.device)
-    return frames_graph(numbers_A, torch.as_tensor(positions[None]).to(like), near_1P)
+    return frames_graph(numbers_A, torch.as_tensor(positions[None]).to(like), near_1P, charge, unpaired)
 
 
 class Potential(nn.Module):

@@ -98,9 +98,11 @@ class ForceFieldSettings(TrainingSettings):
     test_data: str = ""
     """Test frames in a file of their own; without it they are drawn from `data`."""
     energy_unit: str = ""
-    """Unit of the energies in your file: eV, meV, kcal/mol, kJ/mol or Hartree."""
+    """Unit of the energies in your file, unless it declares one: eV, meV, kcal/mol, kJ/mol or Hartree."""
     length_unit: str = ""
-    """Unit of the positions in your file: Angstrom, Bohr or nm; forces are energy per length."""
+    """Unit of the positions in your file, unless it declares one: Angstrom, Bohr or nm."""
+    force_unit: str = ""
+    """Unit of the forces in your file, if that is not energy_unit/length_unit: Hartree/Bohr, for example."""
     warmup: float = Field(0.01, ge=0, le=1)
     """Share of the steps spent on linear warm-up."""
     decay: float = Field(0.5, gt=0, le=1)
@@ -168,6 +170,8 @@ class TuneSettings(Settings):
     """Force fields: unit of the energies in your file."""
     length_unit: str = ""
     """Force fields: unit of the positions in your file."""
+    force_unit: str = ""
+    """Force fields: unit of the forces in your file, if that is not energy_unit/length_unit."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
     experiment: str = "chemscale-sweeps"

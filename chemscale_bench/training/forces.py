@@ -6,6 +6,7 @@ of a stack.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple, Self
@@ -52,7 +53,7 @@ class FramesOnDevice:
         self.energy_F = torch.as_tensor(frames.energies - reference_ev).to(device, dtype)
         self.near_FP = torch.as_tensor(frames.within(cutoff)).to(device)
         self.numbers_A = torch.as_tensor(frames.numbers).to(device)
-        self.every_pair = device.type == "cuda"
+        self.every_pair, self.electrons = device.type == "cuda", (frames.charge, frames.unpaired)
 
     def __len__(self) -> int:
         return len(self.energy_F)
@@ -61,7 +62,7 @@ class FramesOnDevice:
         """The frames at `indices` (B,) as one graph, all of it made on the device."""
         index_B = torch.as_tensor(indices).to(self.energy_F.device)
         near_BP = None if self.every_pair else self.near_FP[index_B]
-        graph = frames_graph(self.numbers_A, self.positions_FA3[index_B], near_BP)
+        graph = frames_graph(self.numbers_A, self.positions_FA3[index_B], near_BP, *self.electrons)
         return ForceBatch(graph, self.energy_F[index_B], self.forces_FA3[index_B].reshape(-1, 3))
 
     def batches(self) -> Iterator[ForceBatch]:
@@ -141,7 +142,7 @@ class ForceObjective:
         assert all(each.frames.digest == frames.digest for each in others)
         index_KB = torch.tensor(items).to(frames.energy_F.device, non_blocking=True)
         positions_KBA3 = frames.positions_FA3[index_KB]
-        graph = frames_graph(frames.numbers_A, positions_KBA3[0], None)
+        graph = frames_graph(frames.numbers_A, positions_KBA3[0], None, *frames.electrons)
         return ForceBatch(
             graph._replace(positions_A3=positions_KBA3.flatten(1, 2)), frames.energy_F[index_KB],
             frames.forces_FA3[index_KB].flatten(1, 2),
@@ -149,7 +150,7 @@ class ForceObjective:
 
 
 class ForceErrors(NamedTuple):
-    """Mean absolute errors over a split."""
+    """Mean absolute errors over a split; those of the forces are NaN where it has energies only."""
 
     force_mae: float  # meV/Angstrom, over all components
     energy_mae: float  # meV per molecule
@@ -164,7 +165,7 @@ class ForceErrors(NamedTuple):
             for number, error in self.force_mae_of.items()
         }
         own = {f"{split}/force_mae_mev_per_angstrom": self.force_mae, f"{split}/energy_mae_mev": self.energy_mae}
-        return own | by_element
+        return {name: error for name, error in (own | by_element).items() if not math.isnan(error)}
 
 
 def measure(potential: nn.Module, frames: FramesOnDevice) -> ForceErrors:

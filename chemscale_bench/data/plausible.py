@@ -1,0 +1,101 @@
+"""Do frames mean what was stated? Their energies tell the unit, and forces must be the energies' negative gradient.
+
+F frames, A atoms, P pairs of atoms, K features. Nothing here is exact; what is refused is off by far.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chemscale_bench.data.structures import Frames
+from chemscale_bench.errors import UserError
+
+HARTREE = 27.211386245988  # eV
+NEAR = 0.05  # relative error of the estimated total energy, by which no two units can be mistaken
+FEATURES, LARGEST_FIT = 2500, 14_000  # most of the fit to the forces, and components of force that it takes
+RANGE = 4.0  # of the features, in spreads of the descriptors
+TRUSTED, TOLERATED = 0.9, 1.4  # correlation from which on the fit tells, and the factor that it tells from 1
+
+
+def total_energy(numbers: np.ndarray) -> float:
+    """Energy in eV of all electrons of separate atoms (A,), to a few per cent from hydrogen to krypton.
+
+    Source:
+        Thomas-Fermi energy with the corrections of Scott and Schwinger: Schwinger, Phys. Rev. A 24, 2353 (1981).
+    """
+    z = numbers.astype(float)
+    return float(HARTREE * (-0.768745 * z ** (7 / 3) + z**2 / 2 - 0.269900 * z ** (5 / 3)).sum())
+
+
+def check_energy_unit(frames: Frames, energy_unit: str, units: dict[str, float], origin: str) -> None:
+    """Refuse energies that are total energies, yet in another unit than was stated.
+
+    Args:
+        frames: converted from `energy_unit`.
+        energy_unit: as stated.
+        units: the known ones, in eV.
+        origin: for errors.
+
+    Raises:
+        UserError: naming the unit that they are in.
+    """
+    expected = total_energy(frames.numbers)
+    in_file = float(np.median(frames.energies)) / units[energy_unit]
+    fits = [name for name, size in units.items() if abs(in_file * size / expected - 1) < NEAR]
+    if fits and energy_unit not in fits:
+        raise UserError(
+            f"energy_unit must be that of the file, got {energy_unit}, but the energies of {origin}, {in_file:,.0f}, "
+            f"are the total energy of {frames.formula} in {fits[0]}; use energy_unit={fits[0]}"
+        )
+
+
+def check_forces(frames: Frames, origin: str) -> None:
+    """Refuse forces that are not the negative gradient of the energies, in the units that were stated.
+
+    Random features of inverse distances are fitted to the forces alone; energies follow from the fit but for a
+    constant. If these go with the energies of the file, yet are larger or smaller by a factor, units contradict.
+
+    Raises:
+        UserError: naming the factor.
+
+    Source:
+        The idea is that of sGDML's check of its data sets (Chmiela et al., Comput. Phys. Commun. 240, 38 (2019)).
+    """
+    rows, columns = np.triu_indices(len(frames.numbers), 1)
+    frames = frames.take(slice(max(1, min(200, LARGEST_FIT // frames.forces[0].size))))
+    apart_FP3 = frames.positions[:, rows] - frames.positions[:, columns]
+    inverse_FP = 1 / np.linalg.norm(apart_FP3, axis=-1)
+    gradient_FP3 = -apart_FP3 * inverse_FP[..., None] ** 3
+    centred_FP = inverse_FP - inverse_FP.mean(0)
+    spread = np.sqrt(np.square(centred_FP).sum(1).mean())
+    if len(frames) < 10 or not spread > 0:
+        return
+    features = min(FEATURES, 2 * frames.forces.size)
+    generator = np.random.default_rng(0)
+    weight_PK = generator.normal(size=(len(rows), features)) / (RANGE * spread)
+    phase_FK = centred_FP @ weight_PK + generator.uniform(0, 2 * np.pi, features)
+    square_KK, product_K = np.zeros((features, features)), np.zeros(features)
+    pairs = np.arange(len(rows))
+    for gradient_P3, phase_K, force_A3 in zip(gradient_FP3, phase_FK, frames.forces, strict=True):
+        descriptor_A3P = np.zeros((*force_A3.shape, len(rows)))
+        descriptor_A3P[rows, :, pairs] = gradient_P3
+        descriptor_A3P[columns, :, pairs] = -gradient_P3
+        force_of_features = descriptor_A3P.reshape(-1, len(rows)) @ weight_PK * np.sin(phase_K)
+        square_KK += force_of_features.T @ force_of_features
+        product_K += force_of_features.T @ force_A3.ravel()
+    square_KK[np.diag_indices(features)] += 1e-6 * frames.forces.size / features * np.trace(square_KK) / features
+    energy_F = np.cos(phase_FK) @ np.linalg.solve(square_KK, product_K)
+    if not (np.ptp(energy_F) > 0 and np.ptp(frames.energies) > 0):
+        return
+    correlation = float(np.corrcoef(energy_F, frames.energies)[0, 1])
+    factor = float(frames.energies.std() / energy_F.std())
+    if correlation < -TRUSTED:
+        raise UserError(
+            f"forces must be the negative gradient of the energies, those of {origin} are the positive one; change sign"
+        )
+    if correlation > TRUSTED and not 1 / TOLERATED < factor < TOLERATED:
+        raise UserError(
+            f"forces must be the negative gradient of the energies, but those of {origin} explain energies that are "
+            f"{factor:.2g} times as large as they should (Bohr and Angstrom: 1.9, eV and kcal/mol: 23, eV and Hartree: "
+            "27); check energy_unit and length_unit, and state force_unit, for example Hartree/Bohr"
+        )
