@@ -1,7 +1,7 @@
 """How far laws hold beyond their data: fitted to runs of up to a tenth of the largest compute, predicting the rest.
 
 Run: `python -m benchmarks.scaling_backtest FOLDER`, a folder of .csv files with params, tokens and loss, or with one of
-`whole`, `parts` (which part of a forecast does it), `few` (studies of few runs) behind it; ten minutes on one core for
+`whole`, `parts` (which part of a forecast does it), `few` (studies of few runs) behind it; half an hour on one core for
 25 published tables. benchmarks/extrapolation.md keeps the result, and says which tables.
 
 A table with a column `outlier` counts twice, once without those rows; one with `budget` alone too, once with the runs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from chemscale_bench.scaling.figures_fit import to_html
 from chemscale_bench.scaling.frontier import Detour, Plan
 from chemscale_bench.scaling.table import OPTIONAL, describe
 from chemscale_bench.settings.analysis import FitSettings, PlanSettings, RunsSettings
+from chemscale_bench.tracking.adoption import launched_run
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 
 
@@ -25,7 +25,7 @@ def fit(settings: FitSettings) -> None:
     if settings.out:
         _make_folder(settings.out)
     # The run of `mlflow run` is there already and shares the fate of the fit; another is made for a fit that worked.
-    found = None if settings.log and "MLFLOW_RUN_ID" in os.environ else _fit(settings)
+    found = None if settings.log and launched_run() else _fit(settings)
     if settings.log:
         with housekeeping_run("fit") as run_id:
             _log_fit(run_id, settings, *(found or _fit(settings)))
@@ -75,7 +75,7 @@ def _make_folder(path: str) -> None:
 
 def spend(settings: PlanSettings) -> None:
     """Print the compute-optimal size, tokens and loss for a budget, and what being off by two costs."""
-    if "MLFLOW_RUN_ID" in os.environ:
+    if launched_run():
         with housekeeping_run("plan") as run_id:
             _log_plan(run_id, _spend(settings))
     else:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import os
 from pathlib import Path
 from typing import Any
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.settings.analysis import ReplaySettings
+from chemscale_bench.tracking.adoption import launched_run
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 from chemscale_bench.tuning import recorded
 from chemscale_bench.tuning.figures import predicted_against_final, pruners_compared
@@ -18,7 +18,7 @@ from chemscale_bench.tuning.replay import Grade, frame, grade, prediction_table,
 
 def replay(settings: ReplaySettings) -> None:
     """Print the table, write it where asked, and log table and figures to a housekeeping run."""
-    made = None if settings.log and "MLFLOW_RUN_ID" in os.environ else make(settings)
+    made = None if settings.log and launched_run() else make(settings)
     if settings.log:
         with housekeeping_run("replay") as run_id:
             log(run_id, settings, *(made or make(settings)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from chemscale_bench.leaderboard.collect import Refusal, Study, read_entries, re
 from chemscale_bench.leaderboard.verify import Level
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.analysis import LeaderboardSettings
+from chemscale_bench.tracking.adoption import launched_run
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 
 PUBLISHED = Path(__file__).parents[2] / "leaderboard" / "published"
@@ -22,7 +22,7 @@ PUBLISHED = Path(__file__).parents[2] / "leaderboard" / "published"
 
 def leaderboard(settings: LeaderboardSettings) -> None:
     """Write the page, print where it is and who leads, and log all to a housekeeping run."""
-    made = None if settings.log and "MLFLOW_RUN_ID" in os.environ else make(settings)
+    made = None if settings.log and launched_run() else make(settings)
     if settings.log:
         with housekeeping_run("leaderboard") as run_id:
             log(run_id, *(made or make(settings)))

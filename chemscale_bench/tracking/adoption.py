@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.tracking.launcher import find_launcher, is_alive
-from chemscale_bench.tracking.lifetime import LAUNCHED_RUN, PID_TAG, REASON_TAG, is_dead, mark_process
+from chemscale_bench.tracking.lifetime import LAUNCHED_RUN, PID_TAG, REASON_TAG, is_dead, is_of_project, mark_process
 from chemscale_bench.tracking.settling import DELETED, FINAL_TAG, settle, settle_after_launcher
 from chemscale_bench.tracking.store import experiment_id, open_store
 
@@ -22,13 +24,54 @@ NOT_CHOSEN = ("Default", DEFAULT_EXPERIMENT)
 """Experiments that a run gets when the user names none: MLflow's, and the one of our plugin."""
 
 
+def launched_run() -> Run | None:
+    """The run that `mlflow run` made for this very process, if there is one.
+
+    `MLFLOW_RUN_ID` may just as well name somebody else's run: that of a pipeline which calls the tool, or one whose id
+    was left in the shell. Ours is an empty one that waits for an entry point of this project.
+
+    Raises:
+        UserError: if the variable names no run of this store.
+    """
+    run = named_by_environment()
+    return run if run is not None and waits_for_us(run) else None
+
+
+def named_by_environment() -> Run | None:
+    """The run that `MLFLOW_RUN_ID` names."""
+    from mlflow.exceptions import MlflowException
+
+    run_id = os.environ.get("MLFLOW_RUN_ID")
+    if not run_id:
+        return None
+    try:
+        return open_store().get_run(run_id)
+    except MlflowException:
+        raise UserError(
+            f"MLFLOW_RUN_ID must be the id of a run of this store, got {run_id!r} from the environment; "
+            "unset MLFLOW_RUN_ID, or set MLFLOW_TRACKING_URI to its store"
+        ) from None
+
+
+def waits_for_us(run: Run) -> bool:
+    """Whether a run is empty, and was made by `mlflow run` for an entry point of the project in this folder."""
+    empty = run.info.status == "RUNNING" and not run.data.metrics and PID_TAG not in run.data.tags
+    declared = Path("MLproject")
+    here = declared.is_file() and "name: chemscale-bench" in declared.read_text(errors="replace").splitlines()
+    source = Path(run.data.tags.get("mlflow.source.name", "").split("#")[0])
+    # `mlflow run` clones a project with an address into a folder of its own, from which it starts us.
+    elsewhere = source.exists() and source.resolve() != Path.cwd().resolve()
+    return empty and here and is_of_project(run) and not elsewhere
+
+
 def adopt_run(experiment: str, resume: str = "", shared: bool = False) -> str:
     """The id of the run to log to, RUNNING and marked with this process.
 
     Under `mlflow run` that is the run it has made, if that lies in `experiment` or in one the user chose with
-    ``--experiment-name``; else a new one. With `resume` it is that run again. A run of `mlflow run` that is not
-    needed is deleted once `mlflow run` has ended. To be called once: the variable that names the run is taken out of
-    the environment, so that processes started from here make runs of their own.
+    ``--experiment-name``; else a new one, a child of the run that somebody else's pipeline is at work on, if
+    `MLFLOW_RUN_ID` names one. With `resume` it is that run again. A run of `mlflow run` that is not needed is deleted
+    once `mlflow run` has ended. To be called once: the variable that names the run is taken out of the environment, so
+    that processes started from here make runs of their own.
 
     Args:
         experiment: Name of the experiment that the verb logs to.
@@ -36,28 +79,35 @@ def adopt_run(experiment: str, resume: str = "", shared: bool = False) -> str:
         shared: Whether another process may be at work on that run, too.
 
     Raises:
-        UserError: if the run to resume is unknown, deleted, or still being worked on.
+        UserError: if the run to resume is unknown, deleted, or still being worked on, or `MLFLOW_RUN_ID` names none.
     """
     client = open_store()
-    launched_id = os.environ.pop("MLFLOW_RUN_ID", None)
-    launched = client.get_run(launched_id) if launched_id else None
+    named, launched = named_by_environment(), launched_run()
+    os.environ.pop("MLFLOW_RUN_ID", None)
     if resume:
         run_id = reopen(client, resume, shared)
     elif launched and in_right_experiment(client, launched, experiment):
         run_id = launched.info.run_id
     else:
-        run_id = client.create_run(experiment_id(experiment), tags=origin(launched)).info.run_id
+        above = {}
+        if named and not launched:
+            at_work = named.info.status == "RUNNING" and named.info.lifecycle_stage == "active"
+            above = {"mlflow.parentRunId": named.info.run_id} if at_work else {}
+            what = "its child" if at_work else "a run of its own"
+            print(f"MLFLOW_RUN_ID names a run of somebody else, {named.info.run_id}: this is {what}", file=sys.stderr)
+        run_id = client.create_run(experiment_id(experiment), tags=origin(launched) | above).info.run_id
     if not (shared and is_worked_on(client.get_run(run_id))):
         mark_process(client, run_id)
-    if launched_id and launched_id != run_id:
+    if launched and launched.info.run_id != run_id:
+        launched_id = launched.info.run_id
         client.set_tag(launched_id, REASON_TAG, f"its work went on in run {run_id}")
         client.set_tag(launched_id, FINAL_TAG, DELETED)
         if is_alive(find_launcher()):
             atexit.register(settle_after_launcher, launched_id)
         else:
             settle(client, launched_id)
-    elif launched_id:
-        os.environ[LAUNCHED_RUN] = launched_id
+    elif launched:
+        os.environ[LAUNCHED_RUN] = launched.info.run_id
     return run_id
 
 

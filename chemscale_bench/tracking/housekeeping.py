@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chemscale_bench.tracking.adoption import adopt_run
+from chemscale_bench.tracking.adoption import adopt_run, launched_run
 from chemscale_bench.tracking.ending import ended_properly
 from chemscale_bench.tracking.lifetime import SIGNALS, reap_dead_runs
 from chemscale_bench.tracking.recorder import Recorder
@@ -44,7 +43,7 @@ def housekeeping_run(verb: str) -> Iterator[str]:
 @contextmanager
 def run_if_launched(verb: str) -> Iterator[str]:
     """Under `mlflow run` the id of its run, moved out of the way of training runs; otherwise nothing is recorded."""
-    if "MLFLOW_RUN_ID" not in os.environ:
+    if launched_run() is None:
         yield ""
     else:
         with housekeeping_run(verb) as run_id:

@@ -30,6 +30,10 @@ LAUNCHED_RUN = "CHEMSCALE_LAUNCHED_RUN"
 """Environment variable with the id of the run that `mlflow run` made for this process."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENTRY_POINTS = (
+    "main", "chemgpt", "forcefield", "tune", "replay", "fit", "plan", "submit", "verify", "leaderboard", "speed",
+)  # fmt: skip
+"""Of MLproject."""
 SECONDS_TO_START = 120
 """How long after `mlflow run` has made a run its process may take to mark it."""
 
@@ -175,11 +179,18 @@ def is_abandoned(run: Run) -> bool:
     import mlflow
 
     local = mlflow.get_tracking_uri().startswith("sqlite:")
-    if not local or run.data.tags.get("mlflow.source.type") != "PROJECT":
+    if not local or not is_of_project(run):
         return False
     if time.time() - run.info.start_time / 1000 < SECONDS_TO_START:
         return False
     return not any(works_for(process, run.info.run_id) for process in psutil.process_iter())
+
+
+def is_of_project(run: Run) -> bool:
+    """Whether `mlflow run` made a run for one of our entry points."""
+    tags = run.data.tags
+    of_project = tags.get("mlflow.source.type") == "PROJECT"
+    return of_project and tags.get("mlflow.project.entryPoint") in ENTRY_POINTS
 
 
 def works_for(process: psutil.Process, run_id: str) -> bool:

@@ -195,7 +195,9 @@ def test_reaping_runs_that_were_never_marked(
     source: str, waited: bool, works: bool, dead: bool, tracking_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lifetime, "SECONDS_TO_START", -1 if waited else 60)
-    run: Run = MlflowClient().create_run("0", tags={"mlflow.source.type": source})
+    run: Run = MlflowClient().create_run(
+        "0", tags={"mlflow.source.type": source, "mlflow.project.entryPoint": "chemgpt"}
+    )
     worker = subprocess.Popen(["sleep", "30"], env={"MLFLOW_RUN_ID": run.info.run_id if works else "another"})
     assert reap_dead_runs(["0"]) == ([run.info.run_id] if dead else [])
     worker.kill()
