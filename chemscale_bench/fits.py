@@ -8,15 +8,16 @@ from typing import Any
 
 import pandas as pd
 
+from chemscale_bench.data.opening import user_path
 from chemscale_bench.errors import UserError
 from chemscale_bench.scaling import Forecast, RunTable, flops_of, plan, validate
 from chemscale_bench.scaling.analysis import Analysis, analyse
 from chemscale_bench.scaling.figures import LOSS_TITLE
-from chemscale_bench.scaling.figures_fit import to_html
 from chemscale_bench.scaling.frontier import Detour, Plan
 from chemscale_bench.scaling.table import OPTIONAL, describe
 from chemscale_bench.settings.analysis import FitSettings, PlanSettings, RunsSettings
 from chemscale_bench.tracking.adoption import launched_run
+from chemscale_bench.tracking.figures import to_html
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 
 
@@ -185,7 +186,7 @@ def read(settings: RunsSettings) -> RunTable:
             f"{_source(settings)} must hold finished runs with {settings.metric}, got none ({describe(left_out)}); "
             "check the experiment, task, model and metric"
         )
-    table = validate(frame)
+    table = validate(frame, typed=bool(settings.table))
     return table._replace(left_out=left_out | table.left_out)
 
 
@@ -194,7 +195,8 @@ def _read_file(path: str) -> pd.DataFrame:
     if kind not in (".csv", ".parquet"):
         raise UserError(f"table must be a .csv or .parquet file, got {path!r}; convert it")
     try:
-        frame = pd.read_csv(path) if kind == ".csv" else pd.read_parquet(path)
+        file = user_path(path)
+        frame = pd.read_csv(file) if kind == ".csv" else pd.read_parquet(file)
     except FileNotFoundError:
         raise UserError(f"table must be a file that exists, got {path!r}; check the path") from None
     except (ValueError, OSError) as error:
@@ -242,7 +244,7 @@ def _saved(path: str) -> RunTable:
 
             record = mlflow.artifacts.load_dict(path)
         else:
-            record = json.loads(Path(path).read_text())
+            record = json.loads(user_path(path).read_text())
         return validate(pd.DataFrame(record["runs"]))
     except UserError:
         raise

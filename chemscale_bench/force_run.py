@@ -28,7 +28,16 @@ from chemscale_bench.training.loop import Diverged, Trainer
 from chemscale_bench.training.schedules import segments
 
 PASS_ATOMS = {"cpu": 4_096, "cuda": 65_536}  # atoms of a forward pass, at first
+LEAST_WARMUP = 20  # steps, unless there are fewer than twice as many, or no warm-up is wanted at all
 FORCE_MAE = "val/force_mae_mev_per_angstrom"
+
+
+def warmup_share(settings: ForceFieldSettings, steps: int) -> float:
+    """The share of the steps spent on warm-up, at least `LEAST_WARMUP` of them.
+
+    Random weights of some models give forces far too large, and full rates at once would throw them off.
+    """
+    return max(settings.warmup, min(LEAST_WARMUP / steps, 0.5)) if settings.warmup else 0.0
 
 
 class ForceRun(TrackedRun):
@@ -114,7 +123,8 @@ class ForceRun(TrackedRun):
         trainer = Trainer(
             fabric, loss, torch.optim.AdamW(loss.parameters(), rate, weight_decay=chosen.weight_decay, fused=True),
             objective, self,
-            plan=segments(self.budgets, chosen.decay), warmup=round(chosen.warmup * budget), clip=chosen.clip,
+            plan=segments(self.budgets, chosen.decay), clip=chosen.clip,
+            warmup=round(warmup_share(chosen, self.steps) * budget),
             report_every=max(budget // 200, min(20 * self.task.validation_frames, budget // 20), 1),
             save_seconds=60 * chosen.checkpoint_minutes, pass_limit=PASS_ATOMS[fabric.device.type], average=average,
             captures=not self.potential.WAITS,
@@ -223,8 +233,10 @@ class ForceRun(TrackedRun):
         folder, frames = run_folder(self.run_id) / "model", self.frames
         about = {
             "reference_ev": self.reference_ev, "numbers": frames.train.numbers.tolist(), "task": self.task.name,
-            "data_digest": frames.digest, "charge": frames.train.charge, "unpaired": frames.train.unpaired,
+            "data_digest": frames.digest,
         }  # fmt: skip
+        if frames.train.charge or frames.train.unpaired:
+            about |= {"charge": frames.train.charge, "unpaired": frames.train.unpaired}
         force_fields.save(folder, self.settings.model, self.best_potential(), self.config, self.elements, about)
         self.recorder.folder(folder, "model")
         per_second = self.log["amount"] / self.trainer.train_seconds

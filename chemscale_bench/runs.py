@@ -22,7 +22,7 @@ from chemscale_bench.tracked_run import TrackedRun, run_folder
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import ended_properly
 from chemscale_bench.tracking.lifetime import Stop, reap_dead_runs
-from chemscale_bench.tracking.store import experiment_id
+from chemscale_bench.tracking.store import experiment_id, status_of
 from chemscale_bench.training import checkpoints
 from chemscale_bench.training.devices import start_fabric
 from chemscale_bench.training.loop import Diverged
@@ -103,6 +103,8 @@ def load_saved(run_id: str) -> dict[str, Any]:
     """The resume state of an interrupted run."""
     path = run_folder(run_id) / "state.pt"
     if not path.exists():
+        if status_of(run_id) == "FINISHED":
+            raise UserError(f"resume must be an interrupted run, {run_id} is finished; start a new one without resume")
         raise UserError(
             f"resume must be an interrupted run of this machine, got {run_id!r} and there is no {path}; its tag "
             "chemscale.host names the machine, and CHEMSCALE_HOME may point to a folder that several share"

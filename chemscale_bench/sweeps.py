@@ -14,13 +14,14 @@ from typing import Any
 import optuna
 from filelock import FileLock
 from lightning.fabric import Fabric
+from mlflow.entities import ViewType
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
 from chemscale_bench import tasks
 from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
-from chemscale_bench.force_run import ForceRun
+from chemscale_bench.force_run import ForceRun, warmup_share
 from chemscale_bench.language_run import LanguageRun
 from chemscale_bench.models.force_fields import check_stacked
 from chemscale_bench.runs import check_chemgpt, check_force_field
@@ -28,6 +29,7 @@ from chemscale_bench.settings.training import ChemGPTSettings, ForceFieldSetting
 from chemscale_bench.tracked_run import TrackedRun, run_folder
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import Interrupted, Pruned, ended_properly
+from chemscale_bench.tracking.figures import to_html
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
@@ -130,6 +132,8 @@ class Sweep:
             sampler=studies.make_sampler(chosen.sampler, chosen.seed, 0),
             pruner=PRUNERS[chosen.pruner](studies.REPORTS, chosen.seed),
         )  # fmt: skip
+        if study.direction != optuna.study.StudyDirection.MINIMIZE:
+            raise UserError(f"study {name} must be one that minimises, it maximises; choose another study=")
         known = study.user_attrs.get("about")
         if known is None:
             study.set_user_attr("about", about)
@@ -157,6 +161,7 @@ class Sweep:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):  # two processes that start at once must not both make the parent
             known = self.study.user_attrs.get("mlflow_run", "")
+            self.refuse_other_store(known)
             self.parent = adopt_run(self.settings.experiment, resume=known, shared=True)
             if not known:
                 self.study.set_user_attr("mlflow_run", self.parent)
@@ -181,6 +186,23 @@ class Sweep:
                 print(f"{stop.requested}; the same command goes on", file=sys.stderr)
                 raise KeyboardInterrupt
         return stop.exit_code
+
+    def refuse_other_store(self, parent: str) -> None:
+        """Refuse to go on with a study whose runs are in another tracking store, where its trials' curves are.
+
+        Raises:
+            UserError: saying how to find them, or to start anew.
+        """
+        if parent and not self.client.search_runs(
+            [each.experiment_id for each in self.client.search_experiments()],
+            f"attributes.run_id = '{parent}'", ViewType.ALL, 1,
+        ):  # fmt: skip
+            where = self.settings.storage.rpartition("@")[2] or home() / "studies" / f"{self.study.study_name}.log"
+            raise UserError(
+                f"study {self.study.study_name} in {where} must go on in the tracking store it was started with, its "
+                f"run {parent} is not in this one; set MLFLOW_TRACKING_URI (or go to the folder of that mlflow.db), "
+                "or start anew with study=NAME"
+            )
 
     def next_trial(self, fabric: Fabric, stop: Stop) -> Generator[Step, None, None] | None:
         """The steps of another trial, if the study lacks one."""
@@ -218,8 +240,11 @@ class Sweep:
         fixed = () if getattr(self.settings, batch) == "search" else (batch,)
         chosen = studies.suggest(trial, [each for each in studies.SPACES[self.family] if each.name not in fixed])
         settings = self.base.model_copy(update=chosen)
+        warmup = settings.warmup
         if isinstance(settings, ForceFieldSettings):
-            settings = settings.model_copy(update={"steps": max(2, round(self.budget / settings.batch_frames))})
+            steps = max(2, round(self.budget / settings.batch_frames))
+            settings = settings.model_copy(update={"steps": steps})
+            warmup = warmup_share(settings, steps)
         tags = {"mlflow.parentRunId": self.parent, "trial": str(trial.number)}
         experiment, name = experiment_id(self.settings.experiment), f"trial {trial.number}"
         child = self.client.create_run(experiment, tags=tags, run_name=name).info.run_id
@@ -231,7 +256,7 @@ class Sweep:
         try:
             with ended_properly(child):
                 try:
-                    judge = Judge(trial, self.budget, settings.warmup, settings.decay)
+                    judge = Judge(trial, self.budget, warmup, settings.decay)
                     run = kind(settings, fabric, child, stop, None, judge=judge)
                     yield from run.steps_due()
                     state, value = TrialState.COMPLETE, run.final_value
@@ -296,7 +321,7 @@ class Sweep:
         trials: list[FrozenTrial] = self.study.get_trials(deepcopy=False)
         steps = f"{STEPS} ({studies.REPORTS} in all)"
         for name, figure in study_figures(trials, studies.REPORTS, UNITS[self.family], steps).items():
-            self.client.log_figure(self.parent, figure, f"figures/{name}.html")
+            self.client.log_text(self.parent, to_html(figure), f"figures/{name}.html")
         foretold = foretell(trials, studies.REPORTS)
         for name, value in (("r2", foretold.r2), ("spearman", foretold.spearman)):
             self.client.log_metric(self.parent, f"prediction/{name}_at_20_percent", value)

@@ -24,7 +24,7 @@ from chemscale_bench.tracking.ending import Interrupted, Pruned
 from chemscale_bench.tracking.energy import EnergyMeter
 from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.tracking.provenance import code_tags, device_name, environment_tags
-from chemscale_bench.tracking.recorder import Recorder
+from chemscale_bench.tracking.recorder import Recorder, system_metrics
 from chemscale_bench.training import checkpoints
 from chemscale_bench.training.contracts import Report
 from chemscale_bench.training.loop import Step, Trainer, drive
@@ -165,6 +165,7 @@ class TrackedRun(ABC):
             if self.speaks:
                 unsent = self.saved["unsent"] if self.saved else ()
                 self.recorder = stack.enter_context(Recorder(self.run_id, unsent, resumed=bool(self.saved)))
+                stack.enter_context(system_metrics(self.run_id, resumed=bool(self.saved)))
                 if not self.saved:
                     self.describe()
             self.save(self.trainer.state())

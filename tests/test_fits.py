@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from chemscale_bench import fits
 from chemscale_bench.errors import UserError
 from chemscale_bench.settings.analysis import FitSettings, PlanSettings
 
+ROOT = Path(__file__).parents[1]
 SIZES, BUDGETS = np.geomspace(1e6, 1e8, 5), np.array([1e8, 1e9, 1e10, 1e11])
 
 
@@ -72,6 +75,15 @@ def logged(store: Any) -> Any:
     return store
 
 
+def launch(store: Any, experiment: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Do what `mlflow run . -e fit` does before it starts the tool."""
+    tags = {"mlflow.source.type": "PROJECT", "mlflow.source.name": str(ROOT), "mlflow.project.entryPoint": "fit"}
+    run: str = store.create_run(store.create_experiment(experiment), tags=tags).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", run)
+    monkeypatch.chdir(ROOT)
+    return run
+
+
 def table(path: Path) -> str:
     rows = [(n, d, true_loss(n, d)) for n in SIZES for d in BUDGETS]
     pd.DataFrame(rows, columns=["params", "tokens", "loss"]).to_csv(path, index=False)
@@ -113,8 +125,7 @@ def test_of_repeated_runs_the_best_counts_as_a_whole(logged: Any) -> None:
 def test_under_mlflow_run_the_fit_lies_apart_from_training(
     store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    launched = store.create_run(store.create_experiment("chemscale")).info.run_id
-    monkeypatch.setenv("MLFLOW_RUN_ID", launched)
+    launched = launch(store, "chemscale", monkeypatch)
     fits.spend(PlanSettings(table=table(tmp_path / "runs.csv"), flops=1e18, replicates=100))
     (run,) = store.search_runs([store.get_experiment_by_name("chemscale-housekeeping").experiment_id])
     assert run.data.metrics["plan/flops"] == 1e18
@@ -123,8 +134,7 @@ def test_under_mlflow_run_the_fit_lies_apart_from_training(
 
 
 def test_a_killed_fit_does_not_stay_running(store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = store.create_run(store.create_experiment("opened")).info.run_id
-    monkeypatch.setenv("MLFLOW_RUN_ID", run)
+    run = launch(store, "opened", monkeypatch)
     monkeypatch.setattr(fits, "analyse", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(KeyboardInterrupt):
         fits.fit(FitSettings(table=table(tmp_path / "runs.csv")))
@@ -145,8 +155,7 @@ def test_frames_have_no_frontier(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_fit_logs_to_the_run_that_mlflow_opened(store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = store.create_run(store.create_experiment("opened")).info.run_id
-    monkeypatch.setenv("MLFLOW_RUN_ID", run)
+    run = launch(store, "opened", monkeypatch)
     store.log_param(run, "level", ".9")  # as the user spelt it
     fits.fit(FitSettings(table=table(tmp_path / "runs.csv"), replicates=100))
     assert store.get_run(run).data.params["level"] == ".9"
@@ -221,3 +230,81 @@ def test_versions_of_a_task_are_not_mixed(logged: Any) -> None:
     with pytest.raises(UserError, match=r"one task_digest, got 2 \(a, b\), the odd ones in rows 40, 41, 42, 43;"):
         fits.fit(FitSettings(experiment="runs"))
     assert len(fits.read(FitSettings(experiment="runs", task_digest="a")).frame) == 40
+
+
+def test_runs_of_strangers_are_left_out_by_their_ids_and_the_rest_is_fitted(logged: Any) -> None:
+    kept, before = fits.read_experiment("runs", "val/loss_nats_per_token")
+    experiment = logged.get_experiment_by_name("runs").experiment_id
+    strangers = []
+    for params, value, step in (("1.2M", 2.0, 100_000), ("1000000", float("nan"), 100_000), ("1000000", 2.0, 0)):
+        run = logged.create_run(experiment).info.run_id
+        logged.log_param(run, "non_embedding_params", params)
+        logged.log_metric(run, "val/loss_nats_per_token", value, step=step)
+        logged.set_terminated(run)
+        strangers.append(run)
+    frame, left_out = fits.read_experiment("runs", "val/loss_nats_per_token")
+    assert frame.equals(kept)
+    named = {reason for reason in left_out if any(run in reason for run in strangers)}
+    assert len(named) == 3
+    assert {reason: count for reason, count in left_out.items() if reason not in named} == before
+    fits.fit(FitSettings(experiment="runs", replicates=100, log=False))
+
+
+def test_a_deleted_experiment_is_said_to_be_one(logged: Any) -> None:
+    experiment = logged.get_experiment_by_name("runs").experiment_id
+    logged.delete_experiment(experiment)
+    with pytest.raises(UserError, match=f"mlflow experiments restore --experiment-id {experiment}"):
+        fits.fit(FitSettings(experiment="runs"))
+
+
+def test_short_runs_are_what_they_are_and_typed_ones_may_be_millions(store: Any, tmp_path: Path) -> None:
+    rows = [(n, d, true_loss(n, d)) for n in SIZES for d in (2000, 4000, 8000)]
+    experiment = store.create_experiment("runs")
+    for params, tokens, loss in rows:
+        run = store.create_run(experiment).info.run_id
+        store.log_param(run, "non_embedding_params", int(params))
+        store.log_metric(run, "val/loss_nats_per_token", loss, step=tokens)
+        store.log_param(run, "learning_rate", tokens)
+        store.log_param(run, "seed", tokens)
+        store.set_terminated(run)
+    fits.fit(FitSettings(experiment="runs", replicates=100, log=False))
+    pd.DataFrame(rows, columns=["params", "tokens", "loss"]).to_csv(tmp_path / "typed.csv", index=False)
+    with pytest.raises(UserError, match="looks like millions"):
+        fits.fit(FitSettings(table=str(tmp_path / "typed.csv"), log=False))
+
+
+def test_values_that_rise_get_a_remark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [(n, d, 1 - true_loss(n, d) / 10) for n in SIZES for d in BUDGETS]
+    for part in (rows, rows[:: len(BUDGETS)]):  # with a forecast, and without
+        pd.DataFrame(part, columns=["params", "tokens", "loss"]).to_csv(tmp_path / "accuracy.csv", index=False)
+        fits.fit(FitSettings(table=str(tmp_path / "accuracy.csv"), replicates=100, log=False))
+        assert "the values rise with params and tokens" in capsys.readouterr().out
+    fits.fit(FitSettings(table=table(tmp_path / "loss.csv"), replicates=100, log=False))
+    assert "the values rise" not in capsys.readouterr().out
+
+
+def test_figures_open_without_a_network(logged: Any, tmp_path: Path) -> None:
+    import mlflow
+
+    fits.fit(FitSettings(experiment="runs", replicates=100))
+    (run,) = logged.search_runs([logged.get_experiment_by_name("chemscale-housekeeping").experiment_id])
+    folder = Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="figures"))
+    pages = [path.read_text() for path in folder.iterdir()]
+    assert pages
+    for page in pages:
+        assert not re.search(r"<(script|link)[^>]*(src|href)=", page)
+        assert "Plotly.newPlot" in page
+
+
+def test_a_table_may_be_relative_to_where_mlflow_run_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table(tmp_path / "runs.csv")
+    launcher = subprocess.Popen(["sleep", "60"], cwd=tmp_path)
+    monkeypatch.setenv("CHEMSCALE_LAUNCHER_PID", str(launcher.pid))
+    try:
+        fits.fit(FitSettings(table="runs.csv", replicates=100, log=False))
+    finally:
+        launcher.kill()
+        launcher.wait()
+    assert "20 rows" in capsys.readouterr().out

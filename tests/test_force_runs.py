@@ -1,5 +1,6 @@
 """Whole force-field runs as a user starts them, on the frames that the package carries and on files."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from mlflow.entities import Run
 
 from chemscale_bench.cli import main
-from chemscale_bench.data.frames import prepare_frames
+from chemscale_bench.data.frames import EMBEDDED, prepare_frames
 from chemscale_bench.models import force_fields
 from chemscale_bench.training.forces import FramesOnDevice, measure
 
@@ -248,3 +249,37 @@ def test_a_copy_of_the_official_frames_is_the_official_task(shared_data: Path) -
     params = run.data.params
     assert (params["task_name"], params["molecule"], params["split"]) == ("rmd17-ff@ethanol", "ethanol", "2")
     assert run.info.run_name == "schnet-ethanol-20-seed0"
+
+
+@pytest.mark.parametrize("steps", ["3", "20"])
+def test_defaults_do_not_diverge_however_short_a_run_is(steps: str) -> None:
+    arguments = ["--model", "allegro", "--train_size", "50", "--params", "3e4", "--task", "embedded-ff"]
+    with contextlib.suppress(SystemExit):
+        main(["forcefield", *arguments, "--device", "cpu", "--steps", steps])
+    (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert run.info.status == "FINISHED"
+
+
+def test_a_test_of_energies_only_measures_these(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with np.load(EMBEDDED) as file:
+        names = ("numbers", "positions", "energies", "forces")
+        z, r, e, f = (file[f"ethanol_{name}"] for name in names)
+    np.savez(tmp_path / "train.npz", z=z, R=r[:120], E=e[:120], F=f[:120], charge=1)
+    np.savez(tmp_path / "test.npz", z=z, R=r[120:200], E=e[120:200], charge=1)
+    with contextlib.suppress(SystemExit):
+        main(
+            [
+                "forcefield", "--model", "spookynet", "--train_size", "50", "--params", "1e4", "--task", "embedded-ff",
+                "--device", "cpu", "--steps", "4", "--energy_unit", "eV", "--length_unit", "Angstrom",
+                "--data", str(tmp_path / "train.npz"), "--test_data", str(tmp_path / "test.npz"),
+            ]
+        )  # fmt: skip
+    printed = capsys.readouterr()
+    assert "energy MAE" in printed.out
+    assert "force MAE" not in printed.out
+    assert "charge +1 e, unpaired electrons: 1" in printed.err
+    (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert "test/energy_mae_mev" in run.data.metrics
+    assert not [name for name in run.data.metrics if name.startswith("test/force")]
+    record = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/model/config.json")
+    assert (record["charge"], record["unpaired"]) == (1, 1)

@@ -302,3 +302,31 @@ def test_seeds_and_resume_exclude_each_other(capsys: pytest.CaptureFixture[str])
     error = capsys.readouterr().err
     assert error.startswith("error: resume must be of one run, got seeds=2 with it; leave seeds out")
     assert error.count("\n") == 1
+
+
+def test_a_finished_run_is_said_to_be_finished_when_it_is_resumed(capsys: pytest.CaptureFixture[str]) -> None:
+    finish(start("--tokens", "2000", MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING="true"))
+    (run,) = runs()
+    with pytest.raises(SystemExit, match="2"):
+        main(["chemgpt", *SMALL, "--resume", run.info.run_id])
+    assert f"resume must be an interrupted run, {run.info.run_id} is finished" in capsys.readouterr().err
+    assert runs()[0].to_dictionary() == run.to_dictionary()
+    config = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/model/tokenizer_config.json")
+    assert config["model_input_names"] == ["input_ids", "attention_mask"]
+    (figure, *_) = [item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id) if "html" in item.path]
+    assert "cdn.plot.ly" not in mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{figure}").split("<body>")[0]
+
+
+def test_molecules_may_be_relative_to_where_mlflow_run_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "theirs.smi").write_text("".join(f"{'C' * (n % 30 + 1)}{'O' * (n // 30 + 1)}\n" for n in range(600)))
+    launcher = subprocess.Popen(["sleep", "120"], cwd=tmp_path)
+    monkeypatch.setenv("CHEMSCALE_LAUNCHER_PID", str(launcher.pid))
+    try:
+        with pytest.raises(SystemExit, match="0"):
+            main(["chemgpt", *SMALL, "--tokens", "500", "--data", "theirs.smi"])
+    finally:
+        launcher.kill()
+        launcher.wait()
+    assert "embedded-lm@theirs.smi" in capsys.readouterr().out

@@ -197,3 +197,27 @@ def test_what_cannot_be_stacked_is_refused(wrong: list[str], problem: str, capsy
         main(["tune", *wrong])
     assert end.value.code == 2
     assert problem in capsys.readouterr().err
+
+
+def test_a_study_goes_on_in_its_own_tracking_store_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(start("--trials", "1", "--study", "mine"))
+    parent, _ = parent_and_children()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'another.db'}")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'another.db'}")
+    with pytest.raises(SystemExit, match="2"):
+        main([*STUDY, "--trials", "2", "--study", "mine"])
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert f"its run {parent.info.run_id} is not in this one; set MLFLOW_TRACKING_URI" in error[0]
+    assert "mine.log" in error[0]
+
+
+def test_a_study_that_maximises_is_not_joined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "theirs.log"
+    optuna.create_study(storage=open_storage(str(path), path), study_name="theirs", direction="maximize")
+    before = path.read_bytes()
+    with pytest.raises(SystemExit, match="2"):
+        main([*STUDY, "--trials", "2", "--study", "theirs", "--storage", str(path)])
+    assert "study theirs must be one that minimises, it maximises" in capsys.readouterr().err
+    assert path.read_bytes().startswith(before), "Optuna notes the attempt, no more"

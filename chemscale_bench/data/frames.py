@@ -16,6 +16,7 @@ import numpy as np
 from chemscale_bench.data import rmd17
 from chemscale_bench.data.download import file_sha256
 from chemscale_bench.data.frame_files import ENERGY_UNITS, Units, read_frames
+from chemscale_bench.data.opening import user_path
 from chemscale_bench.data.plausible import check_energy_unit, check_forces
 from chemscale_bench.data.rmd17 import official, split_digest
 from chemscale_bench.data.structures import POSITION_GRID, Frames, all_pairs, pair_distances
@@ -165,11 +166,13 @@ def _embedded(molecule: str, split: int) -> _Source:
 
 def _own(data: str, test_data: str, stated: Units, split: int, test_frames: int, others: int) -> _Source:
     """The user's files; the test takes what the `others` leave of a single one, if that is less than `test_frames`."""
-    path, test_path = Path(data).expanduser().absolute(), Path(test_data).expanduser().absolute()
+    path, test_path = user_path(data), user_path(test_data)
     if not path.exists():
         near = difflib.get_close_matches(data, NAMES, n=1)
         hint = f"did you mean {near[0]}?" if near else "check the name or path"
-        raise UserError(f"data must be one of {', '.join(NAMES)} or an existing file, got {data}; {hint}")
+        raise UserError(
+            f"data must be one of {', '.join(NAMES)} or an existing file, got {data}, and there is no {path}; {hint}"
+        )
     frames, units, notes = read_frames(path, stated, NAMES)
     check_energy_unit(frames, units.energy_unit, ENERGY_UNITS, path.name)
     check_forces(frames, path.name)

@@ -6,13 +6,16 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from chemscale_bench.errors import UserError
 
@@ -32,6 +35,20 @@ class Opened(NamedTuple):
     name: str
     """Its name without the suffix of the compression."""
     compressed: bool
+
+
+def user_path(text: str) -> Path:
+    """A path as the user typed it; under `mlflow run /path` from another folder it may be relative to that folder.
+
+    `mlflow run` works in the project's folder; tools/launch hands its process id over.
+    """
+    path = Path(text).expanduser()
+    launcher = os.environ.get("CHEMSCALE_LAUNCHER_PID", "")
+    if not path.exists() and launcher.isdigit():
+        with suppress(psutil.Error):
+            there = Path(psutil.Process(int(launcher)).cwd()) / path
+            path = there if there.exists() else path
+    return path.absolute()
 
 
 @contextmanager

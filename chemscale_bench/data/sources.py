@@ -12,7 +12,7 @@ import numpy as np
 from chemscale_bench.data import embedded
 from chemscale_bench.data.download import fetch, file_sha256
 from chemscale_bench.data.layout import Layout, find_layout
-from chemscale_bench.data.opening import check_regular
+from chemscale_bench.data.opening import check_regular, user_path
 from chemscale_bench.data.text_lines import open_lines
 from chemscale_bench.errors import UserError
 
@@ -143,12 +143,13 @@ def open_source(data: str) -> Source:
         entry = DOWNLOADS[data]
         file = fetch(entry.file_name, entry.urls, entry.sha256, WITHOUT)
         return make_source(data, entry.urls[0], [(file, entry.layout)])
-    path = Path(data).expanduser()
+    path = user_path(data)
     if not path.exists():
         raise UserError(
-            f"data must be one of {', '.join(NAMES)} or an existing file, got {data}; check the name or path"
+            f"data must be one of {', '.join(NAMES)} or an existing file, got {data}, and there is no {path}; "
+            "check the name or path"
         )
-    return make_source(path.name, str(path.absolute()), [(path.absolute(), None)])
+    return make_source(path.name, str(path), [(path, None)])
 
 
 def make_source(name: str, origin: str, files: list[tuple[Path, Layout | None]]) -> Source:

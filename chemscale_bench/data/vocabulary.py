@@ -116,6 +116,8 @@ class Vocabulary:
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": False,
+            # transformers 4 would add token_type_ids, which GPT-Neo takes for tokens to embed.
+            "model_input_names": ["input_ids", "attention_mask"],
             "selfies_version": self.selfies_version,
             **roles,
         }

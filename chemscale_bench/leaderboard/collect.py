@@ -55,6 +55,8 @@ def measure(runs: Iterable[LoggedRun], metric: str) -> tuple[list[Measured], dic
             left_out[f"without {metric}"] += 1
         elif "non_embedding_params" not in run.params:
             left_out["without non_embedding_params"] += 1
+        elif not is_count(run.params["non_embedding_params"]) or not is_count(run.params.get("train_frames", "1")):
+            left_out[f"whose counts are no numbers ({run.run_id})"] += 1
         else:
             fit.append(run)
     curves = read_curves([run.run_id for run in fit], [metric])
@@ -64,12 +66,23 @@ def measure(runs: Iterable[LoggedRun], metric: str) -> tuple[list[Measured], dic
         part = points[run.run_id]
         by_step = dict(zip(part["step"].tolist(), part["value"].tolist(), strict=True))
         frames = run.params.get("train_frames")
+        if min(by_step) < 1 or not all(0 < value < math.inf for value in by_step.values()):
+            left_out[f"whose {metric} is not positive, or has no step ({run.run_id})"] += 1
+            continue
         found = Measured(run, {int(frames): by_step[max(by_step)]} if frames else by_step)
         if found.about in best:
             left_out["repeated, a better one kept"] += 1
         if found.about not in best or _final(found) < _final(best[found.about]):
             best[found.about] = found
     return list(best.values()), dict(left_out)
+
+
+def is_count(text: str) -> bool:
+    """Whether a parameter of a run is a positive number."""
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
 
 
 def _final(measured: Measured) -> float:

@@ -31,7 +31,9 @@ GPT_NEO_KEYS = frozenset(
     window_size""".split()  # noqa: SIM905
 )
 """What the config.json of our checkpoints holds; a key beyond, such as auto_map, asks for more than weights."""
-FORCE_FIELD_KEYS = frozenset(("model", "config", "elements", "reference_ev", "numbers", "task", "data_digest"))
+FORCE_FIELD_KEYS = frozenset(
+    ("model", "config", "elements", "reference_ev", "numbers", "task", "data_digest", "charge", "unpaired")
+)
 """What `force_fields.save` writes for a run."""
 FORCE_TOLERANCE = 1e-3
 """The same for force errors."""

@@ -184,7 +184,11 @@ def fetch_checkpoint(run_id: str, folder: Path, settings: SubmitSettings) -> dic
                 "config_sha256": sha256(found / "config.json"),
             }
         except (MlflowException, OSError) as error:
-            raise UserError(f"run {run_id} must have a model, it has not ({error}); give checkpoint=none") from None
+            where = mlflow.get_run(run_id).info.artifact_uri
+            raise UserError(
+                f"run {run_id} must have a model, there is none in {where}/model ({error}); if the store was "
+                "moved, put its mlruns there; or give checkpoint=none"
+            ) from None
         if settings.checkpoint_url:
             return about | {"url": f"{settings.checkpoint_url.rstrip('/')}/{run_id}"}
         size = sum((found / name).stat().st_size for name in ("config.json", "model.safetensors"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from chemscale_bench.scaling.base import ScalingLaw
@@ -93,9 +92,3 @@ def figure_residuals(law: ScalingLaw, data: str = "tokens") -> Any:
         figure.update_xaxes(title=axis_title(name, data) if name in AXIS_TITLE else "size", row=1, col=column)
     figure.update_yaxes(title="measured over predicted loss, minus 1 (%)", row=1, col=1)
     return figure.update_layout(showlegend=False)
-
-
-def to_html(figure: go.Figure) -> str:
-    """A page that opens from a file without a network: plotly's script is inside."""
-    page: str = figure.to_html(include_plotlyjs=True, full_html=True)
-    return page

@@ -8,6 +8,7 @@
 | seed, task, task_digest, model, run_id | optional: seed of the run, task and its version, kind of model, the run |
 | metric | optional: name of the metric in `loss` |
 | status | optional: FINISHED rows are kept, any other (failed, pruned, running) is left out and counted |
+| lr, bs, ... | optional: hyperparameters; where several were tried for one setting, the best row of it counts |
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ from chemscale_bench.scaling.forms import Array
 
 REQUIRED = ("params", "tokens", "loss")
 OPTIONAL = ("seed", "task", "task_digest", "model", "run_id", "metric", "status")
+SEARCHED = (
+    "lr", "learning_rate", "max_lr", "peak_lr", "bs", "batch", "batch_size", "batch_tokens", "batch_frames",
+    "global_batch_size", "warmup", "warmup_steps", "wd", "weight_decay", "decay", "beta1", "beta2", "dropout",
+    "momentum", "clip",
+)  # fmt: skip
+"""Hyperparameters, by the names that their columns have."""
 FEWEST_COUNTED = {"params": 1000.0, "tokens": 10_000.0, "frames": 1.0}
 """Smaller values than these are counts written in millions or billions by mistake."""
 
@@ -94,11 +101,12 @@ def rows(index: Iterable[Any]) -> str:
     return f"row{'s' if len(listed) > 1 else ''} {', '.join(listed[:5])}{more}"
 
 
-def validate(frame: pd.DataFrame) -> RunTable:
-    """Check a table of runs and leave out the rows that did not finish.
+def validate(frame: pd.DataFrame, typed: bool = True) -> RunTable:
+    """Check a table of runs and leave out the rows that did not finish, and all but the best of a search.
 
     Args:
         frame: with the columns of this module's table; others are ignored.
+        typed: whether people wrote it, who may have meant millions.
 
     Raises:
         UserError: one line that names the rows, for a missing column, no rows, values that are not finite and
@@ -115,7 +123,9 @@ def validate(frame: pd.DataFrame) -> RunTable:
             f"a table of runs needs the columns {', '.join(REQUIRED)}, got "
             f"{', '.join(map(str, frame.columns)) or 'none'}; rename or add {', '.join(missing)}"
         )
-    table = table[[name for name in (*REQUIRED, *OPTIONAL) if name in table]]
+    known = [name for name in (*REQUIRED, *OPTIONAL) if name in table]
+    searched = [str(name) for name in table if str(name).lower() in SEARCHED]
+    table = table[known + searched]
     left_out: dict[str, int] = {}
     if "status" in table:
         status = table["status"].astype(str).str.upper()
@@ -127,9 +137,13 @@ def validate(frame: pd.DataFrame) -> RunTable:
         )
     for name, called in zip(REQUIRED, ("params", data_column, "loss"), strict=True):
         check_positive(table[name], called)
-        check_counts(table[name], called, FEWEST_COUNTED.get(called, 0))
+        check_counts(table[name], called, FEWEST_COUNTED.get(called, 0) if typed else 1)
     for name in ("task", "task_digest", "model", "metric"):
         _one_value(table, name)
+    best = _best_of_search(table, searched)
+    if len(best) < len(table):
+        left_out[f"of a search over {', '.join(searched)}, a better one kept"] = len(table) - len(best)
+    table = best[known]
     _no_duplicates(table)
     numbers = {name: table[name].astype(float) for name in REQUIRED}
     return RunTable(table.assign(**numbers).reset_index(drop=True), left_out, data_column)
@@ -152,6 +166,16 @@ def _one_value(table: pd.DataFrame, name: str) -> None:
             f"a fit takes one {name}, got {len(counts)} ({', '.join(map(str, counts.index[:4]))}), the odd ones in "
             f"{rows(odd)}; select one {name}"
         )
+
+
+def _best_of_search(table: pd.DataFrame, searched: list[str]) -> pd.DataFrame:
+    """Of the rows of a setting that differ in hyperparameters, the one with the lowest loss, for each seed."""
+    setting = ["params", "tokens"]
+    if not searched or not (table.groupby(setting)[searched].nunique() > 1).any(axis=None):
+        return table
+    loss = table["loss"].astype(float)
+    best = loss.groupby([table[name] for name in (*setting, *(["seed"] if "seed" in table else []))]).idxmin()
+    return table.loc[sorted(best)]
 
 
 def _no_duplicates(table: pd.DataFrame) -> None:

@@ -60,7 +60,7 @@ def judge(
                 f" They tell the loss against compute alone: ten times as much, spent in the same proportion, should "
                 f"reach {compute.chosen.predict(ten)[0]:.4g} [{low:.4g}, {high:.4g}]."
             )
-        return Verdict(found, [], None)
+        return Verdict(found, list(_rising(frame, data)), None)
     sentences, following = list(_law(joint, data)), None
     if extrapolation is not None:
         count = len(extrapolation.measured)
@@ -103,9 +103,20 @@ def _law(joint: JointLaw | None, data: str) -> Iterator[str]:
         yield f"The loss falls with {' and '.join(falls)}{floor}."
 
 
+def _rising(frame: pd.DataFrame, data: str) -> Iterator[str]:
+    """A remark on values that grow with compute."""
+    rank = stats.spearmanr(frame["params"] * frame["tokens"], frame["loss"])
+    if len(frame) > 2 and rank.statistic > 0 and rank.pvalue < CHANCE:
+        yield (
+            f"the values rise with params and {data}, where a loss falls: of an accuracy give 1 - accuracy, "
+            "of a loss look at how the larger runs were trained"
+        )
+
+
 def _warnings(
     frame: pd.DataFrame, data: str, joint: JointLaw | None, forecast: Forecast, extrapolation: Extrapolation | None
 ) -> Iterator[str]:
+    yield from _rising(frame, data)
     if extrapolation is not None:
         count = len(extrapolation.measured)
         inside = round(extrapolation.coverage * count)

@@ -104,7 +104,7 @@ class ForceFieldSettings(TrainingSettings):
     force_unit: str = ""
     """Unit of the forces in your file, if that is not energy_unit/length_unit: Hartree/Bohr, for example."""
     warmup: float = Field(0.01, ge=0, le=1)
-    """Share of the steps spent on linear warm-up."""
+    """Share of the steps spent on linear warm-up, 20 steps at least (or half of them); 0 is none."""
     decay: float = Field(0.5, gt=0, le=1)
     """Share of the steps spent on the final decay of the learning rate to zero."""
     weight_decay: float = Field(0.0, ge=0)

@@ -68,3 +68,12 @@ def error_curve(title: str, curve: list[tuple[int, float]], test: float, nothing
         xaxis_type="log", yaxis_type="log", legend={"yanchor": "top", "xanchor": "right", "x": 1, "y": 1},
     )  # fmt: skip
     return figure
+
+
+def to_html(figure: Figure) -> str:
+    """A page that opens without a network, in MLflow's view of artifacts or downloaded: plotly's script is inside.
+
+    MLflow's own `log_figure` links the script from an address.
+    """
+    page: str = figure.to_html(include_plotlyjs=True, full_html=True)
+    return page

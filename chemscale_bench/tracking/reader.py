@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.tracking.store import open_store
+from chemscale_bench.tracking.store import open_store, refuse_deleted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,6 +54,7 @@ def runs_of_experiment(name: str) -> list[LoggedRun]:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         raise UserError(f"experiment must exist, got {name!r}; check its name and MLFLOW_TRACKING_URI")
+    refuse_deleted(experiment)
     engine = _engine(client)
     if engine is not None:
         return _runs_by_sql(engine, experiment.experiment_id)

@@ -6,12 +6,15 @@ resume state, so that the same run, resumed, delivers it.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from chemscale_bench.tracking.figures import to_html
 from chemscale_bench.tracking.store import open_store
 
 if TYPE_CHECKING:
@@ -30,6 +33,25 @@ class Point(NamedTuple):
     value: float
     timestamp_ms: int
     step: int
+
+
+@contextmanager
+def system_metrics(run_id: str, resumed: bool = False) -> Iterator[None]:
+    """Log processor, memory and GPU of this machine inside, if MLflow's variable for that is set.
+
+    MLflow itself looks at `MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING` only for runs that its fluent interface starts.
+    """
+    if os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "").lower() not in ("true", "1"):
+        yield
+        return
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run_id, resume_logging=resumed)
+    monitor.start()
+    try:
+        yield
+    finally:
+        monitor.finish()
 
 
 class Recorder:
@@ -142,8 +164,8 @@ class Recorder:
             self.client.log_inputs(self.run_id, inputs)
 
     def figure(self, figure: Figure, name: str) -> None:
-        """Log a plotly figure that the MLflow UI shows live."""
-        self.client.log_figure(self.run_id, figure, name)
+        """Log a plotly figure that the MLflow UI shows live, with or without a network."""
+        self.client.log_text(self.run_id, to_html(figure), name)
 
     def folder(self, folder: Path, name: str) -> None:
         """Log a folder of files."""

@@ -15,6 +15,7 @@ from chemscale_bench.tracking.charts import share
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
 
 def open_store() -> MlflowClient:
@@ -88,12 +89,27 @@ def experiment_id(name: str, charts: bool = True) -> str:
             experiment = client.get_experiment_by_name(name)  # another process was faster
             if experiment is None:
                 raise
+    refuse_deleted(experiment)
+    return str(experiment.experiment_id)
+
+
+def status_of(run_id: str) -> str:
+    """The status of a run; nothing if the store has no such run."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return str(open_store().get_run(run_id).info.status)
+    except MlflowException:
+        return ""
+
+
+def refuse_deleted(experiment: Experiment) -> None:
+    """Raise a `UserError` with the way back if an experiment was deleted."""
     if experiment.lifecycle_stage == "deleted":
         raise UserError(
-            f"experiment must not be a deleted one, got {name!r}; choose another, or bring it back: "
+            f"experiment must not be a deleted one, got {experiment.name!r}; choose another, or bring it back: "
             f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
         )
-    return str(experiment.experiment_id)
 
 
 def sqlite_path(uri: str) -> Path | None:

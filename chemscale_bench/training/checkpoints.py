@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,25 @@ def save_state(state: dict[str, Any], path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a position that it did not expect
+        free = shutil.disk_usage(path.parent).free if path.parent.exists() else 0
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UserError(
-            f"a resume state must be written, got '{error.strerror}' for {path}; free some space or point "
-            "CHEMSCALE_HOME at a larger disk, then carry on with the run's id as resume"
+            f"a resume state of about {size_of(state) / 2**20:.1f} MiB must be written to {path}, where "
+            f"{free / 2**20:.1f} MiB are free ({why}); free some space or move CHEMSCALE_HOME to a larger disk, then "
+            f"carry on: the same command with resume={path.parent.name}"
         ) from None
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def size_of(state: Any) -> int:
+    """Bytes of all tensors in a state."""
+    if isinstance(state, torch.Tensor):
+        return state.nbytes
+    parts = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
+    return sum(size_of(part) for part in parts)
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -1,13 +1,25 @@
-"""Where training runs, and in which arithmetic."""
+"""Where training runs, in which arithmetic, and beside which other processes."""
 
 from __future__ import annotations
 
 import os
-from typing import Literal
+import re
+import sys
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Literal, NamedTuple
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from torch._C._distributed_c10d import TCPStore
+from torch.distributed import DistError, DistStoreError, is_torchelastic_launched
 
+from chemscale_bench.errors import UserError
 from chemscale_bench.settings.training import TrainingSettings
 
 ARITHMETIC: dict[str, Literal["32-true", "bf16-mixed", "64-true"]] = {
@@ -15,19 +27,116 @@ ARITHMETIC: dict[str, Literal["32-true", "bf16-mixed", "64-true"]] = {
     "bf16": "bf16-mixed",
     "fp64": "64-true",
 }
+SECONDS_TO_MEET = 60
+"""How long the processes of one training may take to start."""
+
+
+class Peers(NamedTuple):
+    """The processes of one training."""
+
+    world: int
+    """How many there are."""
+    local: int
+    """How many of them share a node."""
+    environment: ClusterEnvironment
+    """How they find one another."""
 
 
 def start_fabric(settings: TrainingSettings) -> Fabric:
-    """Fabric on the chosen device; under torchrun or Slurm it finds its peers by itself."""
+    """Fabric on the chosen device; under torchrun or srun it finds its peers by itself.
+
+    Raises:
+        UserError: if tasks are spread unevenly over nodes, or peers do not come within a minute.
+    """
     device = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
     precision = ("bf16" if device == "cuda" else "fp32") if settings.precision == "auto" else settings.precision
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("SLURM_NTASKS_PER_NODE", "1")))
-    world = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1")))
+    peers = find_peers(os.environ)
     fabric = Fabric(
         accelerator=device,
-        devices=local,
-        num_nodes=max(1, world // local),
+        devices=peers.local,
+        num_nodes=peers.world // peers.local,
         precision=ARITHMETIC[precision],
+        plugins=[peers.environment],
     )
     fabric.launch()
     return fabric
+
+
+def find_peers(environ: Mapping[str, str]) -> Peers:
+    """The processes of this training, as torchrun or srun has started them; alone, unless one of them has.
+
+    An allocation of Slurm alone starts nothing: `salloc -n 4` and the plain command is one process.
+
+    Raises:
+        UserError: as `start_fabric` does.
+    """
+    if is_torchelastic_launched():
+        return Peers(int(environ["WORLD_SIZE"]), int(environ["LOCAL_WORLD_SIZE"]), TorchElasticEnvironment())
+    tasks = int(environ.get("SLURM_STEP_NUM_TASKS", "1"))  # srun's; SLURM_NTASKS is the allocation's
+    if tasks == 1:
+        allocated = int(environ.get("SLURM_NTASKS", "1"))
+        if allocated > 1 and "SLURM_STEP_NUM_TASKS" not in environ:
+            print(
+                f"one process trains; to use all {allocated} tasks of this allocation: "
+                "srun python -m chemscale_bench VERB ...",
+                file=sys.stderr,
+            )
+        return Peers(1, 1, LightningEnvironment())
+    spread = environ.get("SLURM_STEP_TASKS_PER_NODE", str(tasks))
+    even = re.fullmatch(r"(\d+)(\(x\d+\))?", spread)
+    if even is None:
+        raise UserError(
+            f"tasks must be spread evenly over nodes, srun has placed {spread}; give it --ntasks-per-node, and as many "
+            "--nodes as that takes"
+        )
+    slurm = EvenSlurm(tasks, int(even[1]))
+    meet(int(environ["SLURM_PROCID"]), tasks, slurm.main_address, slurm.main_port + 1)
+    return Peers(tasks, slurm.local, slurm)
+
+
+class EvenSlurm(SLURMEnvironment):
+    """Lightning's, with the tasks of the step in place of those of the allocation, and --ntasks as good as any."""
+
+    def __init__(self, tasks: int, local: int) -> None:
+        ClusterEnvironment.__init__(self)
+        self.tasks, self.local = tasks, local
+        self.auto_requeue, self.requeue_signal = False, None
+
+    def world_size(self) -> int:
+        """Tasks of the step."""
+        return self.tasks
+
+    def validate_settings(self, num_devices: int, num_nodes: int) -> None:
+        """Both were taken from the step."""
+
+
+def meet(rank: int, world: int, host: str, port: int, seconds: float = SECONDS_TO_MEET) -> None:
+    """Wait until all processes of a training are there.
+
+    Raises:
+        UserError: naming those that are missing, after `seconds`.
+    """
+    wait = timedelta(seconds=seconds)
+    try:
+        store = TCPStore(host, port, world, is_master=rank == 0, timeout=wait, wait_for_workers=False)
+        store.set(f"rank {rank}", "here")
+        if rank == 0:
+            try:
+                store.wait([f"rank {other}" for other in range(world)], wait)
+            except DistStoreError:
+                missing = [str(other) for other in range(world) if not store.check([f"rank {other}"])]
+                raise UserError(
+                    f"all {world} tasks must start within {seconds:g} s, rank {', '.join(missing)} did not; "
+                    "start the command once per task, with srun, or look at their logs"
+                ) from None
+        store.add("seen", 1)
+        if rank:
+            store.wait([f"rank {other}" for other in range(world)], wait)
+        else:  # it keeps the store until the last one has looked
+            while store.add("seen", 0) < world:
+                time.sleep(0.01)
+    except DistError as error:
+        raise UserError(
+            f"all {world} tasks must start within {seconds:g} s, rank 0 on {host}:{port} did not answer rank {rank} "
+            f"({str(error).splitlines()[0][:200]}); start the command once per task, with srun"
+        ) from None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
+import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +13,8 @@ from typing import NamedTuple
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal._file import get_lock_file
 from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
 from chemscale_bench.errors import UserError
@@ -69,8 +74,6 @@ def open_storage(text: str, otherwise: Path) -> BaseStorage:
     Raises:
         UserError: if it can't be opened.
     """
-    from optuna.storages.journal import JournalFileBackend
-
     try:
         if text.startswith("grpc://"):
             host, _, port = text.removeprefix("grpc://").partition(":")
@@ -79,14 +82,57 @@ def open_storage(text: str, otherwise: Path) -> BaseStorage:
             return proxy
         if "://" in text:
             return optuna.storages.RDBStorage(text)
-        path = Path(text).expanduser() if text else otherwise
+        # The lock of a journal is a link to its path, which Optuna follows to see whether anybody is at work.
+        path = (Path(text).expanduser() if text else otherwise).absolute()
         path.parent.mkdir(parents=True, exist_ok=True)
+        mend_journal(path)
         return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+    except UserError:
+        raise
     except Exception as error:  # every database driver raises errors of its own
         raise UserError(
             f"storage must be a database URL, grpc://HOST:PORT or a journal file that can be opened, got {text!r} "
             f"({str(error).splitlines()[0]}); start the server or correct the address"
         ) from None
+
+
+def mend_journal(path: Path) -> None:
+    """Make a journal readable whose writer was killed: drop a line that ends in the middle, and a lock that is left.
+
+    Raises:
+        UserError: naming a line before the last one that is damaged.
+    """
+    lock = path.with_name(f"{path.name}.lock")
+    if lock.is_symlink() and not lock.exists():
+        # A path as somebody typed it, from another folder: Optuna would look in vain for its age, without end.
+        ours = path.with_name(f"{path.name}.{os.getpid()}.lock")
+        ours.symlink_to(path)
+        ours.replace(lock)
+    if not path.exists():
+        return
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines[:-1], 1):
+        if not is_record(line):
+            raise UserError(
+                f"every line of a journal must be a record, line {number} of {path} is "
+                f"{'blank' if not line.strip() else 'none'}; take it out: sed -i {number}d {path}"
+            )
+    if not lines[-1]:
+        return
+    with get_lock_file(JournalFileSymlinkLock(str(path))):  # somebody may be in the middle of writing it
+        whole, _, torn = path.read_bytes().rpartition(b"\n")
+        if torn:
+            with path.open("r+b") as file:
+                file.truncate(len(whole) + 1 if whole else 0)
+            print(f"the last line of {path} was not written to its end, and is dropped", file=sys.stderr)
+
+
+def is_record(line: bytes) -> bool:
+    """Whether a line of a journal can be read."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def make_sampler(name: str, seed: int, number: int) -> BaseSampler:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,3 +73,26 @@ def test_the_classes_name_rows_too(bad: list[float]) -> None:
 def test_params_in_millions_are_refused_by_the_joint_law() -> None:
     with pytest.raises(UserError, match="looks like millions"):
         JointLaw().fit([1, 10, 100], [1e9, 1e10, 1e11], [3, 2, 1])
+
+
+def test_of_a_search_the_best_row_of_a_setting_counts_and_the_others_are_counted() -> None:
+    rows = [
+        (n, d, 2.0 + 1e6 / n + abs(np.log2(rate)), rate, 64) for n in (1e6, 1e7) for d in (1e9, 1e10)
+        for rate in (0.5, 1.0, 2.0)
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["params", "tokens", "loss", "lr", "bs"])
+    table = validate(frame)
+    assert len(table.frame) == 4
+    assert table.frame["loss"].tolist() == frame[frame["lr"] == 1]["loss"].tolist()
+    assert table.left_out == {"of a search over lr, bs, a better one kept": 8}
+    seeds = validate(frame.assign(seed=frame.groupby(["params", "tokens"]).cumcount()).drop(columns="lr"))
+    assert len(seeds.frame) == 12, "seeds of one batch are no search"
+
+
+def test_the_published_sweep_is_the_published_best(shared_data: object) -> None:
+    found = Path(str(shared_data)).parent / "found"
+    if not found.is_dir():
+        pytest.skip("needs ../shared/found")
+    sweep = validate(pd.read_csv(found / "steplaw_sweep.csv")).frame.sort_values(["params", "tokens"])
+    best = validate(pd.read_csv(found / "steplaw_best.csv")).frame.sort_values(["params", "tokens"])
+    np.testing.assert_array_equal(sweep.to_numpy(), best.to_numpy())

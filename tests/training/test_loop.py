@@ -1,13 +1,14 @@
 """The loop on a small language model: budgets, exact resume, divergence, memory."""
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import torch
 from small import Log, make_molecules, trainer
 
 from chemscale_bench.data.store import Molecules
+from chemscale_bench.errors import UserError
 from chemscale_bench.training import checkpoints
 from chemscale_bench.training.loop import Diverged
 
@@ -81,7 +82,8 @@ def test_out_of_memory_halves_the_passes_and_goes_on(molecules: Molecules, monke
 @pytest.mark.parametrize("rate", [1e4, float("nan")])
 def test_divergence_ends_the_run_with_the_reason(molecules: Molecules, rate: float) -> None:
     with pytest.raises(
-        Diverged, match=r"mean loss was .* at [\d,]+ units, where even a model that knows nothing stays below 2\.985"
+        Diverged,
+        match=r"mean loss was .* after [\d,]+ tokens or frames, above 2\.985, which a model",
     ):
         trainer(molecules, Log(), [8000], rate=rate).run()
 
@@ -105,3 +107,23 @@ def test_a_state_with_code_in_it_is_not_loaded(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"[Ww]eights"):
         checkpoints.load_state(tmp_path / "state.pt")
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_full_disk_is_told_in_one_line_and_the_last_state_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a1b2" / "state.pt"
+    state = {"weights": torch.zeros(300_000)}
+    checkpoints.save_state(state, path)
+    before = path.read_bytes()
+
+    def full(state: object, file: IO[bytes]) -> None:
+        file.write(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 2118976 vs 2118864")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"about 1\.1 MiB must be written to .*MiB are free.*resume=a1b2") as caught:
+        checkpoints.save_state(state, path)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+    assert [each.name for each in path.parent.iterdir()] == ["state.pt"]

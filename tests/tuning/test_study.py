@@ -1,3 +1,5 @@
+import subprocess
+import time
 from pathlib import Path
 
 import optuna
@@ -8,6 +10,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.settings.training import ChemGPTSettings, ForceFieldSettings
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.named import PRUNERS
+from chemscale_bench.tuning.study import open_storage
 
 
 @pytest.mark.parametrize(
@@ -76,3 +79,57 @@ def test_savings_count_every_trial_that_ended() -> None:
     ended = [trial(TrialState.COMPLETE, 10.0), trial(TrialState.PRUNED, 2.0), trial(TrialState.PRUNED, 3.0)]
     assert studies.spent([*ended, trial(TrialState.RUNNING, 1.0), trial(TrialState.FAIL, 1.0)]).saved_percent == 50
     assert studies.spent([]).saved_percent == 0
+
+
+# -- journals that were left behind -------------------------------------------------------------------------------
+
+
+def journal(path: Path, trials: int = 3) -> Path:
+    study = optuna.create_study(storage=open_storage(str(path), path), study_name="s")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=trials)
+    return path
+
+
+def test_a_line_that_was_not_written_to_its_end_is_dropped_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = journal(tmp_path / "s.log")
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"op_code":5,"worker_id":"a')
+    study = optuna.load_study(storage=open_storage(str(path), path), study_name="s")
+    assert len(study.trials) == 3
+    assert path.read_bytes() == whole
+    assert "was not written to its end, and is dropped" in capsys.readouterr().err
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    assert len(optuna.load_study(storage=open_storage(str(path), path), study_name="s").trials) == 4
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("line", "word"), [(b"", "blank"), (b"{", "none"), (b"5", "none")])
+def test_a_damaged_line_before_the_last_is_named_and_nothing_is_changed(line: bytes, word: str, tmp_path: Path) -> None:
+    path = journal(tmp_path / "s.log")
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([*lines[:2], line, *lines[2:]]))
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=f"line 3 of .*s.log is {word}; take it out: sed -i 3d"):
+        open_storage(str(path), path)
+    assert path.read_bytes() == before
+    subprocess.run(["sed", "-i", "3d", str(path)], check=True)
+    assert len(optuna.load_study(storage=open_storage(str(path), path), study_name="s").trials) == 3
+
+
+def test_a_relative_journal_has_a_lock_that_can_be_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("studies").mkdir()
+    journal(Path("studies/s.log"))
+    lock = tmp_path / "studies" / "s.log.lock"
+    lock.symlink_to("studies/s.log")  # as Optuna leaves it when it is killed; seen from its folder it leads nowhere
+    assert not lock.exists()
+    storage = open_storage("studies/s.log", Path("unused"))
+    assert lock.exists(), "Optuna can see how old it is"
+    assert lock.is_symlink(), "somebody may still be at work"
+    storage._backend._lock.grace_period = 1  # type: ignore[attr-defined]
+    started = time.monotonic()
+    study = optuna.load_study(storage=storage, study_name="s")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    assert time.monotonic() - started < 30
