@@ -119,7 +119,10 @@ class ForceRun(TrackedRun):
         nothing = chosen.force_weight + chosen.energy_weight * float(
             np.var(self.frames.train.energies) / np.square(self.frames.train.forces).mean()
         )
-        objective = ForceObjective(self.train_split, chosen.seed, chosen.batch_frames, 100 * nothing)
+        few = self.train_split.batch(np.arange(min(chosen.batch_frames, len(self.train_split))))
+        at_random = float(loss(few).detach()) / len(few.energy_B)  # of some models far above that of no force
+        hopeless = max(100 * nothing, 10 * at_random)
+        objective = ForceObjective(self.train_split, chosen.seed, chosen.batch_frames, hopeless)
         trainer = Trainer(
             fabric, loss, torch.optim.AdamW(loss.parameters(), rate, weight_decay=chosen.weight_decay, fused=True),
             objective, self,

@@ -98,7 +98,7 @@ class ForceObjective:
         frames: the training split on its device.
         seed: of the order.
         batch_frames: frames of an optimizer step.
-        hopeless_loss: where training has diverged; far above the loss of no force, near which random weights begin.
+        hopeless_loss: where training has diverged; far above the losses of no force and of random weights.
     """
 
     def __init__(self, frames: FramesOnDevice, seed: int, batch_frames: int, hopeless_loss: float) -> None:
