@@ -11,12 +11,16 @@ import time
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 import torch
 from mlflow.entities import Run
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from chemscale_bench.cli import main
+from chemscale_bench.data.prepare import prepare
+from chemscale_bench.evaluation.ngram import Trigram
+from chemscale_bench.tasks import load_language
 
 SMALL = ["--task", "embedded-lm", "--params", "3e4", "--device", "cpu"]
 
@@ -125,6 +129,17 @@ def test_a_run_says_what_it_was(prepared_home: Path) -> None:
         assert run.data.tags[tag]
     for metric in ("val/nats_per_molecule", "baseline/trigram_nats_per_token", "cost/flops_total", "data/read"):
         assert run.data.metrics[metric] > 0
+    store = prepare(
+        "embedded", train_tokens=10_000, validation_molecules=load_language("embedded-lm").validation_molecules
+    )
+    begin, seen = 0, []
+    while begin < 10_000:  # the trigram learns from the molecules of the budget, in their order, to the token
+        end = min(10_000, int(store.train.offsets[len(seen) + 1]))
+        seen.append(np.asarray(store.train.tokens[begin:end]))
+        begin = end
+    trigram = Trigram(store.vocabulary.size, store.vocabulary.start_id).fit(seen)
+    expected = trigram.nats_per_token(store.validation.sequences())
+    assert run.data.metrics["baseline/trigram_nats_per_token"] == pytest.approx(expected, rel=1e-12)
     assert run.inputs.dataset_inputs[0].dataset.name == "embedded"
     artifacts = {artifact.path for artifact in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
     assert artifacts == {"loss_curve.html", "model"}

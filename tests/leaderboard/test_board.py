@@ -7,6 +7,7 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from chemscale_bench.leaderboard.board import Board, build
@@ -135,3 +136,20 @@ def test_laws_are_fitted_once_for_the_same_points(tmp_path: Path, monkeypatch: p
     assert build(studies)[0].rows[0].laws == first
     with pytest.raises(TypeError, match="not callable"):
         build(studies, flops=1e15)
+
+
+def test_the_larger_exponent_ranks_first_and_intervals_have_two_sides(root: Path) -> None:
+    from scipy import stats
+
+    studies, _ = read_entries(root, Level.CONSISTENT)
+    board = next(board for board in build(studies, level=0.8) if board.task == "embedded-lm")
+    ranked = sorted(
+        (row for row in board.rows if "params_exponent" in row.rank), key=lambda r: r.rank["params_exponent"]
+    )
+    values = [row.laws.params_exponent.value for row in ranked]
+    assert len(values) >= 2
+    assert values == sorted(values, reverse=True)
+    reached = next(row for row in board.rows if row.study.submitter == "Better").reached[100_000]
+    seeds = np.array(reached.seeds)
+    half = stats.t.ppf(0.9, len(seeds) - 1) * seeds.std(ddof=1) / len(seeds) ** 0.5
+    assert (reached.low, reached.high) == pytest.approx((seeds.mean() - half, seeds.mean() + half))

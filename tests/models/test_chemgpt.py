@@ -106,3 +106,16 @@ def test_parameters_outside_the_embeddings_are_those_of_the_formula() -> None:
     model: ChemGPT = build(Shape(3, 52, 4), SIZE, "standard", seed=0)
     counted = sum(p.numel() for name, p in model.named_parameters() if "embedding" not in name)
     assert counted == Shape(3, 52, 4).non_embedding_params
+
+
+def test_flops_per_token_are_those_that_torch_counts() -> None:
+    """Forward and backward of one molecule of 40 tokens, which attends to all 40."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    shape = Shape(3, 64, 4)
+    model = build(shape, 50, "standard", seed=0)
+    with FlopCounterMode(display=False) as counter:
+        model(pack([np.arange(40, dtype=np.uint16) % 45 + 4], 2)).backward()
+    expected = model.config.flops_per_token(40) * 40
+    assert counter.get_total_flops() == pytest.approx(expected, rel=0.01)
+    assert model.config.flops_per_token(40) == 6 * (12 * 3 * 64**2 + 50 * 64) + 12 * 3 * 64 * 40

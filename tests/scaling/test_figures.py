@@ -8,7 +8,8 @@ import numpy as np
 
 from chemscale_bench.scaling import JointLaw, compute_optimal, find_regimes, isoflop
 from chemscale_bench.scaling.figures import figure_4, figure_5
-from chemscale_bench.scaling.figures_fit import figure_frontier, figure_residuals, to_html
+from chemscale_bench.scaling.figures_fit import figure_frontier, figure_residuals
+from chemscale_bench.tracking.figures import to_html
 
 
 def test_figure_4_shows_regimes_breaks_and_exponents() -> None:

@@ -66,3 +66,18 @@ def test_a_curve_that_is_flat_from_the_start_is_limited_throughout() -> None:
 def test_no_curve_with_a_law_is_refused() -> None:
     with pytest.raises(UnidentifiedError, match="no curve along params"):
         _ = find_regimes([1e6, 1e7], [1e9, 1e9], [2, 1.5]).headline
+
+
+def test_straight_curves_are_called_broken_as_rarely_as_the_significance_says() -> None:
+    """Without a change of slope to ask for, so that the F test alone decides: its level, and its degrees of freedom."""
+    from unittest.mock import patch
+
+    from chemscale_bench.scaling import regimes
+
+    called = tried = 0
+    with patch.object(regimes, "LEAST_CHANGE", 1.0):
+        for seed in range(400):
+            found = find_regimes(*grid([np.inf, np.inf], 0.2, seed, noise=0.05))
+            called += sum(np.isfinite(curve.limited_beyond) for curve in found.curves)
+            tried += len(found.curves)
+    assert called / tried <= 0.01

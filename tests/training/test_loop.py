@@ -10,7 +10,8 @@ from small import Log, make_molecules, trainer
 from chemscale_bench.data.store import Molecules
 from chemscale_bench.errors import UserError
 from chemscale_bench.training import checkpoints
-from chemscale_bench.training.loop import Diverged
+from chemscale_bench.training.averaging import RunningAverage
+from chemscale_bench.training.loop import Diverged, Trainer
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +128,62 @@ def test_a_full_disk_is_told_in_one_line_and_the_last_state_stays(
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == before
     assert [each.name for each in path.parent.iterdir()] == ["state.pt"]
+
+
+def steps_of(molecules: Molecules, budgets: list[int], batch: int) -> list[int]:
+    """Positions behind each optimizer step."""
+    positions = []
+    running = trainer(molecules, Log(), budgets, batch=batch)
+    for step in running.steps_due():
+        running.perform(step)
+        positions.append(running.position + step.amount)
+    return positions
+
+
+def test_no_step_goes_past_a_budget_and_the_trunk_leaves_room_for_the_decay(molecules: Molecules) -> None:
+    # A trunk to 750 and a decay to 1,000, twice; the second trunk begins where the first one was left.
+    assert steps_of(molecules, [1000], 300) == [300, 600, 900, 1000]
+    assert steps_of(molecules, [1000], 700) == [700, 750, 1000]
+    assert steps_of(molecules, [1000, 2000], 700) == [700, 750, 1000, 1450, 1500, 2000]
+
+
+def test_what_one_step_changes(molecules: Molecules) -> None:
+    """AdamW's first step is the learning rate in every direction, and weight decay on hidden matrices."""
+    running = trainer(molecules, Log(), [400], rate=0.01, weight_decay=0.1)
+    before = {name: value.detach().clone() for name, value in running.module.named_parameters()}
+    rates = {id(p): group["lr"] for group in running.optimizer.param_groups for p in group["params"]}
+    (step,) = [next(running.steps_due())]
+    running.perform(step)
+    for name, value in running.module.named_parameters():
+        hidden = value.ndim == 2 and name.startswith("blocks.")
+        factor = rates[id(value)] / 0.01
+        rate = rates[id(value)] / 500  # the first of 500 tokens of warm-up
+        shrunk = before[name] * (1 - rate * (0.1 / factor if hidden else 0))
+        moved = (value.detach() - shrunk).abs()
+        assert float(moved.max()) <= rate * 1.01, name
+        assert float(moved.median()) == pytest.approx(rate, rel=0.05) or float(moved.median()) == 0, name
+    assert max(rates.values()) > min(rates.values())
+
+
+def test_a_resumed_run_keeps_its_average_its_time_and_its_passes(molecules: Molecules, tmp_path: Path) -> None:
+    def averaged(log: Log) -> Trainer:
+        made = trainer(molecules, log, [4000])
+        made.average = RunningAverage(made.module, 0.99)
+        return made
+
+    whole, first = averaged(Log()), averaged(stopped := Log(stop_at=6))
+    whole.run()
+    first.pass_limit = 300
+    first.run()
+    checkpoints.save_state(stopped.states[-1], tmp_path / "state.pt")
+    second = averaged(Log())
+    second.resume(checkpoints.load_state(tmp_path / "state.pt"))
+    assert second.pass_limit == 300
+    assert second.train_seconds == first.train_seconds > 0
+    assert second.seconds_reported == first.seconds_reported > 0
+    assert same(first.average.state_dict(), second.average.state_dict())  # type: ignore[union-attr]
+    second.pass_limit = whole.pass_limit
+    second.run()
+    assert second.train_seconds > first.train_seconds
+    for name, value in whole.average.state_dict().items():  # type: ignore[union-attr]
+        torch.testing.assert_close(second.average.state_dict()[name], value, rtol=1e-4, atol=1e-6)  # type: ignore[union-attr]

@@ -47,3 +47,30 @@ def test_a_long_warm_up_does_not_cost_the_best_trial_its_place() -> None:
     assert train(study, 0.9, warmup=0.6, decay=0.5) is None
     assert study.best_trial.number == 20
     assert "rank" in str(train(study, 1.5, warmup=0.6, decay=0.5))
+
+
+class Always(optuna.pruners.BasePruner):
+    """Stops whatever asks."""
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        return True
+
+
+def test_a_report_is_the_mean_since_the_last_one() -> None:
+    study = optuna.create_study(pruner=optuna.pruners.NopPruner())
+    trial = study.ask()
+    judge = Judge(trial, BUDGET, 0.0, 0.0)
+    for position, loss in ((500, 4.0), (1000, 2.0), (1999, 3.0), (2000, 7.0)):
+        judge(position, {"train/loss_nats_per_token": loss})
+    assert study.trials[0].intermediate_values == {1: 4.0}
+    for position, loss in ((3000, 1.0), (4000, 5.0)):
+        judge(position, {"train/loss_nats_per_token": loss})
+    assert study.trials[0].intermediate_values == {1: 4.0, 2: 3.0}
+
+
+def test_a_trial_that_has_all_but_ended_is_not_stopped() -> None:
+    study = optuna.create_study(pruner=Always())
+    judge = Judge(study.ask(), BUDGET, 0.0, 0.0)
+    assert judge(round(0.96 * BUDGET), {"train/loss_nats_per_token": 1.0})
+    assert judge(round(0.98 * BUDGET), {"train/loss_nats_per_token": 1.0}) is None
+    assert judge(BUDGET, {"train/loss_nats_per_token": 1.0}) is None

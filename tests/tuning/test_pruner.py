@@ -16,7 +16,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState, create_trial
 
 from chemscale_bench.tuning import Decision, TrainingPerformancePruner
-from chemscale_bench.tuning.gates import LOWEST, MIDDLE, reliability
+from chemscale_bench.tuning.gates import LOWEST, MIDDLE, expected_correlation, reliability
 from tuning.conftest import Reports, run
 
 NAN, INF = math.nan, math.inf
@@ -339,3 +339,51 @@ def test_a_study_can_be_judged_by_a_trial_of_another_process() -> None:
     newer = create_trial(state=TrialState.RUNNING, intermediate_values={2: 99.0})
     newer.number = 30
     assert study.pruner.decide(study, newer, 2).prune  # type: ignore[attr-defined]
+
+
+def test_the_measured_correlation_is_granted_one_standard_error_and_weighs_with_its_pairs() -> None:
+    measured, pairs, fraction = 0.5, 12, 0.3
+    expected = expected_correlation(fraction)
+    granted = math.tanh(math.atanh(measured) + 1 / math.sqrt(pairs - 3))
+    weight = pairs / (pairs + 10)
+    found = TrainingPerformancePruner._correlation(fraction, measured, pairs)
+    assert found == pytest.approx((1 - weight) * expected + weight * granted)
+    assert TrainingPerformancePruner._correlation(fraction, 0.999, pairs) == expected, "never raised"
+    assert TrainingPerformancePruner._correlation(fraction, None, 0) == expected
+    assert TrainingPerformancePruner._correlation(fraction, -0.999, 10_000) == 0
+
+
+def test_the_best_so_far_goes_on_and_so_does_who_stands_at_the_gate() -> None:
+    """Whatever the gate is: here it is made to hold exactly so many."""
+    from unittest.mock import patch
+
+    for gate, stopped in ((0, [False, True, True]), (2, [False, False, True])):
+        with patch("chemscale_bench.tuning.pruner.let_through", lambda *_, gate=gate: gate):
+            for rank, expected in enumerate(stopped):
+                study = study_of(*(1.0 + 0.1 * n for n in range(6)))
+                value = 0.95 + 0.1 * rank
+                trial, decision = study.ask(), None
+                for step, loss in enumerate(falling(value)[:4], 1):
+                    trial.report(loss, step)
+                    trial.should_prune()
+                decision = Decision.of(study.trials[trial.number])
+                assert decision is not None
+                assert decision.rank == rank + 1
+                assert decision.prune is expected, (gate, rank)
+
+
+def test_miss_is_handed_to_the_gate_as_it_is() -> None:
+    from unittest.mock import patch
+
+    seen = []
+
+    def gate(correlation: float, trials: int, miss: float) -> int:
+        seen.append(miss)
+        return 3
+
+    with patch("chemscale_bench.tuning.pruner.let_through", gate):
+        study = study_of(1.0, 1.1, 1.2, miss=0.123)
+        trial = study.ask()
+        trial.report(1.5, 2)
+        trial.should_prune()
+    assert seen == [0.123]

@@ -11,8 +11,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chemscale_bench.leaderboard.consistent import MOST_FLOPS_PER_JOULE
+from chemscale_bench.leaderboard.planted import plant
 from chemscale_bench.leaderboard.verify import Level, judge
-from hostile.attacks import GENERATED, Attack, check_held, check_one_line, curves, edit, move, put, run, update
+from chemscale_bench.models.chemgpt import ChemGPTConfig
+from chemscale_bench.models.sizes import Shape
+from hostile.attacks import (
+    GENERATED,
+    Attack,
+    check_held,
+    check_one_line,
+    copied,
+    curves,
+    edit,
+    move,
+    put,
+    run,
+    update,
+)
 
 
 def raw(path: Path, old: str, new: str) -> None:
@@ -126,6 +142,54 @@ INCONSISTENT: dict[str, Attack] = {
     "no decay curve": (lambda p: curves(p, lambda t: t[~t["metric"].str.contains("decay")]), "decay"),
     "speed zero": (lambda p: curves(p, stand_still), "speed"),
 }  # fmt: skip
+
+
+def slower(path: Path) -> None:
+    """A fifth more time than the curves tell, with all that follows from it in agreement."""
+
+    def tell(entry: dict[str, Any]) -> None:
+        one = entry["runs"][0]
+        one["train_seconds"] *= 1.2
+        one["units_per_s"] /= 1.2
+        one["mfu"] = one["mfu"] / 1.2 if one["mfu"] else None
+
+    edit(path, tell)
+
+
+def attends(path: Path, molecules: float) -> None:
+    """FLOPs of attention over so many times the mean length of a molecule."""
+
+    def tell(entry: dict[str, Any]) -> None:
+        for one in entry["runs"]:
+            network, metrics = one["network"], one["results"][-1]["metrics"]
+            config = ChemGPTConfig(
+                Shape(network["layers"], network["width"], network["heads"]), network["vocabulary_size"]
+            )
+            length = metrics["val/nats_per_molecule"] / metrics["val/loss_nats_per_token"]
+            flops = one["units_trained"] * config.flops_per_token(molecules * length)
+            one["flops_total"], one["mfu"] = flops, None
+
+    edit(path, tell)
+
+
+def little_energy(path: Path) -> None:
+    """A tenth less than the FLOPs take on the best hardware there is."""
+
+    def tell(entry: dict[str, Any]) -> None:
+        one = entry["runs"][0]
+        one["energy_kj"] = 0.9 * one["flops_total"] / MOST_FLOPS_PER_JOULE / 1000
+        one["energy_source"] = "nvml"
+
+    edit(path, tell)
+
+
+INCONSISTENT |= {
+    "a fifth more time": (slower, "train_seconds must be"),
+    "5 % more MFU": (lambda p: scale(p, "mfu", 1.05), "mfu must be"),
+    "attention over a third of a molecule": (lambda p: attends(p, 0.35), "attention over"),
+    "attention over twelve molecules": (lambda p: attends(p, 12), "attention over"),
+    "a tenth too little energy": (little_energy, "kJ at least"),
+}
 NUMBERS = [
     ("results", 0, "budget"), ("results", 1, "metrics", "val/loss_nats_per_token"), ("non_embedding_params",),
     ("results", 0, "metrics", "val/nats_per_molecule"), ("units_trained",), ("train_seconds",), ("units_per_s",),
@@ -161,3 +225,58 @@ def test_no_number_can_be_moved_alone(where: tuple[Any, ...], factor: float, hon
     verdict = judge(scratch)
     assert verdict.level < Level.CONSISTENT
     check_one_line(verdict)
+
+
+# -- force fields ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def honest_forces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("forces")
+    plant(root, family="force_field", sizes=(4_000,), budgets=(50,), seeds=1)
+    return root
+
+
+def error_of_validation(path: Path, share: float) -> None:
+    """A test error of so much of the best validation error, in the results and in the curves."""
+    table = pd.read_parquet(path.with_suffix(".parquet"))
+    validation = table[table["metric"] == "val/force_mae_mev_per_angstrom"]
+    for at, one in enumerate(json.loads(path.read_text())["runs"]):
+        best = share * float(validation[validation["run"] == one["run"]]["value"].min())
+
+        def tell(entry: dict[str, Any], at: int = at, best: float = best) -> None:
+            entry["runs"][at]["results"][0]["metrics"]["test/force_mae_mev_per_angstrom"] = best
+
+        def draw(curve: pd.DataFrame, name: str = one["run"], best: float = best) -> None:
+            own = (curve["run"] == name) & (curve["metric"] == "test/force_mae_mev_per_angstrom")
+            curve.loc[own, "value"] = best
+
+        edit(path, tell)
+        curves(path, draw)
+
+
+def flops_per_weight(path: Path, flops: float) -> None:
+    def tell(entry: dict[str, Any]) -> None:
+        for one in entry["runs"]:
+            one["flops_total"] = flops * one["non_embedding_params"] * one["units_trained"]
+
+    edit(path, tell)
+
+
+@pytest.mark.parametrize(
+    ("attack", "says"),
+    [
+        (lambda p: error_of_validation(p, 0.45), "far below the best validation error"),
+        (lambda p: flops_per_weight(p, 0.9), "FLOPs per unit must be"),
+    ],
+)
+def test_a_force_field_is_valid_at_best(attack: Any, says: str, honest_forces: Path, tmp_path: Path) -> None:
+    check_held((attack, says), Level.VALID, honest_forces, tmp_path)
+
+
+def test_force_fields_at_the_edge_are_consistent(honest_forces: Path, tmp_path: Path) -> None:
+    path = copied(honest_forces, tmp_path)
+    error_of_validation(path, 0.55)
+    flops_per_weight(path, 1.1)
+    verdict = judge(path)
+    assert (verdict.level, verdict.why_not_next) == (Level.CONSISTENT, "")
