@@ -206,7 +206,7 @@ class TrackedRun(ABC):
             "memory/peak_gib": peak_memory_gib(self.fabric.device),
             "log10/flops": math.log10(self.flops_per_unit * self.budgets[-1]),
         }  # fmt: skip
-        with self.clocked("results"):
+        with self.clocked("results"), self.room_for_artifacts():
             last = self.results()
         times = self.times()
         self.recorder.metrics(cost | last | times, self.budgets[-1])
@@ -221,6 +221,17 @@ class TrackedRun(ABC):
                 + ", ".join(f"{what} {seconds:.1f} s" for what, seconds in self.seconds.items() if what != "decays")
             )
             print(f"run {self.run_id} is in the tracking store; look at it with: mlflow ui")
+
+    @contextmanager
+    def room_for_artifacts(self) -> Iterator[None]:
+        """Say in one line what a file system refuses of figures and model; the resume state has all that is needed."""
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"figures and model of run {self.run_id} must be written, they are not ({error}); free some space "
+                f"where its artifacts are, then the same command with resume={self.run_id} writes them"
+            ) from None
 
     def deliver(self) -> None:
         """Send what is still buffered.

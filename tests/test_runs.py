@@ -1,5 +1,6 @@
 """Whole runs as a user starts them: processes, a real tracking store, kill -9, a server that goes away."""
 
+import errno
 import hashlib
 import os
 import random
@@ -325,23 +326,41 @@ def test_a_finished_run_is_said_to_be_finished_when_it_is_resumed(capsys: pytest
     with pytest.raises(SystemExit, match="2"):
         main(["chemgpt", *SMALL, "--resume", run.info.run_id])
     assert f"resume must be an interrupted run, {run.info.run_id} is finished" in capsys.readouterr().err
-    assert runs()[0].to_dictionary() == run.to_dictionary()
+    assert runs()[0].info.to_proto() == run.info.to_proto()
+    assert runs()[0].data.tags == run.data.tags
     config = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/model/tokenizer_config.json")
     assert config["model_input_names"] == ["input_ids", "attention_mask"]
     (figure, *_) = [item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id) if "html" in item.path]
     assert "cdn.plot.ly" not in mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{figure}").split("<body>")[0]
 
 
-def test_molecules_may_be_relative_to_where_mlflow_run_was_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_molecules_may_be_relative_to_where_mlflow_run_was_started(tmp_path: Path) -> None:
     (tmp_path / "theirs.smi").write_text("".join(f"{'C' * (n % 30 + 1)}{'O' * (n // 30 + 1)}\n" for n in range(600)))
     launcher = subprocess.Popen(["sleep", "120"], cwd=tmp_path)
-    monkeypatch.setenv("CHEMSCALE_LAUNCHER_PID", str(launcher.pid))
     try:
-        with pytest.raises(SystemExit, match="0"):
-            main(["chemgpt", *SMALL, "--tokens", "500", "--data", "theirs.smi"])
+        out = finish(start("--tokens", "500", "--data", "theirs.smi", CHEMSCALE_LAUNCHER_PID=str(launcher.pid)))
     finally:
         launcher.kill()
         launcher.wait()
-    assert "embedded-lm@theirs.smi" in capsys.readouterr().out
+    assert "embedded-lm@theirs.smi" in out
+
+
+def test_a_full_disk_of_artifacts_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_artifacts", full)
+        with pytest.raises(SystemExit, match="2"):
+            main(["chemgpt", *SMALL, "--tokens", "2000"])
+    (run,) = runs()
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "No space left on device" in error[0]
+    assert f"resume={run.info.run_id} writes them" in error[0]
+    assert run.info.status == "FAILED"
+    with pytest.raises(SystemExit, match="0"):
+        main(["chemgpt", *SMALL, "--tokens", "2000", "--resume", run.info.run_id])
+    assert runs()[0].info.status == "FINISHED"
+    assert weights_sha256(runs()[0])

@@ -6,8 +6,8 @@ from chemscale_bench.training.averaging import RunningAverage
 
 def test_it_forgets_the_start_soon_and_then_averages_over_the_last_steps() -> None:
     model = torch.nn.Linear(1, 1, bias=False)
-    torch.nn.init.constant_(model.weight, 1000.0)
     average = RunningAverage(model, 0.9)
+    torch.nn.init.constant_(model.weight, 1000.0)  # the first step counts in full
     average.update_parameters(model)
     kept = []
     for step in range(1, 61):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import optuna
 import pytest
 from optuna.trial import TrialState
@@ -46,7 +48,17 @@ def test_a_long_warm_up_does_not_cost_the_best_trial_its_place() -> None:
         train(study, 1.04 - 0.002 * number, warmup=0.0, decay=0.1)
     assert train(study, 0.9, warmup=0.6, decay=0.5) is None
     assert study.best_trial.number == 20
-    assert "rank" in str(train(study, 1.5, warmup=0.6, decay=0.5))
+    stopped = str(train(study, 1.5, warmup=0.6, decay=0.5))
+    said = re.fullmatch(
+        r"stopped at [\d,]+: rank 22 of 22, (\d+\.\d) with earlier looks; up to (\d+) go on; "
+        r"predicted to end at (\S+) \[(\S+), (\S+)\]",
+        stopped,
+    )
+    assert said, stopped
+    standing, gate, value, low, high = map(float, said.groups())
+    assert standing > gate
+    assert low < value < high
+    assert value > 1.0
 
 
 class Always(optuna.pruners.BasePruner):
@@ -74,3 +86,9 @@ def test_a_trial_that_has_all_but_ended_is_not_stopped() -> None:
     assert judge(round(0.96 * BUDGET), {"train/loss_nats_per_token": 1.0})
     assert judge(round(0.98 * BUDGET), {"train/loss_nats_per_token": 1.0}) is None
     assert judge(BUDGET, {"train/loss_nats_per_token": 1.0}) is None
+
+
+def test_pruners_of_optuna_leave_no_reason() -> None:
+    study = optuna.create_study(pruner=Always())
+    judge = Judge(study.ask(), BUDGET, 0.0, 0.0)
+    assert judge(50_000, {"train/loss_nats_per_token": 1.0}) == "stopped at 50,000: the pruner's decision"
