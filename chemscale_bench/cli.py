@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -72,6 +73,8 @@ def tool() -> click.Group:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the tool; a user error prints one line to stderr and exits with 2, Ctrl-C exits with 130."""
+    # Its database tables are no news to the user; read when MLflow is imported.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     try:
         tool().main(arguments, prog_name="chemscale", standalone_mode=False)
     except click.UsageError as error:

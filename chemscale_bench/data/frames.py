@@ -169,10 +169,8 @@ def _own(data: str, test_data: str, stated: Units, split: int, test_frames: int,
     path, test_path = user_path(data), user_path(test_data)
     if not path.exists():
         near = difflib.get_close_matches(data, NAMES, n=1)
-        hint = f"did you mean {near[0]}?" if near else "check the name or path"
-        raise UserError(
-            f"data must be one of {', '.join(NAMES)} or an existing file, got {data}, and there is no {path}; {hint}"
-        )
+        hint = f"did you mean {near[0]}?" if near else f"check the name or path, there is no {path}"
+        raise UserError(f"data must be one of {', '.join(NAMES)} or an existing file, got {data}; {hint}")
     frames, units, notes = read_frames(path, stated, NAMES)
     check_energy_unit(frames, units.energy_unit, ENERGY_UNITS, path.name)
     check_forces(frames, path.name)

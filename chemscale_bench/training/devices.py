@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -16,6 +17,7 @@ from lightning.fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.fabric.utilities.rank_zero import rank_zero_module  # type: ignore[attr-defined]
 from torch._C._distributed_c10d import TCPStore
 from torch.distributed import DistError, DistStoreError, is_torchelastic_launched
 
@@ -50,6 +52,8 @@ def start_fabric(settings: TrainingSettings) -> Fabric:
     """
     device = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
     precision = ("bf16" if device == "cuda" else "fp32") if settings.precision == "auto" else settings.precision
+    for log in (logging.getLogger("lightning.fabric"), rank_zero_module.log):
+        log.setLevel(logging.WARNING)  # its progress is no news to the user
     peers = find_peers(os.environ)
     fabric = Fabric(
         accelerator=device,

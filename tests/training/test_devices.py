@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -33,10 +37,8 @@ def test_an_allocation_alone_is_one_process_and_says_how_to_use_it(
     assert "one process trains; to use all 4 tasks of this allocation: srun" in capsys.readouterr().err
 
 
-def test_srun_on_the_path_is_no_reason_to_warn(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pathlib import Path
-
-    program = Path(str(tmp_path)) / "srun"
+def test_srun_on_the_path_is_no_reason_to_warn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "srun"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
@@ -67,6 +69,25 @@ def test_tasks_need_no_number_per_node(placed: str, local: int, monkeypatch: pyt
     assert peers[:2] == (2, local)
     assert peers.environment.world_size() == 2
     peers.environment.validate_settings(local, 2 // local)
+
+
+def test_two_tasks_of_srun_train_as_one_and_say_it_once(tmp_path: Path, tracking_uri: str) -> None:
+    step = SRUN | {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_NODEID": "0"}
+    step |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port() - 1), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "chemscale_bench", "chemgpt", "--task", "embedded-lm", "--params", "1e4"]
+    command += ["--tokens", "2000", "--device", "cpu"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [
+        subprocess.Popen(command, env=os.environ | step | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank}, **pipes)  # type: ignore[call-overload]
+        for rank in "01"
+    ]
+    said = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert "val nats/token" in said[0][0]
+    assert not said[1][0].strip()
+    for _, err in said:
+        chatter = ("Initializing distributed", "distributed_backend", "mlflow.store", "srun", "Warning")
+        assert not [word for word in chatter if word in err]
 
 
 def test_ranks_that_do_not_come_are_named() -> None:
