@@ -44,7 +44,7 @@ def changes(tree: ast.Module) -> Iterator[tuple[ast.AST, str, object]]:
                 yield node, "value", number * 2 if number else 1
             case ast.If() | ast.IfExp():
                 yield node, "test", ast.UnaryOp(ast.Not(), node.test)
-            case ast.Return() if node.value is not None:
+            case ast.Return() if node.value is not None and ast.unparse(node.value) != "None":
                 yield node, "value", ast.Constant(None)
 
 

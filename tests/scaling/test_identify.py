@@ -32,7 +32,7 @@ def test_too_few_sizes_or_too_short_a_span(law: ScalingLaw, sizes: list[float], 
         (np.repeat([1e6, 1e8], 5), np.tile(np.geomspace(1e8, 1e10, 5), 2), "3 different params, got 2"),
         (np.repeat(np.geomspace(1e6, 1e8, 5), 2), np.tile([1e8, 1e9], 5), "3 different tokens, got 2"),
         (np.repeat(np.linspace(1e6, 3e6, 4), 4), np.tile(np.geomspace(1e8, 1e10, 4), 4), "params that span"),
-        (np.geomspace(1e6, 1e8, 5), np.geomspace(1e8, 1e10, 5), "more settings than that, got 5"),
+        (np.geomspace(1e6, 1e8, 5), np.geomspace(1e8, 1e10, 5), "more settings than that, got 5; run 1 more"),
         (np.geomspace(1e6, 1e8, 9), np.geomspace(2e7, 2e9, 9), "run one size on 4 times fewer or more tokens"),
         (np.geomspace(1e6, 1e8, 9), np.geomspace(1e8, 1.5e9, 9) ** 1.1, "within a factor 1 of one power law"),
     ],
@@ -41,6 +41,20 @@ def test_too_few_sizes_or_too_short_a_span(law: ScalingLaw, sizes: list[float], 
 def test_joint_law_refuses(params: np.ndarray, tokens: np.ndarray, says: str) -> None:
     with pytest.raises(UnidentifiedError, match=says):
         JointLaw().fit(params, tokens, 1 + 60 * params**-0.3 + 900 * tokens**-0.35)
+
+
+def test_a_span_of_just_enough_is_enough() -> None:
+    x = np.geomspace(1e6, 4e6, 6)
+    x[-1] = 4e6
+    assert PowerLaw().fit(x, 10 * x**-0.2).exponent_ == pytest.approx(0.2)
+
+
+def test_an_exponent_that_could_be_three_times_larger_is_not_told_and_one_that_could_not_is() -> None:
+    x = np.geomspace(1e6, 1e8, 8)
+    noise = np.random.default_rng(1).normal(size=8)
+    assert PowerLaw().fit(x, 10 * x**-0.2 * np.exp(0.05 * noise)).exponent_ == pytest.approx(0.2, abs=0.05)
+    with pytest.raises(UnidentifiedError, match="exponent"):
+        PowerLaw().fit(x, 10 * x**-0.01 * np.exp(0.05 * noise))
 
 
 def test_a_floor_far_below_the_data_is_not_reported() -> None:

@@ -54,6 +54,15 @@ def test_rows_keep_their_numbers_when_others_are_left_out() -> None:
         validate(good(status=["FINISHED", "FAILED", "FINISHED", "FINISHED"], loss=[2.0, 1.6, 1.3, np.nan]))
 
 
+def test_a_count_of_just_enough_is_one_and_a_selection_keeps_its_numbers() -> None:
+    assert len(validate(good(params=[1e3, 1e7, 1e8, 1e9], tokens=[1e4] * 4)).frame) == 4
+    chosen = good(loss=[2.0, 1.6, 1.3, np.nan])[1:]
+    with pytest.raises(UserError, match="got nan in row 3;"):
+        validate(chosen)
+    with pytest.raises(UserError, match="got nan in row 2;"):
+        validate(chosen.set_index(pd.Index(["a", "b", "c"])))
+
+
 def test_frames_may_be_few() -> None:
     table = validate(good(frames=[50, 100, 500, 950]).drop(columns="tokens"))
     assert table.data_column == "frames"

@@ -9,6 +9,7 @@ def test_it_forgets_the_start_soon_and_then_averages_over_the_last_steps() -> No
     average = RunningAverage(model, 0.9)
     torch.nn.init.constant_(model.weight, 1000.0)  # the first step counts in full
     average.update_parameters(model)
+    assert float(average.module.weight) == 1000.0
     kept = []
     for step in range(1, 61):
         torch.nn.init.constant_(model.weight, float(step % 2))
