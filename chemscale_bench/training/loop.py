@@ -301,6 +301,6 @@ class Trainer:
         self.loss_amount = 0
         if not math.isfinite(loss) or (warm and loss > self.objective.hopeless_loss):
             raise Diverged(
-                f"training diverged: the mean loss was {loss:.4g} after {self.position:,} tokens or frames, where that of "
-                f"an untrained model stays below {self.objective.hopeless_loss:.4g}; try a lower learning_rate"
+                f"training diverged: the mean loss was {loss:.4g} after {self.position:,} tokens or frames, where "
+                f"that of an untrained model stays below {self.objective.hopeless_loss:.4g}; try a lower learning_rate"
             )
