@@ -6,6 +6,7 @@ import difflib
 from pathlib import Path
 from typing import Any
 
+from chemscale_bench.data.opening import user_path
 from chemscale_bench.errors import UserError
 from chemscale_bench.settings.analysis import ReplaySettings
 from chemscale_bench.tracking.adoption import launched_run
@@ -37,7 +38,7 @@ def make(settings: ReplaySettings) -> tuple[list[Grade], dict[str, Any]]:
             f"give one source of curves, got curves={settings.curves!r} and experiment={settings.experiment!r}; use "
             "curves=FILE for recorded ones, or experiment=NAME for the children of studies"
         )
-    curves = recorded.read(settings.curves) if settings.curves else from_experiment(settings)
+    curves = recorded.read(str(user_path(settings.curves))) if settings.curves else from_experiment(settings)
     graded = grade(
         curves, names, trials=settings.trials, studies=settings.studies, seed=settings.seed, stress=settings.stress
     )

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import json
 import lzma
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from chemscale_bench.data.opening import user_path
 from chemscale_bench.errors import UserError
 from chemscale_bench.training.schedules import ForwardArea
 from chemscale_bench.tuning.estimators import Array
@@ -120,7 +120,7 @@ def read(path: str) -> Curves:
     Raises:
         UserError: if it can't be read, or holds too few trials that ran to the end.
     """
-    file = user_path(path)
+    file = Path(path).expanduser()
     name = file.name.partition(".")[0]
     try:
         if file.suffix == ".parquet":
