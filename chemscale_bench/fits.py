@@ -245,7 +245,7 @@ def _saved(path: str) -> RunTable:
             record = mlflow.artifacts.load_dict(path)
         else:
             record = json.loads(user_path(path).read_text())
-        return validate(pd.DataFrame(record["runs"]))
+        return validate(pd.DataFrame(record["runs"]), typed=False)
     except UserError:
         raise
     except Exception as error:

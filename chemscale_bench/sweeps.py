@@ -14,7 +14,6 @@ from typing import Any
 import optuna
 from filelock import FileLock
 from lightning.fabric import Fabric
-from mlflow.entities import ViewType
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
@@ -31,7 +30,7 @@ from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import Interrupted, Pruned, ended_properly
 from chemscale_bench.tracking.figures import to_html
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
-from chemscale_bench.tracking.store import experiment_id, open_store
+from chemscale_bench.tracking.store import experiment_id, open_store, status_of
 from chemscale_bench.training.devices import start_fabric
 from chemscale_bench.training.loop import Diverged, Step, drive
 from chemscale_bench.training.together import train_together
@@ -193,10 +192,7 @@ class Sweep:
         Raises:
             UserError: saying how to find them, or to start anew.
         """
-        if parent and not self.client.search_runs(
-            [each.experiment_id for each in self.client.search_experiments()],
-            f"attributes.run_id = '{parent}'", ViewType.ALL, 1,
-        ):  # fmt: skip
+        if parent and not status_of(parent):
             where = self.settings.storage.rpartition("@")[2] or home() / "studies" / f"{self.study.study_name}.log"
             raise UserError(
                 f"study {self.study.study_name} in {where} must go on in the tracking store it was started with, its "

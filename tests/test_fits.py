@@ -267,7 +267,8 @@ def test_short_runs_are_what_they_are_and_typed_ones_may_be_millions(store: Any,
         store.log_param(run, "learning_rate", tokens)
         store.log_param(run, "seed", tokens)
         store.set_terminated(run)
-    fits.fit(FitSettings(experiment="runs", replicates=100, log=False))
+    fits.fit(FitSettings(experiment="runs", replicates=100, log=False, out=str(tmp_path)))
+    assert len(fits._saved(str(tmp_path / "fit.json")).frame) == len(rows), "a saved fit is read as it was"
     pd.DataFrame(rows, columns=["params", "tokens", "loss"]).to_csv(tmp_path / "typed.csv", index=False)
     with pytest.raises(UserError, match="looks like millions"):
         fits.fit(FitSettings(table=str(tmp_path / "typed.csv"), log=False))

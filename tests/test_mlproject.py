@@ -12,6 +12,7 @@ import pytest
 from mlflow.projects._project_spec import Project, load_project
 
 from chemscale_bench.cli import VERBS
+from chemscale_bench.tracking.lifetime import ENTRY_POINTS
 
 ROOT = Path(__file__).parents[1]
 NASTY = [
@@ -43,6 +44,10 @@ def arguments_of(project: Project, verb: str, given: dict[str, str], folder: Pat
     done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=True)
     assert not (folder / "hit").exists()
     return done.stdout.split("\0")[:-1]
+
+
+def test_runs_of_every_entry_point_are_known_as_ours() -> None:
+    assert set(ENTRY_POINTS) == {entry_point(verb) for verb in VERBS}
 
 
 def test_is_what_the_settings_say() -> None:

@@ -321,8 +321,10 @@ def test_seeds_and_resume_exclude_each_other(capsys: pytest.CaptureFixture[str])
 
 
 def test_a_finished_run_is_said_to_be_finished_when_it_is_resumed(capsys: pytest.CaptureFixture[str]) -> None:
-    finish(start("--tokens", "2000", MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING="true"))
+    watched = {"ENABLE_SYSTEM_METRICS_LOGGING": "true", "SYSTEM_METRICS_SAMPLING_INTERVAL": "0.1"}
+    finish(start("--tokens", "2000", **{f"MLFLOW_{name}": value for name, value in watched.items()}))
     (run,) = runs()
+    assert run.data.metrics["system/cpu_utilization_percentage"] >= 0
     with pytest.raises(SystemExit, match="2"):
         main(["chemgpt", *SMALL, "--resume", run.info.run_id])
     assert f"resume must be an interrupted run, {run.info.run_id} is finished" in capsys.readouterr().err

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import sqlite3
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from chemscale_bench.data.frame_units import DECLARED, Units, agreed, size_of
 from chemscale_bench.data.structures import Frames, mixed
 from chemscale_bench.errors import UserError
 
-# CODATA 2018: kcal/mol and kJ/mol follow from the exact SI values of e and the Avogadro constant.
-AVOGADRO_JOULES = 6.02214076e23 * 1.602176634e-19  # J/mol per eV
-ENERGY_UNITS = {
-    "eV": 1.0,
-    "meV": 1e-3,
-    "kcal/mol": 4184 / AVOGADRO_JOULES,
-    "kJ/mol": 1000 / AVOGADRO_JOULES,
-    "Hartree": 27.211386245988,
-}
-"""In eV."""
-LENGTH_UNITS = {"Angstrom": 1.0, "Bohr": 0.529177210903, "nm": 10.0}
-"""In Angstrom."""
 SPELLINGS = {
     "atomic numbers": ("z", "Z", "numbers", "atomic_numbers", "nuclear_charges"),
     "positions": ("R", "coords", "positions"),
@@ -34,25 +22,7 @@ SPELLINGS = {
     "forces": ("F", "forces"),
 }
 CHARGE, MULTIPLICITY = ("charge", "total_charge"), ("spin", "multiplicity", "spin_multiplicity")
-DECLARED = {
-    "energy_unit": ("e_unit", "energy_unit", "energy_units", "unit_energy"),
-    "length_unit": ("r_unit", "length_unit", "length_units", "distance_unit", "_distance_unit", "position_unit"),
-    "force_unit": ("f_unit", "force_unit", "force_units", "forces_unit", "unit_forces"),
-}
-"""Names under which files tell their units: sGDML's, schnetpack's and others."""
-OTHER_NAMES = {
-    "ang": "Angstrom", "a": "Angstrom", "\u00e5": "Angstrom", "angstroms": "Angstrom", "a0": "Bohr", "ha": "Hartree",
-    "eh": "Hartree", "hartrees": "Hartree", "kcal mol-1": "kcal/mol", "kj mol-1": "kJ/mol", "nanometer": "nm",
-}  # fmt: skip
 SUFFIXES = (".npz", ".extxyz", ".xyz", ".db")
-
-
-class Units(NamedTuple):
-    """What the user says of a file; nothing where the file says so itself."""
-
-    energy_unit: str = ""
-    length_unit: str = ""
-    force_unit: str = ""
 
 
 @dataclass
@@ -68,37 +38,6 @@ class Raw:
     atoms: dict[int, float] = field(default_factory=dict)
     """Energies of single atoms by atomic number."""
     notes: list[str] = field(default_factory=list)
-
-
-def unit(name: str, value: str, units: Mapping[str, float], named: tuple[str, ...]) -> float:
-    """The size of a stated unit.
-
-    Args:
-        name: the parameter, for errors.
-        value: what the user stated.
-        units: the known ones.
-        named: data sets that need none, for errors.
-
-    Raises:
-        UserError: none is stated, or it is not known.
-    """
-    known = ", ".join(units)
-    if not value:
-        raise UserError(
-            f"{name} must be stated for frames of your own ({known}), got none; units are never guessed: "
-            f"add {name}=..., or use data={' or '.join(named)}"
-        )
-    if value not in units:
-        lowered = {key.lower(): key for key in units}
-        near = difflib.get_close_matches(value.lower(), lowered, n=1, cutoff=0.4)
-        hint = f"did you mean {lowered[near[0]]}?" if near else "convert the file"
-        raise UserError(f"{name} must be one of {known}, got {value!r}; {hint}")
-    return units[value]
-
-
-def force_units() -> dict[str, float]:
-    """Every energy per length, in eV/Angstrom."""
-    return {f"{e}/{x}": size / length for e, size in ENERGY_UNITS.items() for x, length in LENGTH_UNITS.items()}
 
 
 def read_frames(
@@ -122,21 +61,20 @@ def read_frames(
         raise UserError(f"a file of frames must end in {', '.join(SUFFIXES)}, got {path.name}; convert it, as with ASE")
     if not path.stat().st_size:
         raise UserError(f"a file of frames must not be empty, got {path}; check how it was written")
-    # A wrong word of the user's is told before a large file is read.
-    tables: dict[str, Mapping[str, float]]
-    tables = {"energy_unit": ENERGY_UNITS, "length_unit": LENGTH_UNITS, "force_unit": force_units()}
     for name, value in stated._asdict().items():
-        if value:
-            unit(name, value, tables[name], named)
+        if value:  # a wrong word of the user's is told before a large file is read
+            size_of(name, value, named)
     raw = _read_npz(path, forces) if path.suffix == ".npz" else _read_by_ase(path)
-    units = Units(**{name: _agreed(name, value, tables[name], raw, path) for name, value in stated._asdict().items()})
-    energy, length = (unit(name, getattr(units, name), tables[name], named) for name in ("energy_unit", "length_unit"))
+    told = {name: agreed(name, value, raw.about, path.name, raw.notes) for name, value in stated._asdict().items()}
+    units = Units(**told)
+    energy = size_of("energy_unit", units.energy_unit, named)
+    length = size_of("length_unit", units.length_unit, named)
+    force = size_of("force_unit", units.force_unit, named) if units.force_unit else None
     if forces and raw.forces is None:
         raise UserError(
             f"every frame to train on must have forces, {path.name} has energies only; give it as test_data, or with "
             "forces"
         )
-    force = tables["force_unit"][units.force_unit] if units.force_unit else None
     frames = Frames.checked(raw.numbers, raw.positions, raw.energies, raw.forces, path.name, energy, length, force)
     frames = _with_electrons(frames, raw, path.name)
     if frames.charge or frames.unpaired:
@@ -149,30 +87,6 @@ def read_frames(
     if raw.forces is None:
         raw.notes.append(f"{path.name} has no forces: the test measures energies only")
     return frames, units, raw.notes
-
-
-def _agreed(name: str, stated: str, known: Mapping[str, float], raw: Raw, path: Path) -> str:
-    """The unit that the user states or the file declares; refused if the two are not the same."""
-    keys = [key for key in DECLARED[name] if raw.about.get(key) is not None]
-    if not keys:
-        return stated
-    said = str(raw.about[keys[0]]).strip()
-    lowered = {key.lower(): key for key in known} | {key: value for key, value in OTHER_NAMES.items() if value in known}
-    if name == "force_unit" and "/" in said:
-        energy, _, length = said.rpartition("/")
-        said = f"{OTHER_NAMES.get(energy.lower(), energy)}/{OTHER_NAMES.get(length.lower(), length)}"
-    declared = lowered.get(said.lower())
-    if declared is None:
-        raw.notes.append(
-            f"{path.name} declares the {name} {said!r}, which is not known here: {stated or 'none'} counts"
-        )
-        return stated
-    if stated and not np.isclose(known[stated], known[declared]):
-        raise UserError(
-            f"{name} must be what the file says, {path.name} declares {declared} ({keys[0]}), got {stated}; "
-            "leave it out, or correct the file"
-        )
-    return declared
 
 
 def _with_electrons(frames: Frames, raw: Raw, origin: str) -> Frames:

@@ -15,7 +15,8 @@ import numpy as np
 
 from chemscale_bench.data import rmd17
 from chemscale_bench.data.download import file_sha256
-from chemscale_bench.data.frame_files import ENERGY_UNITS, Units, read_frames
+from chemscale_bench.data.frame_files import read_frames
+from chemscale_bench.data.frame_units import ENERGY_UNITS, Units
 from chemscale_bench.data.opening import user_path
 from chemscale_bench.data.plausible import check_energy_unit, check_forces
 from chemscale_bench.data.rmd17 import official, split_digest
@@ -129,11 +130,14 @@ def prepare_frames(
     )
     for name in ("train", "validation", "test"):
         _check_neighbours(getattr(prepared, name), f"the {name} frames of {source.name}", cutoff)
+    if data in NAMES:
+        return prepared
     known = official(prepared.digest)
-    if known and data not in NAMES:
-        note = f"these are the official frames of {known.data} {known.molecule} split {known.split}"
-        return prepared._replace(notes=(*prepared.notes, note))
-    return prepared
+    if not known:
+        check_forces(source.pool, source.name)
+        return prepared
+    note = f"these are the official frames of {known.data} {known.molecule} split {known.split}"
+    return prepared._replace(notes=(*prepared.notes, note))
 
 
 def _official(data: str, molecule: str, split: int) -> _Source:
@@ -173,7 +177,6 @@ def _own(data: str, test_data: str, stated: Units, split: int, test_frames: int,
         raise UserError(f"data must be one of {', '.join(NAMES)} or an existing file, got {data}; {hint}")
     frames, units, notes = read_frames(path, stated, NAMES)
     check_energy_unit(frames, units.energy_unit, ENERGY_UNITS, path.name)
-    check_forces(frames, path.name)
     if test_data:
         if split != 1:
             raise UserError(f"split must be 1 where test_data is given, got {split}: the files are the split")

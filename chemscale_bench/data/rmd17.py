@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from chemscale_bench.data.cache import home, writing
 from chemscale_bench.data.download import fetch
-from chemscale_bench.data.frame_files import ENERGY_UNITS
+from chemscale_bench.data.frame_units import ENERGY_UNITS
 from chemscale_bench.data.structures import Frames
 from chemscale_bench.errors import UserError
 

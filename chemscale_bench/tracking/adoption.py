@@ -82,7 +82,8 @@ def adopt_run(experiment: str, resume: str = "", shared: bool = False) -> str:
         UserError: if the run to resume is unknown, deleted, or still being worked on, or `MLFLOW_RUN_ID` names none.
     """
     client = open_store()
-    named, launched = named_by_environment(), launched_run()
+    named = named_by_environment()
+    launched = named if named and waits_for_us(named) else None
     os.environ.pop("MLFLOW_RUN_ID", None)
     if resume:
         run_id = reopen(client, resume, shared)

@@ -25,6 +25,8 @@ def save_state(state: dict[str, Any], path: Path) -> None:
         temporary.replace(path)
     except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a position that it did not expect
         free = shutil.disk_usage(path.parent).free if path.parent.exists() else 0
+        if isinstance(error, RuntimeError) and free >= size_of(state):
+            raise
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UserError(
             f"a resume state of about {size_of(state) / 2**20:.1f} MiB must be written to {path}, where "

@@ -133,12 +133,12 @@ def meet(rank: int, world: int, host: str, port: int, seconds: float = SECONDS_T
                     f"all {world} tasks must start within {seconds:g} s, rank {', '.join(missing)} did not; "
                     "start the command once per task, with srun, or look at their logs"
                 ) from None
-        store.add("seen", 1)
-        if rank:
+        else:
             store.wait([f"rank {other}" for other in range(world)], wait)
-        else:  # it keeps the store until the last one has looked
-            while store.add("seen", 0) < world:
-                time.sleep(0.01)
+        seen, give_up = store.add("seen", 1), time.monotonic() + seconds
+        while rank == 0 and seen < world and time.monotonic() < give_up:  # it keeps the store until all have looked
+            time.sleep(0.01)
+            seen = store.add("seen", 0)
     except DistError as error:
         raise UserError(
             f"all {world} tasks must start within {seconds:g} s, rank 0 on {host}:{port} did not answer rank {rank} "

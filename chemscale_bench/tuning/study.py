@@ -115,7 +115,7 @@ def mend_journal(path: Path) -> None:
         if not is_record(line):
             raise UserError(
                 f"every line of a journal must be a record, line {number} of {path} is "
-                f"{'blank' if not line.strip() else 'none'}; take it out: sed -i {number}d {path}"
+                f"{'blank' if not line.strip() else 'not one'}; take it out: sed -i {number}d {path}"
             )
     if not lines[-1]:
         return

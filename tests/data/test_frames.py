@@ -11,7 +11,7 @@ import pytest
 from ase import units as ase_units
 
 from chemscale_bench.data import rmd17
-from chemscale_bench.data.frame_files import ENERGY_UNITS, LENGTH_UNITS
+from chemscale_bench.data.frame_units import ENERGY_UNITS, LENGTH_UNITS
 from chemscale_bench.data.frames import Frames, all_pairs, embedded_metadata, official, prepare_frames
 from chemscale_bench.errors import UserError
 

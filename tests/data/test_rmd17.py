@@ -12,7 +12,7 @@ import pytest
 
 from chemscale_bench.data import rmd17
 from chemscale_bench.data.download import file_sha256
-from chemscale_bench.data.frame_files import ENERGY_UNITS
+from chemscale_bench.data.frame_units import ENERGY_UNITS
 from chemscale_bench.data.frames import FrameSplit, prepare_frames
 from chemscale_bench.errors import UserError
 

@@ -1,6 +1,8 @@
 """The loop on a small language model: budgets, exact resume, divergence, memory."""
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 import pytest
@@ -123,6 +125,9 @@ def test_a_full_disk_is_told_in_one_line_and_the_last_state_stays(
         raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 2118976 vs 2118864")
 
     monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(RuntimeError, match="unexpected pos"):  # there is room: something else is wrong
+        checkpoints.save_state(state, path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     with pytest.raises(UserError, match=r"about 1\.1 MiB must be written to .*MiB are free.*resume=a1b2") as caught:
         checkpoints.save_state(state, path)
     assert "\n" not in str(caught.value)

@@ -105,7 +105,7 @@ def test_a_line_that_was_not_written_to_its_end_is_dropped_once(
     assert not capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("line", "word"), [(b"", "blank"), (b"{", "none"), (b"5", "none")])
+@pytest.mark.parametrize(("line", "word"), [(b"", "blank"), (b"{", "not one"), (b"5", "not one")])
 def test_a_damaged_line_before_the_last_is_named_and_nothing_is_changed(line: bytes, word: str, tmp_path: Path) -> None:
     path = journal(tmp_path / "s.log")
     lines = path.read_bytes().split(b"\n")
