@@ -31,7 +31,7 @@ LAYERS = [
     ("data",),
     ("tasks",),
     ("settings",),
-    ("errors", "peaks", "ceilings"),
+    ("errors", "launcher", "peaks", "ceilings"),
 ]
 HEIGHT = {name: -level for level, names in enumerate(LAYERS) for name in names}
 

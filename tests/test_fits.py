@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -297,15 +298,14 @@ def test_figures_open_without_a_network(logged: Any, tmp_path: Path) -> None:
         assert "Plotly.newPlot" in page
 
 
-def test_a_table_may_be_relative_to_where_mlflow_run_was_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_table_may_be_relative_to_where_mlflow_run_was_started(tmp_path: Path) -> None:
     table(tmp_path / "runs.csv")
-    launcher = subprocess.Popen(["sleep", "60"], cwd=tmp_path)
-    monkeypatch.setenv("CHEMSCALE_LAUNCHER_PID", str(launcher.pid))
+    launcher = subprocess.Popen(["sleep", "120"], cwd=tmp_path)
+    command = [sys.executable, "-m", "chemscale_bench", "fit", "--table", "runs.csv", "--replicates", "100"]
+    launched = os.environ | {"CHEMSCALE_LAUNCHER_PID": str(launcher.pid)}
     try:
-        fits.fit(FitSettings(table="runs.csv", replicates=100, log=False))
+        done = subprocess.run([*command, "--log", "false"], cwd=ROOT, env=launched, capture_output=True, text=True)
     finally:
         launcher.kill()
         launcher.wait()
-    assert "20 rows" in capsys.readouterr().out
+    assert "20 rows" in done.stdout, done.stderr

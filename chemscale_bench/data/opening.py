@@ -6,7 +6,6 @@ import bz2
 import gzip
 import io
 import lzma
-import os
 import stat
 import zipfile
 import zlib
@@ -18,6 +17,7 @@ from typing import NamedTuple
 import psutil
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.launcher import find_launcher
 
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zip", ".zst")
@@ -40,13 +40,12 @@ class Opened(NamedTuple):
 def user_path(text: str) -> Path:
     """A path as the user typed it; under `mlflow run /path` from another folder it may be relative to that folder.
 
-    `mlflow run` works in the project's folder; tools/launch hands its process id over.
+    `mlflow run` works in the project's folder.
     """
-    path = Path(text).expanduser()
-    launcher = os.environ.get("CHEMSCALE_LAUNCHER_PID", "")
-    if not path.exists() and launcher.isdigit():
+    path, launcher = Path(text).expanduser(), find_launcher()
+    if not path.exists() and isinstance(launcher, psutil.Process):
         with suppress(psutil.Error):
-            there = Path(psutil.Process(int(launcher)).cwd()) / path
+            there = Path(launcher.cwd()) / path
             path = there if there.exists() else path
     return path.absolute()
 

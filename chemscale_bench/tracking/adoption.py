@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.launcher import find_launcher, is_alive
 from chemscale_bench.settings.training import TrainingSettings
-from chemscale_bench.tracking.launcher import find_launcher, is_alive
 from chemscale_bench.tracking.lifetime import LAUNCHED_RUN, PID_TAG, REASON_TAG, is_dead, is_of_project, mark_process
 from chemscale_bench.tracking.settling import DELETED, FINAL_TAG, settle, settle_after_launcher
 from chemscale_bench.tracking.store import experiment_id, open_store
@@ -55,7 +55,8 @@ def named_by_environment() -> Run | None:
 
 def waits_for_us(run: Run) -> bool:
     """Whether a run is empty, and was made by `mlflow run` for an entry point of the project in this folder."""
-    empty = run.info.status == "RUNNING" and not run.data.metrics and PID_TAG not in run.data.tags
+    there = run.info.status == "RUNNING" and run.info.lifecycle_stage == "active"
+    empty = there and not run.data.metrics and PID_TAG not in run.data.tags
     declared = Path("MLproject")
     here = declared.is_file() and "name: chemscale-bench" in declared.read_text(errors="replace").splitlines()
     source = Path(run.data.tags.get("mlflow.source.name", "").split("#")[0])

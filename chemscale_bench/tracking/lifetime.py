@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from chemscale_bench.tracking.launcher import find_launcher, is_alive
+from chemscale_bench.launcher import find_launcher, is_alive
 from chemscale_bench.tracking.settling import FINAL_TAG, settle_after_launcher, settle_all
 from chemscale_bench.tracking.store import open_store
 

@@ -13,7 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from chemscale_bench.tracking.launcher import find_launcher, is_alive
+from chemscale_bench.launcher import find_launcher, is_alive
 from chemscale_bench.tracking.store import open_store
 
 if TYPE_CHECKING:
