@@ -6,12 +6,12 @@ demo:
 	@python=$$(sh tools/launch --prepare) && "$$python" -m mlflow run .
 
 test: dev
-	@"$$(sh tools/launch --prepare)" -m pytest
+	@"$$(sh tools/launch --prepare)" -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 # What tests and checks need on top; `pip --group` came with pip 25.1.
 dev:
 	@python=$$(sh tools/launch --prepare) && { \
-	    "$$python" -c "import hypothesis, mypy, pre_commit, selenium" 2>/dev/null || { \
+	    "$$python" -c "import hypothesis, mypy, pre_commit, selenium, xdist" 2>/dev/null || { \
 	        echo "installing the tools for tests and checks" && \
 	        "$$python" -m pip install --quiet --quiet "pip>=25.1" && \
 	        "$$python" -m pip install --quiet --quiet --constraint=constraints.txt --group dev; }; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -11,6 +12,10 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+# Tests that run side by side take a core each.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A suite started in the background inherits that Ctrl-C is ignored, and would pass it on to the tools it starts.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
