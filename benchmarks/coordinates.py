@@ -13,7 +13,8 @@ import torch
 
 from chemscale_bench.data.prepare import prepare
 from chemscale_bench.evaluation.coordinates import Coordinates, coordinates
-from chemscale_bench.models.parametrization import LEARNING_RATE, Parametrization, build, parameter_groups
+from chemscale_bench.models.chemgpt import build_shape, parameter_groups
+from chemscale_bench.models.parametrization import LEARNING_RATE, Parametrization
 from chemscale_bench.models.sizes import Shape, heads_for
 from chemscale_bench.training.language import LanguageObjective
 
@@ -37,8 +38,8 @@ def measure(shape: Shape, parametrization: Parametrization) -> Coordinates:
     for _ in range(STEPS + 1):
         items, cursor = objective.take(cursor, TOKENS)
         batches.append(objective.batch(items))
-    model = build(shape, vocabulary.size, parametrization, seed=0)
-    groups = parameter_groups(model, parametrization, LEARNING_RATE[parametrization], 0.1)
+    model = build_shape(shape, vocabulary.size, parametrization, seed=0)
+    groups = parameter_groups(model, LEARNING_RATE[parametrization], 0.1, parametrization=parametrization)
     return coordinates(model, torch.optim.AdamW(groups, betas=(0.9, 0.95)), batches[1:], probe=batches[0])
 
 

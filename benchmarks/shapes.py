@@ -14,7 +14,8 @@ from lightning.fabric import Fabric
 
 from chemscale_bench.data.prepare import prepare
 from chemscale_bench.data.store import TokenStore
-from chemscale_bench.models.parametrization import LEARNING_RATE, Parametrization, build, parameter_groups
+from chemscale_bench.models.chemgpt import build_shape, parameter_groups
+from chemscale_bench.models.parametrization import LEARNING_RATE, Parametrization
 from chemscale_bench.models.sizes import Shape, shape_for
 from chemscale_bench.training.contracts import Events
 from chemscale_bench.training.language import LanguageObjective, validate
@@ -40,8 +41,8 @@ def loss(
 ) -> str:
     """Validation loss in nats per token after `tokens` at `factor` times the `auto` learning rate, as text."""
     vocabulary = store.vocabulary
-    model = build(shape, vocabulary.size, parametrization, seed=0)
-    groups = parameter_groups(model, parametrization, factor * LEARNING_RATE[parametrization], 0.1)
+    model = build_shape(shape, vocabulary.size, parametrization, seed=0)
+    groups = parameter_groups(model, factor * LEARNING_RATE[parametrization], 0.1, parametrization=parametrization)
     large = shape.non_embedding_params > 5e6
     fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed" if large else "32-true")
     objective = LanguageObjective(store.train, vocabulary.start_id, vocabulary.size, 0, None, fabric.device)

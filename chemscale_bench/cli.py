@@ -5,36 +5,38 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.settings import analysis, training
 from chemscale_bench.settings.base import Settings
+from chemscale_bench.settings.chemgpt import ChemGPTSettings
+from chemscale_bench.settings.demo import DemoSettings
+from chemscale_bench.settings.fit import FitSettings
+from chemscale_bench.settings.forcefield import ForceFieldSettings
+from chemscale_bench.settings.leaderboard import LeaderboardSettings
+from chemscale_bench.settings.plan import PlanSettings
+from chemscale_bench.settings.replay import ReplaySettings
+from chemscale_bench.settings.speed import SpeedSettings
+from chemscale_bench.settings.submit import SubmitSettings
+from chemscale_bench.settings.tune import TuneSettings
+from chemscale_bench.settings.verify import VerifySettings
 
-
-class Verb(NamedTuple):
-    """A verb of the tool: its parameters, and the function that does the work, imported only when called."""
-
-    settings: type[Settings]
-    module: str
-    function: str
-
-
-VERBS = {
-    "demo": Verb(training.DemoSettings, "chemscale_bench.demo", "demo"),
-    "chemgpt": Verb(training.ChemGPTSettings, "chemscale_bench.runs", "train_chemgpt"),
-    "forcefield": Verb(training.ForceFieldSettings, "chemscale_bench.runs", "train_force_field"),
-    "tune": Verb(training.TuneSettings, "chemscale_bench.sweeps", "tune"),
-    "replay": Verb(analysis.ReplaySettings, "chemscale_bench.replays", "replay"),
-    "fit": Verb(analysis.FitSettings, "chemscale_bench.fits", "fit"),
-    "plan": Verb(analysis.PlanSettings, "chemscale_bench.fits", "spend"),
-    "submit": Verb(analysis.SubmitSettings, "chemscale_bench.leaderboard.submit", "submit"),
-    "verify": Verb(analysis.VerifySettings, "chemscale_bench.leaderboard.verify", "verify"),
-    "leaderboard": Verb(analysis.LeaderboardSettings, "chemscale_bench.leaderboard.show", "leaderboard"),
-    "speed": Verb(analysis.SpeedSettings, "chemscale_bench.speed", "speed"),
+VERBS: dict[str, type[Settings]] = {
+    "demo": DemoSettings,
+    "chemgpt": ChemGPTSettings,
+    "forcefield": ForceFieldSettings,
+    "tune": TuneSettings,
+    "replay": ReplaySettings,
+    "fit": FitSettings,
+    "plan": PlanSettings,
+    "submit": SubmitSettings,
+    "verify": VerifySettings,
+    "leaderboard": LeaderboardSettings,
+    "speed": SpeedSettings,
 }
+"""The parameters of every verb; verbs/VERB.py does its work, and is imported only when called."""
 
 
 def options(of: type[Settings]) -> list[click.Parameter]:
@@ -45,14 +47,14 @@ def options(of: type[Settings]) -> list[click.Parameter]:
     ]
 
 
-def command(name: str, verb: Verb) -> click.Command:
+def command(name: str, settings: type[Settings]) -> click.Command:
     """The click command of one verb."""
 
     def run(**given: Any) -> None:
-        chosen = verb.settings.read({key: value for key, value in given.items() if value is not None}, name)
-        getattr(import_module(verb.module), verb.function)(chosen)
+        chosen = settings.read({key: value for key, value in given.items() if value is not None}, name)
+        getattr(import_module(f"chemscale_bench.verbs.{name}"), name)(chosen)
 
-    return click.Command(name, params=options(verb.settings), callback=run, help=verb.settings.__doc__)
+    return click.Command(name, params=options(settings), callback=run, help=settings.__doc__)
 
 
 def tool() -> click.Group:
@@ -66,8 +68,8 @@ def tool() -> click.Group:
         no_args_is_help=False,
         invoke_without_command=False,
     )
-    for name, verb in VERBS.items():
-        group.add_command(command(name, verb))
+    for name, settings in VERBS.items():
+        group.add_command(command(name, settings))
     return group
 
 

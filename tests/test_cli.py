@@ -54,7 +54,7 @@ def test_exit_codes_of_a_running_verb(
     def work(_: object) -> None:
         raise raised
 
-    monkeypatch.setattr(cli, "import_module", lambda _: type("Module", (), {"train_chemgpt": staticmethod(work)}))
+    monkeypatch.setattr(cli, "import_module", lambda _: type("Module", (), {"chemgpt": staticmethod(work)}))
     found, line = run("chemgpt", capture=capsys)
     assert found == code
     assert line.strip() == ("error: rule, value, cure" if code == 2 else "")
@@ -64,18 +64,16 @@ def test_exit_codes_of_a_running_verb(
 def test_every_parameter_is_explained_with_its_default(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     cli.tool().main([verb, "--help"], standalone_mode=False)
     text = " ".join(capsys.readouterr().out.split())
-    for name, field in cli.VERBS[verb].settings.model_fields.items():
+    for name, field in cli.VERBS[verb].model_fields.items():
         assert f"--{name} " in text
         assert field.description, f"{name} has no docstring"
         assert field.description.split()[0] in text
-    assert text.count("[default:") == len(cli.VERBS[verb].settings.model_fields)
+    assert text.count("[default:") == len(cli.VERBS[verb].model_fields)
 
 
 def test_dashes_and_underscores_are_both_read(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(
-        cli, "import_module", lambda _: type("Module", (), {"train_chemgpt": staticmethod(seen.append)})
-    )
+    monkeypatch.setattr(cli, "import_module", lambda _: type("Module", (), {"chemgpt": staticmethod(seen.append)}))
     for name in ("--batch-tokens", "--batch_tokens"):
         cli.tool().main(["chemgpt", name, "4096"], standalone_mode=False)
     assert [settings.batch_tokens for settings in seen] == [4096, 4096]

@@ -62,7 +62,7 @@ def test_defaults_arrive_as_the_settings_have_them(verb: str, project: Project, 
     arguments = arguments_of(project, verb, {}, tmp_path)
     assert arguments[0] == verb
     given = dict(zip([name.removeprefix("--") for name in arguments[1::2]], arguments[2::2], strict=True))
-    settings = VERBS[verb].settings
+    settings = VERBS[verb]
     assert list(given) == list(settings.model_fields)
     assert settings.read(given, "verb") == settings()
 

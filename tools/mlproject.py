@@ -22,7 +22,7 @@ entry_points:
 
 def entry_point(name: str) -> str:
     """One verb: its parameters with their defaults, and the one command. A bare {name} is what MLflow quotes safely."""
-    fields = VERBS[name].settings.model_fields
+    fields = VERBS[name].model_fields
     lines = [f"  {'main' if name == 'demo' else name}:", "    parameters:"]
     lines += [f"      {key}: {{type: string, default: {json.dumps(str(of.default))}}}" for key, of in fields.items()]
     lines += ["    command: >-", f"      sh tools/launch {name}", *(f"      --{key} {{{key}}}" for key in fields)]

@@ -26,9 +26,9 @@ from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.support.ui import WebDriverWait
 
-from chemscale_bench.leaderboard.show import make
-from chemscale_bench.settings.analysis import LeaderboardSettings
+from chemscale_bench.settings.leaderboard import LeaderboardSettings
 from chemscale_bench.tracking.charts import address, share
+from chemscale_bench.verbs.leaderboard import make
 
 SECONDS = 120
 PAGE = (1280, 1483)

@@ -9,9 +9,9 @@ import math
 import sys
 from pathlib import Path
 
-from chemscale_bench.ceilings import Ceiling
-from chemscale_bench.measurements import read, table
-from chemscale_bench.peaks import peak_flops
+from chemscale_bench.speed.ceilings import Ceiling
+from chemscale_bench.speed.measurements import read, table
+from chemscale_bench.speed.peaks import peak_flops
 
 if __name__ == "__main__":
     peaks = {"bf16": peak_flops(sys.argv[2]) / 1e9, "fp32": math.nan}

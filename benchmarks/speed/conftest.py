@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chemscale_bench.measurements import Row, append
+from chemscale_bench.speed.measurements import Row, append
 
 FILE = os.environ.get("CHEMSCALE_SPEED_ROWS", "")
 

@@ -24,7 +24,7 @@ from chemscale_bench.data.kernel.compiling import FOLDER
 from chemscale_bench.data.layout import find_layout
 from chemscale_bench.data.prepare import prepare
 from chemscale_bench.data.vocabulary import Vocabulary
-from chemscale_bench.measurements import Row
+from chemscale_bench.speed.measurements import Row
 
 REAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "molecules" / "pubchem_deposits.smi.xz"
 ROUNDS, SAMPLE = 5, 2000

@@ -23,9 +23,10 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from chemscale_bench.data import structures
-from chemscale_bench.measurements import Row
 from chemscale_bench.models.compat import import_mace, import_schnetpack
-from chemscale_bench.models.force_fields import build, family
+from chemscale_bench.models.force_fields import build
+from chemscale_bench.models.registry import FORCE_FIELDS
+from chemscale_bench.speed.measurements import Row
 from chemscale_bench.training.averaging import RunningAverage
 from chemscale_bench.training.contracts import Events
 from chemscale_bench.training.forces import ForceLoss, ForceObjective, FramesOnDevice
@@ -77,7 +78,7 @@ class Silent(Events):
 
 def our_side(name: str, frames: Frames) -> Callable[[int], float]:
     """The loop of a run with all that `forcefield` gives it, the running average too; gives the seconds of steps."""
-    network = build(name, family(name).Config(cutoff=CUTOFF), elements_of(frames), seed=0)
+    network = build(name, FORCE_FIELDS.family(name).Config(cutoff=CUTOFF), elements_of(frames), seed=0)
     labels = structures.Frames(
         frames.numbers_A.cpu().numpy(), frames.positions_FA3.cpu().double().numpy(),
         frames.energy_F.cpu().double().numpy(), frames.forces_FA3.cpu().double().numpy(),
@@ -128,7 +129,7 @@ def schnetpack_side(name: str, frames: Frames, folder: Path) -> Callable[[int], 
             transform.MatScipyNeighborList(cutoff=CUTOFF), transform.CastTo32(),
         ],
     )  # fmt: skip
-    network: Any = build(name, family(name).Config(cutoff=CUTOFF), elements_of(frames), seed=0)
+    network: Any = build(name, FORCE_FIELDS.family(name).Config(cutoff=CUTOFF), elements_of(frames), seed=0)
     readout = atomistic.Atomwise(network.representation.n_atom_basis, output_key="energy")
     model = import_schnetpack("schnetpack.model").NeuralNetworkPotential(
         network.representation, [atomistic.PairwiseDistances()], [readout, atomistic.Forces()]
@@ -162,7 +163,7 @@ def mace_side(frames: Frames, folder: Path) -> Callable[[int], float]:
     modules, data, tools = import_mace("mace.modules"), import_mace("mace.data"), import_mace("mace.tools")
     o3, train = import_mace("e3nn.o3"), import_mace("mace.tools.train")
     loader = import_mace("mace.tools.torch_geometric").dataloader.DataLoader
-    elements, config = elements_of(frames), family("mace").Config(cutoff=CUTOFF)
+    elements, config = elements_of(frames), FORCE_FIELDS.family("mace").Config(cutoff=CUTOFF)
     model = modules.ScaleShiftMACE(
         r_max=CUTOFF, num_bessel=config.radial_functions, num_polynomial_cutoff=5, max_ell=config.max_ell,
         interaction_cls=modules.RealAgnosticResidualInteractionBlock,

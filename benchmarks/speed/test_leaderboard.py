@@ -19,9 +19,9 @@ import pytest
 from chemscale_bench.leaderboard import page
 from chemscale_bench.leaderboard.board import Board, build
 from chemscale_bench.leaderboard.collect import read_entries
+from chemscale_bench.leaderboard.levels import Level, judge
 from chemscale_bench.leaderboard.planted import plant
-from chemscale_bench.leaderboard.verify import Level, judge
-from chemscale_bench.measurements import Row
+from chemscale_bench.speed.measurements import Row
 from chemscale_bench.tracking.reader import read_curves, runs_of_experiment
 from chemscale_bench.tracking.store import prepare_store
 

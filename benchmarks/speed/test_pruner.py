@@ -14,7 +14,7 @@ import optuna
 import pytest
 from optuna.trial import create_trial
 
-from chemscale_bench.measurements import Row
+from chemscale_bench.speed.measurements import Row
 from chemscale_bench.tuning import TrainingPerformancePruner
 from chemscale_bench.tuning.gates import LOOKS
 

@@ -18,8 +18,8 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import huber, logsumexp
 
-from chemscale_bench.measurements import Row
 from chemscale_bench.scaling import JointLaw
+from chemscale_bench.speed.measurements import Row
 
 CHINCHILLA = Path(__file__).parents[3] / "shared" / "data" / "scaling" / "chinchilla_epoch.csv"
 SAMPLED_STARTS = 15

@@ -15,8 +15,8 @@ import pytest
 from test_training import DEVICE, ROUNDS, Silent, clock, ours, prepared
 
 from chemscale_bench.data.store import TokenStore
-from chemscale_bench.measurements import Row
 from chemscale_bench.models.sizes import shape_for
+from chemscale_bench.speed.measurements import Row
 from chemscale_bench.training.loop import Trainer
 from chemscale_bench.training.stacked import Stack
 

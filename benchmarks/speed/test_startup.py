@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from chemscale_bench.measurements import Row
+from chemscale_bench.speed.measurements import Row
 
 ROUNDS = 5
 

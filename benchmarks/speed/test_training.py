@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from lightning.fabric import Fabric
-from transformers import GPTNeoConfig, GPTNeoForCausalLM
 
 from chemscale_bench.data.prepare import prepare
 from chemscale_bench.data.store import TokenStore
-from chemscale_bench.measurements import Row
-from chemscale_bench.models.chemgpt import ChemGPTConfig
-from chemscale_bench.models.parametrization import build, parameter_groups
+from chemscale_bench.models.chemgpt import build_shape, parameter_groups
+from chemscale_bench.models.gpt_neo import GPTNeoConfig
 from chemscale_bench.models.sizes import Shape, shape_for
+from chemscale_bench.speed.measurements import Row
 from chemscale_bench.tracking.recorder import Recorder
 from chemscale_bench.tracking.store import open_store
 from chemscale_bench.training.contracts import Events, Report
@@ -69,11 +69,13 @@ def ours(
 ) -> Trainer:  # fmt: skip
     """The trainer of a run, as `chemgpt` sets it up."""
     vocabulary = store.vocabulary
-    model = build(shape, vocabulary.size, "mutransfer", seed)
+    model = build_shape(shape, vocabulary.size, "mutransfer", seed)
     if ON_GPU and batch is None:
         for block in model.blocks:
             block.compile(dynamic=True)
-    optimizer = torch.optim.AdamW(parameter_groups(model, "mutransfer", 1e-3, 0.1), betas=(0.9, 0.95), fused=True)
+    optimizer = torch.optim.AdamW(
+        parameter_groups(model, 1e-3, 0.1, parametrization="mutransfer"), betas=(0.9, 0.95), fused=True
+    )
     batch = batch or (131_072 if ON_GPU else 2_048)
     objective = LanguageObjective(store.train, vocabulary.start_id, vocabulary.size, seed, batch, DEVICE)
     objective.hopeless_loss = float("inf")  # what is learned in so few steps does not matter here
@@ -87,11 +89,11 @@ def ours(
 def reference(store: TokenStore, shape: Shape, precision: str) -> Callable[[], int]:
     """One optimizer step of the reference; gives the real tokens that it predicted."""
     layers = [[["global", "local"], shape.layers // 2], *[[["global"], 1]] * (shape.layers % 2)]
-    config = GPTNeoConfig(
+    config = transformers.GPTNeoConfig(
         vocab_size=store.vocabulary.size, hidden_size=shape.width, num_layers=shape.layers, num_heads=shape.heads,
         attention_types=layers, attn_implementation="eager", bos_token_id=2, eos_token_id=3,
     )  # fmt: skip
-    model = GPTNeoForCausalLM(config).to(DEVICE)
+    model = transformers.GPTNeoForCausalLM(config).to(DEVICE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5)
     molecules: Iterator[np.ndarray] = store.train.sequences()
 
@@ -147,7 +149,7 @@ def test_real_tokens_per_second(
         our_step(), step()
     mine, theirs = zip(*[(rate(our_step), rate(step)) for _ in range(ROUNDS)], strict=True)
     lengths = store.train.lengths
-    config = ChemGPTConfig(shape, store.vocabulary.size)
+    config = GPTNeoConfig(shape, store.vocabulary.size)
     flops = config.flops_per_token(float((lengths * (lengths + 1) / 2).sum() / lengths.sum()))
     both = "both " if precision == theirs_in != "fp32" else ""
     record_row(

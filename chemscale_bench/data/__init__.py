@@ -1,1 +1,10 @@
-"""Molecules in, packed tokens out: sources, the SMILES codec, the vocabulary and the token store."""
+"""Molecules and frames in, packed tokens and splits out.
+
+- Molecules: `sources.py` finds a data set or a file (`layout.py`, `text_lines.py`, `opening.py` read it), `prepare.py`
+  puts its lines through `codec.py` (SMILES to SELFIES, in kernel/) into the token store of `store.py`, whose ids are
+  those of `vocabulary.py`; `workers.py` spreads that over processes.
+- Frames: `rmd17.py` (official archives), `frame_files.py` (the user's own; units by `frame_units.py`, checked by
+  `plausible.py`), `structures.py` (what a frame is), `frames.py` (splits).
+
+All that is derived lies in the folder of `cache.py`, by digest.
+"""

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from chemscale_bench.models.chemgpt import Batch, ChemGPT
+from chemscale_bench.models.gpt_neo import GPTNeo
+from chemscale_bench.models.packed import Batch
 
 
 class Coordinates(NamedTuple):
@@ -31,9 +32,7 @@ class Coordinates(NamedTuple):
     logits_change: float
 
 
-def coordinates(
-    model: ChemGPT, optimizer: torch.optim.Optimizer, batches: Iterable[Batch], probe: Batch
-) -> Coordinates:
+def coordinates(model: GPTNeo, optimizer: torch.optim.Optimizer, batches: Iterable[Batch], probe: Batch) -> Coordinates:
     """Train `model` on some batches, without a warm-up, and compare its activations on another one.
 
     Args:
@@ -53,7 +52,7 @@ def coordinates(
 
 
 @torch.no_grad()
-def activations(model: ChemGPT, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+def activations(model: GPTNeo, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Residual stream, attention logits and centred output logits on a batch."""
     outputs: dict[nn.Module, Tensor] = {}
 

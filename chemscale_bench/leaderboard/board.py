@@ -16,7 +16,7 @@ from scipy import stats
 from chemscale_bench.leaderboard.collect import Study
 from chemscale_bench.leaderboard.entry import RESULTS
 from chemscale_bench.leaderboard.laws import Estimate, Laws, Question, laws_of
-from chemscale_bench.leaderboard.verify import Level
+from chemscale_bench.leaderboard.levels import Level
 
 NO_LAWS = Laws()
 

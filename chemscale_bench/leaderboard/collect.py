@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.entry import RESULTS, Entry, Family, Network, Run
-from chemscale_bench.leaderboard.verify import Level, judge
+from chemscale_bench.leaderboard.levels import Level, judge
 from chemscale_bench.tracking.reader import LoggedRun, read_curves, runs_of_experiment
 
 STANDS_ELSEWHERE = ("task_name", "model", "non_embedding_params", "seed", "layers", "width", "heads", "vocabulary_size")

@@ -12,9 +12,8 @@ import pandas as pd
 from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.entry import CURVES, Entry, Run
-from chemscale_bench.models.chemgpt import ChemGPTConfig
-from chemscale_bench.models.sizes import Shape
-from chemscale_bench.peaks import BF16_PEAK_FLOPS, peak_flops
+from chemscale_bench.models.registry import LANGUAGE_MODELS
+from chemscale_bench.speed.peaks import BF16_PEAK_FLOPS, peak_flops
 
 Curve = tuple[np.ndarray, np.ndarray]
 """Steps (n,), int64, ascending; values (n,)."""
@@ -225,21 +224,24 @@ def check_cost(entry: Entry, run: Run, units: int, seconds: float) -> None:
 
 def check_flops(entry: Entry, run: Run, flops_per_unit: float) -> None:
     """FLOPs per token follow from the network and the length of molecules; otherwise from 6 params at least."""
-    if entry.model != "chemgpt":
+    if entry.model not in LANGUAGE_MODELS:
         # Each weight of a force field acts at least once on a frame; products of matrices are all that is counted.
         least = (6 if entry.family == "language_model" else 1) * run.non_embedding_params
         claim(flops_per_unit >= least, run, f"FLOPs per unit must be {least:.4g} or more", f"{flops_per_unit:.4g}")
         return
     network = run.network
     if network is None:
-        raise Inconsistent(f"chemgpt must state its network, got none in run {run.run}; submit the run again")
-    shape = Shape(network.layers, network.width, network.heads)
-    size = shape.non_embedding_params
+        raise Inconsistent(f"{entry.model} must state its network, got none in run {run.run}; submit the run again")
+    config = LANGUAGE_MODELS.family(entry.model).stated(network.model_dump())
+    size = config.non_embedding_params
     claim(
         run.non_embedding_params == size, run, f"that network has {size:,} parameters", f"{run.non_embedding_params:,}"
     )
-    config = ChemGPTConfig(shape, network.vocabulary_size)
     without, one = config.flops_per_token(0), config.flops_per_token(1)
+    if one == without:  # nothing attends
+        rule = f"FLOPs per token must be {without:.6g}"
+        claim(close(flops_per_unit, without, 1e-6), run, rule, f"{flops_per_unit:.6g}")
+        return
     context = (flops_per_unit - without) / (one - without)
     length = tokens_per_molecule(run)
     rule = f"FLOPs per token must be those of attention over molecules of about {length:.0f} tokens"

@@ -14,13 +14,13 @@ import pandas as pd
 from chemscale_bench import tasks
 from chemscale_bench.leaderboard.entry import Entry, slug
 from chemscale_bench.leaderboard.files import write_curves
-from chemscale_bench.models.chemgpt import ChemGPTConfig
-from chemscale_bench.models.sizes import shape_for
-from chemscale_bench.peaks import peak_flops
+from chemscale_bench.models.registry import LANGUAGE_MODELS
+from chemscale_bench.speed.peaks import peak_flops
 
 Points = list[tuple[str, str, int, float]]
 DATA, SPLIT = hashlib.sha256(b"data").hexdigest(), hashlib.sha256(b"split").hexdigest()
 VOCABULARY, TOKENS_PER_MOLECULE, CONTEXT = 102, 34.0, 20.0
+MODEL = next(iter(LANGUAGE_MODELS.modules))
 GPU, MFU = "NVIDIA H100 80GB HBM3", 0.4
 
 
@@ -62,7 +62,7 @@ def plant(
             _language_run(f"{slug(submitter)[:20]}-{size}-{seed}", size, seed, budgets, factor, gpu, random, points)
             for size in sizes for seed in range(seeds)
         ]  # fmt: skip
-        kind: dict[str, Any] = {"model": "chemgpt", "vocabulary": "dataset"}
+        kind: dict[str, Any] = {"model": MODEL, "vocabulary": "dataset"}
     else:
         task = tasks.load_force("embedded-ff").on("ethanol", "auto")
         runs = [
@@ -88,9 +88,9 @@ def _language_run(
     name: str, size: int, seed: int, budgets: Sequence[int], factor: float, gpu: bool, random: np.random.Generator,
     points: Points,
 ) -> dict[str, Any]:  # fmt: skip
-    shape = shape_for(size)
-    params = shape.non_embedding_params
-    flops_per_token = ChemGPTConfig(shape, VOCABULARY).flops_per_token(CONTEXT)
+    config = LANGUAGE_MODELS.family(MODEL).config_for(size, VOCABULARY)
+    params = config.non_embedding_params
+    flops_per_token = config.flops_per_token(CONTEXT)
     speed = MFU * peak_flops(GPU) / flops_per_token if gpu else 20_000.0
     losses = [factor * true_loss(params, budget) * float(np.exp(0.003 * random.normal())) for budget in budgets]
     starts = [budget - round(0.2 * budget) for budget in budgets]
@@ -112,7 +112,7 @@ def _language_run(
         points += [(name, metric, result["budget"], result["metrics"][metric]) for result in results]
     units = starts[-1] + sum(end - start for start, end in zip(starts, budgets, strict=True))
     return _common(name, seed, params) | {
-        "network": {"layers": shape.layers, "width": shape.width, "heads": shape.heads, "vocabulary_size": VOCABULARY},
+        "network": config.sizes,
         "results": results, "units_trained": units, "train_seconds": units / speed, "units_per_s": speed,
         "flops_total": flops_per_token * units, "mfu": MFU if gpu else None, "device": GPU if gpu else "AMD EPYC",
         "gpus": int(gpu), "energy_kj": units / speed * 0.5 if gpu else None,

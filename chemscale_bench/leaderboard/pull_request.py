@@ -10,7 +10,7 @@ from pathlib import Path
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard import files
 from chemscale_bench.leaderboard.collect import read_entries
-from chemscale_bench.leaderboard.verify import Level
+from chemscale_bench.leaderboard.levels import Level
 
 ENTRIES = "leaderboard/entries/"
 PLAIN_FILE = "100644"

@@ -20,17 +20,11 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.consistent import task_of
 from chemscale_bench.leaderboard.entry import Entry, Family, Run
 from chemscale_bench.leaderboard.files import MOST_JSON_BYTES, Loaded, read, shown
+from chemscale_bench.models.registry import FORCE_FIELDS, LANGUAGE_MODELS
 from chemscale_bench.tasks import ForceTask, LanguageTask, Task
 
 TOLERANCE = {"32-true": 2e-4, "bf16-mixed": 5e-3}
 """Share by which a loss may differ when it is computed again in fp32, by the arithmetic it was stated in."""
-GPT_NEO_KEYS = frozenset(
-    """architectures model_type activation_function attention_dropout attention_layers attention_types bos_token_id
-    embed_dropout eos_token_id hidden_size initializer_range intermediate_size layer_norm_epsilon
-    max_position_embeddings num_heads num_layers pad_token_id resid_dropout tie_word_embeddings torch_dtype vocab_size
-    window_size""".split()  # noqa: SIM905
-)
-"""What the config.json of our checkpoints holds; a key beyond, such as auto_map, asks for more than weights."""
 FORCE_FIELD_KEYS = frozenset(
     ("model", "config", "elements", "reference_ev", "numbers", "task", "data_digest", "charge", "unpaired")
 )
@@ -147,24 +141,16 @@ def check_agrees(run: Run, metric: str, stated: float, found: float, tolerance: 
         )
 
 
-# -- language models ---------------------------------------------------------------------------------------------
-
-
-def check_gpt_neo(run: Run, folder: Path) -> None:
-    """The config asks for GPT-Neo weights and nothing else, and the file is as large as they are."""
-    config = read_config(folder / "config.json")
-    unknown = sorted(set(config) - GPT_NEO_KEYS)
+def check_language_model(model: str, run: Run, folder: Path) -> None:
+    """The config asks for the stated network's weights and nothing else, and the file is as large as they are."""
+    family, record = LANGUAGE_MODELS.family(model), read_config(folder / "config.json")
+    unknown = sorted(set(record) - family.CONFIG_KEYS)
     if unknown:
-        raise NotReproduced(f"config.json may hold only what GPT-Neo needs, got {shown(unknown[0])} in run {run.run}")
-    network = run.network
-    stated = network and (network.layers, network.width, network.heads, network.vocabulary_size)
-    found = tuple(config.get(key) for key in ("num_layers", "hidden_size", "num_heads", "vocab_size"))
-    if stated != found or not all(type(value) is int for value in found):
+        raise NotReproduced(f"config.json may hold only what {model} needs, got {shown(unknown[0])} in run {run.run}")
+    stated, found = run.network and run.network.model_dump(), family.sizes_of(record)
+    if stated != found or not all(type(value) is int for value in found.values()):
         raise NotReproduced(f"config.json must be of the network {stated}, got {shown(found)} in run {run.run}")
-    assert network is not None
-    positions = config.get("max_position_embeddings")
-    embedding = network.width * (network.vocabulary_size + (positions if type(positions) is int else 0))
-    weights = 4 * (run.non_embedding_params + embedding)
+    weights = family.weight_bytes(family.stated(found))
     size = (folder / "model.safetensors").stat().st_size
     if not weights <= size <= weights + MOST_HEADER_BYTES:
         raise NotReproduced(f"model.safetensors must hold {weights:,} bytes of weights, got {size:,} in run {run.run}")
@@ -173,15 +159,17 @@ def check_gpt_neo(run: Run, folder: Path) -> None:
 def measure_language(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -> None:
     """Validation loss of language models, by the code that trained them."""
     from chemscale_bench.data.prepare import prepare
-    from chemscale_bench.models.chemgpt import load_pretrained
     from chemscale_bench.training.language import validate
 
-    if entry.model != "chemgpt":
-        raise NotReproduced(f"only chemgpt can be loaded here, got {entry.model}; add the model to the project first")
+    if entry.model not in LANGUAGE_MODELS:
+        raise NotReproduced(
+            f"only {', '.join(LANGUAGE_MODELS.modules)} can be loaded here, got {entry.model}; add the model to the "
+            "project first"
+        )
     task = task_of(entry)
     assert isinstance(task, LanguageTask)
     for run in runs:
-        check_gpt_neo(run, folder / run.run)
+        check_language_model(entry.model, run, folder / run.run)
     needs_file(entry, task, copies)
     largest = max(result.budget for run in runs for result in run.results)
     store = prepare(
@@ -190,13 +178,10 @@ def measure_language(entry: Entry, runs: list[Run], folder: Path, copies: Copies
     )  # fmt: skip
     same_data(entry, store.digest, store.validation.digest)
     for run in runs:
-        model = load_pretrained(folder / run.run).eval()
+        model = LANGUAGE_MODELS.family(entry.model).load_pretrained(folder / run.run).eval()
         found = validate(model, store.validation, store.vocabulary.start_id, "cpu").metrics[entry.primary_metric]
         tolerance = TOLERANCE.get(run.arithmetic, min(TOLERANCE.values()))
         check_agrees(run, entry.primary_metric, run.results[-1].metrics[entry.primary_metric], found, tolerance)
-
-
-# -- force fields ------------------------------------------------------------------------------------------------
 
 
 def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -> None:
@@ -239,7 +224,7 @@ def check_force_field(entry: Entry, run: Run, folder: Path, elements: tuple[int,
     """The config is the one that the run's settings lead to, so that nothing of the file decides how much is built."""
     from chemscale_bench.models import force_fields
 
-    force_fields.check_name(entry.model)
+    FORCE_FIELDS.check(entry.model)
     config = read_config(folder / "config.json")
     unknown = sorted(set(config) - FORCE_FIELD_KEYS)
     if unknown:

@@ -58,6 +58,7 @@ class Config:
 
 
 PEAK_RATE = (3e-2, 100)  # learning rate that short runs on ethanol preferred, and their width
+STACKED = False
 WIDTH_STEP = TENSOR_SHARE
 
 

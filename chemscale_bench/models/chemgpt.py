@@ -1,163 +1,89 @@
-"""ChemGPT: GPT-Neo as Frey et al. (2023) trained it, computed without any work on padding.
+"""ChemGPT: GPT-Neo as Frey et al. (2023) trained it, its ladder, its initial weights, its checkpoints.
 
-Legend: N tokens of all molecules of a batch, one after another; B molecules; T tokens of the longest molecule;
-H heads; D channels per head; C = H D width; V vocabulary. Models that are trained as a stack (training/stacked.py) have
-their members in front: (K, N, C), with the B molecules of all of them.
-
-Everything but attention runs on the packed tokens (N, C). Attention keeps every molecule by itself: on a GPU in one
-kernel (models/attention.py), on a CPU by gathering into (B, H, T, D) and back. The maths is that of
-`GPTNeoForCausalLM`: learned positions, attention logits that are not divided by sqrt(D), every second layer local with
-a window of 256, tanh GELU, tied head. `to_transformers` and `from_transformers` convert the weights exactly.
+models/language_models.py says what a language model has to declare. `to_transformers` and `from_transformers` convert
+the weights to those of `GPTNeoForCausalLM` and back, exactly.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import NamedTuple
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.models.attention import molecule_attention
-from chemscale_bench.models.sizes import Shape
+from chemscale_bench.models import attention
+from chemscale_bench.models import parametrization as scaling
+from chemscale_bench.models.gpt_neo import POSITIONS, WINDOW, GPTNeo, GPTNeoConfig
+from chemscale_bench.models.parametrization import Parametrization
+from chemscale_bench.models.sizes import Ladder, Shape, shape_for
 
-POSITIONS = 2048
-WINDOW = 256
-
-
-@dataclass(frozen=True)
-class ChemGPTConfig:
-    """What fixes the network."""
-
-    shape: Shape
-    """Layers, width and heads."""
-    vocabulary_size: int
-    """Rows of the embedding V."""
-    attention_scale: float = 1.0
-    """Factor on attention logits; 1 is GPT-Neo (folded into the query weights on export)."""
-    output_scale: float = 1.0
-    """Factor on the logits; 1 is GPT-Neo (folded into the last layer norm on export)."""
-
-    def flops_per_token(self, context: float) -> float:
-        """Training FLOPs per token, forward and backward: 6 per weight in a matrix product, and attention.
-
-        Args:
-            context: mean number of tokens that a token attends to, itself included.
-        """
-        layers, width, _ = self.shape
-        return 6 * (12 * layers * width**2 + self.vocabulary_size * width) + 12 * layers * width * context
+TITLE = "ChemGPT"
+STACKED = True
+OPTIONS = ("ladder", "parametrization")
+Config, Network = GPTNeoConfig, GPTNeo
 
 
-class Group(NamedTuple):
-    """Molecules of similar length, for attention on a CPU."""
+def config_for(
+    params: int, vocabulary_size: int, *, ladder: Ladder = "balanced", parametrization: Parametrization = "mutransfer"
+) -> GPTNeoConfig:
+    """The config whose non-embedding parameters are within 5 % of `params`.
 
-    molecules: int  # B
-    longest: int  # T: each of them is padded to it
-
-
-class Batch(NamedTuple):
-    """Molecules packed one after another; the start token is an input and never a target."""
-
-    inputs: Tensor  # (N,) int64: start, symbols
-    targets: Tensor  # (N,) int64: symbols, end; NOTHING where a batch is filled up to a given size
-    positions: Tensor  # (N,) int64: 0, 1, ... within each molecule
-    offsets: Tensor  # (B + 1,) int32: first row of every molecule
-    groups: tuple[Group, ...]  # on a CPU, the shortest molecules first
-    places: Tensor  # (N,) int64: where each row lies in the padded layout, (B T) of one group after another
+    Raises:
+        UserError: if the ladder has no such size; the message names the nearest ones.
+    """
+    return config_of(shape_for(params, ladder), vocabulary_size, parametrization)
 
 
-NOTHING = -100  # a target that is none, as `functional.cross_entropy` has it
-SHORT = 128  # tokens of a molecule up to which, on a CPU, two batched products take less time than torch's attention
+def config_of(shape: Shape, vocabulary_size: int, parametrization: Parametrization) -> GPTNeoConfig:
+    """The config of any shape, with the factors of its parametrization."""
+    return GPTNeoConfig(shape, vocabulary_size, *scaling.multipliers(shape, parametrization))
 
 
-class Block(nn.Module):
-    """One pre-norm transformer layer of GPT-Neo."""
-
-    def __init__(self, shape: Shape, local: bool, attention_scale: float) -> None:
-        super().__init__()
-        width = shape.width
-        self.heads, self.local, self.attention_scale = shape.heads, local, attention_scale
-        self.norm_attention = nn.LayerNorm(width, eps=1e-5)
-        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
-        self.attention_out = nn.Linear(width, width)
-        self.norm_mlp = nn.LayerNorm(width, eps=1e-5)
-        self.mlp_in = nn.Linear(width, 4 * width)
-        self.mlp_out = nn.Linear(4 * width, width)
-
-    def forward(self, x_NC: Tensor, batch: Batch) -> Tensor:
-        """Attention and MLP, each added to the residual stream (N, C)."""
-        qkv = self.query_key_value(self.norm_attention(x_NC))
-        x_NC = x_NC + self.attention_out(self.attend(qkv.reshape(-1, qkv.shape[-1]), batch).view(x_NC.shape))
-        hidden = functional.gelu(self.mlp_in(self.norm_mlp(x_NC)), approximate="tanh")
-        x_NC = x_NC + self.mlp_out(hidden)
-        return x_NC
-
-    def attend(self, qkv: Tensor, batch: Batch) -> Tensor:
-        """Causal attention inside each molecule: (N, 3 C) to (N, C)."""
-        if qkv.is_cuda:
-            window = WINDOW if self.local else None
-            return molecule_attention(qkv, batch.offsets, self.heads, self.attention_scale, window)
-        sizes = [group.molecules * group.longest for group in batch.groups]
-        padded = qkv.new_zeros(sum(sizes), qkv.shape[1]).index_copy(0, batch.places, qkv)
-        parts = zip(padded.split(sizes), batch.groups, strict=True)
-        return torch.cat([self.attend_group(part, *group) for part, group in parts]).index_select(0, batch.places)
-
-    def attend_group(self, padded: Tensor, molecules: int, longest: int) -> Tensor:
-        """Attention of a group's padded rows (B T, 3 C): (B T, C)."""
-        q, k, v = padded.view(molecules, longest, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (B, H, T, D)
-        if longest <= SHORT:
-            q, k, v = (part.flatten(0, 1) for part in (q, k, v))
-            future = q.new_full((longest, longest), -math.inf).triu(1)
-            shares = torch.baddbmm(future, q, k.mT, alpha=self.attention_scale).softmax(-1)
-            y = torch.bmm(shares, v).view(molecules, self.heads, longest, -1)
-        else:
-            mask = torch.ones(longest, longest, dtype=torch.bool).tril().triu(1 - WINDOW) if self.local else None
-            y = functional.scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, is_causal=mask is None, scale=self.attention_scale
-            )
-        return y.transpose(1, 2).reshape(len(padded), -1)
+def stated(sizes: Mapping[str, int]) -> GPTNeoConfig:
+    """The config of what an entry states as its network: `Config.sizes`."""
+    return GPTNeoConfig(Shape(sizes["layers"], sizes["width"], sizes["heads"]), sizes["vocabulary_size"])
 
 
-class ChemGPT(nn.Module):
-    """The language model; called with a `Batch`, gives the summed cross-entropy in nats."""
+def build(
+    config: GPTNeoConfig, seed: int, *, ladder: Ladder = "balanced", parametrization: Parametrization = "mutransfer"
+) -> GPTNeo:
+    """A fresh model with initial weights drawn from `seed`, the same on every device."""
+    model = GPTNeo(config)
+    scaling.initialize(model, config.shape, parametrization, seed)
+    return model
 
-    def __init__(self, config: ChemGPTConfig) -> None:
-        super().__init__()
-        self.config = config
-        width = config.shape.width
-        self.token_embedding = nn.Embedding(config.vocabulary_size, width)
-        self.position_embedding = nn.Embedding(POSITIONS, width)
-        self.blocks = nn.ModuleList(
-            Block(config.shape, local=layer % 2 == 1, attention_scale=config.attention_scale)
-            for layer in range(config.shape.layers)
-        )
-        self.norm_out = nn.LayerNorm(width, eps=1e-5)
 
-    def logits(self, batch: Batch) -> Tensor:
-        """Logits (N, V) of the next token at every packed position."""
-        x_NC = self.token_embedding(batch.inputs) + self.position_embedding(batch.positions)
-        for block in self.blocks:
-            x_NC = block(x_NC, batch)
-        logits: Tensor = self.norm_out(x_NC) @ self.token_embedding.weight.mT
-        return self.config.output_scale * logits
+def build_shape(shape: Shape, vocabulary_size: int, parametrization: Parametrization, seed: int) -> GPTNeo:
+    """A fresh model of any shape, on a ladder or not."""
+    return build(config_of(shape, vocabulary_size, parametrization), seed, parametrization=parametrization)
 
-    def token_losses(self, batch: Batch) -> Tensor:
-        """Cross-entropy (N,) in nats of every predicted token."""
-        logits = self.logits(batch).float()
-        losses = functional.cross_entropy(logits.flatten(0, -2), batch.targets.flatten(), reduction="none")
-        return losses.view(batch.targets.shape)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Cross-entropy in nats, summed over the predicted tokens: one number, or one of each member of a stack."""
-        return self.token_losses(batch).sum(-1)
+def parameter_groups(
+    model: GPTNeo, learning_rate: float | Literal["auto"], weight_decay: float, *, ladder: Ladder = "balanced",
+    parametrization: Parametrization = "mutransfer",
+) -> list[dict[str, Any]]:  # fmt: skip
+    """AdamW's parameter groups; `learning_rate` is that of the base shape, `auto` the one found by measurement."""
+    rate = scaling.LEARNING_RATE[parametrization] if learning_rate == "auto" else learning_rate
+    return scaling.parameter_groups(model, model.config.shape, parametrization, rate, weight_decay)
+
+
+def check_gpu(precision: str) -> None:
+    """Refuse what can't be trained on a GPU.
+
+    Raises:
+        UserError: for an arithmetic that the attention kernel lacks, or if there is no kernel.
+    """
+    if precision == "fp64":
+        raise UserError("precision must be bf16 or fp32 for ChemGPT on a GPU, got fp64; or use device=cpu")
+    if not attention.available():
+        raise UserError("triton must be there for ChemGPT on a GPU, it is not; pip install triton, or use device=cpu")
 
 
 BLOCK_NAMES = {
@@ -169,7 +95,7 @@ BLOCK_NAMES = {
 }  # Hugging Face's name of a part: ours
 
 
-def to_transformers(model: ChemGPT) -> dict[str, Tensor]:
+def to_transformers(model: GPTNeo) -> dict[str, Tensor]:
     """The weights under GPT-Neo's names, with both scales folded in, so that plain GPT-Neo gives the same logits."""
     state = {name: value.detach().float().cpu() for name, value in model.state_dict().items()}
     out = {
@@ -208,7 +134,7 @@ def from_transformers(state: dict[str, Tensor], layers: int) -> dict[str, Tensor
     return out
 
 
-def save_pretrained(model: ChemGPT, folder: Path, start_id: int, end_id: int, pad_id: int) -> None:
+def save_pretrained(model: GPTNeo, folder: Path, start_id: int, end_id: int, pad_id: int) -> None:
     """Write `config.json` and `model.safetensors`, loadable with `AutoModelForCausalLM.from_pretrained(folder)`."""
     layers, width, heads = model.config.shape
     config = {
@@ -240,21 +166,27 @@ def save_pretrained(model: ChemGPT, folder: Path, start_id: int, end_id: int, pa
     save_file(to_transformers(model), folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def checkpoint_folder(source: str) -> Path:
-    """The folder of a checkpoint that is given by its path or by its name on the Hugging Face hub."""
-    return Path(source) if Path(source).is_dir() else download_checkpoint(source)
+CONFIG_KEYS = frozenset(
+    """architectures model_type activation_function attention_dropout attention_layers attention_types bos_token_id
+    embed_dropout eos_token_id hidden_size initializer_range intermediate_size layer_norm_epsilon
+    max_position_embeddings num_heads num_layers pad_token_id resid_dropout tie_word_embeddings torch_dtype vocab_size
+    window_size""".split()  # noqa: SIM905
+)
+"""What the config.json of our checkpoints holds; a key beyond, such as auto_map, asks for more than weights."""
 
 
-def symbols_of(folder: Path) -> list[str] | None:
-    """The vocabulary of a checkpoint's tokenizer.json in the order of its ids, None without one."""
-    try:
-        vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
-        return sorted(vocabulary, key=vocabulary.__getitem__)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def sizes_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint's config.json says of its network, by the names of `Config.sizes`; nothing is checked."""
+    keys = {"layers": "num_layers", "width": "hidden_size", "heads": "num_heads", "vocabulary_size": "vocab_size"}
+    return {name: record.get(key) for name, key in keys.items()}
 
 
-def load_pretrained(folder: Path) -> ChemGPT:
+def weight_bytes(config: GPTNeoConfig) -> int:
+    """Bytes of the weights of a checkpoint."""
+    return 4 * (config.non_embedding_params + config.shape.width * (config.vocabulary_size + POSITIONS))
+
+
+def load_pretrained(folder: Path) -> GPTNeo:
     """Load a GPT-Neo checkpoint of ChemGPT's kind from a folder.
 
     Read are `config.json` and `model.safetensors` or, for checkpoints of 2022, `pytorch_model.bin` through torch's
@@ -286,23 +218,9 @@ def load_pretrained(folder: Path) -> ChemGPT:
     for key, value in (expected | optional).items():
         if config.get(key, optional.get(key)) != value:
             raise UserError(f"init must have {key}={value!r} as ChemGPT has, got {config.get(key)!r} in {folder}")
-    model = ChemGPT(ChemGPTConfig(Shape(layers, width, heads), vocabulary_size))
+    model = GPTNeo(GPTNeoConfig(Shape(layers, width, heads), vocabulary_size))
     try:
         model.load_state_dict(from_transformers(weights, layers))
     except (KeyError, RuntimeError) as error:
         raise UserError(f"init must hold every GPT-Neo weight of its config.json, got {folder} ({error})") from None
     return model
-
-
-def download_checkpoint(name: str) -> Path:
-    """Fetch a checkpoint's configuration and weights from the Hugging Face hub."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["config.json", "model.safetensors", "pytorch_model.bin"]))
-    except Exception as error:  # the hub client raises many kinds, all of which mean "not to be had"
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"init must be a folder or a name on the Hugging Face hub, got {name!r} ({reason}); check the name and "
-            "the network, or download the folder elsewhere and give its path"
-        ) from None

@@ -29,6 +29,7 @@ class Config:
 
 
 PEAK_RATE = (8e-3, 52)  # learning rate that short runs on ethanol preferred, and their width
+STACKED = True
 WIDTH_STEP = 1
 
 

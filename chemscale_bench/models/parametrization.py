@@ -30,7 +30,6 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from chemscale_bench.models.chemgpt import ChemGPT, ChemGPTConfig
 from chemscale_bench.models.sizes import Shape
 
 Parametrization = Literal["mutransfer", "standard"]
@@ -44,25 +43,23 @@ LEARNING_RATE = {"mutransfer": 2.0**-10, "standard": 2.0**-10}
 WRITERS = ("attention_out", "mlp_out")  # layers whose output is added to the residual stream
 
 
-def build(shape: Shape, vocabulary_size: int, parametrization: Parametrization, seed: int) -> ChemGPT:
-    """A fresh ChemGPT with initial weights drawn from `seed`, the same on every device."""
-    transfer = parametrization == "mutransfer"
-    config = ChemGPTConfig(
-        shape,
-        vocabulary_size,
-        attention_scale=ATTENTION_FACTOR * (shape.width / shape.heads) ** -0.5 if transfer else 1.0,
-        output_scale=OUTPUT_FACTOR * min(1.0, BASE_WIDTH / shape.width) if transfer else 1.0,
-    )
-    model = ChemGPT(config)
+def multipliers(shape: Shape, parametrization: Parametrization) -> tuple[float, float]:
+    """Factors on attention logits and on output logits."""
+    if parametrization == "standard":
+        return 1.0, 1.0
+    return ATTENTION_FACTOR * (shape.width / shape.heads) ** -0.5, OUTPUT_FACTOR * min(1.0, BASE_WIDTH / shape.width)
+
+
+def initialize(model: nn.Module, shape: Shape, parametrization: Parametrization, seed: int) -> None:
+    """Draw initial weights from `seed`, the same on every device."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 2:
-                std = initial_std(name, shape) if transfer else STANDARD_STD
+                std = initial_std(name, shape) if parametrization == "mutransfer" else STANDARD_STD
                 parameter.normal_(std=std, generator=generator)
             elif name.endswith("bias"):
                 parameter.zero_()
-    return model
 
 
 def initial_std(name: str, shape: Shape) -> float:
@@ -96,7 +93,7 @@ def is_writer(name: str) -> bool:
 
 
 def parameter_groups(
-    model: ChemGPT, parametrization: Parametrization, learning_rate: float, weight_decay: float
+    model: nn.Module, shape: Shape, parametrization: Parametrization, learning_rate: float, weight_decay: float
 ) -> list[dict[str, Any]]:
     """AdamW's parameter groups: `learning_rate` is that of the base shape.
 
@@ -105,7 +102,7 @@ def parameter_groups(
     """
     members: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
-        factor = rate_factor(name, parameter, model.config.shape) if parametrization == "mutransfer" else 1.0
+        factor = rate_factor(name, parameter, shape) if parametrization == "mutransfer" else 1.0
         members[factor, is_hidden(name) and parameter.ndim == 2].append(parameter)
     return [
         {"params": params, "lr": learning_rate * factor, "weight_decay": weight_decay / factor if decays else 0.0}

@@ -29,6 +29,7 @@ class Config:
 
 
 PEAK_RATE = (5e-3, 88)  # learning rate that short runs on ethanol preferred, and their width
+STACKED = True
 WIDTH_STEP = 1
 
 

@@ -11,11 +11,10 @@ from functools import cache
 from math import log
 from typing import Literal, NamedTuple
 
-from chemscale_bench.errors import UserError
+from chemscale_bench.models.registry import TOLERANCE, check_size
 
 Ladder = Literal["balanced", "chemgpt"]
 
-TOLERANCE = 0.05  # of the requested number of parameters
 ASPECT_AT_1E5, ASPECT_EXPONENT = 12.0, 0.2  # width / layers = 12 (N / 1e5)^0.2
 
 
@@ -60,13 +59,8 @@ def shape_for(params: int, ladder: Ladder = "balanced") -> Shape:
         UserError: if no shape of the ladder comes within 5 %; the message names the nearest sizes.
     """
     candidates = [Shape(24, width, 16) for width in range(16, 8193, 16)] if ladder == "chemgpt" else balanced_shapes()
+    check_size(params, [shape.non_embedding_params for shape in candidates], f"the {ladder} ladder")
     near = [shape for shape in candidates if abs(shape.non_embedding_params / params - 1) <= TOLERANCE]
-    if not near:
-        sizes = sorted({shape.non_embedding_params for shape in candidates}, key=lambda size: abs(size - params))[:2]
-        raise UserError(
-            f"params must be within 5 % of a size that the {ladder} ladder has, got {params:,}; "
-            f"the nearest are {' and '.join(f'{size:,}' for size in sorted(sizes))}"
-        )
     if ladder == "chemgpt":
         return min(near, key=lambda shape: abs(shape.non_embedding_params - params))
     aspect: float = ASPECT_AT_1E5 * (params / 1e5) ** ASPECT_EXPONENT

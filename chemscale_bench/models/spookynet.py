@@ -50,6 +50,7 @@ class Config:
 
 
 PEAK_RATE = (5e-3, 28)  # learning rate that short runs on ethanol preferred, and their width
+STACKED = False
 WIDTH_STEP = 1
 
 

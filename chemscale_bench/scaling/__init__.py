@@ -6,10 +6,11 @@ Needs nothing of the rest of this package, neither MLflow nor torch.
 from chemscale_bench.scaling.base import Interval
 from chemscale_bench.scaling.choice import choose_law, extrapolate, hold_out
 from chemscale_bench.scaling.forecast import Forecast
-from chemscale_bench.scaling.frontier import compute_optimal, flops_of, plan
+from chemscale_bench.scaling.frontier import compute_optimal
 from chemscale_bench.scaling.identify import UnidentifiedError
 from chemscale_bench.scaling.isoflop import isoflop
 from chemscale_bench.scaling.laws import BrokenPowerLaw, JointLaw, PowerLaw, PowerLawWithFloor
+from chemscale_bench.scaling.planning import flops_of, plan
 from chemscale_bench.scaling.regimes import find_regimes
 from chemscale_bench.scaling.table import RunTable, validate
 

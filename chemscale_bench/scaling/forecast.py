@@ -25,7 +25,8 @@ from chemscale_bench.scaling.bootstrap import Fitted, regular, replicate
 from chemscale_bench.scaling.forms import AdditiveForm, AffineForm, Array, Form
 from chemscale_bench.scaling.identify import require_apart, require_points, require_sizes
 from chemscale_bench.scaling.projection import best_fit
-from chemscale_bench.scaling.table import check_positive
+from chemscale_bench.scaling.table import check_positive, log_sizes_of
+from chemscale_bench.scaling.weighting import closeness
 
 FORMS: dict[str, Form] = {
     "tied": AffineForm(
@@ -58,10 +59,6 @@ FEWEST_RUNS = 8
 """Runs that a backtest fits to, at least."""
 SHARPNESS = 4
 """A form's weight falls as its backtest error to this power."""
-COMPUTE_POWER, EXCESS = 0.25, 0.2
-"""A run weighs compute^power exp(-excess / this), its excess being log loss above the best of similar compute."""
-SIMILAR = 0.25
-"""Decades of compute."""
 DRIFT, DRIFT_SAYS, CUT_SAYS, MOST_CUTS = 0.015, 8.0, 0.5, 4
 """Error in log loss per root decade that is assumed beforehand, how many observations that is worth, and what a cut of
 a backtest (nested, so hardly independent) is worth, of which so many count."""
@@ -299,26 +296,3 @@ class Forecast(BaseEstimator):  # type: ignore[misc]
         drawn = self.log_draws(log_sizes)
         low, high = quantiles(drawn + self.log_shocks(log_sizes, len(drawn), of), level)
         return Interval(np.exp(low), np.exp(high))
-
-
-def log_sizes_of(params: ArrayLike, tokens: ArrayLike) -> Array:
-    """Log params and log tokens (m, 2)."""
-    columns = check_positive(params, "params"), check_positive(tokens, "tokens")
-    log_sizes: Array = np.log(np.column_stack(np.broadcast_arrays(*columns)))
-    return log_sizes
-
-
-def closeness(decades: Array, log_loss: Array) -> Array:
-    """Weights (n,) of runs by compute and by how near they come to the best of similar compute.
-
-    Args:
-        decades: log10 compute (n,).
-        log_loss: (n,).
-    """
-    order = np.argsort(decades, kind="stable")
-    sorted_decades, sorted_loss = decades[order], log_loss[order]
-    first = np.searchsorted(sorted_decades, decades - SIMILAR - 1e-9)
-    last = np.searchsorted(sorted_decades, decades + SIMILAR + 1e-9)
-    best = np.array([sorted_loss[a:b].min() for a, b in zip(first, last, strict=True)])
-    weight: Array = 10 ** (COMPUTE_POWER * (decades - decades.max())) * np.exp(-(log_loss - best) / EXCESS)
-    return weight

@@ -187,3 +187,10 @@ def _no_duplicates(table: pd.DataFrame) -> None:
             f"every ({', '.join(key)}) may appear once, got it again in {rows(double)}; remove the copies, or give "
             "repeated runs a seed column"
         )
+
+
+def log_sizes_of(params: ArrayLike, tokens: ArrayLike) -> Array:
+    """Log params and log tokens (m, 2)."""
+    columns = check_positive(params, "params"), check_positive(tokens, "tokens")
+    log_sizes: Array = np.log(np.column_stack(np.broadcast_arrays(*columns)))
+    return log_sizes

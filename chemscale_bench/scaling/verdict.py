@@ -12,8 +12,9 @@ from scipy import stats
 from chemscale_bench.errors import UserError
 from chemscale_bench.scaling.choice import Extrapolation, LawChoice
 from chemscale_bench.scaling.forecast import Forecast
-from chemscale_bench.scaling.frontier import FLOPS_PER_PARAM_TOKEN, NextRun, plan
+from chemscale_bench.scaling.frontier import FLOPS_PER_PARAM_TOKEN
 from chemscale_bench.scaling.laws import JointLaw
+from chemscale_bench.scaling.planning import NextRun, plan
 from chemscale_bench.scaling.table import rows
 
 CHANCE = 0.05

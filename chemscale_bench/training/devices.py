@@ -144,3 +144,18 @@ def meet(rank: int, world: int, host: str, port: int, seconds: float = SECONDS_T
             f"all {world} tasks must start within {seconds:g} s, rank 0 on {host}:{port} did not answer rank {rank} "
             f"({str(error).splitlines()[0][:200]}); start the command once per task, with srun"
         ) from None
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Most memory that the process has held: on the GPU if it trains there, else resident in main memory."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device)) / 2**30
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def check_device(settings: TrainingSettings) -> None:
+    """Refuse a GPU that is not there."""
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device must be there, got cuda and torch sees no GPU; use device=cpu or a CUDA build of torch")

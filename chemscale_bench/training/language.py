@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from chemscale_bench.data.store import Molecules
-from chemscale_bench.models.chemgpt import NOTHING, Batch, ChemGPT, Group
+from chemscale_bench.models.packed import NOTHING, Batch, Group, LanguageModel
 from chemscale_bench.training.schedules import batch_tokens_at
 
 # Largest padded attention area (B T) and number of packed tokens of one forward pass while validating.
@@ -257,7 +257,9 @@ class Validation(NamedTuple):
 
 
 @torch.no_grad()
-def molecule_losses(model: ChemGPT, molecules: Molecules, start_id: int, device: torch.device | str) -> np.ndarray:
+def molecule_losses(
+    model: LanguageModel, molecules: Molecules, start_id: int, device: torch.device | str
+) -> np.ndarray:
     """Cross-entropy (M,) in nats of every molecule of a split, end token included."""
     losses = np.empty(len(molecules))
     order = np.argsort(molecules.lengths, kind="stable")
@@ -272,7 +274,7 @@ def molecule_losses(model: ChemGPT, molecules: Molecules, start_id: int, device:
     return losses
 
 
-def validate(model: ChemGPT, molecules: Molecules, start_id: int, device: torch.device | str) -> Validation:
+def validate(model: LanguageModel, molecules: Molecules, start_id: int, device: torch.device | str) -> Validation:
     """Loss of the whole split."""
     nats = molecule_losses(model, molecules, start_id, device).sum()
     heavy_atoms = int(molecules.heavy_atoms.sum(dtype=np.int64))

@@ -10,31 +10,22 @@ import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
 from torch.utils._pytree import tree_map_only
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.training.averaging import RunningAverage
-from chemscale_bench.training.captured import Captured
 from chemscale_bench.training.contracts import Events, Objective, Report
+from chemscale_bench.training.learner import Learner, Step
 from chemscale_bench.training.schedules import Segment, learning_rate_factor
 
 
 class Diverged(UserError):
     """The training loss is not finite, or clearly worse than that of a model that knows nothing."""
-
-
-class Step(NamedTuple):
-    """One optimizer step that is due."""
-
-    trainer: Trainer
-    items: Any  # of its objective
-    amount: int  # units
 
 
 def drive(steps: Generator[Step, None, None]) -> None:
@@ -47,11 +38,11 @@ def drive(steps: Generator[Step, None, None]) -> None:
                 steps.throw(error)
 
 
-class Trainer:
+class Trainer(Learner):
     """Trains `model` through the segments of a warm-up/stable/decay schedule.
 
-    `steps_due` says what has to be done next and keeps the books, `perform` does it. Whoever trains many models at once
-    (training/stacked.py) takes the steps of all of them and performs them together.
+    `steps_due` says what has to be done next and keeps the books, `Learner.perform` does it. Whoever trains many models
+    at once (training/stacked.py) takes the steps of all of them and performs them together.
 
     Args:
         fabric: where and in which precision; several processes share each optimizer step.
@@ -74,30 +65,19 @@ class Trainer:
         *, plan: list[Segment], warmup: int, clip: float, report_every: int, save_seconds: float, pass_limit: int,
         average: RunningAverage | None = None, captures: bool = True,
     ) -> None:  # fmt: skip
-        self.fabric, self.objective, self.events = fabric, objective, events
-        self.module = model
-        self.model, self.optimizer = fabric.setup(model, optimizer)
-        self.plan, self.warmup, self.clip, self.average = plan, warmup, clip, average
-        self.report_every, self.save_seconds, self.pass_limit = report_every, save_seconds, pass_limit
+        super().__init__(
+            fabric, model, optimizer, objective, clip=clip, pass_limit=pass_limit, average=average, captures=captures
+        )
+        self.events, self.plan, self.warmup = events, plan, warmup
+        self.report_every, self.save_seconds = report_every, save_seconds
         self.peak_rates = [group["lr"] for group in optimizer.param_groups]
         self.segment = self.position = self.steps = 0
         self.cursor: Any = None
         self.stopped: str | None = None
         self.trunk: dict[str, Any] | None = None
-        self.loss_sum = torch.zeros((), dtype=torch.float64, device=fabric.device)
         self.loss_amount = 0
-        self.train_seconds = 0.0
-        self.gradient_norm = torch.zeros(())
         self.seconds_reported = 0.0
-        self.spend: Callable[[float], None] = self.spend_alone  # told how many seconds went by for its training
         self.restored: Callable[[], None] = lambda: None  # called when weights and optimizer state were replaced
-        self.learn: Callable[[Any, Tensor], Tensor] = self.forward_backward
-        self.update: Callable[[], Tensor] = self.clip_and_update
-        self.captures = captures and fabric.device.type == "cuda" and fabric.world_size == 1
-        if self.captures:
-            self.learn, self.update = Captured(self.learn), Captured(self.update)
-
-    # -- state ---------------------------------------------------------------------------------------------------
 
     def weights(self) -> dict[str, Any]:
         """What a decay branch changes and the trunk needs back, copied to the host."""
@@ -136,14 +116,6 @@ class Trainer:
         self.position, self.cursor, self.steps = state["position"], state["cursor"], state["steps"]
         self.restored()
 
-    def hold_rates(self) -> None:
-        """Keep the learning rates in tensors on the device, where a captured update reads them."""
-        for group in self.optimizer.param_groups:
-            if not isinstance(group["lr"], Tensor) or group["lr"].device != self.fabric.device:
-                group["lr"] = torch.tensor(float(group["lr"]), device=self.fabric.device)
-                group["capturable"] = True
-                self.update.forget()  # type: ignore[attr-defined]
-
     def resume(self, state: dict[str, Any]) -> None:
         """Carry on where `state` was taken."""
         self.restore(state)
@@ -152,8 +124,6 @@ class Trainer:
         self.loss_amount, self.peak_rates = state["loss_amount"], state["peak_rates"]
         self.train_seconds, self.seconds_reported = state["train_seconds"], state["seconds_reported"]
         self.pass_limit = state["pass_limit"]
-
-    # -- training ------------------------------------------------------------------------------------------------
 
     def run(self) -> str | None:
         """Train to the last budget; gives the reason if it was asked to stop before.
@@ -165,10 +135,6 @@ class Trainer:
             self.perform(step)
         return self.stopped
 
-    def spend_alone(self, seconds: float) -> None:
-        """Count time as this training's; in a stack it is everybody's."""
-        self.train_seconds += seconds
-
     def steps_due(self) -> Generator[Step, None, None]:
         """The optimizer steps to the last budget, each to be performed before the next is asked for.
 
@@ -178,9 +144,7 @@ class Trainer:
         try:
             yield from self.segments_due()
         finally:
-            for part in (self.learn, self.update):
-                if isinstance(part, Captured):
-                    part.forget()  # recordings hold memory, and refer to the trainer that holds them
+            self.forget_recordings()
 
     def segments_due(self) -> Generator[Step, None, None]:
         """The steps, and what lies between them: reports, validation, branches, saved states."""
@@ -237,55 +201,6 @@ class Trainer:
         self.position += amount
         self.cursor = cursor
         self.steps += 1
-
-    def perform(self, step: Step) -> None:
-        """Change the weights by one step."""
-        started = time.perf_counter()
-        if self.captures:
-            self.hold_rates()
-        while True:
-            try:
-                loss = self.accumulate(step.items, step.amount)
-                break
-            except torch.OutOfMemoryError:
-                self.pass_limit //= 2
-                self.optimizer.zero_grad(set_to_none=not self.captures)  # recordings know where gradients lie
-                if isinstance(self.learn, Captured):
-                    self.learn.forget()
-                torch.cuda.empty_cache()
-                if self.pass_limit < 64:
-                    raise
-        self.gradient_norm = self.update()
-        if self.average:
-            self.average.update_parameters(self.module)
-        self.loss_sum += loss
-        self.spend(time.perf_counter() - started)
-
-    def accumulate(self, items: Any, amount: int) -> Tensor:
-        """Gradient of the mean loss over a step's `amount` units, gathered over forward passes; the summed loss."""
-        rank, processes = self.fabric.global_rank, self.fabric.world_size
-        share = items[rank::processes]
-        # A process without a share still takes part in the exchange of gradients, with weight zero.
-        weight = torch.full((), processes / amount if len(share) else 0.0, device=self.fabric.device)
-        total = torch.zeros((), dtype=torch.float64, device=self.fabric.device)
-        passes = list(self.objective.passes(share if len(share) else items[:1], self.pass_limit))
-        for index, forward_pass in enumerate(passes):
-            with self.fabric.no_backward_sync(self.model, enabled=index < len(passes) - 1):
-                total += self.learn(forward_pass, weight) * bool(len(share))
-        return total
-
-    def forward_backward(self, forward_pass: Any, weight: Tensor) -> Tensor:
-        """Add the gradient of a pass, times `weight`; its summed loss."""
-        loss: Tensor = self.model(forward_pass)
-        self.fabric.backward(loss * weight)
-        return loss.detach()
-
-    def clip_and_update(self) -> Tensor:
-        """Clip the gradient, change the weights, forget the gradient; its norm before clipping."""
-        norm = clip_grad_norm_(self.module.parameters(), self.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=not self.captures)
-        return norm
 
     def send_report(self, segment: Segment) -> None:
         """Tell the mean loss since the last report, and give up if it says that training has diverged."""

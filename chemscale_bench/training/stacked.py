@@ -24,7 +24,8 @@ from torch.optim.adamw import adamw
 
 from chemscale_bench.training.captured import Captured
 from chemscale_bench.training.language import COMPILED_FLOPS
-from chemscale_bench.training.loop import Step, Trainer
+from chemscale_bench.training.learner import Step
+from chemscale_bench.training.loop import Trainer
 from chemscale_bench.training.stacked_layers import stacked_module
 
 PASSES = {"cpu": 1, "cuda": 4}  # of one training, which a forward pass of a share may be as large as, at first

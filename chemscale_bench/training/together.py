@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, suppress
 
-from chemscale_bench.training.loop import Step
+from chemscale_bench.training.learner import Step
 from chemscale_bench.training.stacked import Stack
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 
 from optuna import pruners
 from optuna.pruners import BasePruner
 
+from chemscale_bench.errors import UserError
 from chemscale_bench.tuning.pruner import TrainingPerformancePruner
 
 CAREFUL_MISS, BOLD_MISS = 0.01, 0.25
@@ -26,3 +28,16 @@ PRUNERS: dict[str, Callable[[int, int], BasePruner]] = {
     "patient_median": lambda budget, seed: pruners.PatientPruner(pruners.MedianPruner(), patience=3),
 }
 """Ours, the paper's rule, and Optuna's; WilcoxonPruner compares instances of one problem, which curves are not."""
+
+
+def check_pruners(names: list[str]) -> None:
+    """Refuse names that are no pruner's.
+
+    Raises:
+        UserError: naming the nearest one.
+    """
+    for name in names:
+        if name not in PRUNERS:
+            near = difflib.get_close_matches(name, PRUNERS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(PRUNERS)}"
+            raise UserError(f"pruners must be names of pruners, got {name!r}; {hint}")

@@ -150,3 +150,24 @@ def _checked(rows: list[Any], name: str, spent: list[Array] | None = None) -> Cu
     values = np.array(whole, dtype=float)
     even = np.broadcast_to(np.arange(1, length + 1) / length, values.shape)
     return Curves(name, values, even if spent is None else np.array(spent))
+
+
+def from_experiment(experiment: str, metric: str) -> Curves:
+    """The curves of an experiment's finished children; a killed one has no final value."""
+    from chemscale_bench.tracking.reader import read_curves, runs_of_experiment
+
+    runs = [
+        run for run in runs_of_experiment(experiment) if run.status == "FINISHED" and "mlflow.parentRunId" in run.tags
+    ]
+    names = [metric, metric.replace("train/", "decay/")]  # a language model's is logged by halves
+    points = read_curves([run.run_id for run in runs], list(dict.fromkeys(names)))
+    if points.empty:
+        raise UserError(
+            f"experiment must hold finished children with {metric}, {experiment!r} has none; name "
+            "another metric, or run tune with pruner=none"
+        )
+    # Those of `tune` have one budget, and a schedule of their own.
+    if all("trial" in run.tags and {"warmup", "decay"} <= run.params.keys() for run in runs):
+        for name in ("warmup", "decay"):
+            points[name] = points["run"].map({run.run_id: run.params[name] for run in runs})
+    return from_long(points.rename(columns={"run": "trial"}), experiment)

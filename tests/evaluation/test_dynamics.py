@@ -15,6 +15,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.dynamics import ForceFieldCalculator, conserve
 from chemscale_bench.models import force_fields
 from chemscale_bench.models.potential import energy_and_forces, molecule_graph
+from chemscale_bench.models.registry import FORCE_FIELDS
 
 WATER = Atoms("OH2", [[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]])
 
@@ -39,7 +40,7 @@ def test_the_calculator_gives_the_networks_numbers_wherever_the_molecule_is(fold
         assert water.get_forces() == pytest.approx(forces.numpy(), abs=1e-5)
 
 
-@pytest.mark.parametrize("model", force_fields.NAMES)
+@pytest.mark.parametrize("model", FORCE_FIELDS.modules)
 def test_forces_are_the_slope_of_the_free_energy_by_ases_own_differences(tmp_path: Path, model: str) -> None:
     config = force_fields.default_config(model)
     network = force_fields.build(model, config, (1, 8), seed=0)

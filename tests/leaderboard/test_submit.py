@@ -16,11 +16,13 @@ from safetensors.torch import load_file, save_file
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard import files, reproduce
-from chemscale_bench.leaderboard.submit import submit
-from chemscale_bench.leaderboard.verify import Level, judge, verify
-from chemscale_bench.runs import train_force_field
-from chemscale_bench.settings.analysis import SubmitSettings, VerifySettings
-from chemscale_bench.settings.training import ForceFieldSettings
+from chemscale_bench.leaderboard.levels import Level, judge
+from chemscale_bench.settings.forcefield import ForceFieldSettings
+from chemscale_bench.settings.submit import SubmitSettings
+from chemscale_bench.settings.verify import VerifySettings
+from chemscale_bench.verbs.forcefield import forcefield
+from chemscale_bench.verbs.submit import submit
+from chemscale_bench.verbs.verify import verify
 
 LANGUAGE = ["chemgpt", "--task", "embedded-lm", "--params", "3e4", "--tokens", "3e4"]
 FORCES = ["forcefield", "--task", "embedded-ff", "--molecule", "ethanol", "--model", "schnet", "--params", "5365"]
@@ -229,7 +231,7 @@ def test_own_copies_of_official_frames(shared_data: Path, tracking_uri: str, tmp
         data=frames, test_data=test, energy_unit="kcal/mol", length_unit="Angstrom",
     )  # fmt: skip
     with pytest.raises(SystemExit, match="0"):
-        train_force_field(chosen)
+        forcefield(chosen)
     path = submitted("copies", tmp_path)
     entry = files.load(path).entry
     assert (entry.task, entry.data, entry.runs[0].settings["split"]) == ("rmd17-ff@ethanol", "rmd17", "2")

@@ -6,8 +6,8 @@ import torch
 from transformers import AutoModelForCausalLM, GPTNeoConfig, GPTNeoForCausalLM
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.models.chemgpt import ChemGPT, load_pretrained, save_pretrained
-from chemscale_bench.models.parametrization import build
+from chemscale_bench.models.chemgpt import build_shape, load_pretrained, save_pretrained
+from chemscale_bench.models.gpt_neo import GPTNeo
 from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training.language import pack
 
@@ -31,7 +31,7 @@ def theirs_on(model: GPTNeoForCausalLM, sequences: list[np.ndarray]) -> torch.Te
 @pytest.mark.parametrize("parametrization", ["standard", "mutransfer"])
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_our_checkpoint_has_the_same_logits_in_transformers(tmp_path: Path, parametrization: str, layers: int) -> None:
-    model = build(Shape(layers, 96, 3), SIZE, parametrization, seed=1)  # type: ignore[arg-type]
+    model = build_shape(Shape(layers, 96, 3), SIZE, parametrization, seed=1)  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in model.parameters():  # far from the start, so that every weight matters
             parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
@@ -64,7 +64,7 @@ def test_a_hugging_face_checkpoint_loads_with_equal_logits(tmp_path: Path, safe:
 
 
 def test_packed_losses_equal_those_of_each_molecule_alone() -> None:
-    model = build(Shape(2, 64, 4), SIZE, "standard", seed=0)
+    model = build_shape(Shape(2, 64, 4), SIZE, "standard", seed=0)
     sequences = molecules([30, 2, 11, 11, 270])
     together = model.token_losses(pack(sequences, START))
     alone = torch.cat([model.token_losses(pack([sequence], START)) for sequence in sequences])
@@ -72,7 +72,7 @@ def test_packed_losses_equal_those_of_each_molecule_alone() -> None:
 
 
 def test_a_molecule_never_sees_its_neighbour() -> None:
-    model = build(Shape(2, 64, 4), SIZE, "standard", seed=0)
+    model = build_shape(Shape(2, 64, 4), SIZE, "standard", seed=0)
     first, second, other = molecules([20, 20, 20])
     before = model.token_losses(pack([first, second], START))[:20]
     after = model.token_losses(pack([first, other], START))[:20]
@@ -103,7 +103,7 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
 
 
 def test_parameters_outside_the_embeddings_are_those_of_the_formula() -> None:
-    model: ChemGPT = build(Shape(3, 52, 4), SIZE, "standard", seed=0)
+    model: GPTNeo = build_shape(Shape(3, 52, 4), SIZE, "standard", seed=0)
     counted = sum(p.numel() for name, p in model.named_parameters() if "embedding" not in name)
     assert counted == Shape(3, 52, 4).non_embedding_params
 
@@ -113,7 +113,7 @@ def test_flops_per_token_are_those_that_torch_counts() -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     shape = Shape(3, 64, 4)
-    model = build(shape, 50, "standard", seed=0)
+    model = build_shape(shape, 50, "standard", seed=0)
     with FlopCounterMode(display=False) as counter:
         model(pack([np.arange(40, dtype=np.uint16) % 45 + 4], 2)).backward()
     expected = model.config.flops_per_token(40) * 40

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from chemscale_bench.evaluation.coordinates import Coordinates, coordinates
-from chemscale_bench.models.parametrization import LEARNING_RATE, Parametrization, build, parameter_groups
+from chemscale_bench.models.chemgpt import build_shape, parameter_groups
+from chemscale_bench.models.parametrization import LEARNING_RATE, Parametrization
 from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training.language import pack
 
@@ -32,8 +33,8 @@ def molecules(count: int, seed: int) -> list[np.ndarray]:
 
 
 def check(parametrization: Parametrization, shape: Shape) -> Coordinates:
-    model = build(shape, SYMBOLS, parametrization, seed=0)
-    groups = parameter_groups(model, parametrization, LEARNING_RATE[parametrization], 0.0)
+    model = build_shape(shape, SYMBOLS, parametrization, seed=0)
+    groups = parameter_groups(model, LEARNING_RATE[parametrization], 0.0, parametrization=parametrization)
     batches = (pack(molecules(16, seed), 2) for seed in range(1, 9))
     return coordinates(model, torch.optim.AdamW(groups, betas=(0.9, 0.95)), batches, pack(molecules(16, 0), 2))
 
@@ -59,10 +60,10 @@ def test_the_check_fails_for_the_usual_parametrization(ladder: str) -> None:
 
 def test_rates_and_initial_weights_are_those_of_the_table() -> None:
     shape = Shape(20, 512, 16)  # a quarter of the base's rate in the width, a quarter in the depth
-    model = build(shape, SYMBOLS, "mutransfer", seed=0)
+    model = build_shape(shape, SYMBOLS, "mutransfer", seed=0)
     rates = {
         id(parameter): group["lr"]
-        for group in parameter_groups(model, "mutransfer", 1.0, 0.1)
+        for group in parameter_groups(model, 1.0, 0.1, parametrization="mutransfer")
         for parameter in group["params"]
     }
     expected = {
@@ -79,18 +80,22 @@ def test_rates_and_initial_weights_are_those_of_the_table() -> None:
     assert len(rates) == len(parameters)
     assert model.config.attention_scale == pytest.approx(2 / 32**0.5)
     assert model.config.output_scale == pytest.approx(1)
-    narrow = build(Shape(5, 64, 2), SYMBOLS, "mutransfer", seed=0)
+    narrow = build_shape(Shape(5, 64, 2), SYMBOLS, "mutransfer", seed=0)
     assert narrow.config.output_scale == 4
     assert float(narrow.blocks[0].mlp_out.weight.detach().std()) == pytest.approx(0.05 * 2**0.5, rel=0.03)
-    shallow = build(Shape(2, 128, 8), SYMBOLS, "mutransfer", seed=0)  # a layer of it adds no more than one of the base
+    shallow = build_shape(
+        Shape(2, 128, 8), SYMBOLS, "mutransfer", seed=0
+    )  # a layer of it adds no more than one of the base
     assert float(shallow.blocks[0].mlp_out.weight.detach().std()) == pytest.approx(0.05, rel=0.03)
-    assert parameter_groups(narrow, "mutransfer", 1.0, 0.1)[0]["lr"] == 2  # embeddings move the logits as at the base
+    assert (
+        parameter_groups(narrow, 1.0, 0.1, parametrization="mutransfer")[0]["lr"] == 2
+    )  # embeddings move the logits as at the base
 
 
 def test_standard_is_gpt_neo_with_one_rate() -> None:
-    model = build(Shape(2, 256, 4), SYMBOLS, "standard", seed=0)
+    model = build_shape(Shape(2, 256, 4), SYMBOLS, "standard", seed=0)
     assert (model.config.attention_scale, model.config.output_scale) == (1, 1)
-    assert {group["lr"] for group in parameter_groups(model, "standard", 0.01, 0.1)} == {0.01}
+    assert {group["lr"] for group in parameter_groups(model, 0.01, 0.1, parametrization="standard")} == {0.01}
     for name, parameter in model.named_parameters():
         if parameter.ndim == 2:
             assert float(parameter.detach().std()) == pytest.approx(0.02, rel=0.03), name
@@ -101,7 +106,7 @@ def test_standard_is_gpt_neo_with_one_rate() -> None:
 def test_what_weight_decay_takes_off_matrices_in_a_step_is_the_same(
     parametrization: Parametrization, shape: Shape
 ) -> None:
-    groups = parameter_groups(build(shape, 40, parametrization, 0), parametrization, 0.01, 0.1)
+    groups = parameter_groups(build_shape(shape, 40, parametrization, 0), 0.01, 0.1, parametrization=parametrization)
     products = {round(group["lr"] * group["weight_decay"], 12): group["params"] for group in groups}
     assert set(products) == {0.0, 0.001}
     decayed = sum(len(group["params"]) for group in groups if group["weight_decay"])
@@ -109,7 +114,7 @@ def test_what_weight_decay_takes_off_matrices_in_a_step_is_the_same(
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
-    first, second, other = (build(Shape(2, 64, 4), 40, "mutransfer", seed) for seed in (0, 0, 1))
+    first, second, other = (build_shape(Shape(2, 64, 4), 40, "mutransfer", seed) for seed in (0, 0, 1))
     for a, b, c in zip(first.parameters(), second.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b)
         assert a.ndim < 2 or not torch.equal(a, c)

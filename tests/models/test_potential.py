@@ -5,8 +5,9 @@ import torch
 from graphs import ELEMENTS, Molecule, frames, graph_of
 
 from chemscale_bench.data.structures import pair_distances
-from chemscale_bench.models.force_fields import build, config_for, family, size_polynomial
+from chemscale_bench.models.force_fields import build, config_for, size_polynomial
 from chemscale_bench.models.potential import Potential, energy_and_forces, frames_graph, molecule_graph
+from chemscale_bench.models.registry import FORCE_FIELDS
 
 CUTOFF = 4.0  # below the size of aspirin, so that neighbourhoods differ
 ISOLATED: Molecule = (torch.tensor([8, 1]), torch.tensor([[0.0, 0, 0], [0, 0, 9]]).double())
@@ -20,7 +21,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def network(name: str) -> Potential:
-    return build(name, family(name).Config(width=16, cutoff=CUTOFF), ELEMENTS, seed=1).double()
+    return build(name, FORCE_FIELDS.family(name).Config(width=16, cutoff=CUTOFF), ELEMENTS, seed=1).double()
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -110,4 +111,4 @@ def test_sizes_are_a_quadratic_in_the_width_and_within_5_percent(name: str, para
     size = build(name, config, ELEMENTS, seed=0).non_embedding_params
     assert size == size_polynomial(name, ELEMENTS, layers=config.layers)(config.width)
     assert size == pytest.approx(params, rel=0.05)
-    assert config.layers == family(name).layers_for(int(params))
+    assert config.layers == FORCE_FIELDS.family(name).layers_for(int(params))

@@ -6,8 +6,9 @@ from graphs import ELEMENTS, frames, graph_of
 from torch import nn
 
 from chemscale_bench.models.compat import import_schnetpack
-from chemscale_bench.models.force_fields import build, family
+from chemscale_bench.models.force_fields import build
 from chemscale_bench.models.potential import Graph, Potential, energy_and_forces
+from chemscale_bench.models.registry import FORCE_FIELDS
 
 
 def library_model(network: Potential) -> nn.Module:
@@ -40,7 +41,7 @@ def library_inputs(graph: Graph) -> dict[str, torch.Tensor]:
 def test_energies_forces_and_gradients_are_those_of_the_library(
     name: str, dtype: torch.dtype, tolerance: float
 ) -> None:
-    config = family(name).Config()
+    config = FORCE_FIELDS.family(name).Config()
     network = build(name, config, ELEMENTS, seed=0).to(dtype)
     with torch.no_grad():
         for parameter in network.parameters():  # schnetpack starts biases at zero

@@ -12,9 +12,10 @@ import pytest
 from benchmarks.scaling_backtest import score, tables
 from chemscale_bench.scaling import Forecast, JointLaw, PowerLaw, UnidentifiedError, compute_optimal, plan, validate
 from chemscale_bench.scaling.analysis import analyse
-from chemscale_bench.scaling.forecast import FORMS, closeness
+from chemscale_bench.scaling.forecast import FORMS
 from chemscale_bench.scaling.frontier import undominated
 from chemscale_bench.scaling.isoflop import isoflop
+from chemscale_bench.scaling.weighting import closeness
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "scaling" / "published"
 

@@ -18,4 +18,9 @@ def test_nothing_but_the_bottom_layer_is_imported() -> None:
         [sys.executable, "-c", f"import sys; {imports}; print(*{names})"], capture_output=True, text=True, check=True
     )
     others = {name for name in listed.stdout.split() if not name.startswith("chemscale_bench.scaling")}
-    assert others == {"chemscale_bench", "chemscale_bench.errors", "chemscale_bench.peaks"}
+    assert others == {
+        "chemscale_bench",
+        "chemscale_bench.errors",
+        "chemscale_bench.speed",
+        "chemscale_bench.speed.peaks",
+    }

@@ -7,7 +7,7 @@ import torch
 from lightning.fabric import Fabric
 
 from chemscale_bench.data.store import Molecules
-from chemscale_bench.models.parametrization import build, parameter_groups
+from chemscale_bench.models.chemgpt import build_shape, parameter_groups
 from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training.contracts import Report
 from chemscale_bench.training.language import LanguageObjective
@@ -58,8 +58,8 @@ def trainer(
     seed: int = 0, weight_decay: float = 0.1, batch: int | None = 400, clip: float = 1.0,
     device: str = "cpu", captures: bool = True, precision: Any = "32-true",
 ) -> Trainer:  # fmt: skip
-    model = build(Shape(2, 32, 2), SIZE, "mutransfer", seed=seed)
-    optimizer = torch.optim.AdamW(parameter_groups(model, "mutransfer", rate, weight_decay), fused=True)
+    model = build_shape(Shape(2, 32, 2), SIZE, "mutransfer", seed=seed)
+    optimizer = torch.optim.AdamW(parameter_groups(model, rate, weight_decay, parametrization="mutransfer"), fused=True)
     objective = LanguageObjective(molecules, 2, SIZE, seed, batch, torch.device(device))
     log.trainer = Trainer(
         Fabric(accelerator=device, devices=1, precision=precision), model, optimizer, objective, log,

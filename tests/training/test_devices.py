@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.settings.training import ChemGPTSettings
+from chemscale_bench.settings.chemgpt import ChemGPTSettings
 from chemscale_bench.training.devices import find_peers, meet, start_fabric
 
 SRUN = {"SLURM_JOB_ID": "71234", "SLURM_NTASKS": "2", "SLURM_NODELIST": "localhost", "SLURM_LOCALID": "0"}

@@ -10,6 +10,7 @@ from torch import Tensor
 from chemscale_bench.data.structures import Frames
 from chemscale_bench.models import force_fields
 from chemscale_bench.models.potential import Graph, Potential, energy_and_forces
+from chemscale_bench.models.registry import FORCE_FIELDS
 from chemscale_bench.training.forces import ForceLoss, ForceObjective, FramesOnDevice, baseline, measure
 
 CPU = torch.device("cpu")
@@ -119,7 +120,7 @@ def test_passes_split_a_step_without_changing_its_loss() -> None:
 def test_pairs_beyond_the_cutoff_add_nothing(model: str) -> None:
     """A GPU gets every pair, so that its batches have one shape."""
     scattered = frames()
-    network = force_fields.build(model, force_fields.family(model).Config(cutoff=1.5), (1, 8), seed=0).double()
+    network = force_fields.build(model, FORCE_FIELDS.family(model).Config(cutoff=1.5), (1, 8), seed=0).double()
     near, every = on_device(scattered, 1.5), on_device(scattered, 1.5)
     every.every_pair = True
     few, all_of_them = near.batch(np.arange(12)), every.batch(np.arange(12))

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chemscale_bench.data.store import Molecules
-from chemscale_bench.models.chemgpt import NOTHING
-from chemscale_bench.models.parametrization import build
+from chemscale_bench.models.chemgpt import build_shape
+from chemscale_bench.models.packed import NOTHING
 from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training.language import (
     LanguageObjective,
@@ -90,7 +90,7 @@ def test_packing_loses_no_token(lengths: list[int], limit: int) -> None:
 
 
 def test_validation_sums_do_not_depend_on_the_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = build(Shape(2, 32, 2), 40, "mutransfer", seed=0)
+    model = build_shape(Shape(2, 32, 2), 40, "mutransfer", seed=0)
     molecules = split([3, 30, 12, 12, 1, 25])
     losses = molecule_losses(model, molecules, 2, "cpu")
     alone = [model(pack([molecule], 2)).item() for molecule in molecules.sequences()]
@@ -100,7 +100,7 @@ def test_validation_sums_do_not_depend_on_the_passes(monkeypatch: pytest.MonkeyP
 
 
 def test_the_three_units_are_of_one_sum() -> None:
-    model = build(Shape(2, 32, 2), 40, "mutransfer", seed=0)
+    model = build_shape(Shape(2, 32, 2), 40, "mutransfer", seed=0)
     molecules = split([10, 20])
     values = validate(model, molecules, 2, "cpu").metrics
     total = molecule_losses(model, molecules, 2, "cpu").sum()
@@ -125,7 +125,7 @@ def test_a_batch_made_on_the_device_is_that_of_the_host(lengths: list[int], extr
 
 
 def test_what_fills_a_batch_up_changes_nothing() -> None:
-    model = build(Shape(2, 32, 2), 40, "mutransfer", seed=0)
+    model = build_shape(Shape(2, 32, 2), 40, "mutransfer", seed=0)
     source = objective(split([12, 30, 5, 70]))
     items, _ = source.take(None, 100)
     for size in (100, 101, 300):

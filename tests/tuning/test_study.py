@@ -7,7 +7,8 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.settings.training import ChemGPTSettings, ForceFieldSettings
+from chemscale_bench.settings.chemgpt import ChemGPTSettings
+from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.named import PRUNERS
 from chemscale_bench.tuning.study import open_storage

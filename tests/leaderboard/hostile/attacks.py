@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from hypothesis import HealthCheck, settings
 
 from chemscale_bench.leaderboard import files
-from chemscale_bench.leaderboard.verify import Level, Verdict, judge
+from chemscale_bench.leaderboard.levels import Level, Verdict, judge
 
 Attack = tuple[Callable[[Path], object], str]
 """A change of the entry at a path, and a word of the reason for which it is held back."""

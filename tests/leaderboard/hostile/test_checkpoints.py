@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chemscale_bench.leaderboard.verify import Level
+from chemscale_bench.leaderboard.levels import Level
 from hostile.attacks import Attack, check_held, link, run
 
 NOWHERE = {"weights_sha256": "a" * 64, "config_sha256": "a" * 64}

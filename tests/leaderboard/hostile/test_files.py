@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chemscale_bench.leaderboard import files
-from chemscale_bench.leaderboard.verify import Level, judge
+from chemscale_bench.leaderboard.levels import Level, judge
 from hostile.attacks import GENERATED, Attack, check_held, check_one_line, curves, edit, link, move, sign, update
 
 

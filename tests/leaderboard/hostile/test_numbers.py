@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chemscale_bench.leaderboard.consistent import MOST_FLOPS_PER_JOULE
+from chemscale_bench.leaderboard.levels import Level, judge
 from chemscale_bench.leaderboard.planted import plant
-from chemscale_bench.leaderboard.verify import Level, judge
-from chemscale_bench.models.chemgpt import ChemGPTConfig
+from chemscale_bench.models.gpt_neo import GPTNeoConfig
 from chemscale_bench.models.sizes import Shape
 from hostile.attacks import (
     GENERATED,
@@ -162,7 +162,7 @@ def attends(path: Path, molecules: float) -> None:
     def tell(entry: dict[str, Any]) -> None:
         for one in entry["runs"]:
             network, metrics = one["network"], one["results"][-1]["metrics"]
-            config = ChemGPTConfig(
+            config = GPTNeoConfig(
                 Shape(network["layers"], network["width"], network["heads"]), network["vocabulary_size"]
             )
             length = metrics["val/nats_per_molecule"] / metrics["val/loss_nats_per_token"]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chemscale_bench.leaderboard.verify import Level, judge
+from chemscale_bench.leaderboard.levels import Level, judge
 from hostile.attacks import GENERATED, SCRIPT, Attack, check_held, check_one_line, put, run, update
 
 REFUSED: dict[str, Attack] = {

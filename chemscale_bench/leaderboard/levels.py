@@ -1,0 +1,60 @@
+"""How far an entry can be trusted, and what keeps it from the next level."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.leaderboard import consistent, files, reproduce
+
+
+class Level(IntEnum):
+    """What has been shown of an entry."""
+
+    REFUSED = 0
+    VALID = 1
+    CONSISTENT = 2
+    REPRODUCED = 3
+
+    @property
+    def word(self) -> str:
+        """As settings and tables write it."""
+        return self.name.lower()
+
+
+MEANING = {
+    Level.VALID: "its files hold to the schema",
+    Level.CONSISTENT: "every number follows from the curves; tokens, FLOPs, time and device agree",
+    Level.REPRODUCED: "its checkpoints give the stated results on the pinned split",
+}
+
+
+class Verdict(NamedTuple):
+    """How far an entry got."""
+
+    level: Level
+    why_not_next: str
+    """What keeps it from the next level; empty if that was not tried."""
+    loaded: files.Loaded | None
+    """None if it was refused."""
+
+
+def judge(path: Path, up_to: Level = Level.CONSISTENT, copies: reproduce.Copies = reproduce.NO_COPIES) -> Verdict:
+    """Verify an entry; what is wrong with it is part of the verdict, never an exception."""
+    try:
+        loaded = files.load(path)
+    except UserError as problem:
+        return Verdict(Level.REFUSED, str(problem), None)
+    level = Level.VALID
+    try:
+        if up_to >= Level.CONSISTENT:
+            consistent.check(loaded.entry, loaded.curves)
+            level = Level.CONSISTENT
+        if up_to >= Level.REPRODUCED:
+            reproduce.check(loaded, copies)
+            level = Level.REPRODUCED
+    except UserError as problem:
+        return Verdict(level, str(problem), loaded)
+    return Verdict(level, "", loaded)

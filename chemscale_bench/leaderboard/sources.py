@@ -1,0 +1,126 @@
+"""The runs that `fit` and `plan` work on: of an experiment, of a table, or of a fit that was saved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from chemscale_bench.data.opening import user_path
+from chemscale_bench.errors import UserError
+from chemscale_bench.leaderboard.collect import measure
+from chemscale_bench.scaling import RunTable, validate
+from chemscale_bench.scaling.analysis import Analysis
+from chemscale_bench.scaling.table import OPTIONAL, describe
+from chemscale_bench.settings.fit import FitSettings
+from chemscale_bench.settings.runs import RunsSettings
+from chemscale_bench.tracking.reader import runs_of_experiment
+
+
+def read(settings: RunsSettings) -> RunTable:
+    """The runs that the settings name, validated.
+
+    Raises:
+        UserError: if there is not exactly one source, or the runs are not fit for a fit.
+    """
+    if bool(settings.experiment) == bool(settings.table):
+        raise UserError(
+            f"give one source of runs, got experiment={settings.experiment!r} and table={settings.table!r}; "
+            "use experiment=NAME for logged runs, or table=runs.csv"
+        )
+    if settings.table:
+        frame, left_out = _read_file(settings.table), dict[str, int]()
+    else:
+        frame, left_out = read_experiment(settings.experiment, settings.metric)
+    for name in ("task", "model", "task_digest"):
+        wanted = getattr(settings, name)
+        if not wanted:
+            continue
+        if name not in frame:
+            raise UserError(
+                f"{name}={wanted} selects by the column {name}, got a table with {', '.join(map(str, frame.columns))}; "
+                f"add that column, or leave {name} out"
+            )
+        frame = frame[frame[name].astype(str) == wanted]
+    if frame.empty:
+        raise UserError(
+            f"{source_of(settings)} must hold finished runs with {settings.metric}, got none ({describe(left_out)}); "
+            "check the experiment, task, model and metric"
+        )
+    table = validate(frame, typed=bool(settings.table))
+    return table._replace(left_out=left_out | table.left_out)
+
+
+def _read_file(path: str) -> pd.DataFrame:
+    kind = Path(path).suffix
+    if kind not in (".csv", ".parquet"):
+        raise UserError(f"table must be a .csv or .parquet file, got {path!r}; convert it")
+    try:
+        file = user_path(path)
+        frame = pd.read_csv(file) if kind == ".csv" else pd.read_parquet(file)
+    except FileNotFoundError:
+        raise UserError(f"table must be a file that exists, got {path!r}; check the path") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"table must be readable as {kind}, got {error} in {path!r}; mend it") from None
+    return frame
+
+
+def read_experiment(name: str, metric: str) -> tuple[pd.DataFrame, dict[str, int]]:
+    """One row per finished run and budget of an MLflow experiment, and how many runs were left out, by reason.
+
+    A finished run gives one row for each step at which it logged `metric`, which is the tokens seen; a force field one
+    row, at the frames it was trained on. Of repeated runs the best counts: `leaderboard.collect.measure` says which.
+
+    Raises:
+        UserError: if there is no such experiment.
+    """
+    kept, left_out = measure(runs_of_experiment(name), metric)
+    # A force field's data are the frames it learns from, of which there are rightly few.
+    data = "frames" if "force" in metric or "energy" in metric else "tokens"
+    rows = [
+        {
+            "params": float(run.params["non_embedding_params"]),
+            "seed": run.params.get("seed", "0"),
+            "task": run.params.get("task_name", ""),
+            "model": run.params.get("model", ""),
+            "task_digest": run.tags.get("task_digest", ""),
+            "run_id": run.run_id,
+            data: float(budget),
+            "loss": loss,
+        }
+        for run, by_budget in kept
+        for budget, loss in by_budget.items()
+    ]
+    return pd.DataFrame(rows), left_out
+
+
+def read_saved(path: str) -> RunTable:
+    """The runs of a saved fit, which is fitted again: the same numbers follow from the same runs."""
+    try:
+        if path.startswith("runs:/"):
+            import mlflow
+
+            record = mlflow.artifacts.load_dict(path)
+        else:
+            record = json.loads(user_path(path).read_text())
+        return validate(pd.DataFrame(record["runs"]), typed=False)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"fit must be a fit.json that `fit` wrote, got {path!r} ({error}); run fit again") from None
+
+
+def record_of(analysis: Analysis, settings: FitSettings) -> dict[str, Any]:
+    """A fit as JSON: its numbers, and the runs that they follow from."""
+    frame, data = analysis.table.frame, analysis.table.data_column
+    kept = frame[[name for name in ("params", "tokens", "loss", *OPTIONAL) if name in frame]]
+    runs = kept.rename(columns={"tokens": data}).to_dict("list")
+    numbers = {"numbers": analysis.numbers(), "refusals": analysis.refusals, "left_out": analysis.table.left_out}
+    return {"source": source_of(settings), "metric": settings.metric, "level": settings.level, **numbers, "runs": runs}
+
+
+def source_of(settings: RunsSettings) -> str:
+    """Where runs come from, for people."""
+    return f"experiment {settings.experiment}" if settings.experiment else f"table {Path(settings.table).name}"

@@ -1,0 +1,23 @@
+"""What a language model declares in its one file of models/; models/registry.py has their names.
+
+- `TITLE`, its name as people write it; `STACKED`, whether many can be trained as one (training/stacked.py);
+- `OPTIONS`, the settings of its verb that `config_for`, `build` and `parameter_groups` take by name;
+- `Config`, a frozen dataclass with `non_embedding_params`, `sizes` (layers, width, heads, vocabulary_size),
+  `flops_per_token(context)`, `plain()` and `from_plain(values)`; `Network(config)`, a `packed.LanguageModel`;
+- `config_for(params, vocabulary_size, **options)`, its ladder; `stated(sizes)`, the config of what an entry states;
+- `build(config, seed, **options)`, a fresh model; `parameter_groups(model, learning_rate, weight_decay, **options)`;
+- `check_gpu(precision)`, which refuses what can't be trained on one;
+- `save_pretrained(model, folder, start_id, end_id, pad_id)` and `load_pretrained(folder)`; and for verifying a
+  checkpoint before anything of it is built `CONFIG_KEYS`, `sizes_of(record)` and `weight_bytes(config)`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chemscale_bench.models.registry import LANGUAGE_MODELS
+
+
+def options_of(model: str, settings: Any) -> dict[str, Any]:
+    """Those of a verb's settings that a model's family takes by name."""
+    return {name: getattr(settings, name) for name in LANGUAGE_MODELS.family(model).OPTIONS}

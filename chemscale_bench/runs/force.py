@@ -1,0 +1,284 @@
+"""One force-field run: frames of a molecule, a potential, its force and energy errors."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from torch.utils.flop_counter import FlopCounterMode
+
+from chemscale_bench import tasks
+from chemscale_bench.data.frames import official, prepare_frames
+from chemscale_bench.errors import UserError
+from chemscale_bench.evaluation.physics import check
+from chemscale_bench.models import force_fields
+from chemscale_bench.models.potential import Potential
+from chemscale_bench.models.registry import FORCE_FIELDS
+from chemscale_bench.runs.tracked import Judge, TrackedRun, run_folder
+from chemscale_bench.settings.forcefield import ForceFieldSettings
+from chemscale_bench.tracking.figures import error_curve
+from chemscale_bench.tracking.lifetime import Stop
+from chemscale_bench.training.averaging import RunningAverage
+from chemscale_bench.training.contracts import Report
+from chemscale_bench.training.devices import check_device
+from chemscale_bench.training.forces import ForceErrors, ForceLoss, ForceObjective, FramesOnDevice, baseline, measure
+from chemscale_bench.training.loop import Diverged, Trainer
+from chemscale_bench.training.schedules import segments
+
+PASS_ATOMS = {"cpu": 4_096, "cuda": 65_536}  # atoms of a forward pass, at first
+LEAST_WARMUP = 20  # steps, unless there are fewer than twice as many, or no warm-up is wanted at all
+FORCE_MAE = "val/force_mae_mev_per_angstrom"
+
+
+def warmup_share(settings: ForceFieldSettings, steps: int) -> float:
+    """The share of the steps spent on warm-up, at least `LEAST_WARMUP` of them.
+
+    Random weights of some models give forces far too large, and full rates at once would throw them off.
+    """
+    return max(settings.warmup, min(LEAST_WARMUP / steps, 0.5)) if settings.warmup else 0.0
+
+
+class ForceRun(TrackedRun):
+    """A force field trained for a fixed number of steps; the weights that validate best are measured and kept."""
+
+    UNIT, SHORT, VERB = "structures", "frames", "forcefield"
+    METRIC = "test/force_mae_mev_per_angstrom"
+    SETTINGS, BATCH, VALUE = ForceFieldSettings, "batch_frames", "validation force MAE (meV/Å)"
+    MODELS = FORCE_FIELDS
+
+    def __init__(
+        self, settings: ForceFieldSettings, fabric: Fabric, run_id: str, stop: Stop, saved: dict[str, Any] | None,
+        judge: Judge | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(settings, fabric, run_id, stop, saved, judge)
+        self.settings, self.dtype = settings, getattr(torch, {"fp32": "float32", "fp64": "float64"}[settings.precision])
+        declared = tasks.load_force(settings.task)
+        self.task = declared.on(settings.molecule, settings.data)
+        self.steps = self.task.gradient_steps if settings.steps == "auto" else settings.steps
+        self.budgets = [self.steps * settings.batch_frames]
+        with stop.at_once():
+            self.frames = prepare_frames(
+                self.task.data if settings.data == "auto" else settings.data, molecule=self.task.molecules[0],
+                split=settings.split, train_size=settings.train_size,
+                validation_frames=self.task.validation_frames, test_frames=self.task.test_frames,
+                test_data=settings.test_data, energy_unit=settings.energy_unit, length_unit=settings.length_unit,
+                force_unit=settings.force_unit, cutoff=settings.cutoff,
+            )  # fmt: skip
+        if saved and saved["frames_digest"] != self.frames.digest:
+            raise UserError(
+                f"resume must find the frames that the run was started with, {self.frames.name} has changed since; "
+                "start a new run"
+            )
+        known = official(self.frames.digest)
+        if known and known.data != declared.data:
+            raise UserError(f"data are official frames of {known.data}, got task {declared.name}; use {known.data}-ff")
+        self.split, self.data = (known.split, known.data) if known else (settings.split, settings.data)
+        if known:  # perhaps a user's own copy of the official frames
+            self.task = declared.on(known.molecule, declared.data)
+        train = self.frames.train
+        self.elements = tuple(int(number) for number in np.unique(train.numbers))
+        self.reference_ev = float(train.energies.mean())
+        self.potential = self.make_potential()
+        self.baseline = baseline(train, self.frames.test)
+        self.train_split, self.validation = self.on_device("train"), self.on_device("validation")
+        self.title = (
+            f"{settings.model} {self.potential.non_embedding_params:,} params, {self.config.layers} x "
+            f"{self.config.width}, {self.task.name}, {len(train)} frames"
+        )
+        self.trainer = self.make_trainer()
+        self.flops_per_unit = self.count_flops()
+        self.best: dict[str, Any] = saved["best"] if saved else {"force_mae": math.inf, "weights": {}}
+        self.log.setdefault("validation", [])
+
+    @staticmethod
+    def check(settings: ForceFieldSettings) -> None:
+        """Refuse settings that can't work, before anything is made or downloaded."""
+        FORCE_FIELDS.check(settings.model)
+        if settings.seeds > 1:
+            FORCE_FIELDS.check_stacked("seeds", settings.seeds, settings.model)
+        tasks.load_force(settings.task).on(settings.molecule, settings.data)
+        check_device(settings)
+
+    def on_device(self, split: str) -> FramesOnDevice:
+        """A split ready for batches."""
+        frames = getattr(self.frames, split)
+        return FramesOnDevice(frames, self.settings.cutoff, self.reference_ev, self.fabric.device, self.dtype)
+
+    def make_potential(self) -> Potential:
+        """A fresh network of the wanted size, scaled by the training forces."""
+        chosen = self.settings
+        if chosen.params == "auto":
+            self.config = force_fields.default_config(chosen.model, cutoff=chosen.cutoff)
+        else:
+            self.config = force_fields.config_for(chosen.model, chosen.params, self.elements, cutoff=chosen.cutoff)
+        potential = force_fields.build(chosen.model, self.config, self.elements, chosen.seed).to(self.dtype)
+        scale = float(np.sqrt(np.square(self.frames.train.forces).mean()))
+        if not scale > 0:
+            raise UserError(f"training forces must not all be zero, those of {self.frames.name} are; check the file")
+        potential.scale.fill_(scale)
+        return potential
+
+    def make_trainer(self) -> Trainer:
+        """The loop with this run's optimizer, objective and schedule."""
+        chosen, fabric, budget = self.settings, self.fabric, self.budgets[-1]
+        tuned, width = FORCE_FIELDS.family(chosen.model).PEAK_RATE
+        rate = tuned * min(1, width / self.config.width) if chosen.learning_rate == "auto" else chosen.learning_rate
+        loss = ForceLoss(self.potential, chosen.force_weight, chosen.energy_weight).to(fabric.device)
+        average = RunningAverage(loss, chosen.average)
+        nothing = chosen.force_weight + chosen.energy_weight * float(
+            np.var(self.frames.train.energies) / np.square(self.frames.train.forces).mean()
+        )
+        few = self.train_split.batch(np.arange(min(chosen.batch_frames, len(self.train_split))))
+        at_random = float(loss(few).detach()) / len(few.energy_B)  # of some models far above that of no force
+        hopeless = max(100 * nothing, 10 * at_random)
+        objective = ForceObjective(self.train_split, chosen.seed, chosen.batch_frames, hopeless)
+        trainer = Trainer(
+            fabric, loss, torch.optim.AdamW(loss.parameters(), rate, weight_decay=chosen.weight_decay, fused=True),
+            objective, self,
+            plan=segments(self.budgets, chosen.decay), clip=chosen.clip,
+            warmup=round(warmup_share(chosen, self.steps) * budget),
+            report_every=max(budget // 200, min(20 * self.task.validation_frames, budget // 20), 1),
+            save_seconds=60 * chosen.checkpoint_minutes, pass_limit=PASS_ATOMS[fabric.device.type], average=average,
+            captures=not self.potential.WAITS,
+        )  # fmt: skip
+        if self.saved:
+            trainer.resume(self.saved)
+        return trainer
+
+    def count_flops(self) -> float:
+        """FLOPs of training on one frame, as torch counts them: matrix products, forward and both backward passes."""
+        whole_pass = PASS_ATOMS[self.fabric.device.type] // self.train_split.atoms
+        frames = max(1, min(self.settings.batch_frames, len(self.train_split), whole_pass))
+        batch = self.train_split.batch(np.arange(frames))
+        with FlopCounterMode(display=False) as counter:
+            self.trainer.module(batch).backward()
+        self.trainer.optimizer.zero_grad()
+        return float(counter.get_total_flops()) / len(batch.energy_B)
+
+    def params(self) -> dict[str, object]:
+        """Task, frames and size."""
+        return {
+            "task_name": self.task.name, "molecule": self.task.molecules[0], "split": self.split, "data": self.data,
+            "train_frames": len(self.frames.train),
+            "non_embedding_params": self.potential.non_embedding_params, "layers": self.config.layers,
+            "width": self.config.width, "gradient_steps": self.steps, "reference_ev": self.reference_ev,
+        }  # fmt: skip
+
+    def tags(self) -> dict[str, object]:
+        """Name and digests."""
+        frames, chosen = self.frames, self.settings
+        return {
+            "mlflow.runName": f"{chosen.model}-{self.task.molecules[0]}-{len(frames.train)}-seed{chosen.seed}",
+            "task_digest": self.task.digest_with(frames.digest, frames.test.digest), "data.digest": frames.digest,
+            "data.source": frames.source, "data.source_sha256": frames.source_sha256,
+            "data.train_digest": frames.train.digest, "data.validation_digest": frames.validation.digest,
+            "data.test_digest": frames.test.digest, "data.notes": "; ".join(frames.notes),
+        }  # fmt: skip
+
+    def describe_data(self) -> None:
+        """Log the frames, and what a model that knows nothing would get."""
+        frames, nothing = self.frames, self.baseline
+        self.recorder.dataset(frames.name, frames.source, frames.digest, "training")
+        sizes = {"train": len(frames.train), "validation": len(frames.validation), "test": len(frames.test)}
+        self.recorder.metrics({f"data/{name}_frames": float(size) for name, size in sizes.items()}, 0)
+        of_nothing = {
+            name.replace("force_mae", "zero_force_mae").replace("energy_mae", "mean_energy_mae"): error
+            for name, error in nothing.metrics("baseline").items()
+        }
+        self.recorder.metrics(of_nothing, self.budgets[-1])
+        for note in frames.notes:
+            self.tell(f"note: {note}")
+
+    def averaged(self) -> Potential:
+        """The network with the averaged weights."""
+        assert self.trainer.average is not None
+        return self.trainer.average.module.get_submodule("potential")  # type: ignore[return-value]
+
+    def report_metrics(self, report: Report, name: str) -> dict[str, float]:
+        """Training loss and validation errors; the best averaged weights so far are kept."""
+        errors = measure(self.averaged(), self.validation)
+        if not math.isfinite(errors.force_mae):
+            raise Diverged(f"validation forces must be finite, got {errors.force_mae}; try a lower learning_rate")
+        if errors.force_mae < self.best["force_mae"]:
+            weights = {key: value.detach().cpu().clone() for key, value in self.averaged().state_dict().items()}
+            self.best = {"force_mae": errors.force_mae, "weights": weights}
+        self.log["validation"].append((report.position, errors.force_mae))
+        return {
+            f"{name}/loss": report.loss, FORCE_MAE: errors.force_mae, "val/energy_mae_mev": errors.energy_mae,
+        }  # fmt: skip
+
+    def best_potential(self) -> Potential:
+        """The network with the averaged weights that validated best."""
+        potential = copy.deepcopy(self.averaged())
+        potential.load_state_dict(self.best["weights"])
+        return potential
+
+    def budget_reached(self, budget: int) -> None:
+        """Measure the best weights on the test split, and check that they obey physics."""
+        if not self.speaks:
+            return
+        potential, test = self.best_potential(), self.frames.test
+        with self.clocked("test"):
+            errors = measure(potential, self.on_device("test"))
+        self.log["errors"] = list(errors)
+        cost = {"cost/flops": self.flops_per_unit * budget}
+        with self.clocked("checks"):
+            physics = check(potential, test.numbers, test.positions[0], charge=test.charge, unpaired=test.unpaired)
+        self.recorder.metrics(errors.metrics("test") | cost | physics, budget)
+
+    def identity(self) -> dict[str, Any]:
+        """The frames' digest and the best weights so far."""
+        return {"frames_digest": self.frames.digest, "best": self.best}
+
+    @property
+    def errors(self) -> ForceErrors:
+        """Of the best weights on the test split."""
+        return ForceErrors(*self.log["errors"])
+
+    def results(self) -> dict[str, float]:
+        """Log the curve and the model."""
+        errors, nothing = self.errors, self.baseline
+        figure = error_curve(self.title, self.log["validation"], errors.force_mae, nothing.force_mae, self.budgets[-1])
+        self.recorder.figure(figure, "error_curve.html")
+        folder, frames = run_folder(self.run_id) / "model", self.frames
+        about = {
+            "reference_ev": self.reference_ev, "numbers": frames.train.numbers.tolist(), "task": self.task.name,
+            "data_digest": frames.digest,
+        }  # fmt: skip
+        if frames.train.charge or frames.train.unpaired:
+            about |= {"charge": frames.train.charge, "unpaired": frames.train.unpaired}
+        force_fields.save(folder, self.settings.model, self.best_potential(), self.config, self.elements, about)
+        self.recorder.folder(folder, "model")
+        per_second = self.log["amount"] / self.trainer.train_seconds
+        return {
+            "speed/mean_atoms_per_s": per_second * self.train_split.atoms,
+            "log10/non_embedding_params": math.log10(self.potential.non_embedding_params),
+            "log10/train_frames": math.log10(len(frames.train)),
+        } | ({"log10/force_mae": math.log10(errors.force_mae)} if frames.test.has_forces else {})  # fmt: skip
+
+    @property
+    def reached(self) -> dict[int, float]:
+        """Force MAE of the best weights on the test split."""
+        measured = "errors" in self.log and self.frames.test.has_forces
+        return {self.budgets[-1]: self.errors.force_mae} if measured else {}
+
+    @property
+    def final_value(self) -> float:
+        """Force MAE on the validation split, in meV/Angstrom: the test split stays unseen by a search."""
+        return float(self.best["force_mae"])
+
+    def print_results(self) -> None:
+        """Print the errors beside those of a model that knows nothing."""
+        errors = self.errors
+        print(f"{self.title}, {self.steps:,} steps of {self.settings.batch_frames}")
+        print(f"{'error on the test split':>25} {'this run':>10} {'nothing learnt':>15}")
+        for name, ours, zero in (
+            ("force MAE, meV/Angstrom", errors.force_mae, self.baseline.force_mae),
+            ("energy MAE, meV", errors.energy_mae, self.baseline.energy_mae),
+        ):
+            if not math.isnan(ours):
+                print(f"{name:>25} {ours:>10.2f} {zero:>15.1f}")

@@ -1,0 +1,86 @@
+"""What a kind of run (language model, force field) has to say for itself; `TrackedRun` does the rest."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from chemscale_bench.models.registry import Registry
+from chemscale_bench.settings.training import TrainingSettings
+from chemscale_bench.training.contracts import Report
+from chemscale_bench.training.loop import Trainer
+
+
+class RunKind(ABC):
+    """The part of a run that differs between kinds.
+
+    A subclass makes `trainer`, `budgets`, `flops_per_unit` and `title` in its constructor and says what it logs.
+    """
+
+    UNIT: str
+    """What budgets and the metrics' steps count, in the plural."""
+    SHORT: str
+    """The same on the progress bar."""
+    VERB: str
+    METRIC: str
+    """The metric that runs are compared by."""
+    SETTINGS: type[TrainingSettings]
+    """Of the verb."""
+    BATCH: str
+    """The setting that is the size of an optimizer step."""
+    VALUE: str
+    """What a search minimises, with its unit."""
+    MODELS: Registry
+    """What can be trained."""
+
+    trainer: Trainer
+    budgets: list[int]
+    flops_per_unit: float
+    title: str
+
+    @staticmethod
+    @abstractmethod
+    def check(settings: Any) -> None:
+        """Refuse settings that can't work, before anything is made or downloaded."""
+
+    @abstractmethod
+    def params(self) -> dict[str, object]:
+        """What the run is, for MLflow: task_name, model, non_embedding_params, ..."""
+
+    @abstractmethod
+    def tags(self) -> dict[str, object]:
+        """Names and digests."""
+
+    @abstractmethod
+    def describe_data(self) -> None:
+        """Log the data set."""
+
+    @abstractmethod
+    def report_metrics(self, report: Report, name: str) -> dict[str, float]:
+        """What to log of a stretch of training, beside speed, learning rate and gradient norm."""
+
+    @abstractmethod
+    def budget_reached(self, budget: int) -> None:
+        """Measure the run at a budget."""
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """What a resumed run needs besides the trainer's state, as plain values and tensors."""
+
+    @abstractmethod
+    def results(self) -> dict[str, float]:
+        """Log figures and the model to the recorder, and give the last metrics."""
+
+    @property
+    @abstractmethod
+    def reached(self) -> dict[int, float]:
+        """`METRIC` at every budget so far."""
+
+    @property
+    @abstractmethod
+    def final_value(self) -> float:
+        """What a search minimises: the validation loss or error at the last budget."""
+
+    @abstractmethod
+    def print_results(self) -> None:
+        """Print what the user wants to know."""

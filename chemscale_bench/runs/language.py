@@ -1,0 +1,246 @@
+"""One language-model run: molecules, a model, losses at every budget."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+
+from chemscale_bench import tasks
+from chemscale_bench.data.cache import home, keep
+from chemscale_bench.data.prepare import REFUSALS, prepare
+from chemscale_bench.data.store import TokenStore
+from chemscale_bench.errors import UserError
+from chemscale_bench.evaluation import ngram
+from chemscale_bench.evaluation.ngram import Trigram
+from chemscale_bench.models import hub
+from chemscale_bench.models.language_models import options_of
+from chemscale_bench.models.packed import LanguageModel
+from chemscale_bench.models.registry import LANGUAGE_MODELS
+from chemscale_bench.runs.tracked import Judge, TrackedRun, run_folder
+from chemscale_bench.settings.chemgpt import ChemGPTSettings
+from chemscale_bench.tracking.figures import loss_curve
+from chemscale_bench.tracking.lifetime import Stop
+from chemscale_bench.training.contracts import Report
+from chemscale_bench.training.devices import check_device
+from chemscale_bench.training.language import COMPILED_FLOPS, LanguageObjective, validate
+from chemscale_bench.training.loop import Trainer
+from chemscale_bench.training.schedules import segments
+
+REPORTS = 400  # points of a training curve
+NOTABLE_REFUSALS = 0.1  # of the lines of a source
+BASELINE = hashlib.sha256(Path(ngram.__file__).read_bytes()).hexdigest()  # results of another baseline are not kept
+PASS_TOKENS = {"cpu": 4_096, "cuda": 131_072}  # padded tokens of a forward pass, at first
+
+
+class LanguageRun(TrackedRun):
+    """A language model trained to the budgets of its task."""
+
+    UNIT, SHORT, VERB = "tokens", "tok", "chemgpt"
+    METRIC = "val/loss_nats_per_token"
+    SETTINGS, BATCH, VALUE = ChemGPTSettings, "batch_tokens", "loss (nats/token)"
+    MODELS = LANGUAGE_MODELS
+
+    def __init__(
+        self, settings: ChemGPTSettings, fabric: Fabric, run_id: str, stop: Stop, saved: dict[str, Any] | None,
+        judge: Judge | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(settings, fabric, run_id, stop, saved, judge)
+        self.settings, self.family = settings, LANGUAGE_MODELS.family(settings.model)
+        self.options = options_of(settings.model, settings)
+        self.loss: dict[int, float] = self.log.setdefault("loss", {})
+        self.trigram: dict[int, float] = self.log.setdefault("trigram", {})
+        self.task = tasks.load_language(settings.task).with_data(settings.data, settings.vocabulary)
+        self.budgets = self.task.budgets_up_to(settings.tokens)[0 if settings.smaller_budgets else -1 :]
+        with stop.at_once(), self.clocked("data"):
+            self.store = self.prepare_data()
+        self.model = self.make_model()
+        lengths = self.store.train.lengths.astype(np.int64)
+        attended = float((lengths * (lengths + 1) / 2).sum() / lengths.sum())
+        self.config = self.model.config
+        self.flops_per_unit = self.config.flops_per_token(attended)
+        if fabric.device.type == "cuda" and self.flops_per_unit * self.budgets[-1] > COMPILED_FLOPS:
+            for layer in self.model.layers_to_compile():
+                layer.compile(dynamic=True)
+        self.title = (
+            f"{self.family.TITLE} {self.config.non_embedding_params:,} params, {self.config.sizes['layers']} x "
+            f"{self.config.sizes['width']}, {self.task.name}"
+        )
+        self.trainer = self.make_trainer()
+
+    @staticmethod
+    def check(settings: ChemGPTSettings) -> None:
+        """Refuse settings that can't work, before anything is made or downloaded."""
+        tasks.load_language(settings.task)
+        family = LANGUAGE_MODELS.family(settings.model)
+        if settings.seeds > 1:
+            LANGUAGE_MODELS.check_stacked("seeds", settings.seeds, settings.model)
+        if not settings.init:
+            family.config_for(settings.params, 1, **options_of(settings.model, settings))
+        check_device(settings)
+        if settings.device != "cpu" and torch.cuda.is_available():
+            family.check_gpu(settings.precision)
+
+    def prepare_data(self) -> TokenStore:
+        """The packed molecules that the largest budget needs."""
+        wanted = {"train_tokens": self.budgets[-1], "validation_molecules": self.task.validation_molecules}
+        data = self.task.data if self.settings.data == "auto" else self.settings.data
+        store = prepare(data, vocabulary=self.task.vocabulary, **wanted)
+        if self.saved and self.saved["train_digest"] != store.train.digest:
+            raise UserError(
+                f"resume must find the data that the run was started with, {data} has changed since; start a new run"
+            )
+        return store
+
+    def make_model(self) -> LanguageModel:
+        """A fresh model of the wanted size, the checkpoint to start from, or the network of the run to carry on."""
+        if self.saved:
+            network: LanguageModel = self.family.Network(self.family.Config.from_plain(self.saved["network"]))
+            return network
+        if not self.settings.init:
+            config = self.family.config_for(self.settings.params, self.store.vocabulary.size, **self.options)
+            fresh: LanguageModel = self.family.build(config, self.settings.seed, **self.options)
+            return fresh
+        folder = hub.checkpoint_folder(self.settings.init)
+        model: LanguageModel = self.family.load_pretrained(folder)
+        known = hub.symbols_of(folder) if self.settings.vocabulary == "dataset" else None
+        if known is not None and known != list(self.store.vocabulary.symbols):
+            raise UserError(
+                f"init must have the vocabulary of the data, the tokenizer.json of {self.settings.init} has another; "
+                "start from a checkpoint that was trained on these data"
+            )
+        if model.config.vocabulary_size != self.store.vocabulary.size:
+            raise UserError(
+                f"init must have the vocabulary of the data, {self.store.vocabulary.size} symbols, got "
+                f"{model.config.vocabulary_size}; for a released ChemGPT use vocabulary=chemgpt"
+            )
+        return model
+
+    def make_trainer(self) -> Trainer:
+        """The loop with this run's optimizer, objective and schedule."""
+        chosen, fabric = self.settings, self.fabric
+        groups = self.family.parameter_groups(self.model, chosen.learning_rate, chosen.weight_decay, **self.options)
+        batch = None if chosen.batch_tokens == "auto" else chosen.batch_tokens
+        vocabulary = self.store.vocabulary
+        self.objective = LanguageObjective(
+            self.store.train, vocabulary.start_id, vocabulary.size, chosen.seed, batch, fabric.device
+        )
+        trainer = Trainer(
+            fabric, self.model, torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True), self.objective, self,
+            plan=segments(self.budgets, chosen.decay), warmup=round(chosen.warmup * self.budgets[0]), clip=chosen.clip,
+            report_every=max(1, self.budgets[-1] // REPORTS), save_seconds=60 * chosen.checkpoint_minutes,
+            pass_limit=PASS_TOKENS[fabric.device.type],
+        )  # fmt: skip
+        if self.saved:
+            trainer.resume(self.saved)
+        return trainer
+
+    def params(self) -> dict[str, object]:
+        """Task, size and vocabulary."""
+        return {
+            "task_name": self.task.name, "model": self.settings.model,
+            "non_embedding_params": self.config.non_embedding_params,
+            "budgets_tokens": " ".join(map(str, self.budgets)), **self.config.sizes,
+        }  # fmt: skip
+
+    def tags(self) -> dict[str, object]:
+        """Name and digests."""
+        store = self.store
+        return {
+            "mlflow.runName": (
+                f"{self.settings.model}-{self.config.non_embedding_params:.2g}-seed{self.settings.seed}"
+            ),
+            "task_digest": self.task.digest_with(store.digest, store.validation.digest),
+            "data.digest": store.digest, "data.source": store.source, "data.source_sha256": store.source_sha256,
+            "data.train_digest": store.train.digest, "data.validation_digest": store.validation.digest,
+            "vocabulary.fingerprint": store.vocabulary.fingerprint,
+        }  # fmt: skip
+
+    def describe_data(self) -> None:
+        """Log how many molecules there are, and how many could not be read, by reason."""
+        store = self.store
+        self.recorder.dataset(store.name, store.source, store.digest, "training")
+        counts = {f"data/{reason}": float(count) for reason, count in store.counts.items()}
+        counts["data/unknown_symbol_share"] = store.counts["unknown_symbol"] / max(1, store.counts["read"])
+        sizes = {"data/train_molecules": len(store.train), "data/validation_molecules": len(store.validation)}
+        refused = {reason: store.counts[reason] for reason in REFUSALS if store.counts[reason]}
+        if sum(refused.values()) > NOTABLE_REFUSALS * store.counts["read"]:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in refused.items())
+            self.tell(
+                f"note: {sum(refused.values()):,} of {store.counts['read']:,} lines of {store.name} were refused "
+                f"({reasons}); if that is not meant, look at what its lines hold"
+            )
+        epochs = self.budgets[-1] / len(store.train.tokens)
+        self.recorder.metrics(counts | sizes | {"data/train_tokens": len(store.train.tokens), "data/epochs": epochs}, 0)
+        if epochs > 4:
+            self.tell(
+                f"note: {self.budgets[-1]:,} tokens are {epochs:.1f} passes over {len(store.train.tokens):,}; "
+                "beyond 4, repeated data teach less than new (Muennighoff et al. 2023)"
+            )
+
+    def report_metrics(self, report: Report, name: str) -> dict[str, float]:
+        """The training loss."""
+        return {f"{name}/loss_nats_per_token": report.loss}
+
+    def budget_reached(self, budget: int) -> None:
+        """Validate, and put the trigram model of the same tokens beside it."""
+        if not self.speaks:
+            return
+        store, fabric = self.store, self.fabric
+        with fabric.autocast(), self.clocked("validation"):
+            result = validate(self.model, store.validation, store.vocabulary.start_id, fabric.device)
+        self.loss[budget] = result.metrics["val/loss_nats_per_token"]
+        with self.clocked("baseline"):
+            self.trigram[budget] = self.baseline(budget)
+        cost = {"cost/flops": self.flops_per_unit * budget, "baseline/trigram_nats_per_token": self.trigram[budget]}
+        self.recorder.metrics(result.metrics | cost, budget)
+
+    def baseline(self, budget: int) -> float:
+        """Loss of the trigram model of a budget's molecules, kept for all runs on these data: they are the same."""
+        store = self.store
+        asked = f"{BASELINE} {store.train.digest} {store.validation.digest} {budget}"
+        path = home() / "baselines" / hashlib.sha256(asked.encode()).hexdigest()[:32]
+        if path.exists():
+            return float(path.read_text())
+        trigram = Trigram(store.vocabulary.size, store.vocabulary.start_id).fit(self.objective.first(budget))
+        loss = trigram.nats_per_token(store.validation.sequences())
+        keep(path, repr(loss))
+        return loss
+
+    def identity(self) -> dict[str, Any]:
+        """The network's shape and the data's digest."""
+        return {"network": self.config.plain(), "train_digest": self.store.train.digest}
+
+    def results(self) -> dict[str, float]:
+        """Log the loss curve and a GPT-Neo checkpoint."""
+        figure = loss_curve(self.title, self.log["curve"], self.loss, self.trigram, "nats/token")
+        self.recorder.figure(figure, "loss_curve.html")
+        folder, vocabulary = run_folder(self.run_id) / "model", self.store.vocabulary
+        self.family.save_pretrained(self.model, folder, vocabulary.start_id, vocabulary.end_id, vocabulary.pad_id)
+        vocabulary.save_pretrained(folder)
+        self.recorder.folder(folder, "model")
+        return {
+            "log10/non_embedding_params": math.log10(self.config.non_embedding_params),
+            "log10/tokens": math.log10(self.budgets[-1]),
+        }
+
+    @property
+    def reached(self) -> dict[int, float]:
+        """Validation losses."""
+        return self.loss
+
+    @property
+    def final_value(self) -> float:
+        """Validation loss in nats per token."""
+        return self.loss[self.budgets[-1]]
+
+    def print_results(self) -> None:
+        """Print the run's row of the grid."""
+        print(f"{'tokens':>14} {'val nats/token':>15} {'trigram':>9}")
+        for budget in self.budgets:
+            print(f"{budget:>14,} {self.loss[budget]:>15.4f} {self.trigram[budget]:>9.4f}")

@@ -1,0 +1,79 @@
+"""The same model from several seeds: a parent run with one child per seed, trained as one stack."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import sys
+from collections.abc import Generator
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.runs.tracked import TrackedRun, run_folder
+from chemscale_bench.settings.training import TrainingSettings
+from chemscale_bench.tracking.adoption import adopt_run
+from chemscale_bench.tracking.ending import ended_properly
+from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
+from chemscale_bench.tracking.store import experiment_id, open_store
+from chemscale_bench.training.devices import start_fabric
+from chemscale_bench.training.learner import Step
+from chemscale_bench.training.loop import Diverged
+from chemscale_bench.training.together import train_together
+
+
+def train_seeds(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
+    """Train `settings.seeds` models of a kind from neighbouring seeds, and print their mean and standard deviation."""
+    if settings.resume:
+        raise UserError(
+            f"resume must be of one run, got seeds={settings.seeds} with it; leave seeds out, each goes on by itself"
+        )
+    fabric = start_fabric(settings)
+    if fabric.world_size > 1:
+        raise UserError(
+            f"seeds must be trained by one process, got {settings.seeds} in {fabric.world_size}; start one run per seed"
+        )
+    client, experiment = open_store(), experiment_id(settings.experiment)
+    reap_dead_runs([experiment])
+    parent = adopt_run(settings.experiment)
+    waiting = [settings.seed + number for number in range(settings.seeds)]
+    runs: list[TrackedRun] = []
+    diverged: list[Diverged] = []
+
+    def start() -> Generator[Step, None, None] | None:
+        return member(waiting.pop(0)) if waiting and not stop.requested else None
+
+    def member(seed: int) -> Generator[Step, None, None]:
+        child = client.create_run(experiment, tags={"mlflow.parentRunId": parent}).info.run_id
+        mark_process(client, child)
+        try:
+            with ended_properly(child):
+                own = settings.model_copy(update={"seed": seed, "seeds": 1})
+                run = kind(own, fabric, child, stop, None)
+                if not runs:
+                    name = str(run.tags()["mlflow.runName"]).removesuffix(f"-seed{seed}")
+                    client.set_tag(parent, "mlflow.runName", f"{name}-{settings.seeds}-seeds")
+                run.prints = not runs  # one of them shows the progress of all
+                runs.append(run)
+                yield from run.steps_due()
+        except Diverged as error:
+            diverged.append(error)
+            shutil.rmtree(run_folder(child), ignore_errors=True)
+
+    with Stop() as stop, ended_properly(parent):
+        train_together(start, settings.seeds)
+        if stop.requested:
+            print(f"{stop.requested}; every seed goes on by its own resume=", file=sys.stderr)
+            raise KeyboardInterrupt
+        first = runs[0]
+        done = [run.reached for run in runs if first.budgets[-1] in run.reached]
+        if len(done) > 1:
+            print(f"{first.UNIT:>14} {'mean of ' + str(len(done)) + ' seeds':>15} {'their sd':>9}  {first.METRIC}")
+        for budget in first.budgets if len(done) > 1 else []:
+            values = [reached[budget] for reached in done]
+            mean, deviation = statistics.mean(values), statistics.stdev(values)
+            metric = first.METRIC.replace("/", "_")
+            client.log_metric(parent, f"seeds/mean_{metric}", mean, step=budget)
+            client.log_metric(parent, f"seeds/sd_{metric}", deviation, step=budget)
+            print(f"{budget:>14,} {mean:>15.4f} {deviation:>9.4f}")
+        if diverged:
+            raise diverged[0]
+    sys.exit(stop.exit_code)

@@ -1,0 +1,61 @@
+"""Start a run or carry one on, and see to its end."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import Any
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.runs.seeds import train_seeds
+from chemscale_bench.runs.tracked import TrackedRun, run_folder
+from chemscale_bench.settings.training import TrainingSettings
+from chemscale_bench.tracking.adoption import adopt_run
+from chemscale_bench.tracking.ending import ended_properly
+from chemscale_bench.tracking.lifetime import Stop, reap_dead_runs
+from chemscale_bench.tracking.store import experiment_id, status_of
+from chemscale_bench.training import checkpoints
+from chemscale_bench.training.devices import start_fabric
+from chemscale_bench.training.loop import Diverged
+
+
+def train(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
+    """Train one model from start to end, or from where it was interrupted, or from several seeds at once."""
+    if settings.seeds > 1:
+        kind.check(settings)
+        return train_seeds(settings, kind)
+    saved = load_saved(settings.resume) if settings.resume else None
+    if saved:
+        if saved["verb"] != kind.VERB:
+            raise UserError(
+                f"resume must be a run of the same verb, {settings.resume} is one of {saved['verb']}; use that"
+            )
+        settings = type(settings).model_validate(saved["settings"] | {"resume": settings.resume})
+    kind.check(settings)
+    fabric = start_fabric(settings)
+    run_id = ""
+    if fabric.is_global_zero:
+        for dead in reap_dead_runs([experiment_id(settings.experiment)]):
+            print(f"run {dead} had been killed; it can go on with resume={dead}", file=sys.stderr)
+        run_id = adopt_run(settings.experiment, settings.resume)
+    run_id = fabric.broadcast(run_id)
+    with Stop() as stop, ended_properly(run_id, lambda: fabric.is_global_zero):
+        try:
+            kind(settings, fabric, run_id, stop, saved).train()
+        except Diverged:  # to go on would only diverge again
+            shutil.rmtree(run_folder(run_id), ignore_errors=True)
+            raise
+    sys.exit(stop.exit_code)
+
+
+def load_saved(run_id: str) -> dict[str, Any]:
+    """The resume state of an interrupted run."""
+    path = run_folder(run_id) / "state.pt"
+    if not path.exists():
+        if status_of(run_id) == "FINISHED":
+            raise UserError(f"resume must be an interrupted run, {run_id} is finished; start a new one without resume")
+        raise UserError(
+            f"resume must be an interrupted run of this machine, got {run_id!r} and there is no {path}; its tag "
+            "chemscale.host names the machine, and CHEMSCALE_HOME may point to a folder that several share"
+        )
+    return checkpoints.load_state(path)

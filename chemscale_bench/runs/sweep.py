@@ -1,0 +1,204 @@
+"""A study of one model's hyperparameters, tracked as a parent run with one child per trial."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+from collections.abc import Generator
+from typing import Any
+
+from filelock import FileLock
+from lightning.fabric import Fabric
+from optuna.trial import Trial, TrialState
+from tqdm import tqdm
+
+from chemscale_bench import tasks
+from chemscale_bench.data.cache import home
+from chemscale_bench.errors import UserError
+from chemscale_bench.runs.force import ForceRun, warmup_share
+from chemscale_bench.runs.language import LanguageRun
+from chemscale_bench.runs.queue import Queue
+from chemscale_bench.runs.sweep_report import describe, numbers, summarize
+from chemscale_bench.runs.tracked import TrackedRun, run_folder
+from chemscale_bench.settings.forcefield import ForceFieldSettings
+from chemscale_bench.settings.training import TrainingSettings
+from chemscale_bench.settings.tune import TuneSettings
+from chemscale_bench.tracking.adoption import adopt_run
+from chemscale_bench.tracking.ending import Interrupted, Pruned, ended_properly
+from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
+from chemscale_bench.tracking.store import experiment_id, open_store
+from chemscale_bench.training.devices import start_fabric
+from chemscale_bench.training.learner import Step
+from chemscale_bench.training.loop import Diverged, drive
+from chemscale_bench.training.together import train_together
+from chemscale_bench.tuning import study as studies
+from chemscale_bench.tuning.judge import Judge
+
+FORCE_ONLY = ("model", "molecule", "train_size", "steps", "test_data", "energy_unit", "length_unit", "force_unit")
+KINDS: dict[str, type[LanguageRun] | type[ForceRun]] = {"language_model": LanguageRun, "force_field": ForceRun}
+FRAMES_PER_STEP = 10  # what `steps` counts, whatever the batch of a trial
+
+
+class Sweep:
+    """One process's share of a study."""
+
+    def __init__(self, settings: TuneSettings) -> None:
+        self.settings = settings
+        self.task = tasks.load(settings.task)
+        self.family = self.task.family
+        self.kind = KINDS[self.family]
+        self.refuse_other_family()
+        self.base = self.base_settings()
+        self.budget = self.units_of_a_trial()
+        self.queue = Queue(settings, self.task.name, self.budget)
+        self.client = open_store()
+
+    def refuse_other_family(self) -> None:
+        """Refuse parameters that mean nothing for this task.
+
+        Raises:
+            UserError: naming the first one.
+        """
+        foreign = (*FORCE_ONLY, "batch_frames") if self.family == "language_model" else ("tokens", "batch_tokens")
+        for name in foreign:
+            default = TuneSettings.model_fields[name].default
+            if getattr(self.settings, name) != default:
+                raise UserError(
+                    f"{name} must be left out for a {self.family} task, got {getattr(self.settings, name)!r} with "
+                    f"task {self.task.name}; leave it out or choose another task"
+                )
+
+    def base_settings(self) -> TrainingSettings:
+        """The settings that all trials share, checked before anything is made."""
+        chosen = self.settings
+        shared: dict[str, Any] = {"task": chosen.task, "seed": chosen.seed, "device": chosen.device}
+        shared |= {"data": chosen.data, "experiment": chosen.experiment}
+        if chosen.params != "auto":
+            shared["params"] = chosen.params
+        batch = self.kind.BATCH
+        if getattr(chosen, batch) != "search":
+            shared[batch] = getattr(chosen, batch)
+        elif chosen.together > 1:
+            default = self.kind.SETTINGS.model_fields[batch].default
+            raise UserError(
+                f"together={chosen.together} needs trials with batches of one size, got {batch}=search; "
+                f"add {batch}={default}, or another number"
+            )
+        if self.family == "language_model":
+            own: dict[str, Any] = {"tokens": chosen.tokens, "smaller_budgets": False}
+        else:
+            own = {name: getattr(chosen, name) for name in FORCE_ONLY}
+        base = self.kind.SETTINGS(**shared, **own)
+        self.kind.check(base)  # type: ignore[arg-type]
+        if chosen.together > 1:
+            self.kind.MODELS.check_stacked("together", chosen.together, base.model)
+        return base
+
+    def units_of_a_trial(self) -> int:
+        """Tokens or frames that an unpruned trial sees."""
+        if isinstance(self.task, tasks.LanguageTask):
+            return self.task.budgets_up_to(self.settings.tokens)[-1]
+        assert isinstance(self.task, tasks.ForceTask)
+        steps = self.task.gradient_steps if self.settings.steps == "auto" else self.settings.steps
+        return steps * FRAMES_PER_STEP
+
+    def run(self) -> int:
+        """Run trials until the study has enough of them or the user stops it; gives the exit code."""
+        reap_dead_runs([experiment_id(self.settings.experiment)])
+        lock = home() / "studies" / f"{self.queue.name}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):  # two processes that start at once must not both make the parent
+            known = self.queue.parent
+            self.parent = adopt_run(self.settings.experiment, resume=known, shared=True)
+            if not known:
+                self.queue.parent = self.parent
+                self.describe()
+        with Stop() as stop, ended_properly(self.parent, self.queue.nobody_else_works):
+            self.queue.forget_dead_trials()
+            fabric = start_fabric(self.base)
+            with tqdm(total=self.settings.trials, initial=self.queue.count(), unit="trial", desc="tuning") as bar:
+
+                def start() -> Generator[Step, None, None] | None:
+                    bar.n = self.queue.count()
+                    bar.refresh()
+                    trial = None if stop.requested else self.queue.take()
+                    return self.run_trial(trial, fabric, stop) if trial else None
+
+                if self.settings.together > 1:
+                    train_together(start, self.settings.together)
+                else:
+                    while trial := start():
+                        drive(trial)
+            summarize(self.client, self.parent, self.queue, self.kind.VALUE)
+            if stop.requested:
+                print(f"{stop.requested}; the same command goes on", file=sys.stderr)
+                raise KeyboardInterrupt
+        return stop.exit_code
+
+    def run_trial(self, trial: Trial, fabric: Fabric, stop: Stop) -> Generator[Step, None, None]:
+        """Train one trial as a child run, step by step."""
+        batch = self.kind.BATCH
+        fixed = () if getattr(self.settings, batch) == "search" else (batch,)
+        chosen = studies.suggest(trial, [each for each in studies.SPACES[self.family] if each.name not in fixed])
+        settings = self.base.model_copy(update=chosen)
+        warmup = settings.warmup
+        if isinstance(settings, ForceFieldSettings):
+            steps = max(2, round(self.budget / settings.batch_frames))
+            settings = settings.model_copy(update={"steps": steps})
+            warmup = warmup_share(settings, steps)
+        tags = {"mlflow.parentRunId": self.parent, "trial": str(trial.number)}
+        experiment, name = experiment_id(self.settings.experiment), f"trial {trial.number}"
+        child = self.client.create_run(experiment, tags=tags, run_name=name).info.run_id
+        mark_process(self.client, child)
+        trial.set_user_attr("mlflow_run", child)
+        run: TrackedRun | None = None
+        state, value, text = TrialState.FAIL, None, "failed"
+        try:
+            with ended_properly(child):
+                try:
+                    judge = Judge(trial, self.budget, warmup, settings.decay)
+                    run = self.kind(settings, fabric, child, stop, None, judge=judge)  # type: ignore[arg-type]
+                    yield from run.steps_due()
+                    state, value = TrialState.COMPLETE, run.final_value
+                    text = f"{value:.4f}"
+                except Diverged:
+                    state, text = TrialState.PRUNED, "diverged"
+                    trial.set_user_attr("diverged", True)
+                    raise
+                except Pruned as verdict:
+                    state, text = TrialState.PRUNED, str(verdict)
+                    raise
+                except Interrupted:
+                    self.queue.study.enqueue_trial(trial.params)
+                    raise
+                finally:
+                    if run is not None:
+                        trial.set_user_attr("flops", run.flops_per_unit * run.log["amount"])
+                        trial.set_user_attr("flops_in_full", run.flops_per_unit * run.budgets[-1])
+                    # Before the run ends: a trial without a result whose run has ended is taken for dead.
+                    self.queue.study.tell(trial, value, state)
+        except Diverged:
+            pass
+        finally:
+            if state != TrialState.COMPLETE:
+                shutil.rmtree(run_folder(child), ignore_errors=True)
+        tqdm.write(f"trial {trial.number}: {text}  {describe(chosen)}", file=sys.stderr)
+        self.log_progress(trial.number)
+
+    def describe(self) -> None:
+        """Log what is studied, and where."""
+        storage = self.settings.storage.rpartition("@")[2]  # without user and password
+        params = self.settings.model_dump(exclude={"storage"}) | {
+            "task_name": self.task.name, "study_name": self.queue.name, "units_per_trial": self.budget,
+        }  # fmt: skip
+        for name, value in params.items():
+            if name not in self.client.get_run(self.parent).data.params:
+                self.client.log_param(self.parent, name, value)
+        self.client.set_tag(self.parent, "mlflow.runName", f"study {self.queue.name}")
+        self.client.set_tag(self.parent, "storage", storage or f"journal file on {socket.gethostname()}")
+
+    def log_progress(self, number: int) -> None:
+        """Put the study's numbers on the parent's curves."""
+        for name, value in numbers(self.queue).items():
+            self.client.log_metric(self.parent, name, value, step=number)

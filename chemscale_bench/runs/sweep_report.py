@@ -1,0 +1,65 @@
+"""What the parent run of a study tells: the best trial, what stopping saved, the figures."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mlflow.tracking import MlflowClient
+from optuna.trial import TrialState
+
+from chemscale_bench.runs.queue import STEPS, Queue
+from chemscale_bench.tracking.figures import to_html
+from chemscale_bench.tuning import study as studies
+from chemscale_bench.tuning.figures import foretell, study_figures
+
+
+def numbers(queue: Queue) -> dict[str, float]:
+    """Best trial so far and what pruning saved."""
+    trials = queue.trials()
+    spent = studies.spent(trials)
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
+    found = {"tune/saved_percent": spent.saved_percent, "tune/flops": spent.flops}
+    found |= {"tune/flops_without_pruning": spent.flops_without_pruning, "tune/complete": float(len(complete))}
+    if complete:
+        best = min(complete, key=lambda trial: trial.value or math.inf)
+        found |= {"best/value": float(best.value or 0.0)} | {f"best/{name}": v for name, v in best.params.items()}
+    return found
+
+
+def summarize(client: MlflowClient, parent: str, queue: Queue, title: str) -> None:
+    """Log the figures and print the result.
+
+    Args:
+        client: of the tracking store.
+        parent: id of the study's run.
+        queue: of its trials.
+        title: of what is minimised, with its unit.
+    """
+    trials = queue.trials()
+    steps = f"{STEPS} ({studies.REPORTS} in all)"
+    for name, figure in study_figures(trials, studies.REPORTS, title, steps).items():
+        client.log_text(parent, to_html(figure), f"figures/{name}.html")
+    foretold = foretell(trials, studies.REPORTS)
+    for name, value in (("r2", foretold.r2), ("spearman", foretold.spearman)):
+        client.log_metric(parent, f"prediction/{name}_at_20_percent", value)
+    found = numbers(queue)
+    pruned = sum(trial.state == TrialState.PRUNED for trial in trials)
+    print(f"study {queue.name}: {queue.count()} trials, {pruned} of them stopped early")
+    if "best/value" in found:
+        best = queue.study.best_trial
+        print(f"best: trial {best.number} with {best.value:.4f}: {describe(best.params)}")
+    if len(foretold.final):
+        print(
+            f"final value predicted at 20 % of the {STEPS}, {len(foretold.final)} finished trials: "
+            f"R^2 {foretold.r2:.3f}, Spearman {foretold.spearman:.3f}"
+        )
+    else:
+        print("final value: too few trials have finished to predict it from the first 20 % of the area")
+    print(f"compute: {found['tune/flops']:.3g} FLOPs, {found['tune/saved_percent']:.1f} % saved by stopping")
+    print(f"parent run {parent}, one child per trial; compare them with: mlflow ui")
+
+
+def describe(params: dict[str, Any]) -> str:
+    """Hyperparameters on one line."""
+    return " ".join(f"{name}={value:.4g}" for name, value in params.items())

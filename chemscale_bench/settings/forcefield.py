@@ -1,0 +1,59 @@
+"""Parameters of the verb `forcefield`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from chemscale_bench.settings.base import Auto, Count
+from chemscale_bench.settings.training import TrainingSettings
+
+
+class ForceFieldSettings(TrainingSettings):
+    """Train a force field on one molecule's frames and report its force and energy errors on the test split."""
+
+    task: str = "rmd17-ff"
+    """Task in benchmarks/ (or a path to a task file): frames, labels, splits, budgets and metric."""
+    model: str = "painn"
+    """Force field: schnet, painn, mace, spookynet or allegro."""
+    molecule: str = "auto"
+    """Molecule of the task (`auto` is its first), or what to call the one in your own frames."""
+    train_size: Count = Field(950, ge=1)
+    """Training frames; the task's budgets are compared with one another."""
+    split: int = Field(1, ge=1, le=5)
+    """Official split, 1 to 5; of one file of your own: which random split."""
+    params: Annotated[Count, Field(ge=1000, le=1_000_000_000)] | Auto = "auto"
+    """Parameters wanted outside the tables of elements, met within 5 %; `auto` is the default of the model."""
+    steps: Annotated[Count, Field(ge=1)] | Auto = "auto"
+    """Optimizer steps; `auto` is the task's number."""
+    batch_frames: Count = Field(10, ge=1)
+    """Frames per optimizer step."""
+    cutoff: float = Field(5.0, gt=0, le=50)
+    """Distance in Angstrom beyond which atoms do not see one another."""
+    force_weight: float = Field(0.99, gt=0)
+    """Weight of the squared force error in the loss, in units of the training forces' mean square."""
+    energy_weight: float = Field(0.01, ge=0)
+    """Weight of the squared energy error, in the same unit (per Angstrom squared)."""
+    average: float = Field(0.99, ge=0, lt=1)
+    """Decay per step of the running average of the weights that is measured and kept."""
+    data: str = "auto"
+    """Frames: rmd17, md17, embedded, or a path to an .npz, .extxyz, .xyz or ASE .db file, units stated."""
+    test_data: str = ""
+    """Test frames in a file of their own; without it they are drawn from `data`."""
+    energy_unit: str = ""
+    """Unit of the energies in your file, unless it declares one: eV, meV, kcal/mol, kJ/mol or Hartree."""
+    length_unit: str = ""
+    """Unit of the positions in your file, unless it declares one: Angstrom, Bohr or nm."""
+    force_unit: str = ""
+    """Unit of the forces in your file, if that is not energy_unit/length_unit: Hartree/Bohr, for example."""
+    warmup: float = Field(0.01, ge=0, le=1)
+    """Share of the steps spent on linear warm-up, 20 steps at least (or half of them); 0 is none."""
+    decay: float = Field(0.5, gt=0, le=1)
+    """Share of the steps spent on the final decay of the learning rate to zero."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay of AdamW (1/step at learning rate 1)."""
+    clip: float = Field(10.0, gt=0)
+    """Largest norm of the gradient before it is scaled down."""
+    precision: Literal["fp32", "fp64"] = "fp32"
+    """Arithmetic; energies are referenced in float64 either way."""

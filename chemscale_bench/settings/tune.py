@@ -1,0 +1,72 @@
+"""Parameters of the verb `tune`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from chemscale_bench.settings.base import Auto, Count, Settings
+
+
+class TuneSettings(Settings):
+    """Search hyperparameters of a task's model; trials that will lose are stopped early. Run it again to go on."""
+
+    task: str = "pubchem10m-lm"
+    """Task in benchmarks/ (or a path): a language-model task trains ChemGPT, a force-field task what `model` says."""
+    trials: Count = Field(50, ge=1)
+    """Trials of the study in all, those of earlier and of parallel `tune` processes included."""
+    params: Annotated[Count, Field(ge=1000)] | Auto = "auto"
+    """Parameters of every trial's model; `auto` is the default of its kind."""
+    pruner: Literal[
+        "performance",
+        "performance_careful",
+        "performance_bold",
+        "paper",
+        "median_20",
+        "successive_halving_10",
+        "hyperband",
+        "none",
+    ] = "performance"
+    """Who stops trials: `performance` ranks them by training performance estimation, `performance_careful` keeps more
+    winners, `performance_bold` saves more; `paper` is Frey et al.'s rule; the others are Optuna's, with a first stop at
+    20 or 10 % of the area under the schedule."""
+    sampler: str = "TPESampler"
+    """Who proposes trials: a sampler of Optuna (TPESampler, RandomSampler, GPSampler, QMCSampler, CmaEsSampler)."""
+    storage: str = ""
+    """Optuna storage: a database URL, grpc://HOST:PORT, or a journal file; the default is a file in CHEMSCALE_HOME."""
+    study: str = ""
+    """Name of the study; by default it follows from the other parameters, so that the same command goes on."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of the sampler, and of every trial's weights."""
+    tokens: Annotated[Count, Field(ge=1)] | Auto = "auto"
+    """Language models: training tokens of a trial."""
+    batch_tokens: Annotated[Count, Field(ge=64)] | Literal["search", "auto"] = "search"
+    """Language models: tokens per optimizer step, searched too, or as in `chemgpt`."""
+    together: Count = Field(1, ge=1, le=1000)
+    """Trials of ChemGPT, SchNet or PaiNN trained at once as one stacked model, which small ones need to keep a device
+    busy; needs `batch_tokens` or `batch_frames`. Newcomers with `auto` batches are filled up to the longest one."""
+    model: str = "painn"
+    """Force fields: schnet, painn, mace, spookynet or allegro."""
+    molecule: str = "auto"
+    """Force fields: molecule of the task; `auto` is its first."""
+    train_size: Count = Field(950, ge=1)
+    """Force fields: training frames."""
+    steps: Annotated[Count, Field(ge=1)] | Auto = "auto"
+    """Force fields: frames seen by a trial, counted in optimizer steps of 10, whatever its batch."""
+    batch_frames: Annotated[Count, Field(ge=1)] | Literal["search"] = "search"
+    """Force fields: frames per optimizer step, searched too, or a number."""
+    data: str = "auto"
+    """Data set or file, as in `chemgpt` and `forcefield`."""
+    test_data: str = ""
+    """Force fields: test frames in a file of their own."""
+    energy_unit: str = ""
+    """Force fields: unit of the energies in your file."""
+    length_unit: str = ""
+    """Force fields: unit of the positions in your file."""
+    force_unit: str = ""
+    """Force fields: unit of the forces in your file, if that is not energy_unit/length_unit."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train."""
+    experiment: str = "chemscale-sweeps"
+    """MLflow experiment: one parent run for the study, one child per trial."""

@@ -1,0 +1,127 @@
+"""A model and its optimizer, changed by one step at a time: gradients over as many passes as fit, and the update."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from chemscale_bench.training.averaging import RunningAverage
+from chemscale_bench.training.captured import Captured
+from chemscale_bench.training.contracts import Objective
+
+if TYPE_CHECKING:
+    from chemscale_bench.training.loop import Trainer
+
+
+class Step(NamedTuple):
+    """One optimizer step that is due."""
+
+    trainer: Trainer
+    items: Any  # of its objective
+    amount: int  # units
+
+
+class Learner:
+    """Performs optimizer steps; `Trainer`, which extends it, says which.
+
+    Args:
+        fabric: where and in which precision; several processes share each optimizer step.
+        model: called with a forward pass of the objective, gives its summed loss.
+        optimizer: of its parameters.
+        objective: cuts a step's data into forward passes.
+        clip: largest gradient norm.
+        pass_limit: padded units of a forward pass to start with; halved when memory runs out.
+        average: a running average of the weights, kept beside them.
+        captures: whether steps may be replayed as CUDA graphs: the model never waits for the device.
+    """
+
+    def __init__(
+        self, fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, objective: Objective, *, clip: float,
+        pass_limit: int, average: RunningAverage | None, captures: bool,
+    ) -> None:  # fmt: skip
+        self.fabric, self.objective = fabric, objective
+        self.module = model
+        self.model, self.optimizer = fabric.setup(model, optimizer)
+        self.clip, self.pass_limit, self.average = clip, pass_limit, average
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=fabric.device)
+        self.gradient_norm = torch.zeros(())
+        self.train_seconds = 0.0
+        self.spend: Callable[[float], None] = self.spend_alone  # told how many seconds went by for its training
+        self.learn: Callable[[Any, Tensor], Tensor] = self.forward_backward
+        self.update: Callable[[], Tensor] = self.clip_and_update
+        self.captures = captures and fabric.device.type == "cuda" and fabric.world_size == 1
+        if self.captures:
+            self.learn, self.update = Captured(self.learn), Captured(self.update)
+
+    def spend_alone(self, seconds: float) -> None:
+        """Count time as this training's; in a stack it is everybody's."""
+        self.train_seconds += seconds
+
+    def perform(self, step: Step) -> None:
+        """Change the weights by one step."""
+        started = time.perf_counter()
+        if self.captures:
+            self.hold_rates()
+        while True:
+            try:
+                loss = self.accumulate(step.items, step.amount)
+                break
+            except torch.OutOfMemoryError:
+                self.pass_limit //= 2
+                self.optimizer.zero_grad(set_to_none=not self.captures)  # recordings know where gradients lie
+                if isinstance(self.learn, Captured):
+                    self.learn.forget()
+                torch.cuda.empty_cache()
+                if self.pass_limit < 64:
+                    raise
+        self.gradient_norm = self.update()
+        if self.average:
+            self.average.update_parameters(self.module)
+        self.loss_sum += loss
+        self.spend(time.perf_counter() - started)
+
+    def accumulate(self, items: Any, amount: int) -> Tensor:
+        """Gradient of the mean loss over a step's `amount` units, gathered over forward passes; the summed loss."""
+        rank, processes = self.fabric.global_rank, self.fabric.world_size
+        share = items[rank::processes]
+        # A process without a share still takes part in the exchange of gradients, with weight zero.
+        weight = torch.full((), processes / amount if len(share) else 0.0, device=self.fabric.device)
+        total = torch.zeros((), dtype=torch.float64, device=self.fabric.device)
+        passes = list(self.objective.passes(share if len(share) else items[:1], self.pass_limit))
+        for index, forward_pass in enumerate(passes):
+            with self.fabric.no_backward_sync(self.model, enabled=index < len(passes) - 1):
+                total += self.learn(forward_pass, weight) * bool(len(share))
+        return total
+
+    def forward_backward(self, forward_pass: Any, weight: Tensor) -> Tensor:
+        """Add the gradient of a pass, times `weight`; its summed loss."""
+        loss: Tensor = self.model(forward_pass)
+        self.fabric.backward(loss * weight)
+        return loss.detach()
+
+    def clip_and_update(self) -> Tensor:
+        """Clip the gradient, change the weights, forget the gradient; its norm before clipping."""
+        norm = clip_grad_norm_(self.module.parameters(), self.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=not self.captures)
+        return norm
+
+    def hold_rates(self) -> None:
+        """Keep the learning rates in tensors on the device, where a captured update reads them."""
+        for group in self.optimizer.param_groups:
+            if not isinstance(group["lr"], Tensor) or group["lr"].device != self.fabric.device:
+                group["lr"] = torch.tensor(float(group["lr"]), device=self.fabric.device)
+                group["capturable"] = True
+                self.update.forget()  # type: ignore[attr-defined]
+
+    def forget_recordings(self) -> None:
+        """Drop the CUDA graphs: they hold memory, and refer to the learner that holds them."""
+        for part in (self.learn, self.update):
+            if isinstance(part, Captured):
+                part.forget()

@@ -1,0 +1,64 @@
+"""The verb `fit`: scaling laws of logged runs or of a table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.leaderboard.sources import read, record_of, source_of
+from chemscale_bench.scaling.analysis import Analysis, analyse
+from chemscale_bench.scaling.figures import LOSS_TITLE
+from chemscale_bench.settings.fit import FitSettings
+from chemscale_bench.tracking.adoption import launched_run
+from chemscale_bench.tracking.figures import to_html
+from chemscale_bench.tracking.housekeeping import housekeeping_run
+from chemscale_bench.tracking.recorder import Recorder
+
+
+def fit(settings: FitSettings) -> None:
+    """Fit all laws to runs, print the report, and log numbers, intervals and figures to one MLflow run."""
+    if settings.out:
+        _make_folder(settings.out)
+    # The run of `mlflow run` is there already and shares the fate of the fit; another is made for a fit that worked.
+    found = None if settings.log and launched_run() else _fit(settings)
+    if settings.log:
+        with housekeeping_run("fit") as run_id:
+            _log_fit(run_id, settings, *(found or _fit(settings)))
+
+
+def _fit(settings: FitSettings) -> tuple[Analysis, dict[str, Any]]:
+    """The fit, printed and written to files, and its figures by name."""
+    analysis = analyse(read(settings), settings.level, settings.replicates)
+    print(analysis.text())
+    unit = LOSS_TITLE if settings.metric.endswith("loss_nats_per_token") else settings.metric
+    figures = analysis.figures(unit)
+    if settings.out:
+        folder = Path(settings.out)
+        (folder / "fit.json").write_text(json.dumps(record_of(analysis, settings), indent=1))
+        for name, figure in figures.items():
+            (folder / f"{name}.html").write_text(to_html(figure))
+        print(f"\nWrote fit.json and {len(figures)} figures to {folder}")
+    return analysis, figures
+
+
+def _log_fit(run_id: str, settings: FitSettings, analysis: Analysis, figures: dict[str, Any]) -> None:
+    recorder = Recorder(run_id)
+    # `mlflow run` has logged its parameters already, in the user's spelling.
+    recorder.params({"level": settings.level, "replicates": settings.replicates, "source": source_of(settings)})
+    mlflow.log_metrics(analysis.numbers(), run_id=run_id)
+    recorder.client.log_dict(run_id, record_of(analysis, settings), "fit.json")
+    recorder.client.log_text(run_id, analysis.text(), "report.txt")
+    for name, figure in figures.items():
+        recorder.figure(figure, f"figures/{name}.html")
+    print(f"\nLogged to MLflow run {run_id}; plan with fit=runs:/{run_id}/fit.json")
+
+
+def _make_folder(path: str) -> None:
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"out must be a writable folder, got {path!r} ({error.strerror}); name another") from None

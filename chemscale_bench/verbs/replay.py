@@ -1,0 +1,72 @@
+"""The verb `replay`: grade pruners on recorded curves, from a file or an MLflow experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from chemscale_bench.data.opening import user_path
+from chemscale_bench.errors import UserError
+from chemscale_bench.settings.replay import ReplaySettings
+from chemscale_bench.tracking.adoption import launched_run
+from chemscale_bench.tracking.housekeeping import housekeeping_run
+from chemscale_bench.tuning import recorded
+from chemscale_bench.tuning.figures import predicted_against_final, pruners_compared
+from chemscale_bench.tuning.named import check_pruners
+from chemscale_bench.tuning.replay import Grade, frame, grade, prediction_table, predictions, table
+
+
+def replay(settings: ReplaySettings) -> None:
+    """Print the table, write it where asked, and log table and figures to a housekeeping run."""
+    made = None if settings.log and launched_run() else make(settings)
+    if settings.log:
+        with housekeeping_run("replay") as run_id:
+            log(run_id, settings, *(made or make(settings)))
+
+
+def make(settings: ReplaySettings) -> tuple[list[Grade], dict[str, Any]]:
+    """The grades and the figures by name."""
+    names = [name.strip() for name in settings.pruners.split(",") if name.strip()]
+    check_pruners(names)
+    if bool(settings.curves) == bool(settings.experiment):
+        raise UserError(
+            f"give one source of curves, got curves={settings.curves!r} and experiment={settings.experiment!r}; use "
+            "curves=FILE for recorded ones, or experiment=NAME for the children of studies"
+        )
+    curves = (
+        recorded.read(str(user_path(settings.curves)))
+        if settings.curves
+        else recorded.from_experiment(settings.experiment, settings.metric)
+    )
+    graded = grade(
+        curves, names, trials=settings.trials, studies=settings.studies, seed=settings.seed, stress=settings.stress
+    )
+    foretold = predictions(curves)
+    studies = f"{settings.studies} studies of {settings.trials} trials, stress: {settings.stress}"
+    print(f"{len(curves.values)} curves; {studies}\n{table(graded)}\n\n{prediction_table(curves.name, foretold)}")
+    if settings.out:
+        try:
+            frame(graded).to_csv(settings.out, index=False)
+        except OSError as error:
+            raise UserError(
+                f"out must be a file that can be written, got {settings.out!r} ({error.strerror})"
+            ) from None
+    figures = {"pruners": pruners_compared(graded), "prediction": predicted_against_final(foretold[0.2], "value")}
+    return graded, figures
+
+
+def log(run_id: str, settings: ReplaySettings, graded: list[Grade], figures: dict[str, Any]) -> None:
+    """Log what was graded, how, and the result."""
+    from chemscale_bench.tracking.recorder import Recorder
+
+    recorder = Recorder(run_id)
+    recorder.params(settings.model_dump(exclude={"log"}))
+    for one in graded:
+        recorder.metrics(
+            {f"saved_percent/{one.pruner}": one.saved_percent, f"kept_percent/{one.pruner}": one.kept_percent}, 0
+        )
+    recorder.deliver()
+    recorder.client.log_text(run_id, frame(graded).to_csv(index=False), "replay.csv")
+    for name, figure in figures.items():
+        recorder.figure(figure, f"figures/{name}.html")
+    print(f"logged to MLflow run {run_id}" + (f"; table in {Path(settings.out).absolute()}" if settings.out else ""))

@@ -1,0 +1,35 @@
+"""The verb `submit`: an entry from logged runs, verified, and what to do with it next."""
+
+from __future__ import annotations
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.leaderboard.entry import slug
+from chemscale_bench.leaderboard.submission import study, write
+from chemscale_bench.scaling.table import describe
+from chemscale_bench.settings.submit import SubmitSettings
+from chemscale_bench.tracking.housekeeping import run_if_launched
+
+
+def submit(settings: SubmitSettings) -> None:
+    """Write an entry from logged runs, verify it, and say what to do next.
+
+    Raises:
+        UserError: if the runs are not one finished study of one task, or the entry would not be consistent.
+    """
+    with run_if_launched("submit"):
+        if not slug(settings.submitter):
+            raise UserError(
+                f"submitter must be a name with some of a-z or 0-9, got {settings.submitter!r}; give submitter='Ada'"
+            )
+        runs, left_out = study(settings)
+        path = write(settings, runs)
+        sizes = len({kept.run.params["non_embedding_params"] for kept in runs})
+        print(f"{path} is consistent; runs: {len(runs)}, sizes: {sizes}, {describe(left_out)}")
+        print(
+            f"""next:
+  chemscale verify --entry {path}         (also computes the losses again from the checkpoint)
+  git checkout -b {path.stem}
+  git add {path.with_suffix("")}*
+  git commit -m "Leaderboard: {"/".join(path.parts[-3:-1])} by {slug(settings.submitter)}"
+and open a pull request that adds these files; it is verified there as it was here."""
+        )
