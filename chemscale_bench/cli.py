@@ -20,6 +20,7 @@ from chemscale_bench.settings.plan import PlanSettings
 from chemscale_bench.settings.replay import ReplaySettings
 from chemscale_bench.settings.speed import SpeedSettings
 from chemscale_bench.settings.submit import SubmitSettings
+from chemscale_bench.settings.tasks import TasksSettings
 from chemscale_bench.settings.tune import TuneSettings
 from chemscale_bench.settings.verify import VerifySettings
 
@@ -34,6 +35,7 @@ VERBS: dict[str, type[Settings]] = {
     "submit": SubmitSettings,
     "verify": VerifySettings,
     "leaderboard": LeaderboardSettings,
+    "tasks": TasksSettings,
     "speed": SpeedSettings,
 }
 """The parameters of every verb; verbs/VERB.py does its work, and is imported only when called."""

@@ -24,7 +24,7 @@ class Task(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._@-]*$")
-    """The file's name."""
+    """What runs and boards call it; of the tasks in benchmarks/ the file's name."""
     version: int = Field(ge=1)
     """Raised whenever a change makes results incomparable."""
     family: str
@@ -53,6 +53,8 @@ class LanguageTask(Task):
     family: Literal["language_model"]
     vocabulary: Literal["dataset", "chemgpt"]
     """Vocabulary built from the data set, or the released one."""
+    strings: Literal["SELFIES"] = Field("SELFIES", exclude=True)
+    """How molecules are written; part of the digest once there is a choice."""
     budgets_tokens: tuple[Count, ...] = Field(min_length=1)
     """Token budgets at which the loss is reported, ascending."""
     validation_molecules: int = Field(ge=1)
@@ -176,8 +178,12 @@ def load(name: str) -> Task:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
         raise UserError(f"task {path}: {where}: {problem['msg']}, got {problem['input']!r}") from None
-    if task.name != path.stem:
-        raise UserError(f"task {path}: name must be the file's name {path.stem!r}, got {task.name!r}")
+    ours = FOLDER / f"{task.name}.yaml"
+    if path != ours and ours.exists() and task.digest != load(task.name).digest:
+        raise UserError(
+            f"task {path}: name must be its own, {task.name} is a task of the project that measures something else; "
+            "choose another name"
+        )
     return task
 
 

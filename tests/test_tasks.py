@@ -55,15 +55,15 @@ GOOD = (tasks.FOLDER / "moses-lm.yaml").read_text().replace("moses-lm", "mine")
         ("data: moses", "data: moses\nextra: 1", "extra"),
         ("[1e6, 3e6, 1e7, 3e7]", "[3e6, 1e6]", "ascend"),
         ("[1e6, 3e6, 1e7, 3e7]", "[many]", "whole number such as 1e8, got 'many'"),
-        ("name: mine", "name: other", "name must be the file's name 'mine'"),
+        ("name: mine", "name: embedded-lm", "name must be its own, embedded-lm is a task of the project"),
         ("family: language_model", "family: poetry", "family"),
         ("name: mine", "name: [", "readable YAML"),
     ],
 )
 def test_a_broken_task_file_is_refused_in_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text(GOOD)
-    assert tasks.load(str(path)).name == "mine"
+    path.write_text(GOOD.replace("name: mine", "name: any-other"))
+    assert tasks.load(str(path)).name == "any-other"
     path.write_text(GOOD.replace(old, new))
     with pytest.raises(UserError, match=message) as error:
         tasks.load(str(path))
