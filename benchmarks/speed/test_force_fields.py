@@ -85,7 +85,7 @@ def our_side(name: str, frames: Frames) -> Callable[[int], float]:
     )  # fmt: skip
     loss = ForceLoss(network, WEIGHTS[1], WEIGHTS[0]).to(DEVICE)
     on_device = FramesOnDevice(labels, CUTOFF, 0.0, DEVICE, torch.float32)
-    objective = ForceObjective(on_device, 0, BATCH, hopeless_loss=float("inf"))
+    objective = ForceObjective(on_device, 0, BATCH, diverged_loss=float("inf"))
 
     def seconds(steps: int) -> float:
         trainer = Trainer(

@@ -38,7 +38,7 @@ def test_steps_per_second(name: str, params: int, batch_frames: int, record_row:
     def trainer(seed: int) -> Trainer:
         loss = ForceLoss(build(name, config, elements, seed), WEIGHTS[1], WEIGHTS[0]).to(DEVICE)
         objective = ForceObjective(
-            FramesOnDevice(labels, CUTOFF, 0.0, DEVICE, torch.float32), seed, batch_frames, hopeless_loss=float("inf")
+            FramesOnDevice(labels, CUTOFF, 0.0, DEVICE, torch.float32), seed, batch_frames, diverged_loss=float("inf")
         )
         return Trainer(
             Fabric(accelerator=DEVICE.type, devices=1), loss, torch.optim.AdamW(loss.parameters(), fused=True),

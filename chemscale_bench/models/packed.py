@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
-NOTHING = -100  # a target that is none, as `functional.cross_entropy` has it
+PADDING = -100  # a target that is none, as `functional.cross_entropy` has it
 
 
 class Group(NamedTuple):
@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     """Molecules packed one after another; the start token is an input and never a target."""
 
     inputs: Tensor  # (N,) int64: start, symbols
-    targets: Tensor  # (N,) int64: symbols, end; NOTHING where a batch is filled up to a given size
+    targets: Tensor  # (N,) int64: symbols, end; PADDING where a batch is padded to a given size
     positions: Tensor  # (N,) int64: 0, 1, ... within each molecule
     offsets: Tensor  # (B + 1,) int32: first row of every molecule
     groups: tuple[Group, ...]  # on a CPU, the shortest molecules first

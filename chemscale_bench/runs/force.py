@@ -134,8 +134,8 @@ class ForceRun(TrackedRun):
         )
         few = self.train_split.batch(np.arange(min(chosen.batch_frames, len(self.train_split))))
         at_random = float(loss(few).detach()) / len(few.energy_B)  # of some models far above that of no force
-        hopeless = max(100 * nothing, 10 * at_random)
-        objective = ForceObjective(self.train_split, chosen.seed, chosen.batch_frames, hopeless)
+        diverged = max(100 * nothing, 10 * at_random)
+        objective = ForceObjective(self.train_split, chosen.seed, chosen.batch_frames, diverged)
         trainer = Trainer(
             fabric, loss, torch.optim.AdamW(loss.parameters(), rate, weight_decay=chosen.weight_decay, fused=True),
             objective, self,
@@ -180,7 +180,7 @@ class ForceRun(TrackedRun):
         }  # fmt: skip
 
     def describe_data(self) -> None:
-        """Log the frames, and what a model that knows nothing would get."""
+        """Log the frames, and the errors of zero forces and of the mean energy."""
         frames, nothing = self.frames, self.baseline
         self.recorder.dataset(frames.name, frames.source, frames.digest, "training")
         sizes = {"train": len(frames.train), "validation": len(frames.validation), "test": len(frames.test)}
@@ -272,10 +272,10 @@ class ForceRun(TrackedRun):
         return float(self.best["force_mae"])
 
     def print_results(self) -> None:
-        """Print the errors beside those of a model that knows nothing."""
+        """Print the errors beside the baseline's: zero forces, the mean energy."""
         errors = self.errors
         print(f"{self.title}, {self.steps:,} steps of {self.settings.batch_frames}")
-        print(f"{'error on the test split':>25} {'this run':>10} {'nothing learnt':>15}")
+        print(f"{'error on the test split':>25} {'this run':>10} {'baseline':>15}")
         for name, ours, zero in (
             ("force MAE, meV/Angstrom", errors.force_mae, self.baseline.force_mae),
             ("energy MAE, meV", errors.energy_mae, self.baseline.energy_mae),

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Protocol
 class Objective(Protocol):
     """What is trained: data in a reproducible order and the loss of a forward pass."""
 
-    hopeless_loss: float
-    """Mean loss, clearly above that of a model that knows nothing, at which training has diverged."""
+    diverged_loss: float
+    """Mean loss at which training has diverged: clearly above that of a uniform prediction, or of zero forces."""
 
     @property
     def unit_size(self) -> int:

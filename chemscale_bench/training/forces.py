@@ -75,7 +75,7 @@ class FramesOnDevice:
 class ForceLoss(nn.Module):
     """The summed loss of a batch: squared errors of forces and energy in units of the training forces' mean square.
 
-    A model that knows nothing has about `force_weight` per frame. A stacked one gives each member's loss (K,).
+    With zero forces it is about `force_weight` per frame. A stacked one gives each member's loss (K,).
     """
 
     def __init__(self, potential: Potential, force_weight: float, energy_weight: float) -> None:
@@ -98,11 +98,11 @@ class ForceObjective:
         frames: the training split on its device.
         seed: of the order.
         batch_frames: frames of an optimizer step.
-        hopeless_loss: where training has diverged; far above the losses of no force and of random weights.
+        diverged_loss: where training has diverged; far above the losses of no force and of random weights.
     """
 
-    def __init__(self, frames: FramesOnDevice, seed: int, batch_frames: int, hopeless_loss: float) -> None:
-        self.frames, self.seed, self.batch_frames, self.hopeless_loss = frames, seed, batch_frames, hopeless_loss
+    def __init__(self, frames: FramesOnDevice, seed: int, batch_frames: int, diverged_loss: float) -> None:
+        self.frames, self.seed, self.batch_frames, self.diverged_loss = frames, seed, batch_frames, diverged_loss
         self.order = lru_cache(maxsize=1)(self.order_of)
 
     def order_of(self, epoch: int) -> np.ndarray:
@@ -183,7 +183,7 @@ def measure(potential: nn.Module, frames: FramesOnDevice) -> ForceErrors:
 
 
 def baseline(train: Frames, test: Frames) -> ForceErrors:
-    """Errors of the model that knows nothing: no force, the mean energy of the training frames."""
+    """Errors of the baseline: zero forces, and the mean energy of the training frames."""
     force_A = 1000 * np.abs(test.forces).mean((0, 2))
     energy = 1000 * float(np.abs(test.energies - train.energies.mean()).mean())
     by_element = {int(number): float(force_A[test.numbers == number].mean()) for number in np.unique(test.numbers)}

@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from chemscale_bench.data.store import Molecules
-from chemscale_bench.models.packed import NOTHING, Batch, Group, LanguageModel
+from chemscale_bench.models.packed import PADDING, Batch, Group, LanguageModel
 from chemscale_bench.training.schedules import batch_tokens_at
 
 # Largest padded attention area (B T) and number of packed tokens of one forward pass while validating.
 VALIDATION_TOKENS = 16_384
 COMPILED_FLOPS = 3e15  # on a GPU, from which on the 10 s that torch.compile takes come back
-FILL_LENGTH = 64  # of the molecules that fill a batch up
+PAD_LENGTH = 64  # of one piece of padding
 SPREAD = 1.4  # between the lengths of molecules that a CPU attends to together
 
 
@@ -38,7 +38,7 @@ class LanguageObjective:
     Args:
         molecules: the training split.
         start_id: id of the start token.
-        vocabulary_size: V, for the loss of a model that knows nothing.
+        vocabulary_size: V, for the loss of a uniform prediction.
         seed: of the order from the second epoch on.
         batch_tokens: tokens of every optimizer step, or None for `schedules.batch_tokens_at`.
         device: where the forward passes go.
@@ -53,7 +53,7 @@ class LanguageObjective:
         self.molecules, self.start_id, self.seed = molecules, start_id, seed
         self.batch_tokens, self.device = batch_tokens, device
         self.lengths = molecules.lengths
-        self.hopeless_loss = float(np.log(vocabulary_size)) + 0.5
+        self.diverged_loss = float(np.log(vocabulary_size)) + 0.5
         self.order = lru_cache(maxsize=1)(self.order_of)
         self.tokens_on_device = tokens_on(device, molecules) if device.type == "cuda" else None
 
@@ -98,7 +98,7 @@ class LanguageObjective:
         else:
             parts = -(-int(items[:, 1].sum()) // limit)
             for share in (items[part::parts] for part in range(parts)):
-                yield self.batch(fill_up(share, filled_size(int(share[:, 1].sum()))))
+                yield self.batch(pad_to(share, padded_size(int(share[:, 1].sum()))))
 
     def batch(self, items: np.ndarray) -> Batch:
         """One packed batch of these molecules, in this order."""
@@ -107,11 +107,11 @@ class LanguageObjective:
         return pack_symbols(self.symbols(items), items[:, 1], self.start_id, self.device)
 
     def symbols(self, items: np.ndarray) -> np.ndarray:
-        """Symbols and ends (N,) of the molecules, one after another; NOTHING in those that only fill up."""
+        """Symbols and ends (N,) of the molecules, one after another; PADDING in what pads the batch."""
         starts, lengths = items.T
         first = np.repeat(starts, lengths)
         tokens = self.molecules.tokens[first + positions_in(lengths)].astype(np.int64)
-        return np.where(first < 0, NOTHING, tokens)
+        return np.where(first < 0, PADDING, tokens)
 
     def batch_amount(self, position: int) -> int:
         """Tokens of the next optimizer step."""
@@ -121,8 +121,8 @@ class LanguageObjective:
         """The members' molecules as one batch of K rows, the shorter rows filled up."""
         assert all(each.molecules.digest == self.molecules.digest for each in others)
         size = max(int(own[:, 1].sum()) for own in items)
-        size = size if self.device.type == "cpu" else filled_size(size)
-        batch = self.batch(np.concatenate([fill_up(own, size) for own in items]))
+        size = size if self.device.type == "cpu" else padded_size(size)
+        batch = self.batch(np.concatenate([pad_to(own, size) for own in items]))
         inputs, targets, positions = (part.view(len(items), size) for part in batch[:3])
         return batch._replace(inputs=inputs, targets=targets, positions=positions)
 
@@ -142,7 +142,7 @@ def pack_symbols(symbols: np.ndarray, lengths: np.ndarray, start_id: int, device
     """Put molecules that lie one after another into one packed batch on `device`.
 
     Args:
-        symbols: (N,), each molecule's symbols and its end; NOTHING in what fills the batch up.
+        symbols: (N,), each molecule's symbols and its end; PADDING in what pads the batch.
         lengths: (B,), how many of them are each molecule's.
         start_id: id of the start token.
         device: where the batch is wanted.
@@ -153,7 +153,7 @@ def pack_symbols(symbols: np.ndarray, lengths: np.ndarray, start_id: int, device
     inputs = np.empty_like(targets)
     inputs[1:] = targets[:-1]
     inputs[starts] = start_id
-    inputs[inputs == NOTHING] = start_id
+    inputs[inputs == PADDING] = start_id
     positions = positions_in(lengths)
     stacked = torch.from_numpy(np.stack([inputs, targets, positions])).to(device, non_blocking=True)
     inputs_N, targets_N, positions_N = stacked.unbind()
@@ -167,7 +167,7 @@ def pack_on_device(tokens: Tensor, items: np.ndarray, start_id: int) -> Batch:
 
     Args:
         tokens: of the split.
-        items: (B, 2), first token and length of each molecule; the first is negative in those that only fill up.
+        items: (B, 2), first token and length of each molecule; the first is negative in padding.
         start_id: id of the start token.
     """
     size, device = int(items[:, 1].sum()), tokens.device
@@ -176,7 +176,7 @@ def pack_on_device(tokens: Tensor, items: np.ndarray, start_id: int) -> Batch:
     molecule_N = torch.repeat_interleave(lengths_B, output_size=size)
     positions_N = torch.arange(size, device=device) - (ends_B - lengths_B)[molecule_N]
     first_N = starts_B[molecule_N]
-    targets_N = torch.where(first_N < 0, NOTHING, tokens[(first_N + positions_N).clamp(min=0)].long())
+    targets_N = torch.where(first_N < 0, PADDING, tokens[(first_N + positions_N).clamp(min=0)].long())
     inputs_N = torch.where((positions_N == 0) | (first_N < 0), start_id, targets_N.roll(1))
     # Empty molecules round their number up, so that it takes few values.
     room = max(size // 8, 2 ** len(items).bit_length())
@@ -212,15 +212,15 @@ def groups_of(lengths: np.ndarray) -> tuple[tuple[Group, ...], Tensor]:
     return tuple(groups), torch.from_numpy(np.repeat(first, lengths) + positions_in(lengths))
 
 
-def fill_up(items: np.ndarray, size: int) -> np.ndarray:
-    """The items (B, 2) with molecules behind them that ask for nothing, `size` tokens in all."""
+def pad_to(items: np.ndarray, size: int) -> np.ndarray:
+    """The items (B, 2) and padding behind them, `size` tokens in all."""
     missing = size - int(items[:, 1].sum())
-    extra = np.full((-(-missing // FILL_LENGTH), 2), (-FILL_LENGTH, FILL_LENGTH))
+    extra = np.full((-(-missing // PAD_LENGTH), 2), (-PAD_LENGTH, PAD_LENGTH))
     extra[-1:, 1] -= int(extra[:, 1].sum()) - missing
     return np.concatenate([items, extra])
 
 
-def filled_size(tokens: int) -> int:
+def padded_size(tokens: int) -> int:
     """The next of a few batch sizes, four to an octave, so that CUDA graphs and compiled kernels serve many steps."""
     return 64 * math.ceil(8 * 2 ** (math.ceil(4 * math.log2(max(tokens, 512) / 512)) / 4))
 

@@ -52,14 +52,14 @@ class Learner:
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=fabric.device)
         self.gradient_norm = torch.zeros(())
         self.train_seconds = 0.0
-        self.spend: Callable[[float], None] = self.spend_alone  # told how many seconds went by for its training
+        self.record_time: Callable[[float], None] = self.record_own_time  # called with seconds
         self.learn: Callable[[Any, Tensor], Tensor] = self.forward_backward
         self.update: Callable[[], Tensor] = self.clip_and_update
         self.captures = captures and fabric.device.type == "cuda" and fabric.world_size == 1
         if self.captures:
             self.learn, self.update = Captured(self.learn), Captured(self.update)
 
-    def spend_alone(self, seconds: float) -> None:
+    def record_own_time(self, seconds: float) -> None:
         """Count time as this training's; in a stack it is everybody's."""
         self.train_seconds += seconds
 
@@ -84,7 +84,7 @@ class Learner:
         if self.average:
             self.average.update_parameters(self.module)
         self.loss_sum += loss
-        self.spend(time.perf_counter() - started)
+        self.record_time(time.perf_counter() - started)
 
     def accumulate(self, items: Any, amount: int) -> Tensor:
         """Gradient of the mean loss over a step's `amount` units, gathered over forward passes; the summed loss."""

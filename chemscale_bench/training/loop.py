@@ -25,7 +25,7 @@ from chemscale_bench.training.schedules import Segment, learning_rate_factor
 
 
 class Diverged(UserError):
-    """The training loss is not finite, or clearly worse than that of a model that knows nothing."""
+    """The training loss is not finite, or clearly worse than the baseline's (a uniform prediction, zero forces)."""
 
 
 def drive(steps: Generator[Step, None, None]) -> None:
@@ -164,7 +164,7 @@ class Trainer(Learner):
                 if self.loss_amount >= self.report_every or self.position >= segment.stop:
                     started = time.perf_counter()
                     self.loss_sum.cpu()  # waits for the device, so that the time is that of finished work
-                    self.spend(time.perf_counter() - started)
+                    self.record_time(time.perf_counter() - started)
                     self.send_report(segment)
             if segment.kind == "decay":
                 self.events.budget_reached(segment.stop)
@@ -195,7 +195,7 @@ class Trainer(Learner):
         if self.position + amount > segment.budget:  # never past the budget, and the trunk leaves room for the decay
             amount = segment.stop - self.position
         items, cursor = self.objective.take(self.cursor, amount)
-        self.spend(time.perf_counter() - started)
+        self.record_time(time.perf_counter() - started)
         yield Step(self, items, amount)
         self.loss_amount += amount
         self.position += amount
@@ -214,8 +214,8 @@ class Trainer(Learner):
         warm = self.position - self.loss_amount >= self.warmup
         self.loss_sum.zero_()
         self.loss_amount = 0
-        if not math.isfinite(loss) or (warm and loss > self.objective.hopeless_loss):
+        if not math.isfinite(loss) or (warm and loss > self.objective.diverged_loss):
             raise Diverged(
                 f"training diverged: the mean loss was {loss:.4g} after {self.position:,} tokens or frames, where "
-                f"that of an untrained model stays below {self.objective.hopeless_loss:.4g}; try a lower learning_rate"
+                f"that of an untrained model stays below {self.objective.diverged_loss:.4g}; try a lower learning_rate"
             )

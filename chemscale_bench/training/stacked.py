@@ -93,18 +93,18 @@ class Stack:
         assert stay == sorted(stay), "members keep their order"
         for trainer in self.members:
             if trainer not in wanted:
-                trainer.restored, trainer.spend = lambda: None, trainer.spend_alone
+                trainer.restored, trainer.record_time = lambda: None, trainer.record_own_time
                 self.attach(trainer, None)
         for row, trainer in enumerate(wanted):  # in the order of the rows, so that nobody is overwritten
             self.attach(trainer, row)
             trainer.restored = partial(self.attach, trainer, row)
-            trainer.spend = self.spend
+            trainer.record_time = self.record_time
         self.members = wanted
 
-    def spend(self, seconds: float) -> None:
+    def record_time(self, seconds: float) -> None:
         """Share out time in which any of the members was worked for."""
         for trainer in self.members:
-            trainer.spend_alone(seconds / len(self.members))
+            trainer.record_own_time(seconds / len(self.members))
 
     def attach(self, trainer: Trainer, row: int | None) -> None:
         """Make a trainer's parameters, AdamW state and sums views of a row, with the values that they have.
@@ -186,7 +186,7 @@ class Stack:
                     wait(futures)
             for future in futures:
                 future.result()
-        self.spend(time.perf_counter() - started)
+        self.record_time(time.perf_counter() - started)
 
     def perform_share(self, share: int, steps: list[Step]) -> None:
         """The part of `perform` that is one share's."""

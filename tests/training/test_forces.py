@@ -93,7 +93,7 @@ def test_the_baseline_predicts_no_force_and_the_mean_energy() -> None:
 
 
 def test_every_epoch_takes_each_frame_once_in_an_order_of_its_own() -> None:
-    objective = ForceObjective(on_device(frames(12)), seed=3, batch_frames=5, hopeless_loss=1.0)
+    objective = ForceObjective(on_device(frames(12)), seed=3, batch_frames=5, diverged_loss=1.0)
     taken, cursor = [], None
     for _ in range(12):
         items, cursor = objective.take(cursor, 5)
@@ -107,7 +107,7 @@ def test_every_epoch_takes_each_frame_once_in_an_order_of_its_own() -> None:
 
 
 def test_passes_split_a_step_without_changing_its_loss() -> None:
-    objective = ForceObjective(on_device(frames(12)), seed=0, batch_frames=7, hopeless_loss=1.0)
+    objective = ForceObjective(on_device(frames(12)), seed=0, batch_frames=7, diverged_loss=1.0)
     items, _ = objective.take(None, 7)
     loss = ForceLoss(Springs(0.3), 0.9, 0.1)
     whole = [loss(batch) for batch in objective.passes(items, 1000)]

@@ -6,16 +6,16 @@ from hypothesis import strategies as st
 
 from chemscale_bench.data.store import Molecules
 from chemscale_bench.models.chemgpt import build_shape
-from chemscale_bench.models.packed import NOTHING
+from chemscale_bench.models.packed import PADDING
 from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training.language import (
     LanguageObjective,
-    fill_up,
-    filled_size,
     molecule_losses,
     pack,
     pack_on_device,
     pack_symbols,
+    pad_to,
+    padded_size,
     validate,
 )
 
@@ -114,14 +114,14 @@ def test_the_three_units_are_of_one_sum() -> None:
 def test_a_batch_made_on_the_device_is_that_of_the_host(lengths: list[int], extra: int) -> None:
     source = objective(split([*lengths, 70]))
     items, _ = source.take(None, sum(lengths))
-    filled = fill_up(items, sum(lengths) + extra)
+    filled = pad_to(items, sum(lengths) + extra)
     ours = pack_on_device(torch.from_numpy(source.molecules.tokens.view(np.int16)), filled, 2)
     theirs = pack_symbols(source.symbols(filled), filled[:, 1], 2, "cpu")
     for name in ("inputs", "targets", "positions"):
         assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
     assert torch.equal(ours.offsets[: len(theirs.offsets)], theirs.offsets)
     assert (ours.offsets[len(theirs.offsets) :] == len(ours.inputs)).all()
-    assert int((ours.targets != NOTHING).sum()) == sum(lengths)
+    assert int((ours.targets != PADDING).sum()) == sum(lengths)
 
 
 def test_what_fills_a_batch_up_changes_nothing() -> None:
@@ -129,12 +129,12 @@ def test_what_fills_a_batch_up_changes_nothing() -> None:
     source = objective(split([12, 30, 5, 70]))
     items, _ = source.take(None, 100)
     for size in (100, 101, 300):
-        loss = model(source.batch(fill_up(items, size)))
+        loss = model(source.batch(pad_to(items, size)))
         assert loss.item() == pytest.approx(model(source.batch(items)).item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("tokens", [1, 512, 513, 600, 5000, 131_072])
 def test_batches_are_filled_up_to_one_of_few_sizes(tokens: int) -> None:
-    size = filled_size(tokens)
+    size = padded_size(tokens)
     assert size % 64 == 0
     assert tokens <= size <= max(512, 1.25 * tokens + 64)

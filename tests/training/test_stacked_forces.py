@@ -49,7 +49,7 @@ def trainer(
     log.trainer = Trainer(
         Fabric(accelerator="cpu", devices=1), loss,
         torch.optim.AdamW(loss.parameters(), rate, weight_decay=weight_decay, fused=True),
-        ForceObjective(on_device, seed, batch_frames=4, hopeless_loss=100.0), log, plan=segments([4 * steps], 0.5),
+        ForceObjective(on_device, seed, batch_frames=4, diverged_loss=100.0), log, plan=segments([4 * steps], 0.5),
         warmup=40, clip=clip, report_every=40, save_seconds=1e9, pass_limit=4096, average=RunningAverage(loss, 0.9),
     )  # fmt: skip
     return log.trainer
