@@ -19,6 +19,7 @@ from chemscale_bench.settings.leaderboard import LeaderboardSettings
 from chemscale_bench.settings.plan import PlanSettings
 from chemscale_bench.settings.replay import ReplaySettings
 from chemscale_bench.settings.speed import SpeedSettings
+from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.settings.submit import SubmitSettings
 from chemscale_bench.settings.tasks import TasksSettings
 from chemscale_bench.settings.tune import TuneSettings
@@ -28,6 +29,7 @@ VERBS: dict[str, type[Settings]] = {
     "demo": DemoSettings,
     "chemgpt": ChemGPTSettings,
     "forcefield": ForceFieldSettings,
+    "study": StudySettings,
     "tune": TuneSettings,
     "replay": ReplaySettings,
     "fit": FitSettings,
