@@ -20,7 +20,7 @@ from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.settings.training import TrainingSettings
 
 HALF_DECADES = tuple(digit * 10**power for power in range(4, 11) for digit in (1, 3))
-FEWEST_TOKENS_PER_PARAM = 0.1
+FEWEST_TOKENS_PER_PARAM = 0.3
 """Below, a model of the design has hardly been trained."""
 FRAMES_PER_STEP = 10
 BESIDES = 3.0

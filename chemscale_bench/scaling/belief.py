@@ -7,7 +7,7 @@ Losses are taken to follow the most flexible form of the forecast (forecast.py),
 whose parameters have a prior: exponents as published studies found them, corrections near zero. A run of one size
 reports at one or several data sizes. What it reports is off the law for three reasons: its seed, which more seeds
 average out; its size, whose shape or rate may suit it better than others; its data size. The last two stay however many
-seeds there are.
+seeds there are. All of them grow towards small compute, as the weights of the forecast have it.
 
 Shapes: P = 7 parameters, m points, T data sizes, K designs. Sizes are natural logs about `Belief.centre`.
 """
@@ -23,15 +23,38 @@ from scipy.linalg import block_diag
 
 from chemscale_bench.scaling.forecast import DRIFT, FORMS
 from chemscale_bench.scaling.forms import Array
+from chemscale_bench.scaling.weighting import COMPUTE_POWER
 
 FORM = FORMS["interaction"]
 LEVELS, EXPONENTS = [0, 1, 3], [2, 4]
 """Places of the logs of E, A, B, and of alpha, beta."""
-SEED_NOISE, SIZE_NOISE, POINT_NOISE = 0.006, 0.005, 0.003
-"""Standard deviations of log loss: of the seeds of one size, of sizes about the law, of data sizes about it."""
 
 Target = Literal["exponent"] | float
 """What is asked: both exponents, or the loss of a model of so many parameters on its best number of tokens."""
+
+
+class Noise(NamedTuple):
+    """Standard deviations of log loss at the largest compute."""
+
+    seed: float
+    """Of the seeds of one size."""
+    size: float
+    """Of sizes about the law."""
+    point: float
+    """Of data sizes about it."""
+
+    def weight(self, runs: Array) -> Array:
+        """The inverse (T, T) of the covariance of a size's mean log losses; (..., T, T) in, (..., T, T) out.
+
+        Args:
+            runs: how many runs of that size report at both of two data sizes; zero on the diagonal where none does.
+        """
+        count = np.diagonal(runs, axis1=-2, axis2=-1)
+        reports = count > 0
+        shared = runs / np.where(reports, count, 1)[..., :, None] / np.where(reports, count, 1)[..., None, :]
+        covariance = self.seed**2 * shared + self.size**2 + self.point**2 * np.eye(runs.shape[-1])
+        both = reports[..., :, None] & reports[..., None, :]
+        return np.asarray(np.linalg.inv(np.where(both, covariance, np.eye(runs.shape[-1]))) * both)
 
 
 class Measured(NamedTuple):
@@ -51,6 +74,7 @@ class Belief(NamedTuple):
     """(P, P), the inverse of their covariance."""
     centre: Array
     """(2,), logs of the params and the data at which the scales are told."""
+    noise: Noise
 
     @property
     def covariance(self) -> Array:
@@ -60,17 +84,6 @@ class Belief(NamedTuple):
     def gradient(self, params: ArrayLike, data: ArrayLike) -> Array:
         """The gradient (m, P) of log L by the parameters, at params and data (m,)."""
         return np.asarray(FORM.derivatives(self.theta[None], self._centred(params, data)).jacobian[0])
-
-    def information(self, params: float, data: Sequence[float], runs: Array) -> Array:
-        """What the runs of one size tell: the precision (P, P) that they add.
-
-        Args:
-            params: their size.
-            data: (T,) data sizes.
-            runs: (T, T), how many of them report at both of two data sizes.
-        """
-        gradient = self.gradient(np.full(len(data), params), np.array(data))
-        return np.asarray(gradient.T @ weight_of(runs) @ gradient)
 
     def predict(self, params: ArrayLike, data: ArrayLike) -> Array:
         """Log loss (m,)."""
@@ -105,7 +118,8 @@ class Belief(NamedTuple):
         if not blocks:
             return self
         params, data, log_loss = (np.concatenate([block[place] for block in blocks]) for place in range(3))
-        weight = block_diag(*(weight_of(block[3]) for block in blocks))
+        trust = relevance(params, data, float((params * data).max()))
+        weight = block_diag(*(self.noise.weight(block[3]) for block in blocks)) * trust[:, None] * trust
         # The level first: a prior that is off by a factor would send the first step far away.
         shift = float(np.mean(log_loss - self.predict(params, data)))
         theta = self.theta.copy()
@@ -127,7 +141,10 @@ class Belief(NamedTuple):
             if size <= 1e-4 or before - misfit(theta + size * step) < 1e-6 * before:
                 break
             theta = theta + size * step
-        return Belief(theta, precision, self.centre)
+        error = log_loss - self._replace(theta=theta).predict(params, data)
+        # Runs that scatter more than the noise that is assumed tell less.
+        excess = max(1.0, float(error @ weight @ error) / len(data))
+        return self._replace(theta=theta, precision=self.precision + (precision - self.precision) / excess)
 
     def uncertainty(self, precisions: Array, target: Target, largest: Array) -> Array:
         """What a design shall make small, (K,), for precisions (K, P, P) and the largest params x data of each (K,).
@@ -149,18 +166,9 @@ class Belief(NamedTuple):
         return np.column_stack([np.log(params), np.log(data)]) - self.centre
 
 
-def weight_of(runs: Array) -> Array:
-    """The inverse (T, T) of the covariance of a size's mean log losses; (..., T, T) in, (..., T, T) out.
-
-    Args:
-        runs: how many runs of that size report at both of two data sizes; zero on the diagonal where none does.
-    """
-    count = np.diagonal(runs, axis1=-2, axis2=-1)
-    reports = count > 0
-    shared = runs / np.where(reports, count, 1)[..., :, None] / np.where(reports, count, 1)[..., None, :]
-    covariance = SEED_NOISE**2 * shared + SIZE_NOISE**2 + POINT_NOISE**2 * np.eye(runs.shape[-1])
-    both = reports[..., :, None] & reports[..., None, :]
-    return np.asarray(np.linalg.inv(np.where(both, covariance, np.eye(runs.shape[-1]))) * both)
+def relevance(params: ArrayLike, data: ArrayLike, largest: float) -> Array:
+    """By how much errors (m,) at the largest compute are smaller than those at params x data."""
+    return np.asarray((np.asarray(params) * np.asarray(data) / largest) ** (COMPUTE_POWER / 2))
 
 
 def prior(family: Literal["language_model", "force_field"], params: float, data: float) -> Belief:
@@ -175,10 +183,11 @@ def prior(family: Literal["language_model", "force_field"], params: float, data:
         params: a typical size, where the scales are told.
         data: typical tokens or frames.
     """
-    floor, of_params, of_data, alpha, beta = {
-        "language_model": (0.5, 0.2, 0.3, 0.30, 0.35), "force_field": (0.1, 0.3, 0.6, 0.25, 0.50),
-    }[family]  # fmt: skip
+    (floor, of_params, of_data, alpha, beta), noise = {
+        "language_model": ((0.5, 0.2, 0.3, 0.30, 0.35), Noise(0.006, 0.005, 0.003)),
+        "force_field": ((0.1, 0.3, 0.6, 0.25, 0.50), Noise(0.04, 0.03, 0.02)),
+    }[family]
     theta = np.array([np.log(floor), np.log(of_params), alpha, np.log(of_data), beta, 0.0, 0.0])
     covariance = np.diag([0.5, 1.0, 0.15, 1.0, 0.15, 0.05, 0.01]) ** 2
     covariance[np.ix_(LEVELS, LEVELS)] += 3.0**2  # nothing is known of the unit
-    return Belief(theta, np.linalg.inv(covariance), np.log([params, data]))
+    return Belief(theta, np.linalg.inv(covariance), np.log([params, data]), noise)

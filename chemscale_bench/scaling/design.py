@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.scaling.belief import Belief, Target, weight_of
+from chemscale_bench.scaling.belief import Belief, Target, relevance
 from chemscale_bench.scaling.forms import Array
 
 FEWEST_SIZES = 4
@@ -118,15 +118,22 @@ class _Plan:
         self.made = np.zeros((len(self.sizes), len(self.data), len(self.data)))
         np.add.at(self.made, self.of_size[len(candidates) :], overlaps[len(candidates) :])
         self.of_size, self.overlaps = self.of_size[: len(candidates)], overlaps[: len(candidates)]
-        self.gradient = np.array([belief.gradient(np.full(len(self.data), size), self.data) for size in self.sizes])
-        self.furthest = np.array([self.data.index(max(cell.data)) for cell in candidates], dtype=int)
         self.most = max([cell.params * max(cell.data) for cell in made], default=1.0)
+        largest = max([self.most, *self.reach[self.cost <= self.longest]])
+        self.gradient = np.array(
+            [
+                belief.gradient(np.full(len(self.data), size), self.data)
+                * relevance(size, np.array(self.data), largest)[:, None]
+                for size in self.sizes
+            ]
+        )
+        self.furthest = np.array([self.data.index(max(cell.data)) for cell in candidates], dtype=int)
         self.most_sizes = len(self.sizes)
 
     def told(self, size: int | NDArray[np.intp], runs: Array) -> Array:
         """The precision (..., P, P) that runs (..., T, T) of a size add."""
         gradient = self.gradient[size]
-        return np.asarray(np.swapaxes(gradient, -1, -2) @ weight_of(runs) @ gradient)
+        return np.asarray(np.swapaxes(gradient, -1, -2) @ self.belief.noise.weight(runs) @ gradient)
 
     def sizes_of(self, design: Design) -> int:
         """How many sizes there are with a design."""
