@@ -24,6 +24,7 @@ from chemscale_bench.runs.group import Group
 from chemscale_bench.runs.kinds import FRAMES, refuse_other_family
 from chemscale_bench.runs.pace import Pace, measure_pace
 from chemscale_bench.runs.study_plan import Planned, StudyPlan, duration
+from chemscale_bench.scaling.design import FEWEST_SIZES
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import ended_properly
@@ -68,26 +69,30 @@ class Study:
     # -- the plan ------------------------------------------------------------------------------------------------
 
     def measure(self, stop: Stop) -> None:
-        """The pace of every size, from the smallest to the first that no training of fits the budget."""
+        """The pace of every size; without typed ones from the smallest to the first that no training fits the budget.
+
+        Raises:
+            UserError: if the model has no size that was typed.
+        """
+        chosen = self.settings.params != "auto"
         fabric = start_fabric(self.plan.settings_of(Training(self.plan.sizes[0], self.plan.data[0], 0)))
         with tqdm(self.plan.sizes, desc="measuring this machine", unit="size", leave=False) as bar:
             for size in bar:
                 bar.set_postfix_str(f"{size:.0e} params")
                 tops = self.plan.tops(size)
-                if not tops and self.plan.designed:
+                if not tops:
                     break
-                data = tops[0] if tops else self.plan.data[0]
                 try:
-                    settings = self.plan.settings_of(Training(size, data, self.settings.seed))
+                    settings = self.plan.settings_of(Training(size, tops[0], self.settings.seed))
                     with stop.at_once():
                         if not self.plan.paces:  # the data are prepared once, by whoever comes first
                             self.kind(settings, fabric, "", stop, None)  # type: ignore[arg-type]
                         self.plan.paces[size] = measure_pace(self.kind, settings, fabric, stop)
                 except UserError:
-                    if self.settings.params != "auto":
+                    if chosen:
                         raise
                     continue  # the model has no such size
-                if self.plan.designed and self.beyond(size, data):
+                if not chosen and len(self.plan.paces) > FEWEST_SIZES and self.beyond(size, tops[0]):
                     del self.plan.paces[size]
                     break
         self.plan.sizes = tuple(self.plan.paces)

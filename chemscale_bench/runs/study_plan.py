@@ -113,10 +113,11 @@ class StudyPlan:
     # -- what is to be trained -----------------------------------------------------------------------------------
 
     def tops(self, size: int) -> list[int]:
-        """Largest data sizes that a designed training of a size may have."""
+        """Largest data sizes that a training of a size may have in a design; for a size that was typed there is one."""
         if self.task.family == "force_field":
             return list(self.data)
-        return [data for data in self.data if data >= FEWEST_TOKENS_PER_PARAM * size]
+        enough = [data for data in self.data if data >= FEWEST_TOKENS_PER_PARAM * size]
+        return enough or ([] if self.settings.params == "auto" else [self.data[-1]])
 
     def prior(self) -> Belief:
         """What is expected of the law before anything is measured."""
@@ -176,10 +177,10 @@ class StudyPlan:
             return []
         try:
             design = choose(cells, budget, belief, target, made, longest)
-        except UserError:
+        except UserError as error:
             if taken:  # what is left is too little for anything
                 return []
-            raise
+            raise UserError(f"{error} ({'seconds' if self.settings.hours else 'FLOPs'})") from None
         used = Counter(training.params for training in taken)
         planned = []
         for place, count in sorted(design.counts.items()):

@@ -1,0 +1,233 @@
+"""Whole scaling studies as a user starts them: one command, processes that die, workers, what is refused."""
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.entities import Run
+
+from chemscale_bench.cli import main
+from chemscale_bench.runs.cells import Cells, Result, Training
+from chemscale_bench.runs.study_report import judged
+
+SMALL = [
+    "study", "--task", "embedded-ff", "--model", "schnet", "--molecule", "ethanol", "--steps", "20", "--device", "cpu",
+]  # fmt: skip
+GRID = [*SMALL, "--params", "3e3,1e4,3e4", "--train_size", "20,40,80"]
+
+
+@pytest.fixture(autouse=True)
+def environment(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def run(*arguments: str) -> None:
+    with contextlib.suppress(SystemExit):  # with 0: other codes are those of errors, of which nothing would be logged
+        main(list(arguments))
+
+
+def start(*arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "chemscale_bench", *arguments]
+    return subprocess.Popen(command, text=True, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def finish(process: "subprocess.Popen[str]", expected: int = 0) -> str:
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == expected, err[-2000:]
+    return out + err
+
+
+def parent_and_children() -> tuple[Run, list[Run]]:
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("chemscale-studies")
+    assert experiment
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    return parent, [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+
+
+def cells_of(children: list[Run]) -> list[tuple[str, ...]]:
+    names = ("non_embedding_params", "train_frames", "seed")
+    return sorted(tuple(run.data.params[name] for name in names) for run in children if run.info.status == "FINISHED")
+
+
+def test_a_study_trains_its_grid_foretells_fits_and_can_be_submitted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(*GRID)
+    out = capsys.readouterr().out
+    parent, children = parent_and_children()
+    assert parent.info.status == "FINISHED"
+    assert len(cells_of(children)) == len(set(cells_of(children))) == 9
+    assert parent.data.metrics["study/trainings"] == 9
+    assert "9 trainings below run" in out
+    assert "Power law along params" in out
+    client = mlflow.MlflowClient()
+    figures = {file.path for file in client.list_artifacts(parent.info.run_id, "figures")}
+    assert "figures/loss_over_params_and_tokens.html" in figures
+
+    # The forecast was written down before the runs that it is about began.
+    text = Path(
+        mlflow.artifacts.download_artifacts(run_id=parent.info.run_id, artifact_path="forecast.json")
+    ).read_text()
+    assert hashlib.sha256(text.encode()).hexdigest() == parent.data.tags["forecast.sha256"]
+    record = json.loads(text)
+    known = {run.info.run_id: run for run in children}
+    written = time.mktime(time.strptime(record["written"], "%Y-%m-%dT%H:%M:%SZ")) - time.timezone
+    assert max(known[run_id].info.end_time for run_id in record["runs"]) / 1000 < written + 1
+    later = [run for run in children if run.info.run_id not in record["runs"]]
+    assert later
+    assert min(run.info.start_time for run in later) / 1000 > written - 1
+    assert parent.data.metrics["forecast/points"] == sum(
+        (float(run.data.params["non_embedding_params"]), float(run.data.params["train_frames"]))
+        in zip(record["params"], record["frames"], strict=True)
+        for run in later
+    )
+
+    # Its law is that of `fit`, and its runs make an entry.
+    run("fit", "--experiment", parent.info.run_id, "--metric", "test/force_mae_mev_per_angstrom", "--log", "False")
+    assert "9 rows: 3 sizes x 3 values of frames; none left out" in capsys.readouterr().out
+    run("submit", "--run", parent.info.run_id, "--submitter", "Ada", "--out", str(tmp_path / "entries"))
+    assert "is consistent; runs: 9, sizes: 3" in capsys.readouterr().out
+
+
+def test_a_training_of_a_study_is_the_one_that_would_be_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    run(*SMALL, "--params", "3e3,1e4,3e4", "--train_size", "20")
+    _, children = parent_and_children()
+    child = min(children, key=lambda run: int(run.data.params["non_embedding_params"]))
+    run("forcefield", *SMALL[1:], "--params", "3e3", "--train_size", "20", "--experiment", "typed")
+    (typed,) = mlflow.search_runs(experiment_names=["typed"], output_format="list")
+    different = {name for name, value in typed.data.params.items() if child.data.params.get(name) != value}
+    assert different == {"experiment"}
+    assert set(child.data.params) == set(typed.data.params)
+    for tag in ("mlflow.runName", "task_digest", "data.train_digest"):
+        assert child.data.tags[tag] == typed.data.tags[tag]
+    metric = "test/force_mae_mev_per_angstrom"
+    assert child.data.metrics[metric] == typed.data.metrics[metric]
+
+
+def test_kill_9_loses_nothing_and_trains_nothing_twice(chemscale_home: Path) -> None:
+    command = [*SMALL, "--params", "3e3,1e4", "--train_size", "20,40", "--steps", "100", "--study", "mine"]
+    process = start(*command)
+    deadline = time.monotonic() + 200
+    state = chemscale_home / "runs"
+
+    def done() -> int:
+        return len(mlflow.search_runs(experiment_names=["chemscale-studies"], filter_string="status = 'FINISHED'"))
+
+    while not (done() and list(state.glob("*/state.pt"))):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = {run.info.run_id for run in parent_and_children()[1]}
+    out = finish(start(*command))
+    parent, children = parent_and_children()
+    assert parent.info.status == "FINISHED"
+    assert cells_of(children) == sorted(set(cells_of(children)))
+    assert len(cells_of(children)) == 4
+    assert {run.info.run_id for run in children if run.info.status == "FINISHED"} >= before  # carried on, not anew
+    assert "4 trainings below run" in out
+
+
+def test_workers_share_a_study(chemscale_home: Path) -> None:
+    out = finish(start(*SMALL, "--params", "3e3,1e4", "--train_size", "20,40", "--workers", "2"))
+    parent, children = parent_and_children()
+    assert parent.info.status == "FINISHED"
+    assert len(cells_of(children)) == len(set(cells_of(children))) == 4
+    assert len({run.data.tags["chemscale.pid"] for run in children}) == 2
+    assert "4 trainings below run" in out
+
+
+def test_a_budget_of_flops_is_kept_and_more_of_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    study = [*SMALL, "--params", "3e3,1e4,3e4", "--train_size", "20,40,80", "--study", "mine"]
+    run(*study, "--flops", "3e9")
+    parent, children = parent_and_children()
+    spent = parent.data.metrics["study/flops"]
+    assert 1e9 < spent <= 3e9
+    assert len({run.data.params["non_embedding_params"] for run in children}) == 3
+    run(*study, "--flops", "5e9")
+    again, more = parent_and_children()
+    assert again.info.run_id == parent.info.run_id
+    assert len(more) > len(children)
+    assert spent < again.data.metrics["study/flops"] <= 5e9
+    assert len(cells_of(more)) == len(set(cells_of(more)))
+
+
+def test_a_dry_run_prints_the_plan_and_records_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    run(*GRID, "--seeds", "2", "--dry_run", "True")
+    out = capsys.readouterr().out
+    assert "18 trainings, " in out
+    assert "expected: alpha +-" in out
+    assert mlflow.MlflowClient().get_experiment_by_name("chemscale-studies") is None
+
+
+def test_of_two_processes_that_take_one_training_one_has_it(chemscale_home: Path) -> None:
+    first, second = (Cells({"a": 1}, "task", "both", "") for _ in range(2))
+    training = Training(1000, 20, 0)
+    mine = first.claim(training, "r1")
+    assert mine is not None
+    assert second.claim(training, "r2") is None
+    assert [one for one, _ in second.going()] == [training]
+    other = second.claim(training._replace(seed=1), "r3")
+    assert other is not None
+    first.give_up(mine)
+    assert second.claim(training, "r4") is not None  # left by one, taken by another
+    result = Result(training._replace(seed=1), "r3", 1010, {20: 3.5}, 1.5, 2e9)
+    second.complete(other, result, diverged=False)
+    assert first.results() == [result]
+    assert first.claim(training._replace(seed=1), "r5") is None
+
+
+def test_what_was_foretold_is_judged_by_later_runs_only() -> None:
+    record = {"params": [1000.0, 3000.0], "tokens": [50.0, 50.0], "loss": [2.0, 1.5], "low": [1.9, 1.4],
+              "high": [2.1, 1.6], "runs": ["a"]}  # fmt: skip
+    results = [
+        Result(Training(1000, 50, seed), run_id, 1000, {20: 3.0, 50: loss}, 1.0, 1.0)
+        for seed, run_id, loss in ((0, "a", 2.0), (1, "b", 2.05), (2, "c", 2.2))
+    ]
+    found = judged(record, results, "tokens")
+    assert found["measured"].tolist() == [2.05, 2.2]
+    assert found["inside"].tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "a study needs sizes or a budget, got neither"),
+        (["--params", "1e4", "--tokens", "1e5"], "tokens must be left out for a force_field task"),
+        (["--params", "1e4,x"], "params must be a whole number such as 1e8, got 'x'"),
+        (["--params", "1e4", "--model", "schnett"], "did you mean schnet?"),
+        (["--params", "1e4", "--target", "exponents"], "target must be"),
+        (["--params", "1e4", "--workers", "0"], "workers must be"),
+        (["--hours", "1", "--flops", "1e12"], "give one budget, got hours=1 and flops=1e+12"),
+        (["--params", "3e3,1e4,3e4", "--train_size", "20", "--flops", "1e6"], "a study needs three sizes at least"),
+        (["--params", "1e4,1001", "--train_size", "20"], "params must be within 5 % of a size that schnet has"),
+        (["--params", "1e4", "--storage", "sqlite:////proc/nothing/x.db"], "storage must be a database URL"),
+    ],
+)
+def test_bad_input_gives_one_line_and_leaves_no_run(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*SMALL, *arguments])
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err.strip().splitlines()[-1]
+    experiment = mlflow.MlflowClient().get_experiment_by_name("chemscale-studies")
+    assert experiment is None or not mlflow.search_runs([experiment.experiment_id], output_format="list")
+
+
+def test_a_study_of_other_parameters_is_not_joined(capsys: pytest.CaptureFixture[str]) -> None:
+    run(*SMALL, "--params", "3e3", "--train_size", "20", "--study", "mine")
+    with pytest.raises(SystemExit):
+        main([*SMALL, "--params", "3e3,1e4", "--train_size", "20", "--study", "mine"])
+    assert "got another params" in capsys.readouterr().err

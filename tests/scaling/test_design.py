@@ -1,0 +1,101 @@
+"""Designs of studies: within their cost, spread over sizes, better than a grid; beliefs that learn from runs."""
+
+import numpy as np
+import pytest
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.scaling.belief import Measured, prior
+from chemscale_bench.scaling.design import FEWEST_SIZES, MOST_SEEDS, Cell, choose, expected
+
+SIZES, TOKENS = (1e4, 3e4, 1e5, 3e5, 1e6), (1e5, 3e5, 1e6, 3e6, 1e7)
+CELLS = [Cell(n, TOKENS[: k + 1], n * TOKENS[k]) for n in SIZES for k in range(1, 5)]
+BELIEF = prior("language_model", 1e5, 1e6)
+
+
+def grid(sizes: int, place: int, seeds: int) -> list[Cell]:
+    return [Cell(n, TOKENS[: place + 1], n * TOKENS[place]) for n in SIZES[:sizes] for _ in range(seeds)]
+
+
+@pytest.mark.parametrize("budget", [3e11, 3e12, 3e13])
+@pytest.mark.parametrize("target", ["exponent", 1e7])
+def test_a_design_keeps_to_its_cost_and_spreads(budget: float, target: "float") -> None:
+    design = choose(CELLS, budget, BELIEF, target)
+    cells = design.cells(CELLS)
+    assert sum(cell.cost for cell in cells) == pytest.approx(design.cost)
+    assert 0.8 * budget < design.cost <= budget
+    assert len({cell.params for cell in cells}) >= FEWEST_SIZES
+    assert cells == sorted(cells, key=lambda cell: cell.cost)
+    assert max(sum(cell.params == size for cell in cells) for size in SIZES) <= MOST_SEEDS
+
+
+@pytest.mark.parametrize("target", ["exponent", 1e7])
+def test_it_tells_more_than_every_grid_of_its_cost(target: "float") -> None:
+    budget = 1e13
+
+    def spread(cells: list[Cell]) -> float:
+        reach = max(cell.params * max(cell.data) for cell in cells)
+        return float(expected(cells, BELIEF).uncertainty(expected(cells, BELIEF).precision[None], target, reach)[0])
+
+    ours = spread(choose(CELLS, budget, BELIEF, target).cells(CELLS))
+    grids = [grid(n, k, s) for n in (3, 4, 5) for k in (2, 3, 4) for s in (1, 2, 3, 5)]
+    affordable = [spread(cells) for cells in grids if sum(cell.cost for cell in cells) <= budget]
+    assert len(affordable) > 10
+    assert ours < min(affordable) - 0.02
+
+
+def test_more_seeds_help_less_and_less() -> None:
+    alone, twice, often = (expected(grid(5, 4, n), BELIEF).exponents()[0][1] for n in (1, 2, 100))
+    assert alone > twice > often > alone / 3  # a size has a distance from the law of its own
+
+
+def test_what_is_made_is_not_planned_again() -> None:
+    first = choose(CELLS, 1e12, BELIEF).cells(CELLS)
+    rest = choose(CELLS, 1e12 - sum(cell.cost for cell in first[:4]), BELIEF, made=first[:4]).cells(CELLS)
+    both = expected([*first[:4], *rest], BELIEF)
+    whole = expected(first, BELIEF)
+    assert both.exponents()[0][1] < 1.1 * whole.exponents()[0][1]
+
+
+def test_no_run_is_longer_than_a_worker_has_time() -> None:
+    cells = choose(CELLS, 1e13, BELIEF, longest=1e12).cells(CELLS)
+    assert max(cell.cost for cell in cells) <= 1e12
+
+
+@pytest.mark.parametrize(("budget", "longest"), [(1e9, np.inf), (1e13, 1e9)])
+def test_too_small_a_budget_says_what_it_takes(budget: float, longest: float) -> None:
+    with pytest.raises(UserError, match=r"three sizes at least, the next 3 take 4.2e\+10, got a budget of"):
+        choose(CELLS, budget, BELIEF, longest=longest)
+
+
+def test_a_belief_finds_the_law_that_runs_follow() -> None:
+    def loss(params: float, tokens: float) -> float:
+        return float(1.7 + 480 * params**-0.4 + 410 * tokens**-0.28)
+
+    runs = [Measured(n, TOKENS, tuple(loss(n, d) for d in TOKENS)) for n in SIZES]
+    belief = BELIEF.after(runs)
+    (alpha, of_alpha), (beta, of_beta) = belief.exponents()
+    assert abs(alpha - 0.4) < 2 * of_alpha < 0.1
+    assert abs(beta - 0.28) < 2 * of_beta < 0.05
+    predicted = np.exp(belief.predict([3e6], [3e7]))[0]
+    assert predicted == pytest.approx(loss(3e6, 3e7), rel=0.02)
+    optimum = belief.best_data(1e5)
+    at = [loss(1e5 * f, optimum / f) for f in (0.5, 1, 2)]
+    assert at[1] < min(at[0], at[2])  # compute-optimal: no other split of the same compute is better
+
+
+def test_a_belief_in_any_unit_is_the_same() -> None:
+    runs = [Measured(n, TOKENS[:3], tuple(0.5 + n**-0.2 + d**-0.2 for d in TOKENS[:3])) for n in SIZES]
+    scaled = [Measured(n, d, tuple(1000 * value for value in loss)) for n, d, loss in runs]
+    one, other = BELIEF.after(runs), BELIEF.after(scaled)
+    assert one.exponents()[0][0] == pytest.approx(other.exponents()[0][0], abs=0.01)
+
+
+def test_runs_that_scatter_tell_less() -> None:
+    random = np.random.default_rng(0)
+    clean = [Measured(n, TOKENS, tuple(1 + 9 * n**-0.3 + 40 * d**-0.3 for d in TOKENS)) for n in SIZES]
+    noisy = [Measured(n, d, tuple(value * np.exp(random.normal(0, 0.1)) for value in loss)) for n, d, loss in clean]
+    assert BELIEF.after(noisy).exponents()[1][1] > 2 * BELIEF.after(clean).exponents()[1][1]
+
+
+def test_without_runs_a_belief_stays() -> None:
+    assert BELIEF.after([]) is BELIEF
