@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 
 import torch
-from lightning.fabric import Fabric
 
 from chemscale_bench.data.prepare import prepare
 from chemscale_bench.data.store import TokenStore
@@ -18,6 +17,7 @@ from chemscale_bench.models.chemgpt import build_shape, parameter_groups
 from chemscale_bench.models.parametrization import LEARNING_RATE, Parametrization
 from chemscale_bench.models.sizes import Shape, shape_for
 from chemscale_bench.training.contracts import Events
+from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.language import LanguageObjective, validate
 from chemscale_bench.training.loop import Diverged, Trainer
 from chemscale_bench.training.schedules import segments

@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 IMPORT_ALL = """
+import chemscale_bench.training.fabric  # first: the packages below need the torchmetrics that it goes without
 import mlflow, torch, transformers, selfies, rdkit, optuna
 from chemscale_bench.models.compat import import_mace, import_schnetpack
 import_mace("mace.modules")

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from chemscale_bench.data import structures
@@ -29,6 +28,7 @@ from chemscale_bench.models.registry import FORCE_FIELDS
 from chemscale_bench.speed.measurements import Row
 from chemscale_bench.training.averaging import RunningAverage
 from chemscale_bench.training.contracts import Events
+from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.forces import ForceLoss, ForceObjective, FramesOnDevice
 from chemscale_bench.training.loop import Trainer
 from chemscale_bench.training.schedules import segments

@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from lightning.fabric import Fabric
 from test_force_fields import CUTOFF, DEVICE, WEIGHTS, Silent, clock, elements_of, frames_of
 
 from chemscale_bench.data import structures
 from chemscale_bench.models.force_fields import build, config_for
 from chemscale_bench.speed.measurements import Row
 from chemscale_bench.training.averaging import RunningAverage
+from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.forces import ForceLoss, ForceObjective, FramesOnDevice
 from chemscale_bench.training.loop import Trainer
 from chemscale_bench.training.schedules import segments

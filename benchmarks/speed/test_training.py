@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from lightning.fabric import Fabric
 
 from chemscale_bench.data.prepare import prepare
 from chemscale_bench.data.store import TokenStore
@@ -29,6 +28,7 @@ from chemscale_bench.tracking.recorder import Recorder
 from chemscale_bench.tracking.store import open_store
 from chemscale_bench.training.contracts import Events, Report
 from chemscale_bench.training.devices import ARITHMETIC
+from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.language import LanguageObjective
 from chemscale_bench.training.loop import Trainer
 from chemscale_bench.training.schedules import segments

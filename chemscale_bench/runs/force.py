@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
 from torch.utils.flop_counter import FlopCounterMode
 
 from chemscale_bench import tasks
@@ -25,6 +24,7 @@ from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.training.averaging import RunningAverage
 from chemscale_bench.training.contracts import Report
 from chemscale_bench.training.devices import check_device
+from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.forces import ForceErrors, ForceLoss, ForceObjective, FramesOnDevice, baseline, measure
 from chemscale_bench.training.loop import Diverged, Trainer
 from chemscale_bench.training.schedules import segments

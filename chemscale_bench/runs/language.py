@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
 
 from chemscale_bench import tasks
 from chemscale_bench.data.cache import home, keep
@@ -28,6 +27,7 @@ from chemscale_bench.tracking.figures import loss_curve
 from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.training.contracts import Report
 from chemscale_bench.training.devices import check_device
+from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.language import COMPILED_FLOPS, LanguageObjective, validate
 from chemscale_bench.training.loop import Trainer
 from chemscale_bench.training.schedules import segments

@@ -9,7 +9,6 @@ from collections.abc import Generator
 from typing import Any
 
 from filelock import FileLock
-from lightning.fabric import Fabric
 from optuna.trial import Trial, TrialState
 from tqdm import tqdm
 
@@ -29,6 +28,7 @@ from chemscale_bench.tracking.ending import Interrupted, Pruned, ended_properly
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
+from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.learner import Step
 from chemscale_bench.training.loop import Diverged, drive
 from chemscale_bench.training.together import train_together

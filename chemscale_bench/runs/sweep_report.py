@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 
 from chemscale_bench.runs.queue import Queue
@@ -13,6 +12,9 @@ from chemscale_bench.runs.shared import STEPS
 from chemscale_bench.tracking.figures import to_html
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.figures import foretell, study_figures
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 def numbers(queue: Queue) -> dict[str, float]:

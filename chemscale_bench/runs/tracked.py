@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
 from tqdm import tqdm
 
 from chemscale_bench.data.cache import home
@@ -27,6 +26,7 @@ from chemscale_bench.tracking.recorder import Recorder, system_metrics
 from chemscale_bench.training import checkpoints
 from chemscale_bench.training.contracts import Report
 from chemscale_bench.training.devices import peak_memory_gib
+from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.learner import Step
 from chemscale_bench.training.loop import drive
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-PACKAGES = ("chemscale-bench", "torch", "transformers", "mlflow", "rdkit", "selfies", "lightning")
+PACKAGES = ("chemscale-bench", "torch", "transformers", "mlflow", "rdkit", "selfies", "pytorch-lightning")
 
 
 def git(*arguments: str) -> str | None:

@@ -12,17 +12,19 @@ from datetime import timedelta
 from typing import Literal, NamedTuple
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.fabric.utilities.rank_zero import rank_zero_module  # type: ignore[attr-defined]
 from torch._C._distributed_c10d import TCPStore
 from torch.distributed import DistError, DistStoreError, is_torchelastic_launched
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.settings.training import TrainingSettings
+from chemscale_bench.training.fabric import (
+    ClusterEnvironment,
+    Fabric,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+    rank_zero_module,
+)
 
 ARITHMETIC: dict[str, Literal["32-true", "bf16-mixed", "64-true"]] = {
     "fp32": "32-true",
@@ -52,7 +54,7 @@ def start_fabric(settings: TrainingSettings) -> Fabric:
     """
     device = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
     precision = ("bf16" if device == "cuda" else "fp32") if settings.precision == "auto" else settings.precision
-    for log in (logging.getLogger("lightning.fabric"), rank_zero_module.log):
+    for log in (logging.getLogger("lightning_fabric"), rank_zero_module.log):
         log.setLevel(logging.WARNING)  # its progress is no news to the user
     peers = find_peers(os.environ)
     fabric = Fabric(

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from chemscale_bench.training.averaging import RunningAverage
 from chemscale_bench.training.captured import Captured
 from chemscale_bench.training.contracts import Objective
+from chemscale_bench.training.fabric import Fabric
 
 if TYPE_CHECKING:
     from chemscale_bench.training.loop import Trainer

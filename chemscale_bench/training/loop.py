@@ -13,13 +13,13 @@ from contextlib import suppress
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.training.averaging import RunningAverage
 from chemscale_bench.training.contracts import Events, Objective, Report
+from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.learner import Learner, Step
 from chemscale_bench.training.schedules import Segment, learning_rate_factor
 

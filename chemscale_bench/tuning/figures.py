@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import spearmanr
 
 from chemscale_bench.tuning.estimators import Array, mean_of_last_quarter
 from chemscale_bench.tuning.prediction import predict
@@ -35,6 +34,8 @@ class Foretold(NamedTuple):
         """Rank correlation; NaN for fewer than three trials."""
         if len(self.final) < 3 or np.ptp(self.final) == 0 or np.ptp(self.predicted) == 0:
             return float("nan")
+        from scipy.stats import spearmanr  # it takes long to load, and only a study that ends asks for it
+
         return float(spearmanr(self.predicted, self.final).statistic)
 
 

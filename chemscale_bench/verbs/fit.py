@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import mlflow
-
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.sources import read, record_of, source_of
 from chemscale_bench.scaling.analysis import Analysis, analyse
@@ -46,6 +44,8 @@ def _fit(settings: FitSettings) -> tuple[Analysis, dict[str, Any]]:
 
 
 def _log_fit(run_id: str, settings: FitSettings, analysis: Analysis, figures: dict[str, Any]) -> None:
+    import mlflow  # it takes long to load, and nothing of it is needed unless the result is logged
+
     recorder = Recorder(run_id)
     # `mlflow run` has logged its parameters already, in the user's spelling.
     recorder.params({"level": settings.level, "replicates": settings.replicates, "source": source_of(settings)})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import mlflow
-
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.sources import read, read_saved
 from chemscale_bench.scaling import Forecast, flops_of
@@ -47,6 +45,8 @@ def _plan(settings: PlanSettings) -> Plan:
 
 
 def _log_plan(run_id: str, result: Plan) -> None:
+    import mlflow  # it takes long to load, and nothing of it is needed unless the result is logged
+
     best = result.frontier
     values = {
         "plan/flops": result.flops,

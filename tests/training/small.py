@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
 
 from chemscale_bench.data.store import Molecules
 from chemscale_bench.models.chemgpt import build_shape, parameter_groups
 from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training.contracts import Report
+from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.language import LanguageObjective
 from chemscale_bench.training.loop import Trainer
 from chemscale_bench.training.schedules import segments

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.fabric import Fabric
 from small import Log, update_as_on_a_gpu
 
 from chemscale_bench.data.frames import prepare_frames
 from chemscale_bench.data.structures import Frames
 from chemscale_bench.models.force_fields import build, config_for
 from chemscale_bench.training.averaging import RunningAverage
+from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.forces import ForceLoss, ForceObjective, FramesOnDevice
 from chemscale_bench.training.loop import Diverged, Step, Trainer
 from chemscale_bench.training.schedules import segments
