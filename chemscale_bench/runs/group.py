@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Generator
 
-from lightning.fabric import Fabric
 from optuna.trial import FrozenTrial
 from tqdm import tqdm
 
@@ -19,6 +18,7 @@ from chemscale_bench.tracking.adoption import reopen
 from chemscale_bench.tracking.ending import ended_properly
 from chemscale_bench.tracking.lifetime import Stop, mark_process
 from chemscale_bench.tracking.store import experiment_id, open_store
+from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.learner import Step
 from chemscale_bench.training.loop import Diverged, drive
 from chemscale_bench.training.together import train_together

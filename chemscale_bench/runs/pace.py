@@ -7,13 +7,13 @@ import time
 from typing import Any, NamedTuple
 
 import torch
-from lightning.fabric import Fabric
 
 from chemscale_bench.runs.language import LanguageRun
 from chemscale_bench.runs.tracked import TrackedRun
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.training.contracts import Events, Report
+from chemscale_bench.training.fabric import Fabric
 
 SECONDS, STEPS = 1.0, 3
 """Measured for so long, and so many steps at least."""

@@ -7,11 +7,10 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from mlflow.tracking import MlflowClient
 
 from chemscale_bench.runs.cells import Cells, Result
 from chemscale_bench.runs.study_plan import Planned, StudyPlan
@@ -20,6 +19,9 @@ from chemscale_bench.scaling.analysis import analyse
 from chemscale_bench.scaling.figures import LOSS_TITLE
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.tracking.figures import to_html
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 LARGE = 0.5
 """Trainings that cost more than this share of the most expensive one are foretold before they begin."""
