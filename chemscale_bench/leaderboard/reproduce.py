@@ -23,14 +23,14 @@ from chemscale_bench.leaderboard.files import MOST_JSON_BYTES, Loaded, read, sho
 from chemscale_bench.models.registry import FORCE_FIELDS, LANGUAGE_MODELS
 from chemscale_bench.tasks import ForceTask, LanguageTask, Task
 
-TOLERANCE = {"32-true": 2e-4, "bf16-mixed": 5e-3}
+LOSS_TOLERANCE = {"32-true": 2e-4, "bf16-mixed": 5e-3}
 """Share by which a loss may differ when it is computed again in fp32, by the arithmetic it was stated in."""
+FORCE_TOLERANCE = 1e-3
+"""The same for force errors."""
 FORCE_FIELD_KEYS = frozenset(
     ("model", "config", "elements", "reference_ev", "numbers", "task", "data_digest", "charge", "unpaired")
 )
 """What `force_fields.save` writes for a run."""
-FORCE_TOLERANCE = 1e-3
-"""The same for force errors."""
 UNITS = {"energy": "kcal/mol", "length": "Angstrom"}
 """Of copies of the official frames, in whose run no units were given: those of the archive."""
 MOST_HEADER_BYTES = 1 << 20
@@ -180,7 +180,7 @@ def measure_language(entry: Entry, runs: list[Run], folder: Path, copies: Copies
     for run in runs:
         model = LANGUAGE_MODELS.family(entry.model).load_pretrained(folder / run.run).eval()
         found = validate(model, store.validation, store.vocabulary.start_id, "cpu").metrics[entry.primary_metric]
-        tolerance = TOLERANCE.get(run.arithmetic, min(TOLERANCE.values()))
+        tolerance = LOSS_TOLERANCE.get(run.arithmetic, min(TOLERANCE.values()))
         check_agrees(run, entry.primary_metric, run.results[-1].metrics[entry.primary_metric], found, tolerance)
 
 

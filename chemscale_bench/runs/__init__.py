@@ -4,7 +4,10 @@
 - `kind.py` is what a kind of run has to say for itself, `language.py` and `force.py` say it;
 - `tracked.py` is what all runs share: progress bar, MLflow run, cost, resume state, a clean stop; `clock.py` counts
   time;
-- `sweep.py` trains the trials of a study, which `queue.py` hands out to any number of processes.
+- `sweep.py` searches hyperparameters: trains the trials that `queue.py` hands out to any number of processes;
+- `study.py` makes a scaling study: trains by `study_plan.py`, in groups (`group.py`), the cells of `cells.py`, at the
+  pace of `pace.py`, with workers that `engines.py` starts, and tells what was found by `study_report.py`;
+- `shared.py` is what both share: an Optuna storage and a parent run; `kinds.py` says which kind a task asks for.
 
 A run is told by `training.loop.Trainer` what happens (`report`, `budget_reached`, `save`), and tells MLflow.
 """

@@ -1,4 +1,9 @@
-"""Stop the training runs that will lose: estimators of the final loss, and an Optuna pruner that uses them.
+"""Stop the training runs that will lose: an Optuna pruner, and what it decides by.
+
+- `judge.py` reports a run to its trial and asks `pruner.py`, which ranks the trial and decides;
+- `curves.py` and `estimators.py` smooth what was reported, `gates.py` says how far behind is too far, `prediction.py`
+  foretells final losses, `decision.py` records;
+- `study.py` opens an Optuna study; `named.py` has pruners by name; `replay.py` grades them on recorded curves.
 
 Needs neither MLflow nor torch, and of the rest of this package the shape of its schedules only.
 """
