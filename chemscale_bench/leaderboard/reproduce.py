@@ -180,7 +180,7 @@ def measure_language(entry: Entry, runs: list[Run], folder: Path, copies: Copies
     for run in runs:
         model = LANGUAGE_MODELS.family(entry.model).load_pretrained(folder / run.run).eval()
         found = validate(model, store.validation, store.vocabulary.start_id, "cpu").metrics[entry.primary_metric]
-        tolerance = LOSS_TOLERANCE.get(run.arithmetic, min(TOLERANCE.values()))
+        tolerance = LOSS_TOLERANCE.get(run.arithmetic, min(LOSS_TOLERANCE.values()))
         check_agrees(run, entry.primary_metric, run.results[-1].metrics[entry.primary_metric], found, tolerance)
 
 

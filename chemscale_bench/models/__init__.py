@@ -3,7 +3,8 @@
 `registry.py` has the names of both kinds.
 
 - Language models: `language_models.py` says what one declares, `packed.py` what it is called with, and its loss.
-  `chemgpt.py` is one: its network is in `gpt_neo.py`, its shapes in `sizes.py`, its initial weights and rates in `parametrization.py`.
+  `chemgpt.py` is one: its network is in `gpt_neo.py`, its shapes in `sizes.py`, its initial weights and rates in
+  `parametrization.py`.
 - Force fields: `force_fields.py` says what one declares, `potential.py` what all share. `schnet.py`, `painn.py`,
   `mace.py`, `spookynet.py` and `allegro.py` are five.
 """
