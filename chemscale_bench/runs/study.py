@@ -35,6 +35,8 @@ from chemscale_bench.training.devices import start_fabric
 REPORT = 20.0
 """Seconds that are kept for the fit and its figures."""
 MOST_TOGETHER = 8
+LEADER_LOOKS = 2.0
+"""Seconds between two looks at what the workers have done: planning anew takes a core from them."""
 NOT_ABOUT = {"hours", "flops", "workers", "together", "storage", "study", "dry_run", "experiment", "device", "level"}
 """Parameters that may change from one command of a study to the next."""
 
@@ -177,7 +179,8 @@ class Study:
 
     def paces(self, stop: Stop) -> dict[int, Pace]:
         """Of the sizes, measured by the first process on a machine of this kind."""
-        key = f"paces {torch.cuda.get_device_name() if torch.cuda.is_available() else os.cpu_count()}"
+        machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} cores"
+        key = f"paces of {machine}, {self.settings.hours} h, {self.settings.flops} FLOPs"
         known = self.cells.study.user_attrs.get(key)
         if known is None:
             self.measure(stop)
@@ -231,6 +234,7 @@ class Study:
         folder = home() / "studies" / self.cells.name
         settings = self.settings.model_copy(update={"study": self.cells.name})
         workers = start_local("study", settings, self.settings.workers, folder)
+        known = (-1, -1)
         with self.progress() as bar:
             while any(worker.poll() is None for worker in workers):
                 if stop.requested:
@@ -239,9 +243,12 @@ class Study:
                     for worker in workers:
                         worker.wait()
                     break
-                self.look()
+                seen = len(self.cells.results()), len(self.cells.going())
+                if seen != known:
+                    known = seen
+                    self.look()
                 self.show(bar)
-                time.sleep(1)
+                time.sleep(LEADER_LOOKS)
         if stop.requested:
             self.say_how_to_go_on(stop)
         refuse_failed(workers, str(folder))
