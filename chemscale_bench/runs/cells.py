@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -10,6 +11,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from chemscale_bench.runs.shared import SharedStudy
 from chemscale_bench.runs.tracked import run_folder
 
+SILENT = 1800.0
+"""Seconds without a word after which a training is taken for dead: data may be prepared and models compiled first."""
 OVER = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -68,9 +71,20 @@ class Cells(SharedStudy):
         last = result.losses[max(result.losses)] if result.losses else None
         self.study.tell(trial.number, last, TrialState.PRUNED if diverged else TrialState.COMPLETE)
 
+    def beat(self, trial: FrozenTrial) -> None:
+        """Say that a training goes on: on other machines nobody sees the process."""
+        Trial(self.study, trial._trial_id).set_user_attr("seen", time.time())
+
+    def fail_silent(self) -> None:
+        """Leave to others the trainings, begun anywhere, of which nothing was heard for long."""
+        for trial in self.trials(TrialState.RUNNING):
+            begun = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+            if time.time() - trial.user_attrs.get("seen", begun) > SILENT:
+                self.give_up(trial)
+
     def give_up(self, trial: FrozenTrial) -> None:
         """Leave a training to whoever goes on with the study."""
-        self.study.tell(trial.number, state=TrialState.FAIL)
+        self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
     def results(self) -> list[Result]:
         """The trainings that are over, in the order in which they were begun."""

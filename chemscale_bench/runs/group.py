@@ -23,7 +23,7 @@ from chemscale_bench.training.learner import Step
 from chemscale_bench.training.loop import Diverged, drive
 from chemscale_bench.training.together import train_together
 
-LOOK_SECONDS = 2.0
+LOOK_SECONDS, BEAT_SECONDS = 2.0, 60.0
 
 
 class Group:
@@ -45,6 +45,8 @@ class Group:
         self.fabric, self.stop, self.tell = fabric, stop, tell
         self.client = open_store()
         self.now, self.whole, self.next_look, self.size = "", 1, 0.0, 1
+        self.trials: list[FrozenTrial] = []  # under way
+        self.next_beat = time.monotonic() + BEAT_SECONDS
 
     def train(self, trainings: list[Training]) -> None:
         """Train one, or the seeds of one cell as a stack."""
@@ -64,14 +66,15 @@ class Group:
         left = self.cells.left(training)
         saved = load_saved(left) if left else None
         run_id = left or self.new_run()
+        if left:  # first, or others would take it for dead once more
+            reopen(self.client, run_id, shared=True)
+            mark_process(self.client, run_id)
         trial = self.cells.claim(training, run_id)
         if trial is None:  # somebody else was faster
             if not left:
                 self.client.delete_run(run_id)
             return
-        if left:
-            reopen(self.client, run_id)
-            mark_process(self.client, run_id)
+        self.trials.append(trial)
         over = False
         try:
             with ended_properly(run_id):
@@ -89,6 +92,7 @@ class Group:
                     over = True
                 finally:
                     # Before the run ends: a training that goes on without a run is taken for dead.
+                    self.trials.remove(trial)
                     if not over:
                         self.cells.give_up(trial)
         except Diverged as error:
@@ -107,6 +111,10 @@ class Group:
         if time.monotonic() > self.next_look:
             self.next_look = time.monotonic() + LOOK_SECONDS
             self.tell(f"; {self.now}: {position / self.whole:.0%}")
+        if time.monotonic() > self.next_beat:
+            self.next_beat = time.monotonic() + BEAT_SECONDS
+            for trial in self.trials:
+                self.cells.beat(trial)
 
     def finish(
         self, trial: FrozenTrial, training: Training, run: TrackedRun, began: float, diverged: bool = False

@@ -98,6 +98,6 @@ class SharedStudy:
         for trial in self.trials(TrialState.RUNNING):
             run_id = trial.user_attrs.get("mlflow_run")
             if run_id and open_store().get_run(run_id).info.status != "RUNNING":
-                self.study.tell(trial.number, state=TrialState.FAIL)
+                self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)  # others look, too
                 dead.append(trial)
         return dead

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from functools import partial
@@ -19,7 +18,8 @@ from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs import study_report
 from chemscale_bench.runs.cells import Cells, Result, Training
-from chemscale_bench.runs.engines import WORKER, refuse_failed, start_local, threads_of
+from chemscale_bench.runs.engines.local import threads_of
+from chemscale_bench.runs.engines.start import WORKER, start_workers
 from chemscale_bench.runs.group import Group
 from chemscale_bench.runs.kinds import FRAMES, refuse_other_family
 from chemscale_bench.runs.pace import Pace, measure_pace
@@ -37,7 +37,8 @@ REPORT = 20.0
 MOST_TOGETHER = 8
 LEADER_LOOKS = 2.0
 """Seconds between two looks at what the workers have done: planning anew takes a core from them."""
-NOT_ABOUT = {"hours", "flops", "workers", "together", "storage", "study", "dry_run", "experiment", "device", "level"}
+NOT_ABOUT = {"hours", "flops", "workers", "together", "storage", "study", "dry_run", "experiment", "device", "level",
+             "engine", "engine_options"}  # fmt: skip
 """Parameters that may change from one command of a study to the next."""
 
 
@@ -150,7 +151,7 @@ class Study:
             self.introduce()
             self.parent = self.make_parent()
             with ended_properly(self.parent, self.cells.nobody_else_works):
-                if self.settings.workers > 1:
+                if self.settings.workers > 1 or self.settings.engine != "local":
                     self.lead(stop)
                 else:
                     self.work(stop)
@@ -176,6 +177,7 @@ class Study:
         """Put back what processes trained that are gone."""
         reap_dead_runs([self.experiment])
         self.cells.fail_dead_trials()
+        self.cells.fail_silent()
 
     def paces(self, stop: Stop) -> dict[int, Pace]:
         """Of the sizes, measured by the first process on a machine of this kind."""
@@ -233,25 +235,25 @@ class Study:
         """Start workers, show how far they are, and see to their end."""
         folder = home() / "studies" / self.cells.name
         settings = self.settings.model_copy(update={"study": self.cells.name})
-        workers = start_local("study", settings, self.settings.workers, folder)
+        workers = start_workers("study", settings, folder)
         known = (-1, -1)
         with self.progress() as bar:
-            while any(worker.poll() is None for worker in workers):
+            while workers.alive():
                 if stop.requested:
-                    for worker in workers:
-                        worker.send_signal(signal.SIGTERM)
-                    for worker in workers:
-                        worker.wait()
-                    break
+                    workers.stop()
+                    self.say_how_to_go_on(stop)
                 seen = len(self.cells.results()), len(self.cells.going())
                 if seen != known:
                     known = seen
                     self.look()
                 self.show(bar)
                 time.sleep(LEADER_LOOKS)
-        if stop.requested:
-            self.say_how_to_go_on(stop)
-        refuse_failed(workers, str(folder))
+        failed = workers.failed()
+        if failed:
+            raise UserError(
+                f"all workers must end well, {len(failed)} of {self.settings.workers} did not; read {failed[0]}, then "
+                "the same command goes on"
+            )
 
     def progress(self) -> Any:
         """A bar of trainings."""

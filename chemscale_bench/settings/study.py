@@ -34,6 +34,10 @@ class StudySettings(Settings):
     workers: Count = Field(1, ge=1, le=1000)
     """Processes that train at once, each on its GPU or its share of the cores. The same command with the same
     `storage` on another machine helps, too."""
+    engine: Literal["local", "slurm", "ray"] = "local"
+    """Who starts the workers: this machine, a Slurm cluster as a job array, or a running Ray cluster."""
+    engine_options: str = ""
+    """slurm: options of sbatch, partition=gpu,time=4:00:00,gres=gpu:1; ray: address=auto,num_cpus=4,num_gpus=0.5."""
     together: Annotated[Count, Field(ge=1, le=1000)] | Auto = "auto"
     """Seeds of one cell that are trained as one stacked model; `auto` is up to 8 of ChemGPT, SchNet or PaiNN."""
     storage: str = ""

@@ -188,6 +188,18 @@ def test_of_two_processes_that_take_one_training_one_has_it(chemscale_home: Path
     assert first.claim(training._replace(seed=1), "r5") is None
 
 
+def test_a_training_of_which_nothing_is_heard_is_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = Cells({"a": 1}, "task", "both", "")
+    silent, heard = (cells.claim(Training(1000, 20, seed), f"r{seed}") for seed in range(2))
+    assert silent
+    assert heard
+    monkeypatch.setattr("chemscale_bench.runs.cells.SILENT", 0.5)
+    time.sleep(0.6)
+    cells.beat(heard)
+    cells.fail_silent()
+    assert [training.seed for training, _ in cells.going()] == [1]
+
+
 def test_what_was_foretold_is_judged_by_later_runs_only() -> None:
     record = {"params": [1000.0, 3000.0], "tokens": [50.0, 50.0], "loss": [2.0, 1.5], "low": [1.9, 1.4],
               "high": [2.1, 1.6], "runs": ["a"]}  # fmt: skip

@@ -1,0 +1,87 @@
+"""Workers as tasks of a running Ray cluster; those of a lost node start again on another one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.runs.engines.start import environment
+
+
+def work(command: list[str], variables: dict[str, str]) -> tuple[int, str]:
+    """The command on a node of the cluster, with the GPU that Ray gives it; its exit code and the end of its output."""
+    with subprocess.Popen(
+        command, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            output, _ = process.communicate()
+        except KeyboardInterrupt:  # Ray's way to cancel
+            process.terminate()
+            output, _ = process.communicate()
+    return process.returncode, output[-20_000:]
+
+
+class Tasks:
+    """Tasks of the cluster."""
+
+    def __init__(self, tasks: list[Any], folder: Path) -> None:
+        self.tasks, self.folder = tasks, folder
+
+    def alive(self) -> int:
+        """How many still work, or wait for their turn."""
+        return len(ray.wait(self.tasks, num_returns=len(self.tasks), timeout=0)[1])
+
+    def stop(self) -> None:
+        """Ask all to end cleanly, and wait for it."""
+        for task in self.tasks:
+            ray.cancel(task, force=False)
+        ray.wait(self.tasks, num_returns=len(self.tasks))
+
+    def failed(self) -> list[str]:
+        """The logs of those that ended with an error."""
+        found = []
+        for number, task in enumerate(self.tasks):
+            try:
+                code, output = ray.get(task)
+            except (ray.exceptions.RayError, KeyboardInterrupt) as error:
+                code, output = 1, str(error)
+            log = self.folder / f"worker-{number}.log"
+            log.write_text(output)
+            found += [str(log)] if code else []
+        return found
+
+
+def start(command: list[str], workers: int, folder: Path, options: dict[str, str]) -> Tasks:
+    """Start the tasks.
+
+    Args:
+        command: of a worker; the environment and the storage must be there on all nodes.
+        workers: how many.
+        folder: for their logs.
+        options: `address` of the cluster (auto), `num_cpus` (1) and `num_gpus` (0) of a worker, fractions too.
+
+    Raises:
+        UserError: if there is no cluster at the address, or an option that it does not know.
+    """
+    unknown = set(options) - {"address", "num_cpus", "num_gpus"}
+    if unknown:
+        raise UserError(
+            f"engine_options for ray must be of address, num_cpus, num_gpus, got {', '.join(sorted(unknown))}"
+        )
+    address = options.get("address", "auto")
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"engine=ray needs a running cluster at address={address}, there is none ({str(error).splitlines()[0]}); "
+            "start one with: ray start --head"
+        ) from None
+    cores, gpus = (float(options.get(name, default)) for name, default in (("num_cpus", 1), ("num_gpus", 0)))
+    task = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=-1)(work)
+    return Tasks([task.remote(command, environment()) for _ in range(workers)], folder)

@@ -1,0 +1,84 @@
+"""Start workers by the name of an engine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.settings.base import Settings
+
+WORKER = "CHEMSCALE_STUDY_WORKER"
+"""Set in the environment of a worker, which trains what it finds and leaves the rest to whoever has started it."""
+
+
+class Workers(Protocol):
+    """Workers that were started."""
+
+    def alive(self) -> int:
+        """How many still work, or wait for their turn."""
+
+    def stop(self) -> None:
+        """Ask all to end cleanly, and wait for it."""
+
+    def failed(self) -> list[str]:
+        """The logs of those that ended with an error."""
+
+
+def typed(settings: Settings) -> list[str]:
+    """Settings as arguments of the command line; what has its default is left out."""
+    found = []
+    for name, value in settings.model_dump().items():
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        if value != type(settings).model_fields[name].default:
+            found += [f"--{name}", text]
+    return found
+
+
+def start_workers(verb: str, settings: Any, folder: Path) -> Workers:
+    """Start `settings.workers` times the same command as workers.
+
+    Args:
+        verb: of the command line.
+        settings: of the verb, with `workers`, `engine` and `engine_options`.
+        folder: for logs.
+
+    Raises:
+        UserError: if the engine's package is missing, or there is no such service here.
+    """
+    options = read_options(settings.engine_options)
+    command = [sys.executable, "-m", "chemscale_bench", verb, *typed(settings)]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        engine = import_module(f"chemscale_bench.runs.engines.{settings.engine}")
+    except ImportError as error:
+        raise UserError(
+            f"engine={settings.engine} needs a package that is not there ({error}); "
+            f"pip install 'chemscale-bench[{settings.engine}]'"
+        ) from None
+    workers: Workers = engine.start(command, settings.workers, folder, options)
+    return workers
+
+
+def read_options(text: str) -> dict[str, str]:
+    """Options written as ``partition=gpu,time=4:00:00``.
+
+    Raises:
+        UserError: if one of them has no value.
+    """
+    found = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = part.partition("=")
+        if not equals or not value:
+            raise UserError(f"engine_options must be name=value with commas between, got {part!r}; add its value")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def environment() -> dict[str, str]:
+    """The variables that a worker elsewhere needs: where runs and caches are, and that it is a worker."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("MLFLOW_", "CHEMSCALE_HOME"))}
+    return kept | {WORKER: "1"}
