@@ -249,7 +249,9 @@ class Study:
                 self.show(bar)
                 time.sleep(LEADER_LOOKS)
         failed = workers.failed()
-        if failed:
+        self.take_over()
+        self.look()
+        if failed and self.to_do:
             raise UserError(
                 f"all workers must end well, {len(failed)} of {self.settings.workers} did not; read {failed[0]}, then "
                 "the same command goes on"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import submitit
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.engines.start import environment
 
-HOURS = "24:00:00"
+TIME = "24:00:00"
 """Of a job, unless `time` says otherwise."""
+QUEUE_SECONDS = 30.0
+"""Between two looks at Slurm's queue."""
 
 
 class Worker:
@@ -27,13 +31,15 @@ class Worker:
     def __call__(self) -> int:
         """Run the command; gives its exit code."""
         self.process = subprocess.Popen(self.command, env=os.environ | self.variables)
-        return self.process.wait()
+        while self.process.poll() is None:  # `wait` would hold a lock that `checkpoint` needs
+            time.sleep(0.5)
+        return self.process.returncode
 
     def checkpoint(self) -> Any:
         """Called by submitit before preemption: the training under way saves its state, and the job begins again."""
         if self.process is not None:
             self.process.terminate()
-            self.process.wait()
+            os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
         return submitit.helpers.DelayedSubmission(Worker(self.command, self.variables))
 
 
@@ -41,22 +47,32 @@ class Jobs:
     """The jobs of an array."""
 
     def __init__(self, jobs: list[Any]) -> None:
-        self.jobs = jobs
+        self.jobs, self.next_look, self.queued = jobs, time.monotonic() + QUEUE_SECONDS, True
 
     def alive(self) -> int:
         """How many still work, or wait for their turn."""
-        return sum(not job.done() for job in self.jobs)
+        if time.monotonic() > self.next_look:
+            self.next_look, self.queued = time.monotonic() + QUEUE_SECONDS, self.in_queue()
+        return sum(not job.done() for job in self.jobs) if self.queued else 0
+
+    def in_queue(self) -> bool:
+        """Whether Slurm has any of them: one that was killed leaves no result, and not every cluster keeps accounts."""
+        array = self.jobs[0].job_id.partition("_")[0]
+        found = subprocess.run(["squeue", "--noheader", "--jobs", array], capture_output=True, text=True)
+        return bool(found.stdout.strip())
 
     def stop(self) -> None:
         """Cancel all: Slurm sends SIGTERM to the workers, and waits for them as its KillWait says."""
         for job in self.jobs:
             job.cancel(check=False)
-        for job in self.jobs:
-            job.wait()
+        while self.in_queue():
+            time.sleep(1)
 
     def failed(self) -> list[str]:
-        """The logs of those that ended with an error."""
-        return [str(job.paths.stderr) for job in self.jobs if job.exception() is not None or job.result() != 0]
+        """The logs of those that ended with an error, or without a result."""
+        ended = [job for job in self.jobs if job.paths.result_pickle.exists()]
+        well = [job for job in ended if job.exception() is None and job.result() == 0]
+        return [str(job.paths.stderr) for job in self.jobs if job not in well]
 
 
 def start(command: list[str], workers: int, folder: Path, options: dict[str, str]) -> Jobs:
@@ -76,8 +92,9 @@ def start(command: list[str], workers: int, folder: Path, options: dict[str, str
     executor = submitit.SlurmExecutor(folder=folder)
     known = {name: value for name, value in options.items() if name in executor._valid_parameters()}
     others = {name: value for name, value in options.items() if name not in known}
-    whole = {name: int(value) if value.isdigit() else value for name, value in known.items()}
-    executor.update_parameters(**({"time": HOURS, "job_name": "chemscale"} | whole), additional_parameters=others)
+    whole: dict[str, Any] = {name: int(value) if value.isdigit() else value for name, value in known.items()}
+    whole["time"] = minutes(options.get("time", TIME))
+    executor.update_parameters(**({"job_name": "chemscale"} | whole), additional_parameters=others)
     try:
         with executor.batch():
             jobs = [executor.submit(Worker(command, environment())) for _ in range(workers)]
@@ -87,3 +104,21 @@ def start(command: list[str], workers: int, folder: Path, options: dict[str, str
         ) from None
 
     return Jobs(jobs)
+
+
+def minutes(text: str) -> int:
+    """A time as sbatch takes it (30, 4:00:00, 2-12 or 2-12:00:00) in whole minutes, at least one.
+
+    Raises:
+        UserError: if it is not one.
+    """
+    days, dash, clock = text.rpartition("-")
+    try:
+        parts, whole_days = [int(part) for part in clock.split(":")], int(days or 0)
+    except ValueError:
+        parts = []
+    if not 1 <= len(parts) <= 3:
+        raise UserError(f"time must be minutes, hours:minutes:seconds or days-hours:minutes:seconds, got {text!r}")
+    first_is_hours = dash or len(parts) == 3
+    hours, middle, seconds = [*parts, 0, 0][:3] if first_is_hours else [0, *parts, 0][:3]
+    return max(1, math.ceil(1440 * whole_days + 60 * hours + middle + seconds / 60))

@@ -1,0 +1,42 @@
+"""What every engine hands to a worker. The clusters themselves are tried by hand: see README."""
+
+import pytest
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.runs.engines.start import read_options, typed
+from chemscale_bench.settings.study import StudySettings
+
+
+def test_a_worker_is_started_by_what_was_typed() -> None:
+    given = {"task": "embedded-lm", "params": "1e4,3e4", "hours": "0.5", "data": "my file.smi", "workers": "4"}
+    settings = StudySettings.read(given, "study")
+    arguments = typed(settings)
+    pairs = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    assert pairs == {"--task": "embedded-lm", "--params": "10000,30000", "--hours": "0.5", "--data": "my file.smi",
+                     "--workers": "4"}  # fmt: skip
+    again = StudySettings.read({name.removeprefix("--"): value for name, value in pairs.items()}, "study")
+    assert again == settings
+
+
+def test_options() -> None:
+    assert read_options("partition=gpu, time=4:00:00,gres=gpu:1") == {
+        "partition": "gpu", "time": "4:00:00", "gres": "gpu:1",
+    }  # fmt: skip
+    assert read_options("") == {}
+    with pytest.raises(UserError, match="engine_options must be name=value with commas between, got 'gpu'"):
+        read_options("time=3,gpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("30", 30), ("90:30", 91), ("4:00:00", 240), ("2-12", 3600), ("1-00:30:00", 1470), ("0", 1)]
+)
+def test_times_of_slurm(text: str, expected: int) -> None:
+    slurm = pytest.importorskip("chemscale_bench.runs.engines.slurm", reason="needs chemscale-bench[slurm]")
+    assert slurm.minutes(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "1:2:3:4", "4h"])
+def test_what_is_no_time_of_slurm(text: str) -> None:
+    slurm = pytest.importorskip("chemscale_bench.runs.engines.slurm", reason="needs chemscale-bench[slurm]")
+    with pytest.raises(UserError, match="time must be minutes"):
+        slurm.minutes(text)
