@@ -39,7 +39,8 @@ BASE_WIDTH = 128
 LEARNING_RATE = 2.0**-8
 """Of the base width; found by measurement, see the README."""
 EMBEDDING_STD = 1.0
-HEAD_STD = 0.5  # times the width to the power -1/2
+HIDDEN_STD, HEAD_STD = 1.0, 0.5  # times the width to the power -1/2
+FORGET_BIAS = 1.0  # so that a cell keeps what it has at first (Jozefowicz et al. 2015)
 
 
 @dataclass(frozen=True)
@@ -140,21 +141,19 @@ def stated(sizes: Mapping[str, int]) -> CharRNNConfig:
 def build(config: CharRNNConfig, seed: int) -> CharRNN:
     """A fresh model with initial weights drawn from `seed`, the same on every device.
 
-    Matrices of a width C that are read start with a standard deviation of about C^-1/2: as torch has it, uniform between
-    -C^-1/2 and C^-1/2, in the LSTM. Forget gates start half open, as torch has them.
+    Matrices start with a standard deviation that falls as C^-1/2, biases at zero but for those of the forget gates.
     """
     model = CharRNN(config)
     generator = torch.Generator().manual_seed(seed)
-    bound = config.width**-0.5
+    stds = {"embedding": EMBEDDING_STD, "lstm": HIDDEN_STD * config.width**-0.5, "head": HEAD_STD * config.width**-0.5}
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if name.startswith("lstm."):
-                parameter.uniform_(-bound, bound, generator=generator)
-            elif parameter.ndim == 2:
-                std = EMBEDDING_STD if name.startswith("embedding.") else HEAD_STD * bound
-                parameter.normal_(std=std, generator=generator)
+            if parameter.ndim == 2:
+                parameter.normal_(std=stds[name.partition(".")[0]], generator=generator)
             else:
                 parameter.zero_()
+            if name.startswith("lstm.bias_ih"):
+                parameter.chunk(4)[1].fill_(FORGET_BIAS)  # gates: input, forget, cell, output
     return model
 
 

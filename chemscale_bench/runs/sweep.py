@@ -35,7 +35,7 @@ from chemscale_bench.training.together import train_together
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.judge import Judge
 
-FORCE_ONLY = ("model", "molecule", "train_size", "steps", "test_data", "energy_unit", "length_unit", "force_unit")
+FORCE_ONLY = ("molecule", "train_size", "steps", "test_data", "energy_unit", "length_unit", "force_unit")
 KINDS: dict[str, type[LanguageRun] | type[ForceRun]] = {"language_model": LanguageRun, "force_field": ForceRun}
 FRAMES_PER_STEP = 10  # what `steps` counts, whatever the batch of a trial
 
@@ -44,14 +44,15 @@ class Sweep:
     """One process's share of a study."""
 
     def __init__(self, settings: TuneSettings) -> None:
-        self.settings = settings
         self.task = tasks.load(settings.task)
         self.family = self.task.family
         self.kind = KINDS[self.family]
+        model = self.kind.SETTINGS.model_fields["model"].default if settings.model == "auto" else settings.model
+        self.settings = settings.model_copy(update={"model": model})
         self.refuse_other_family()
         self.base = self.base_settings()
         self.budget = self.units_of_a_trial()
-        self.queue = Queue(settings, self.task.name, self.budget)
+        self.queue = Queue(self.settings, self.task.name, self.budget)
         self.client = open_store()
 
     def refuse_other_family(self) -> None:
@@ -72,7 +73,7 @@ class Sweep:
     def base_settings(self) -> TrainingSettings:
         """The settings that all trials share, checked before anything is made."""
         chosen = self.settings
-        shared: dict[str, Any] = {"task": chosen.task, "seed": chosen.seed, "device": chosen.device}
+        shared: dict[str, Any] = {"task": chosen.task, "model": chosen.model, "seed": chosen.seed, "device": chosen.device}
         shared |= {"data": chosen.data, "experiment": chosen.experiment}
         if chosen.params != "auto":
             shared["params"] = chosen.params
