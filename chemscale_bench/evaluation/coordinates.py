@@ -31,7 +31,9 @@ class Coordinates(NamedTuple):
     logits_change: float
 
 
-def coordinates(model: LanguageModel, optimizer: torch.optim.Optimizer, batches: Iterable[Batch], probe: Batch) -> Coordinates:
+def coordinates(
+    model: LanguageModel, optimizer: torch.optim.Optimizer, batches: Iterable[Batch], probe: Batch
+) -> Coordinates:
     """Train `model` on some batches, without a warm-up, and compare its activations on another one.
 
     Args:

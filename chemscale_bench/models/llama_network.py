@@ -149,9 +149,7 @@ class Llama(LanguageModel):
         exponents = torch.arange(channels // 2, device=positions.device, dtype=dtype) * (-2 / channels)
         angles = positions[..., None] * ROTARY_BASE**exponents
         cosines, sines = angles.cos(), angles.sin()
-        return Rotation(
-            torch.cat([cosines, cosines], -1).unsqueeze(-2), torch.cat([-sines, sines], -1).unsqueeze(-2)
-        )
+        return Rotation(torch.cat([cosines, cosines], -1).unsqueeze(-2), torch.cat([-sines, sines], -1).unsqueeze(-2))
 
     def logits(self, batch: Batch) -> Tensor:
         """Logits (N, V) of the next token at every packed position."""

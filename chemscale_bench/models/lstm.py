@@ -1,15 +1,15 @@
 """CharRNN: the recurrent baseline of MOSES (Polykovskiy et al. 2020, arXiv 1811.12823, `moses/char_rnn`).
 
-Three LSTM layers (Hochreiter and Schmidhuber 1997) and a linear layer. MOSES has 768 channels and a dropout of 0.2; here
-the width is the ladder, symbols are embedded into as many channels, and nothing is dropped out, since few molecules are
-seen twice. Rates follow the width as muTransfer has it for Adam (Yang et al. 2022, arXiv 2203.03466, Table 8), see
+Three LSTM layers (Hochreiter and Schmidhuber 1997) and a linear layer. MOSES has 768 channels and a dropout of 0.2;
+here the width is the ladder, symbols are embedded into as many channels, and nothing is dropped out, since few
+molecules are seen twice. Rates follow the width as muTransfer has it for Adam (Yang et al. 2022, arXiv 2203.03466, Table 8), see
 `parameter_groups`.
 
 Legend: N tokens of all molecules of a batch, one after another; B molecules; T tokens of the longest one; C channels;
 V vocabulary.
 
 Every molecule is a sequence of its own: on a CPU molecules of similar length are padded to the longest of them, behind
-their ends, where nothing comes after. On a GPU all are padded to the longest of the batch, and recurrences stay in fp32.
+their ends, where nothing comes after. On a GPU all are padded to the longest of the batch; recurrences stay in fp32.
 Models are not stacked: `nn.LSTM` is one call of a compiled library for all layers of one model.
 """
 
@@ -162,8 +162,9 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """AdamW's parameter groups; `learning_rate` is that of the base width, `auto` the one found by measurement.
 
-    Matrices that read C channels learn at 128 / C times the rate, embeddings and biases at the rate itself. Weight decay
-    acts on the LSTM's matrices only; it grows as their rate shrinks, so that the product, which AdamW applies, stays.
+    Matrices that read C channels learn at 128 / C times the rate, embeddings and biases at the rate itself. Weight
+    decay acts on the LSTM's matrices only; it grows as their rate shrinks, so that the product, which AdamW applies,
+    stays.
     """
     rate = LEARNING_RATE if learning_rate == "auto" else learning_rate
     factor = BASE_WIDTH / model.config.width
@@ -198,7 +199,8 @@ def save_pretrained(model: CharRNN, folder: Path, start_id: int, end_id: int, pa
 
 def sizes_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint's config.json says of its network, by the names of `Config.sizes`; nothing is checked."""
-    return {"layers": LAYERS, "width": record.get("width"), "heads": 1, "vocabulary_size": record.get("vocabulary_size")}
+    found = {key: record.get(key) for key in ("width", "vocabulary_size")}
+    return {"layers": LAYERS, "heads": 1} | found
 
 
 def weight_bytes(config: CharRNNConfig) -> int:

@@ -48,8 +48,8 @@ class LanguageRun(TrackedRun):
     MODELS = LANGUAGE_MODELS
 
     def __init__(
-        self, settings: LanguageSettings | ChemGPTSettings, fabric: Fabric, run_id: str, stop: Stop, saved: dict[str, Any] | None,
-        judge: Judge | None = None,
+        self, settings: LanguageSettings | ChemGPTSettings, fabric: Fabric, run_id: str, stop: Stop,
+        saved: dict[str, Any] | None, judge: Judge | None = None,
     ) -> None:  # fmt: skip
         super().__init__(settings, fabric, run_id, stop, saved, judge)
         self.settings, self.family = settings, LANGUAGE_MODELS.family(settings.model)

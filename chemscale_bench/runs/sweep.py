@@ -73,8 +73,8 @@ class Sweep:
     def base_settings(self) -> TrainingSettings:
         """The settings that all trials share, checked before anything is made."""
         chosen = self.settings
-        shared: dict[str, Any] = {"task": chosen.task, "model": chosen.model, "seed": chosen.seed, "device": chosen.device}
-        shared |= {"data": chosen.data, "experiment": chosen.experiment}
+        names = ("task", "model", "seed", "device", "data", "experiment")
+        shared: dict[str, Any] = {name: getattr(chosen, name) for name in names}
         if chosen.params != "auto":
             shared["params"] = chosen.params
         batch = self.kind.BATCH

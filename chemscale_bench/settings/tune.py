@@ -15,8 +15,8 @@ class TuneSettings(Settings):
     task: str = "pubchem10m-lm"
     """Task in benchmarks/ (or a path): of language models or of force fields."""
     model: str = "auto"
-    """What is trained: of language models chemgpt (`auto`), llama or lstm, of force fields painn (`auto`), schnet, mace,
-    spookynet or allegro."""
+    """What is trained: of language models chemgpt (`auto`), llama or lstm, of force fields painn (`auto`), schnet,
+    mace, spookynet or allegro."""
     trials: Count = Field(50, ge=1)
     """Trials of the study in all, those of earlier and of parallel `tune` processes included."""
     params: Annotated[Count, Field(ge=1000)] | Auto = "auto"
@@ -47,8 +47,8 @@ class TuneSettings(Settings):
     batch_tokens: Annotated[Count, Field(ge=64)] | Literal["search", "auto"] = "search"
     """Language models: tokens per optimizer step, searched too, or as in `language`."""
     together: Count = Field(1, ge=1, le=1000)
-    """Trials of ChemGPT, Llama, SchNet or PaiNN trained at once as one stacked model, which small ones need to keep a
-    device busy; needs `batch_tokens` or `batch_frames`. Newcomers with `auto` batches are filled up to the longest one."""
+    """Trials of ChemGPT, Llama, SchNet or PaiNN trained at once as one stacked model, which small ones need to keep
+    a device busy; needs `batch_tokens` or `batch_frames`. Newcomers with `auto` batches are filled up to the longest one."""
     molecule: str = "auto"
     """Force fields: molecule of the task; `auto` is its first."""
     train_size: Count = Field(950, ge=1)

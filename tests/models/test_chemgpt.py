@@ -12,6 +12,7 @@ from chemscale_bench.models.gpt_neo import GPTNeo
 from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training.language import pack
 
+
 def theirs_on(model: GPTNeoForCausalLM, sequences: list[np.ndarray]) -> torch.Tensor:
     """Hugging Face's logits, molecule by molecule, without padding."""
     out = []

@@ -57,9 +57,7 @@ def test_our_checkpoint_has_the_same_logits_in_transformers_and_here(
     assert isinstance(loaded, Qwen3ForCausalLM)
     batch = pack(random_sequences([5, 17, 1, 300]), START)
     ours = model.logits(batch)
-    torch.testing.assert_close(
-        ours, theirs_on(loaded, random_sequences([5, 17, 1, 300])), atol=1e-4, rtol=1e-5
-    )
+    torch.testing.assert_close(ours, theirs_on(loaded, random_sequences([5, 17, 1, 300])), atol=1e-4, rtol=1e-5)
     torch.testing.assert_close(llama.load_pretrained(tmp_path).logits(batch), ours, atol=1e-4, rtol=1e-5)
     record = json.loads((tmp_path / "config.json").read_text())
     assert set(record) == llama.CONFIG_KEYS

@@ -20,7 +20,6 @@ from chemscale_bench.settings.submit import SubmitSettings
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.verbs.submit import submit
 
-
 LSTM = language.LanguageSettings(
     task="embedded-lm", model="toy", params=10_000, tokens=100_000, device="cpu", experiment="toys"
 )

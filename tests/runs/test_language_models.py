@@ -109,7 +109,8 @@ def test_a_study_searches_a_model_by_its_name() -> None:
         (["--model", "lama"], "model must be one of chemgpt, llama, lstm, got 'lama'; did you mean llama?"),
         (
             ["--model", "llama", "--ladder", "chemgpt"],
-            "ladder must be left out with model=llama, which has no such option, got 'chemgpt'; leave it out, or choose chemgpt",
+            "ladder must be left out with model=llama, which has no such option, got 'chemgpt'; "
+            "leave it out, or choose chemgpt",
         ),
         (
             ["--model", "lstm", "--parametrization", "standard"],
