@@ -22,7 +22,7 @@ from chemscale_bench.models.packed import Batch, LanguageModel
 from chemscale_bench.models.packed_attention import attend
 from chemscale_bench.models.sizes import Shape
 
-ROTARY_BASE = 10_000.0  # the slowest pair of channels turns by 1 / ROTARY_BASE a token
+ROTARY_BASE = 100.0  # the slowest pair of channels turns by about 1 / ROTARY_BASE a token: molecules are short
 EPS = 1e-6
 
 
@@ -127,7 +127,8 @@ class Block(nn.Module):
         attended = attend(qkv.reshape(-1, qkv.shape[-1]), batch, self.heads, self.attention_scale)
         x_NC = x_NC + self.attention_out(attended.view(x_NC.shape))
         gate, hidden = self.mlp_in(self.norm_mlp(x_NC)).chunk(2, -1)
-        return x_NC + self.mlp_out(functional.silu(gate) * hidden)
+        x_NC = x_NC + self.mlp_out(functional.silu(gate) * hidden)
+        return x_NC
 
 
 class Llama(LanguageModel):

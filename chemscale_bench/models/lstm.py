@@ -2,8 +2,8 @@
 
 Three LSTM layers (Hochreiter and Schmidhuber 1997) and a linear layer. MOSES has 768 channels and a dropout of 0.2;
 here the width is the ladder, symbols are embedded into as many channels, and nothing is dropped out, since few
-molecules are seen twice. Rates follow the width as muTransfer has it for Adam (Yang et al. 2022, arXiv 2203.03466, Table 8), see
-`parameter_groups`.
+molecules are seen twice. Rates follow the width as muTransfer has it for Adam (Yang et al. 2022, arXiv 2203.03466,
+Table 8), see `parameter_groups`.
 
 Legend: N tokens of all molecules of a batch, one after another; B molecules; T tokens of the longest one; C channels;
 V vocabulary.
@@ -116,7 +116,8 @@ class CharRNN(LanguageModel):
         molecule_N = torch.repeat_interleave(lengths_B, output_size=len(x_NC))
         padded_BTC = x_NC.new_zeros(len(lengths_B), longest, x_NC.shape[1])
         states_BTC, _ = self.lstm(padded_BTC.index_put((molecule_N, batch.positions), x_NC))
-        return states_BTC[molecule_N, batch.positions]
+        states_NC: Tensor = states_BTC[molecule_N, batch.positions]
+        return states_NC
 
 
 Config, Network = CharRNNConfig, CharRNN

@@ -25,6 +25,7 @@ from chemscale_bench.models.registry import LANGUAGE_MODELS
 from chemscale_bench.runs.tracked import Judge, TrackedRun, run_folder
 from chemscale_bench.settings.chemgpt import ChemGPTSettings
 from chemscale_bench.settings.language import LanguageSettings
+from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.tracking.figures import loss_curve
 from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.training.contracts import Report
@@ -44,7 +45,8 @@ class LanguageRun(TrackedRun):
 
     UNIT, SHORT, VERB = "tokens", "tok", "language"
     METRIC = "val/loss_nats_per_token"
-    SETTINGS, BATCH, VALUE = LanguageSettings, "batch_tokens", "loss (nats/token)"
+    SETTINGS: type[TrainingSettings] = LanguageSettings
+    BATCH, VALUE = "batch_tokens", "loss (nats/token)"
     MODELS = LANGUAGE_MODELS
 
     def __init__(

@@ -48,7 +48,8 @@ class TuneSettings(Settings):
     """Language models: tokens per optimizer step, searched too, or as in `language`."""
     together: Count = Field(1, ge=1, le=1000)
     """Trials of ChemGPT, Llama, SchNet or PaiNN trained at once as one stacked model, which small ones need to keep
-    a device busy; needs `batch_tokens` or `batch_frames`. Newcomers with `auto` batches are filled up to the longest one."""
+    a device busy; needs `batch_tokens` or `batch_frames`. Newcomers with `auto` batches are filled up to the longest
+    one."""
     molecule: str = "auto"
     """Force fields: molecule of the task; `auto` is its first."""
     train_size: Count = Field(950, ge=1)

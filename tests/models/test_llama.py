@@ -24,7 +24,7 @@ LADDERS = {
     "depth": [Shape(layers, 64, 2) for layers in (5, 10, 20)],
     "head size": [Shape(3, 128, heads) for heads in (32, 8, 2)],
 }
-FLAT, SLOPED = 2.6, 10.0  # largest over smallest coordinate of a ladder
+FLAT, SLOPED = 2.6, 5.0  # largest over smallest coordinate of a ladder
 
 
 def model_of(shape: Shape, parametrization: Parametrization = "mutransfer", seed: int = 0, size: int = SIZE) -> Llama:
@@ -70,6 +70,7 @@ def hugging_face_qwen3(**other: Any) -> Qwen3ForCausalLM:
     torch.manual_seed(0)
     sizes = {"vocab_size": SIZE, "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 12}
     sizes |= {"num_key_value_heads": 4, "intermediate_size": 128, "tie_word_embeddings": True}
+    sizes |= {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}
     return Qwen3ForCausalLM(Qwen3Config(**(sizes | other), initializer_range=0.2)).eval()
 
 
@@ -87,7 +88,7 @@ def test_a_hugging_face_checkpoint_loads_with_equal_logits(tmp_path: Path) -> No
         ({"num_key_value_heads": 2}, "num_key_value_heads=4"),
         ({"intermediate_size": 192}, "intermediate_size=128"),
         ({"tie_word_embeddings": False}, "tie_word_embeddings=True"),
-        ({"rope_parameters": {"rope_type": "default", "rope_theta": 5.0}}, r"rope_theta=10000\.0 .* got 5\.0"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}, r"rope_theta=100\.0 .* got 10000\.0"),
     ],
 )
 def test_another_network_is_refused(tmp_path: Path, other: dict[str, Any], message: str) -> None:

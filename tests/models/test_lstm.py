@@ -153,7 +153,7 @@ def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
     [
         ("config.json", None, "config.json and model.safetensors"),
         ("config.json", "[]", "config.json and model.safetensors"),
-        ("config.json", '{"model_type": "gpt2", "width": 16, "vocabulary_size": 40}', "model_type='chemscale_char_rnn'"),
+        ("config.json", '{"model_type": "gpt2", "width": 16, "vocabulary_size": 40}', "model_type='chemscale_char"),
         ("config.json", '{"model_type": "chemscale_char_rnn", "width": 17, "vocabulary_size": 40}', "every weight"),
         ("model.safetensors", "x" * 100, "config.json and model.safetensors"),
     ],
