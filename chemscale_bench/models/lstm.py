@@ -36,10 +36,10 @@ OPTIONS = ()
 
 LAYERS = 3
 BASE_WIDTH = 128
-LEARNING_RATE = 2.0**-8
+LEARNING_RATE = 2.0**-7
 """Of the base width; found by measurement, see the README."""
 EMBEDDING_STD = 1.0
-HIDDEN_STD, HEAD_STD = 1.0, 0.5  # times the width to the power -1/2
+HIDDEN_STD, HEAD_STD = 3.0, 0.5  # times the width to the power -1/2
 FORGET_BIAS = 1.0  # so that a cell keeps what it has at first (Jozefowicz et al. 2015)
 
 

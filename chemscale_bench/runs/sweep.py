@@ -93,7 +93,7 @@ class Sweep:
         base = self.kind.SETTINGS(**shared, **own)
         self.kind.check(base)  # type: ignore[arg-type]
         if chosen.together > 1:
-            self.kind.MODELS.check_stacked("together", chosen.together, base.model)
+            self.kind.MODELS.check_stacked("together", chosen.together, chosen.model)
         return base
 
     def units_of_a_trial(self) -> int:
