@@ -20,6 +20,7 @@ from chemscale_bench.settings.leaderboard import LeaderboardSettings
 from chemscale_bench.settings.plan import PlanSettings
 from chemscale_bench.settings.replay import ReplaySettings
 from chemscale_bench.settings.speed import SpeedSettings
+from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.settings.submit import SubmitSettings
 from chemscale_bench.settings.tasks import TasksSettings
 from chemscale_bench.settings.tune import TuneSettings
@@ -30,6 +31,7 @@ VERBS: dict[str, type[Settings]] = {
     "chemgpt": ChemGPTSettings,
     "language": LanguageSettings,
     "forcefield": ForceFieldSettings,
+    "study": StudySettings,
     "tune": TuneSettings,
     "replay": ReplaySettings,
     "fit": FitSettings,

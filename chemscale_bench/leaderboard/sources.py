@@ -16,7 +16,8 @@ from chemscale_bench.scaling.analysis import Analysis
 from chemscale_bench.scaling.table import OPTIONAL, describe
 from chemscale_bench.settings.fit import FitSettings
 from chemscale_bench.settings.runs import RunsSettings
-from chemscale_bench.tracking.reader import runs_of_experiment
+from chemscale_bench.tracking.reader import LoggedRun, runs_of_experiment
+from chemscale_bench.tracking.store import open_store
 
 
 def read(settings: RunsSettings) -> RunTable:
@@ -68,15 +69,15 @@ def _read_file(path: str) -> pd.DataFrame:
 
 
 def read_experiment(name: str, metric: str) -> tuple[pd.DataFrame, dict[str, int]]:
-    """One row per finished run and budget of an MLflow experiment, and how many runs were left out, by reason.
+    """One row per finished run and budget of an experiment or a study, and how many runs were left out, by reason.
 
     A finished run gives one row for each step at which it logged `metric`, which is the tokens seen; a force field one
     row, at the frames it was trained on. Of repeated runs the best counts: `leaderboard.collect.measure` says which.
 
     Raises:
-        UserError: if there is no such experiment.
+        UserError: if there is neither.
     """
-    kept, left_out = measure(runs_of_experiment(name), metric)
+    kept, left_out = measure(runs_named(name, "experiment"), metric)
     # A force field's data are the frames it learns from, of which there are rightly few.
     data = "frames" if "force" in metric or "energy" in metric else "tokens"
     rows = [
@@ -94,6 +95,36 @@ def read_experiment(name: str, metric: str) -> tuple[pd.DataFrame, dict[str, int
         for budget, loss in by_budget.items()
     ]
     return pd.DataFrame(rows), left_out
+
+
+def runs_named(name: str, parameter: str) -> list[LoggedRun]:
+    """The runs of an experiment, or a run and its children, such as those of a study.
+
+    Args:
+        name: of the experiment, or the run's id.
+        parameter: that gave the name, for errors.
+
+    Raises:
+        UserError: if there is neither.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = open_store()
+    if not name:
+        raise UserError(f"{parameter} must be an experiment or a run id, got nothing; `mlflow ui` shows both")
+    if client.get_experiment_by_name(name) is not None:
+        return runs_of_experiment(name)
+    try:
+        parent = client.get_run(name)
+    except MlflowException:
+        raise UserError(
+            f"{parameter} must be an experiment or a run id of this store, got {name!r}; check it and "
+            "MLFLOW_TRACKING_URI"
+        ) from None
+    experiment = client.get_experiment(parent.info.experiment_id).name
+    family = [run for run in runs_of_experiment(experiment) if name in (run.run_id, run.tags.get("mlflow.parentRunId"))]
+    # A parent that trained nothing itself is only the bracket around its children.
+    return family if len(family) == 1 else [run for run in family if "task_name" in run.params]
 
 
 def read_saved(path: str) -> RunTable:

@@ -17,14 +17,14 @@ from chemscale_bench.leaderboard import files
 from chemscale_bench.leaderboard.collect import Measured, describe_task, measure, record
 from chemscale_bench.leaderboard.entry import CURVES, RESULTS, Entry, Family
 from chemscale_bench.leaderboard.levels import Level, judge
+from chemscale_bench.leaderboard.sources import runs_named
 from chemscale_bench.settings.submit import SubmitSettings
-from chemscale_bench.tracking.reader import LoggedRun, read_curves, runs_of_experiment
-from chemscale_bench.tracking.store import open_store
+from chemscale_bench.tracking.reader import read_curves
 
 
 def study(settings: SubmitSettings) -> tuple[list[Measured], dict[str, int]]:
     """The finished runs that the settings name, all of one task and model, and how many were left out."""
-    found = find(settings.run)
+    found = runs_named(settings.run, "run")
     wanted = {"task_name": settings.task, "model": settings.model}
     found = [run for run in found if all(run.params.get(key) == value for key, value in wanted.items() if value)]
     if settings.task_digest:
@@ -48,27 +48,6 @@ def study(settings: SubmitSettings) -> tuple[list[Measured], dict[str, int]]:
         )
     metric = next(metric for _, metric in primary if any(metric in run.metrics for run in found))
     return measure(found, metric)
-
-
-def find(name: str) -> list[LoggedRun]:
-    """The runs of an experiment, or a run and its children."""
-    from mlflow.exceptions import MlflowException
-
-    client = open_store()
-    if not name:
-        raise UserError("run must be an experiment or a run id, got nothing; `mlflow ui` shows both")
-    if client.get_experiment_by_name(name) is not None:
-        return runs_of_experiment(name)
-    try:
-        parent = client.get_run(name)
-    except MlflowException:
-        raise UserError(
-            f"run must be an experiment or a run id of this store, got {name!r}; check it and MLFLOW_TRACKING_URI"
-        ) from None
-    experiment = client.get_experiment(parent.info.experiment_id).name
-    family = [run for run in runs_of_experiment(experiment) if name in (run.run_id, run.tags.get("mlflow.parentRunId"))]
-    # A parent that trained nothing itself is only the bracket around its children.
-    return family if len(family) == 1 else [run for run in family if "task_name" in run.params]
 
 
 def write(settings: SubmitSettings, runs: list[Measured]) -> Path:

@@ -16,8 +16,8 @@ from tqdm import tqdm
 from chemscale_bench import tasks
 from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
-from chemscale_bench.runs.force import ForceRun, warmup_share
-from chemscale_bench.runs.language import LanguageRun
+from chemscale_bench.runs.force import warmup_share
+from chemscale_bench.runs.kinds import FRAMES, KINDS, refuse_other_family
 from chemscale_bench.runs.queue import Queue
 from chemscale_bench.runs.sweep_report import describe, numbers, summarize
 from chemscale_bench.runs.tracked import TrackedRun, run_folder
@@ -35,8 +35,6 @@ from chemscale_bench.training.together import train_together
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.judge import Judge
 
-FORCE_ONLY = ("molecule", "train_size", "steps", "test_data", "energy_unit", "length_unit", "force_unit")
-KINDS: dict[str, type[LanguageRun] | type[ForceRun]] = {"language_model": LanguageRun, "force_field": ForceRun}
 FRAMES_PER_STEP = 10  # what `steps` counts, whatever the batch of a trial
 
 
@@ -49,26 +47,12 @@ class Sweep:
         self.kind = KINDS[self.family]
         model = self.kind.SETTINGS.model_fields["model"].default if settings.model == "auto" else settings.model
         self.settings = settings.model_copy(update={"model": model})
-        self.refuse_other_family()
+        foreign = (*FRAMES, "batch_frames") if self.family == "language_model" else ("tokens", "batch_tokens")
+        refuse_other_family(self.settings, self.task, foreign)
         self.base = self.base_settings()
         self.budget = self.units_of_a_trial()
         self.queue = Queue(self.settings, self.task.name, self.budget)
         self.client = open_store()
-
-    def refuse_other_family(self) -> None:
-        """Refuse parameters that mean nothing for this task.
-
-        Raises:
-            UserError: naming the first one.
-        """
-        foreign = (*FORCE_ONLY, "batch_frames") if self.family == "language_model" else ("tokens", "batch_tokens")
-        for name in foreign:
-            default = TuneSettings.model_fields[name].default
-            if getattr(self.settings, name) != default:
-                raise UserError(
-                    f"{name} must be left out for a {self.family} task, got {getattr(self.settings, name)!r} with "
-                    f"task {self.task.name}; leave it out or choose another task"
-                )
 
     def base_settings(self) -> TrainingSettings:
         """The settings that all trials share, checked before anything is made."""
@@ -89,7 +73,7 @@ class Sweep:
         if self.family == "language_model":
             own: dict[str, Any] = {"tokens": chosen.tokens, "smaller_budgets": False}
         else:
-            own = {name: getattr(chosen, name) for name in FORCE_ONLY}
+            own = {name: getattr(chosen, name) for name in FRAMES}
         base = self.kind.SETTINGS(**shared, **own)
         self.kind.check(base)  # type: ignore[arg-type]
         if chosen.together > 1:

@@ -27,7 +27,19 @@ def parse_count(value: Any) -> Any:
     return round(number)
 
 
+def parse_counts(value: Any) -> Any:
+    """Read whole numbers with commas between them, ``1e4,3e4,1e5``; ``auto`` stays as it is.
+
+    Raises:
+        ValueError: if one of them is not a whole number.
+    """
+    if value == "auto" or isinstance(value, tuple):
+        return value
+    return tuple(parse_count(part.strip()) for part in str(value).strip("()[] ").split(",") if part.strip())
+
+
 Count = Annotated[int, BeforeValidator(parse_count)]
+Counts = Annotated[tuple[int, ...], BeforeValidator(parse_counts)]
 Auto = Literal["auto"]
 
 

@@ -11,7 +11,7 @@ class RunsSettings(Settings):
     """Where runs come from, and how sure to be."""
 
     experiment: str = ""
-    """MLflow experiment to read; failed, pruned and running runs are left out and counted."""
+    """MLflow experiment to read, or the run id of a study; failed, pruned and running runs are left out and counted."""
     table: str = ""
     """Instead of an experiment: a .csv or .parquet file with columns params, tokens, loss (seed, task, model)."""
     task: str = ""

@@ -15,7 +15,7 @@ from chemscale_bench.runs.force import ForceRun
 from chemscale_bench.runs.language import LanguageRun
 from chemscale_bench.runs.start import train
 from chemscale_bench.runs.tracked import TrackedRun
-from chemscale_bench.settings import forcefield, language, tune
+from chemscale_bench.settings import forcefield, language, study, tune
 from chemscale_bench.settings.submit import SubmitSettings
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.verbs.submit import submit
@@ -74,6 +74,7 @@ def test_help_names_every_model(monkeypatch: pytest.MonkeyPatch) -> None:
         (forcefield.ForceFieldSettings, [FORCE_FIELDS]),
         (language.LanguageSettings, [LANGUAGE_MODELS]),
         (tune.TuneSettings, [FORCE_FIELDS, LANGUAGE_MODELS]),
+        (study.StudySettings, [FORCE_FIELDS, LANGUAGE_MODELS]),
     ):
         text = settings.model_fields["model"].description or ""
         assert all(name in text for registry in registries for name in registry.modules)

@@ -1,0 +1,108 @@
+"""The trainings of one scaling study in one storage: no training twice, and those of dead processes are taken over."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from chemscale_bench.runs.shared import SharedStudy
+from chemscale_bench.runs.tracked import run_folder
+
+OVER = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+class Training(NamedTuple):
+    """One run of a study, as it would be typed."""
+
+    params: int
+    """As wanted."""
+    data: int
+    """Largest budget in tokens, or training frames."""
+    seed: int
+
+
+class Result(NamedTuple):
+    """A training that is over."""
+
+    training: Training
+    run_id: str
+    params: int
+    """As built."""
+    losses: dict[int, float]
+    """By tokens, or by training frames; empty if it diverged."""
+    seconds: float
+    flops: float
+
+
+class Cells(SharedStudy):
+    """The cells of a study: trainings that are over, under way, or were left."""
+
+    def claim(self, training: Training, run_id: str) -> FrozenTrial | None:
+        """Take a training for this process, to be logged as a run; nothing if somebody else was faster.
+
+        Trials are numbered in the order in which the storage took them, and each comes with what it is: of two
+        processes that take the same training, both see that one of them was first.
+        """
+        about = {"training": list(training), "mlflow_run": run_id}
+        blank = FrozenTrial(
+            number=-1, trial_id=-1, state=TrialState.RUNNING, value=None, datetime_start=datetime.now(),
+            datetime_complete=None, params={}, distributions={}, user_attrs=about, system_attrs={},
+            intermediate_values={},
+        )  # fmt: skip
+        storage, study_id = self.study._storage, self.study._study_id
+        trial_id = storage.create_new_trial(study_id, template_trial=blank)
+        trials = storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING, *OVER))
+        (mine,) = [trial for trial in trials if trial._trial_id == trial_id]
+        if any(trial.number < mine.number and training_of(trial) == training for trial in trials):
+            self.study.tell(mine.number, state=TrialState.FAIL)
+            return None
+        return mine
+
+    def complete(self, trial: FrozenTrial, result: Result, diverged: bool) -> None:
+        """Record that a training is over."""
+        record: dict[str, Any] = {name: getattr(result, name) for name in ("params", "seconds", "flops")}
+        record |= {"losses": {str(data): loss for data, loss in result.losses.items()}}
+        Trial(self.study, trial._trial_id).set_user_attr("result", record)
+        last = result.losses[max(result.losses)] if result.losses else None
+        self.study.tell(trial.number, last, TrialState.PRUNED if diverged else TrialState.COMPLETE)
+
+    def give_up(self, trial: FrozenTrial) -> None:
+        """Leave a training to whoever goes on with the study."""
+        self.study.tell(trial.number, state=TrialState.FAIL)
+
+    def results(self) -> list[Result]:
+        """The trainings that are over, in the order in which they were begun."""
+        found = []
+        for trial in self.trials(*OVER):
+            record = trial.user_attrs["result"]
+            losses = {int(data): loss for data, loss in record["losses"].items()}
+            found.append(
+                Result(
+                    training_of(trial), trial.user_attrs["mlflow_run"], record["params"], losses, record["seconds"],
+                    record["flops"],
+                )
+            )  # fmt: skip
+        return found
+
+    def going(self) -> list[tuple[Training, float]]:
+        """The trainings under way, and for how many seconds."""
+        now = datetime.now()
+        return [
+            (training_of(trial), (now - trial.datetime_start).total_seconds() if trial.datetime_start else 0.0)
+            for trial in self.trials(TrialState.RUNNING)
+        ]
+
+    def left(self, training: Training) -> str:
+        """The run of a training that was interrupted and can go on here; nothing if there is none."""
+        for trial in reversed(self.trials(TrialState.FAIL)):
+            run_id: str = trial.user_attrs["mlflow_run"]
+            if training_of(trial) == training and (run_folder(run_id) / "state.pt").exists():
+                return run_id
+        return ""
+
+
+def training_of(trial: FrozenTrial) -> Training:
+    """What a trial trains."""
+    return Training(*trial.user_attrs["training"])

@@ -1,0 +1,33 @@
+"""Which kind of run a task asks for, and which parameters mean nothing to it."""
+
+from __future__ import annotations
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.runs.force import ForceRun
+from chemscale_bench.runs.language import LanguageRun
+from chemscale_bench.settings.base import Settings
+from chemscale_bench.tasks import Task
+
+KINDS: dict[str, type[LanguageRun] | type[ForceRun]] = {"language_model": LanguageRun, "force_field": ForceRun}
+FRAMES = ("molecule", "train_size", "steps", "test_data", "energy_unit", "length_unit", "force_unit")
+"""Parameters that only force fields have."""
+
+
+def refuse_other_family(settings: Settings, task: Task, foreign: tuple[str, ...]) -> None:
+    """Refuse parameters that mean nothing for a task.
+
+    Args:
+        settings: of a verb for both families.
+        task: that it was given.
+        foreign: parameters of the other family.
+
+    Raises:
+        UserError: naming the first one.
+    """
+    for name in foreign:
+        given = getattr(settings, name)
+        if given != type(settings).model_fields[name].default:
+            raise UserError(
+                f"{name} must be left out for a {task.family} task, got {given!r} with task {task.name}; "
+                "leave it out or choose another task"
+            )

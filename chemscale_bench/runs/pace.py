@@ -1,0 +1,71 @@
+"""How fast this machine trains a model of a size: a few real optimizer steps, before anything is promised."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any, NamedTuple
+
+import torch
+from lightning.fabric import Fabric
+
+from chemscale_bench.runs.language import LanguageRun
+from chemscale_bench.runs.tracked import TrackedRun
+from chemscale_bench.settings.training import TrainingSettings
+from chemscale_bench.tracking.lifetime import Stop
+from chemscale_bench.training.contracts import Events, Report
+
+SECONDS, STEPS = 1.0, 3
+"""Measured for so long, and so many steps at least."""
+
+
+class Pace(NamedTuple):
+    """What a size costs here."""
+
+    params: int
+    """As built."""
+    start: float
+    """Seconds from nothing to the first step."""
+    per_unit: float
+    """Seconds per token or frame."""
+    flops_per_unit: float
+
+
+class Quiet(Events):
+    """Records nothing."""
+
+    def report(self, report: Report) -> None:
+        """Nothing to record."""
+
+    def budget_reached(self, budget: int) -> None:
+        """Nothing to measure."""
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Nothing to keep."""
+
+    def stop_requested(self) -> None:
+        """It ends by itself."""
+
+
+def measure_pace(kind: type[TrackedRun], settings: TrainingSettings, fabric: Fabric, stop: Stop) -> Pace:
+    """Train a model for a moment, from the middle of its budget on, where batches have the size that most have."""
+    began = time.perf_counter()
+    run: Any = kind(settings, fabric, "", stop, None)
+    trainer = run.trainer
+    trainer.events = Quiet()
+    if isinstance(run, LanguageRun):
+        trainer.position = run.budgets[-1] // 2
+    start = time.perf_counter() - began
+    times, per_unit = [], []
+    for step in trainer.steps_due():
+        before = time.perf_counter()
+        trainer.perform(step)
+        if fabric.device.type == "cuda":
+            torch.cuda.synchronize(fabric.device)
+        times.append(time.perf_counter() - before)
+        per_unit.append(times[-1] / step.amount)
+        if len(times) > STEPS and sum(times[1:]) > SECONDS:
+            break
+    params = int(run.params()["non_embedding_params"])
+    # The first step warms up, and others may disturb a few.
+    return Pace(params, start, statistics.median(per_unit[1:] or per_unit), run.flops_per_unit)

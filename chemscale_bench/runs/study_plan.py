@@ -1,0 +1,247 @@
+"""Which trainings a scaling study makes: all of a grid, or those that tell most within a budget of time or FLOPs."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chemscale_bench import tasks
+from chemscale_bench.errors import UserError
+from chemscale_bench.runs.cells import Result, Training
+from chemscale_bench.runs.kinds import KINDS
+from chemscale_bench.runs.pace import Pace
+from chemscale_bench.scaling.belief import Belief, Measured, prior
+from chemscale_bench.scaling.design import Cell, choose, expected
+from chemscale_bench.settings.study import StudySettings
+from chemscale_bench.settings.training import TrainingSettings
+
+HALF_DECADES = tuple(digit * 10**power for power in range(4, 11) for digit in (1, 3))
+FEWEST_TOKENS_PER_PARAM = 0.3
+"""Below, a model of the design has hardly been trained."""
+FRAMES_PER_STEP = 10
+BESIDES = 3.0
+"""Seconds of a training for its records, validation and model, until some have been measured."""
+
+
+class Planned(NamedTuple):
+    """A training and what it should cost."""
+
+    training: Training
+    seconds: float
+    flops: float
+
+
+class StudyPlan:
+    """What a study may train and what that costs.
+
+    Args:
+        settings: of the verb `study`.
+        task: that they name.
+    """
+
+    def __init__(self, settings: StudySettings, task: tasks.Task) -> None:
+        self.settings, self.task = settings, task
+        self.kind = KINDS[task.family]
+        self.designed = bool(settings.hours or settings.flops)
+        self.sizes = HALF_DECADES if settings.params == "auto" else tuple(sorted(set(settings.params)))
+        self.paces: dict[int, Pace] = {}
+        self.word = "tokens" if task.family == "language_model" else "frames"
+        if isinstance(task, tasks.LanguageTask):
+            self.data = tuple(task.budgets_up_to(settings.tokens))
+        else:
+            assert isinstance(task, tasks.ForceTask)
+            self.data = task.budgets_frames if settings.train_size == "auto" else settings.train_size
+            self.data = tuple(sorted(set(self.data)))
+
+    def settings_of(self, training: Training) -> TrainingSettings:
+        """What somebody would type for a training."""
+        chosen = self.settings
+        model = self.kind.SETTINGS.model_fields["model"].default if chosen.model == "auto" else chosen.model
+        given: dict[str, Any] = {
+            "task": chosen.task, "model": model, "params": training.params, "seed": training.seed, "data": chosen.data,
+            "device": chosen.device, "experiment": chosen.experiment, "learning_rate": chosen.learning_rate,
+        }  # fmt: skip
+        if self.task.family == "language_model":
+            given |= {"tokens": training.data}
+        else:
+            names = ("molecule", "steps", "test_data", "energy_unit", "length_unit", "force_unit")
+            given |= {name: getattr(chosen, name) for name in names}
+            given |= {"train_size": training.data}
+        return self.kind.SETTINGS(**given)
+
+    # -- what it costs -------------------------------------------------------------------------------------------
+
+    def points(self, data: int) -> tuple[int, ...]:
+        """The data sizes at which a training to `data` reports."""
+        if self.task.family == "language_model":
+            return (*(budget for budget in self.data if budget < data), data)
+        return (data,)
+
+    def units(self, data: int) -> float:
+        """Tokens or frames that it trains on, decays at smaller budgets included."""
+        if isinstance(self.task, tasks.ForceTask):
+            steps = self.task.gradient_steps if self.settings.steps == "auto" else self.settings.steps
+            return steps * FRAMES_PER_STEP
+        decay: float = self.kind.SETTINGS.model_fields["decay"].default
+        return data + decay * sum(self.points(data)[:-1])
+
+    def cost(self, training: Training) -> Planned:
+        """What a training should take, by the pace of its size."""
+        pace, units = self.paces[training.params], self.units(training.data)
+        return Planned(training, pace.start + BESIDES + pace.per_unit * units, pace.flops_per_unit * units)
+
+    def learn(self, results: Sequence[Result]) -> None:
+        """Replace measured moments by what whole trainings took."""
+        ratios = []
+        for size, pace in self.paces.items():
+            of_size = [result for result in results if result.training.params == size and result.losses]
+            if not of_size:
+                continue
+            longest = max(of_size, key=lambda result: result.seconds)
+            units = self.units(longest.training.data)
+            per_unit = max(longest.seconds - pace.start - BESIDES, 0.3 * longest.seconds) / units
+            ratios.append(per_unit / pace.per_unit)
+            self.paces[size] = pace._replace(per_unit=per_unit)
+        measured = {result.training.params for result in results if result.losses}
+        for size, pace in self.paces.items():
+            if ratios and size not in measured:
+                self.paces[size] = pace._replace(per_unit=pace.per_unit * float(np.median(ratios)))
+
+    # -- what is to be trained -----------------------------------------------------------------------------------
+
+    def tops(self, size: int) -> list[int]:
+        """Largest data sizes that a designed training of a size may have."""
+        if self.task.family == "force_field":
+            return list(self.data)
+        return [data for data in self.data if data >= FEWEST_TOKENS_PER_PARAM * size]
+
+    def prior(self) -> Belief:
+        """What is expected of the law before anything is measured."""
+        family: Any = self.task.family
+        sizes = [pace.params for pace in self.paces.values()]
+        return prior(family, math.sqrt(min(sizes) * max(sizes)), math.sqrt(self.data[0] * self.data[-1]))
+
+    def belief(self, results: Sequence[Result]) -> Belief:
+        """What is expected after some results."""
+        return self.prior().after(
+            [
+                Measured(float(result.params), tuple(result.losses), tuple(result.losses.values()))
+                for result in results
+                if result.losses
+            ]
+        )
+
+    def wanted(
+        self, results: Sequence[Result], going: Sequence[tuple[Training, float]], seconds: float
+    ) -> list[Planned]:
+        """The trainings still to begin, the cheapest first.
+
+        Args:
+            results: of those that are over.
+            going: those under way, and for how long.
+            seconds: that are left; only what fits is wanted.
+
+        Raises:
+            UserError: if a budget is too small for three sizes.
+        """
+        taken = [result.training for result in results] + [training for training, _ in going]
+        if not self.designed:
+            seeds = range(self.settings.seed, self.settings.seed + self.settings.seeds)
+            tops = self.data[-1:] if self.task.family == "language_model" else self.data
+            whole = [Training(size, data, seed) for size in self.sizes for data in tops for seed in seeds]
+            return in_order(self.cost(training) for training in whole if training not in taken)
+        return self.chosen(results, taken, going, seconds)
+
+    def chosen(
+        self, results: Sequence[Result], taken: list[Training], going: Sequence[tuple[Training, float]], seconds: float
+    ) -> list[Planned]:
+        """What the design takes from the sizes and data sizes that there are."""
+        every = [Training(size, data, 0) for size in self.paces for data in self.tops(size)]
+        if self.settings.hours:
+            still = sum(max(0.0, self.cost(training).seconds - spent) for training, spent in going)
+            budget, longest = self.settings.workers * seconds - still, seconds
+            costs = [self.cost(training).seconds for training in every]
+        else:
+            budget = self.settings.flops - sum(self.cost(training).flops for training in taken)
+            costs, longest = [self.cost(training).flops for training in every], math.inf
+        before = self.prior()
+        belief = self.belief(results)._replace(precision=before.precision)
+        cells = [self.cell(training, cost) for training, cost in zip(every, costs, strict=True)]
+        made = [self.cell(training, 0.0) for training in taken]
+        target: Any = self.settings.target
+        if budget <= 0 and taken:
+            return []
+        try:
+            design = choose(cells, budget, belief, target, made, longest)
+        except UserError:
+            if taken:  # what is left is too little for anything
+                return []
+            raise
+        used = Counter(training.params for training in taken)
+        planned = []
+        for place, count in sorted(design.counts.items()):
+            size, data, _ = every[place]
+            for _ in range(count):
+                planned.append(Training(size, data, self.settings.seed + used[size]))
+                used[size] += 1
+        return in_order(map(self.cost, planned))
+
+    def cell(self, training: Training, cost: float) -> Cell:
+        """A training as the design sees it."""
+        return Cell(float(self.paces[training.params].params), self.points(training.data), cost)
+
+    # -- what it says --------------------------------------------------------------------------------------------
+
+    def table(self, planned: Sequence[Planned]) -> str:
+        """The trainings as a table, with times and what they should tell."""
+        lines = [f"{'params':>12} {self.word:>12} {'seeds':>6} {'s each':>9} {'FLOPs each':>11}"]
+        groups: dict[tuple[int, int], list[Planned]] = {}
+        for one in planned:
+            groups.setdefault((one.training.params, one.training.data), []).append(one)
+        for (size, data), group in sorted(groups.items()):
+            first = group[0]
+            lines.append(
+                f"{self.paces[size].params:>12,} {data:>12,} {len(group):>6} {first.seconds:>9.0f} {first.flops:>11.2g}"
+            )
+        seconds = sum(one.seconds for one in planned) / self.settings.workers
+        lines.append(
+            f"{len(planned)} trainings, {duration(seconds)} with {self.settings.workers} at a time, "
+            f"{sum(one.flops for one in planned):.3g} FLOPs"
+        )
+        return "\n".join(lines)
+
+    def expectation(self, planned: Iterable[Planned], results: Sequence[Result]) -> str:
+        """What a design is expected to tell, in a line."""
+        cells = [self.cell(one.training, 0.0) for one in planned]
+        cells += [self.cell(result.training, 0.0) for result in results]
+        before = self.prior()
+        middle = self.belief(results)._replace(precision=before.precision)
+        belief = expected(cells, middle)
+        (_, of_alpha), (_, of_beta) = belief.exponents()
+        wide = 1.645
+        text = f"expected: alpha +-{wide * of_alpha:.2f}, beta +-{wide * of_beta:.2f} (90 %)"
+        if self.settings.target != "exponent":
+            size = float(self.settings.target)
+            reach = max(cell.params * max(cell.data) for cell in cells)
+            spread = belief.uncertainty(belief.precision[None], size, np.array([reach]))[0]
+            text += (
+                f", the loss of {size:.3g} params on {belief.best_data(size):.2g} within "
+                f"{wide * math.exp(spread):.1%} of itself"
+            )
+        return text
+
+
+def in_order(planned: Iterable[Planned]) -> list[Planned]:
+    """The cheapest first; of one size and data size by seed."""
+    return sorted(planned, key=lambda one: (one.seconds, one.training))
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 12 s, 3 min, 2.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

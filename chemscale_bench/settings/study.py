@@ -1,0 +1,71 @@
+"""Parameters of the verb `study`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from chemscale_bench.settings.base import Auto, Count, Counts, Settings
+
+
+class StudySettings(Settings):
+    """From a task, a model and some hours to a scaling law: trains what tells most, and fits. Run it again to go on."""
+
+    task: str = "pubchem10m-lm"
+    """Task in benchmarks/ (or a path): of language models or of force fields."""
+    hours: float = Field(0.0, ge=0)
+    """Wall-clock hours that it may take, from the start of the command to its last line: sizes, budgets and seeds are
+    then chosen to tell most about `target` on this machine. 0 trains the whole grid of what is given."""
+    flops: float = Field(0.0, ge=0)
+    """Instead of hours: FLOPs of all trainings together, chosen in the same way."""
+    target: Literal["exponent"] | Count = "exponent"
+    """What is asked: `exponent`, the narrowest intervals of both, or a size, 1e8, whose loss is to be foretold."""
+    params: Annotated[Counts, Field(min_length=1)] | Auto = "auto"
+    """Sizes with commas, 1e4,3e4,1e5: all of them, or with `hours` those to choose from; `auto` is half decades."""
+    tokens: Annotated[Count, Field(ge=1)] | Auto = "auto"
+    """Language models: largest budget; the task's smaller budgets are passed on the way. `auto` is the task's."""
+    train_size: Annotated[Counts, Field(min_length=1)] | Auto = "auto"
+    """Force fields: numbers of training frames with commas; `auto` are the task's."""
+    seeds: Count = Field(1, ge=1, le=100)
+    """Runs of every cell of a grid, from this many neighbouring seeds; with `hours` it is chosen."""
+    dry_run: bool = False
+    """Measure the machine, print the table of runs with their times and what they should tell, and stop."""
+    workers: Count = Field(1, ge=1, le=1000)
+    """Processes that train at once, each on its GPU or its share of the cores. The same command with the same
+    `storage` on another machine helps, too."""
+    together: Annotated[Count, Field(ge=1, le=1000)] | Auto = "auto"
+    """Seeds of one cell that are trained as one stacked model; `auto` is up to 8 of ChemGPT, Llama, SchNet or
+    PaiNN."""
+    storage: str = ""
+    """Optuna storage of the cells: a database URL, grpc://HOST:PORT, or a journal file; the default is a file in
+    CHEMSCALE_HOME."""
+    study: str = ""
+    """Name of the study; by default it follows from the other parameters, so that the same command goes on."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """The first seed."""
+    learning_rate: Annotated[float, Field(gt=0, le=10)] | Auto = "auto"
+    """Peak learning rate of all runs, as in `language` and `forcefield`."""
+    model: str = "auto"
+    """What is trained: of language models chemgpt (`auto`), llama or lstm, of force fields painn (`auto`), schnet,
+    mace, spookynet or allegro."""
+    molecule: str = "auto"
+    """Force fields: molecule of the task; `auto` is its first."""
+    steps: Annotated[Count, Field(ge=1)] | Auto = "auto"
+    """Force fields: optimizer steps of every run."""
+    data: str = "auto"
+    """Data set or file, as in `language` and `forcefield`."""
+    test_data: str = ""
+    """Force fields: test frames in a file of their own."""
+    energy_unit: str = ""
+    """Force fields: unit of the energies in your file."""
+    length_unit: str = ""
+    """Force fields: unit of the positions in your file."""
+    force_unit: str = ""
+    """Force fields: unit of the forces in your file, if that is not energy_unit/length_unit."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train."""
+    experiment: str = "chemscale-studies"
+    """MLflow experiment: one parent run for the study, one child per training."""
+    level: float = Field(0.9, gt=0, lt=1)
+    """Level of the intervals."""
