@@ -1,7 +1,8 @@
 """What a language model declares in its one file of models/; models/registry.py has their names.
 
 - `TITLE`, its name as people write it; `STACKED`, whether many can be trained as one (training/stacked.py);
-- `OPTIONS`, the settings of its verb beyond those of all that `config_for`, `build` and `parameter_groups` take by name;
+- `OPTIONS`, those settings of its verb that `config_for`, `build` and `parameter_groups` take by name; what only other
+  models take is refused;
 - `Config`, a frozen dataclass with `non_embedding_params`, `sizes` (layers, width, heads, vocabulary_size),
   `flops_per_token(context)`, `plain()` and `from_plain(values)`; `Network(config)`, a `packed.LanguageModel`;
 - `config_for(params, vocabulary_size, **options)`, its ladder; `stated(sizes)`, the config of what an entry states;
