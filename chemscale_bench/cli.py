@@ -15,6 +15,7 @@ from chemscale_bench.settings.chemgpt import ChemGPTSettings
 from chemscale_bench.settings.demo import DemoSettings
 from chemscale_bench.settings.fit import FitSettings
 from chemscale_bench.settings.forcefield import ForceFieldSettings
+from chemscale_bench.settings.language import LanguageSettings
 from chemscale_bench.settings.leaderboard import LeaderboardSettings
 from chemscale_bench.settings.plan import PlanSettings
 from chemscale_bench.settings.replay import ReplaySettings
@@ -28,6 +29,7 @@ from chemscale_bench.settings.verify import VerifySettings
 VERBS: dict[str, type[Settings]] = {
     "demo": DemoSettings,
     "chemgpt": ChemGPTSettings,
+    "language": LanguageSettings,
     "forcefield": ForceFieldSettings,
     "study": StudySettings,
     "tune": TuneSettings,

@@ -207,5 +207,5 @@ def load_force(name: str) -> ForceTask:
     """
     task = load(name)
     if not isinstance(task, ForceTask):
-        raise UserError(f"task must be a force_field task here, {name} is a {task.family} task; use -e chemgpt")
+        raise UserError(f"task must be a force_field task here, {name} is a {task.family} task; use -e language")
     return task

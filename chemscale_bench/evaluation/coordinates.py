@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from chemscale_bench.models.gpt_neo import GPTNeo
-from chemscale_bench.models.packed import Batch
+from chemscale_bench.models.packed import Batch, LanguageModel
 
 
 class Coordinates(NamedTuple):
@@ -32,11 +31,13 @@ class Coordinates(NamedTuple):
     logits_change: float
 
 
-def coordinates(model: GPTNeo, optimizer: torch.optim.Optimizer, batches: Iterable[Batch], probe: Batch) -> Coordinates:
+def coordinates(
+    model: LanguageModel, optimizer: torch.optim.Optimizer, batches: Iterable[Batch], probe: Batch
+) -> Coordinates:
     """Train `model` on some batches, without a warm-up, and compare its activations on another one.
 
     Args:
-        model: fresh; it is trained.
+        model: a fresh transformer (gpt_neo.py, llama.py); it is trained.
         optimizer: of it, at the peak learning rates.
         batches: one optimizer step each.
         probe: what the activations are read on.
@@ -52,7 +53,7 @@ def coordinates(model: GPTNeo, optimizer: torch.optim.Optimizer, batches: Iterab
 
 
 @torch.no_grad()
-def activations(model: GPTNeo, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+def activations(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Residual stream, attention logits and centred output logits on a batch."""
     outputs: dict[nn.Module, Tensor] = {}
 
@@ -60,14 +61,14 @@ def activations(model: GPTNeo, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         outputs[part] = output
 
     blocks: Any = model.blocks
-    parts = [*(block.query_key_value for block in blocks), blocks[-1]]
+    parts = [*(block.attention_input for block in blocks), blocks[-1]]
     hooks = [part.register_forward_hook(keep) for part in parts]
     try:
         logits = model.logits(batch)
     finally:
         for hook in hooks:
             hook.remove()
-    attention = [neighbour_attention(outputs[block.query_key_value], batch, block) for block in blocks]
+    attention = [neighbour_attention(outputs[block.attention_input], batch, block) for block in blocks]
     return outputs[blocks[-1]], torch.stack(attention), logits - logits.mean(-1, keepdim=True)
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from chemscale_bench.errors import UserError
+
 try:
     import triton
     import triton.language as tl
@@ -27,6 +29,18 @@ NO_WINDOW = 2**30  # longer than any molecule
 def available() -> bool:
     """Whether this machine can compile and run the kernels."""
     return triton is not None and torch.cuda.is_available()
+
+
+def check(precision: str, who: str) -> None:
+    """Refuse what the kernels can't do for a model.
+
+    Raises:
+        UserError: for an arithmetic that they lack, or if there are none.
+    """
+    if precision == "fp64":
+        raise UserError(f"precision must be bf16 or fp32 for {who} on a GPU, got fp64; or use device=cpu")
+    if not available():
+        raise UserError(f"triton must be there for {who} on a GPU, it is not; pip install triton, or use device=cpu")
 
 
 def jit(function: Any) -> Any:

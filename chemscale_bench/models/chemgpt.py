@@ -80,10 +80,7 @@ def check_gpu(precision: str) -> None:
     Raises:
         UserError: for an arithmetic that the attention kernel lacks, or if there is no kernel.
     """
-    if precision == "fp64":
-        raise UserError("precision must be bf16 or fp32 for ChemGPT on a GPU, got fp64; or use device=cpu")
-    if not attention.available():
-        raise UserError("triton must be there for ChemGPT on a GPU, it is not; pip install triton, or use device=cpu")
+    attention.check(precision, TITLE)
 
 
 BLOCK_NAMES = {

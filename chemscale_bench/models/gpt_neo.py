@@ -1,32 +1,28 @@
 """GPT-Neo, the network of ChemGPT, computed without any work on padding.
 
-Legend: N tokens of all molecules of a batch, one after another; B molecules; T tokens of the longest molecule;
-H heads; D channels per head; C = H D width; V vocabulary. Models that are trained as a stack (training/stacked.py) have
-their members in front: (K, N, C), with the B molecules of all of them.
+Legend: N tokens of all molecules of a batch, one after another; H heads; D channels per head; C = H D width;
+V vocabulary. Models that are trained as a stack (training/stacked.py) have their members in front: (K, N, C), with the
+molecules of all of them.
 
-Everything but attention runs on the packed tokens (N, C). Attention keeps every molecule by itself: on a GPU in one
-kernel (models/attention.py), on a CPU by gathering into (B, H, T, D) and back. The maths is that of
+Everything but attention (packed_attention.py) runs on the packed tokens (N, C). The maths is that of
 `GPTNeoForCausalLM`: learned positions, attention logits that are not divided by sqrt(D), every second layer local with
 a window of 256, tanh GELU, tied head.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import astuple, dataclass
 from typing import Any, Self
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from chemscale_bench.models.attention import molecule_attention
 from chemscale_bench.models.packed import Batch, LanguageModel
+from chemscale_bench.models.packed_attention import attend
 from chemscale_bench.models.sizes import Shape
 
 POSITIONS = 2048
 WINDOW = 256
-SHORT = 128  # tokens of a molecule up to which, on a CPU, two batched products take less time than torch's attention
 
 
 @dataclass(frozen=True)
@@ -88,35 +84,17 @@ class Block(nn.Module):
     def forward(self, x_NC: Tensor, batch: Batch) -> Tensor:
         """Attention and MLP, each added to the residual stream (N, C)."""
         qkv = self.query_key_value(self.norm_attention(x_NC))
-        x_NC = x_NC + self.attention_out(self.attend(qkv.reshape(-1, qkv.shape[-1]), batch).view(x_NC.shape))
+        window = WINDOW if self.local else None
+        attended = attend(qkv.reshape(-1, qkv.shape[-1]), batch, self.heads, self.attention_scale, window)
+        x_NC = x_NC + self.attention_out(attended.view(x_NC.shape))
         hidden = functional.gelu(self.mlp_in(self.norm_mlp(x_NC)), approximate="tanh")
         x_NC = x_NC + self.mlp_out(hidden)
         return x_NC
 
-    def attend(self, qkv: Tensor, batch: Batch) -> Tensor:
-        """Causal attention inside each molecule: (N, 3 C) to (N, C)."""
-        if qkv.is_cuda:
-            window = WINDOW if self.local else None
-            return molecule_attention(qkv, batch.offsets, self.heads, self.attention_scale, window)
-        sizes = [group.molecules * group.longest for group in batch.groups]
-        padded = qkv.new_zeros(sum(sizes), qkv.shape[1]).index_copy(0, batch.places, qkv)
-        parts = zip(padded.split(sizes), batch.groups, strict=True)
-        return torch.cat([self.attend_group(part, *group) for part, group in parts]).index_select(0, batch.places)
-
-    def attend_group(self, padded: Tensor, molecules: int, longest: int) -> Tensor:
-        """Attention of a group's padded rows (B T, 3 C): (B T, C)."""
-        q, k, v = padded.view(molecules, longest, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (B, H, T, D)
-        if longest <= SHORT:
-            q, k, v = (part.flatten(0, 1) for part in (q, k, v))
-            future = q.new_full((longest, longest), -math.inf).triu(1)
-            shares = torch.baddbmm(future, q, k.mT, alpha=self.attention_scale).softmax(-1)
-            y = torch.bmm(shares, v).view(molecules, self.heads, longest, -1)
-        else:
-            mask = torch.ones(longest, longest, dtype=torch.bool).tril().triu(1 - WINDOW) if self.local else None
-            y = functional.scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, is_causal=mask is None, scale=self.attention_scale
-            )
-        return y.transpose(1, 2).reshape(len(padded), -1)
+    @property
+    def attention_input(self) -> nn.Module:
+        """The part whose output (N, 3 C) holds queries and keys as they meet."""
+        return self.query_key_value
 
 
 class GPTNeo(LanguageModel):

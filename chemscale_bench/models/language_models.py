@@ -1,7 +1,8 @@
 """What a language model declares in its one file of models/; models/registry.py has their names.
 
 - `TITLE`, its name as people write it; `STACKED`, whether many can be trained as one (training/stacked.py);
-- `OPTIONS`, the settings of its verb that `config_for`, `build` and `parameter_groups` take by name;
+- `OPTIONS`, those settings of its verb that `config_for`, `build` and `parameter_groups` take by name; what only other
+  models take is refused;
 - `Config`, a frozen dataclass with `non_embedding_params`, `sizes` (layers, width, heads, vocabulary_size),
   `flops_per_token(context)`, `plain()` and `from_plain(values)`; `Network(config)`, a `packed.LanguageModel`;
 - `config_for(params, vocabulary_size, **options)`, its ladder; `stated(sizes)`, the config of what an entry states;
@@ -15,9 +16,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from chemscale_bench.errors import UserError
 from chemscale_bench.models.registry import LANGUAGE_MODELS
 
 
 def options_of(model: str, settings: Any) -> dict[str, Any]:
-    """Those of a verb's settings that a model's family takes by name."""
-    return {name: getattr(settings, name) for name in LANGUAGE_MODELS.family(model).OPTIONS}
+    """Those of a verb's settings that a model's family takes by name.
+
+    Raises:
+        UserError: for one that only other families take, if it was set.
+    """
+    taken = {name: LANGUAGE_MODELS.family(name).OPTIONS for name in LANGUAGE_MODELS.modules}
+    for option in sorted({option for options in taken.values() for option in options} - set(taken[model])):
+        value = getattr(settings, option)
+        if value != type(settings).model_fields[option].default:
+            having = " or ".join(name for name, options in taken.items() if option in options)
+            raise UserError(
+                f"{option} must be left out with model={model}, which has no such option, got {value!r}; leave it out, "
+                f"or choose {having}"
+            )
+    return {option: getattr(settings, option) for option in taken[model]}

@@ -37,6 +37,8 @@ class LanguageModel(nn.Module):
 
     config: Any
     """Of its family, see models/language_models.py."""
+    captures = True
+    """Whether a step may be replayed as a CUDA graph: nothing in it waits for the GPU."""
 
     def logits(self, batch: Batch) -> Tensor:
         """Logits (N, V) of the next token at every packed position."""

@@ -68,7 +68,7 @@ def check_size(params: int, sizes: list[int], who: str) -> None:
         )
 
 
-LANGUAGE_MODELS = Registry({"chemgpt": "chemscale_bench.models.chemgpt"})
+LANGUAGE_MODELS = Registry({name: f"chemscale_bench.models.{name}" for name in ("chemgpt", "llama", "lstm")})
 FORCE_FIELDS = Registry(
     {name: f"chemscale_bench.models.{name}" for name in ("schnet", "painn", "mace", "spookynet", "allegro")}
 )

@@ -31,12 +31,12 @@ class Shape(NamedTuple):
         return self.layers * (12 * self.width**2 + 10 * self.width) + 2 * self.width
 
 
-def heads_for(width: int) -> int:
+def heads_for(width: int, even: bool = False) -> int:
     """Heads of the balanced ladder, of about sqrt(2 width) channels each: 8 of 16 at 128, 32 of 64 at 2,048.
 
-    From width 96 on a head's channels are a multiple of 8, as kernels want them.
+    From width 96 on a head's channels are a multiple of 8, as kernels want them; below they are even if asked for.
     """
-    step = 8 if width % 8 == 0 and width >= 96 else 1
+    step = 8 if width % 8 == 0 and width >= 96 else 1 + even
     sizes = [size for size in range(step, width + 1, step) if width % size == 0]
     return width // min(sizes, key=lambda size: (abs(log(size / (2 * width) ** 0.5)), -size))
 
@@ -59,14 +59,32 @@ def shape_for(params: int, ladder: Ladder = "balanced") -> Shape:
         UserError: if no shape of the ladder comes within 5 %; the message names the nearest sizes.
     """
     candidates = [Shape(24, width, 16) for width in range(16, 8193, 16)] if ladder == "chemgpt" else balanced_shapes()
-    check_size(params, [shape.non_embedding_params for shape in candidates], f"the {ladder} ladder")
-    near = [shape for shape in candidates if abs(shape.non_embedding_params / params - 1) <= TOLERANCE]
+    sizes = [shape.non_embedding_params for shape in candidates]
     if ladder == "chemgpt":
-        return min(near, key=lambda shape: abs(shape.non_embedding_params - params))
+        check_size(params, sizes, "the chemgpt ladder")
+        return min(candidates, key=lambda shape: abs(shape.non_embedding_params - params))
+    return balanced(params, candidates, sizes, "the balanced ladder")
+
+
+def balanced(params: int, candidates: list[Shape], sizes: list[int], who: str) -> Shape:
+    """The shape of about the wanted size whose aspect ratio is nearest to the balanced ladder's.
+
+    Args:
+        params: requested number of non-embedding parameters.
+        candidates: all shapes that there are.
+        sizes: their numbers of non-embedding parameters.
+        who: has these shapes, for the error.
+
+    Raises:
+        UserError: if no shape comes within 5 %; the message names the nearest sizes.
+    """
+    check_size(params, sizes, who)
+    near = [pair for pair in zip(candidates, sizes, strict=True) if abs(pair[1] / params - 1) <= TOLERANCE]
     aspect: float = ASPECT_AT_1E5 * (params / 1e5) ** ASPECT_EXPONENT
 
-    def misfit(shape: Shape) -> float:
-        ratio = shape.width / shape.layers / aspect
-        return max(ratio, 1 / ratio) + 2 * abs(shape.non_embedding_params / params - 1)
+    def misfit(pair: tuple[Shape, int]) -> float:
+        (layers, width, _), size = pair
+        ratio = width / layers / aspect
+        return max(ratio, 1 / ratio) + 2 * abs(size / params - 1)
 
-    return min(near, key=misfit)
+    return min(near, key=misfit)[0]

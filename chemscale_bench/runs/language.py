@@ -23,6 +23,8 @@ from chemscale_bench.models.packed import LanguageModel
 from chemscale_bench.models.registry import LANGUAGE_MODELS
 from chemscale_bench.runs.tracked import Judge, TrackedRun, run_folder
 from chemscale_bench.settings.chemgpt import ChemGPTSettings
+from chemscale_bench.settings.language import LanguageSettings
+from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.tracking.figures import loss_curve
 from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.training.contracts import Report
@@ -41,14 +43,15 @@ PASS_TOKENS = {"cpu": 4_096, "cuda": 131_072}  # padded tokens of a forward pass
 class LanguageRun(TrackedRun):
     """A language model trained to the budgets of its task."""
 
-    UNIT, SHORT, VERB = "tokens", "tok", "chemgpt"
+    UNIT, SHORT, VERB = "tokens", "tok", "language"
     METRIC = "val/loss_nats_per_token"
-    SETTINGS, BATCH, VALUE = ChemGPTSettings, "batch_tokens", "loss (nats/token)"
+    SETTINGS: type[TrainingSettings] = LanguageSettings
+    BATCH, VALUE = "batch_tokens", "loss (nats/token)"
     MODELS = LANGUAGE_MODELS
 
     def __init__(
-        self, settings: ChemGPTSettings, fabric: Fabric, run_id: str, stop: Stop, saved: dict[str, Any] | None,
-        judge: Judge | None = None,
+        self, settings: LanguageSettings | ChemGPTSettings, fabric: Fabric, run_id: str, stop: Stop,
+        saved: dict[str, Any] | None, judge: Judge | None = None,
     ) -> None:  # fmt: skip
         super().__init__(settings, fabric, run_id, stop, saved, judge)
         self.settings, self.family = settings, LANGUAGE_MODELS.family(settings.model)
@@ -74,14 +77,14 @@ class LanguageRun(TrackedRun):
         self.trainer = self.make_trainer()
 
     @staticmethod
-    def check(settings: ChemGPTSettings) -> None:
+    def check(settings: LanguageSettings | ChemGPTSettings) -> None:
         """Refuse settings that can't work, before anything is made or downloaded."""
         tasks.load_language(settings.task)
-        family = LANGUAGE_MODELS.family(settings.model)
+        family, options = LANGUAGE_MODELS.family(settings.model), options_of(settings.model, settings)
         if settings.seeds > 1:
             LANGUAGE_MODELS.check_stacked("seeds", settings.seeds, settings.model)
         if not settings.init:
-            family.config_for(settings.params, 1, **options_of(settings.model, settings))
+            family.config_for(settings.params, 1, **options)
         check_device(settings)
         if settings.device != "cpu" and torch.cuda.is_available():
             family.check_gpu(settings.precision)
@@ -134,7 +137,7 @@ class LanguageRun(TrackedRun):
             fabric, self.model, torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True), self.objective, self,
             plan=segments(self.budgets, chosen.decay), warmup=round(chosen.warmup * self.budgets[0]), clip=chosen.clip,
             report_every=max(1, self.budgets[-1] // REPORTS), save_seconds=60 * chosen.checkpoint_minutes,
-            pass_limit=PASS_TOKENS[fabric.device.type],
+            pass_limit=PASS_TOKENS[fabric.device.type], captures=self.model.captures,
         )  # fmt: skip
         if self.saved:
             trainer.resume(self.saved)
@@ -217,7 +220,7 @@ class LanguageRun(TrackedRun):
         return {"network": self.config.plain(), "train_digest": self.store.train.digest}
 
     def results(self) -> dict[str, float]:
-        """Log the loss curve and a GPT-Neo checkpoint."""
+        """Log the loss curve and a checkpoint."""
         figure = loss_curve(self.title, self.log["curve"], self.loss, self.trigram, "nats/token")
         self.recorder.figure(figure, "loss_curve.html")
         folder, vocabulary = run_folder(self.run_id) / "model", self.store.vocabulary
@@ -244,3 +247,9 @@ class LanguageRun(TrackedRun):
         print(f"{'tokens':>14} {'val nats/token':>15} {'trigram':>9}")
         for budget in self.budgets:
             print(f"{budget:>14,} {self.loss[budget]:>15.4f} {self.trigram[budget]:>9.4f}")
+
+
+class ChemGPTRun(LanguageRun):
+    """What the verb `chemgpt` trains."""
+
+    VERB, SETTINGS = "chemgpt", ChemGPTSettings

@@ -60,8 +60,9 @@ class StudyPlan:
     def settings_of(self, training: Training) -> TrainingSettings:
         """What somebody would type for a training."""
         chosen = self.settings
+        model = self.kind.SETTINGS.model_fields["model"].default if chosen.model == "auto" else chosen.model
         given: dict[str, Any] = {
-            "task": chosen.task, "params": training.params, "seed": training.seed, "data": chosen.data,
+            "task": chosen.task, "model": model, "params": training.params, "seed": training.seed, "data": chosen.data,
             "device": chosen.device, "experiment": chosen.experiment, "learning_rate": chosen.learning_rate,
         }  # fmt: skip
         if self.task.family == "language_model":
@@ -69,7 +70,7 @@ class StudyPlan:
         else:
             names = ("molecule", "steps", "test_data", "energy_unit", "length_unit", "force_unit")
             given |= {name: getattr(chosen, name) for name in names}
-            given |= {"train_size": training.data, "model": "painn" if chosen.model == "auto" else chosen.model}
+            given |= {"train_size": training.data}
         return self.kind.SETTINGS(**given)
 
     # -- what it costs -------------------------------------------------------------------------------------------

@@ -35,7 +35,6 @@ from chemscale_bench.training.together import train_together
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.judge import Judge
 
-FORCE_ONLY = ("model", *FRAMES)
 FRAMES_PER_STEP = 10  # what `steps` counts, whatever the batch of a trial
 
 
@@ -43,22 +42,23 @@ class Sweep:
     """One process's share of a study."""
 
     def __init__(self, settings: TuneSettings) -> None:
-        self.settings = settings
         self.task = tasks.load(settings.task)
         self.family = self.task.family
         self.kind = KINDS[self.family]
-        foreign = (*FORCE_ONLY, "batch_frames") if self.family == "language_model" else ("tokens", "batch_tokens")
-        refuse_other_family(settings, self.task, foreign)
+        model = self.kind.SETTINGS.model_fields["model"].default if settings.model == "auto" else settings.model
+        self.settings = settings.model_copy(update={"model": model})
+        foreign = (*FRAMES, "batch_frames") if self.family == "language_model" else ("tokens", "batch_tokens")
+        refuse_other_family(self.settings, self.task, foreign)
         self.base = self.base_settings()
         self.budget = self.units_of_a_trial()
-        self.queue = Queue(settings, self.task.name, self.budget)
+        self.queue = Queue(self.settings, self.task.name, self.budget)
         self.client = open_store()
 
     def base_settings(self) -> TrainingSettings:
         """The settings that all trials share, checked before anything is made."""
         chosen = self.settings
-        shared: dict[str, Any] = {"task": chosen.task, "seed": chosen.seed, "device": chosen.device}
-        shared |= {"data": chosen.data, "experiment": chosen.experiment}
+        names = ("task", "model", "seed", "device", "data", "experiment")
+        shared: dict[str, Any] = {name: getattr(chosen, name) for name in names}
         if chosen.params != "auto":
             shared["params"] = chosen.params
         batch = self.kind.BATCH
@@ -73,11 +73,11 @@ class Sweep:
         if self.family == "language_model":
             own: dict[str, Any] = {"tokens": chosen.tokens, "smaller_budgets": False}
         else:
-            own = {name: getattr(chosen, name) for name in FORCE_ONLY}
+            own = {name: getattr(chosen, name) for name in FRAMES}
         base = self.kind.SETTINGS(**shared, **own)
         self.kind.check(base)  # type: ignore[arg-type]
         if chosen.together > 1:
-            self.kind.MODELS.check_stacked("together", chosen.together, base.model)
+            self.kind.MODELS.check_stacked("together", chosen.together, chosen.model)
         return base
 
     def units_of_a_trial(self) -> int:

@@ -13,7 +13,7 @@ class StudySettings(Settings):
     """From a task, a model and some hours to a scaling law: trains what tells most, and fits. Run it again to go on."""
 
     task: str = "pubchem10m-lm"
-    """Task in benchmarks/ (or a path): a language-model task trains ChemGPT, a force-field task what `model` says."""
+    """Task in benchmarks/ (or a path): of language models or of force fields."""
     hours: float = Field(0.0, ge=0)
     """Wall-clock hours that it may take, from the start of the command to its last line: sizes, budgets and seeds are
     then chosen to tell most about `target` on this machine. 0 trains the whole grid of what is given."""
@@ -39,7 +39,8 @@ class StudySettings(Settings):
     engine_options: str = ""
     """slurm: options of sbatch, partition=gpu,time=4:00:00,gres=gpu:1; ray: address=auto,num_cpus=4,num_gpus=0.5."""
     together: Annotated[Count, Field(ge=1, le=1000)] | Auto = "auto"
-    """Seeds of one cell that are trained as one stacked model; `auto` is up to 8 of ChemGPT, SchNet or PaiNN."""
+    """Seeds of one cell that are trained as one stacked model; `auto` is up to 8 of ChemGPT, Llama, SchNet or
+    PaiNN."""
     storage: str = ""
     """Optuna storage of the cells: a database URL, grpc://HOST:PORT, or a journal file; the default is a file in
     CHEMSCALE_HOME."""
@@ -48,15 +49,16 @@ class StudySettings(Settings):
     seed: int = Field(0, ge=0, lt=2**31)
     """The first seed."""
     learning_rate: Annotated[float, Field(gt=0, le=10)] | Auto = "auto"
-    """Peak learning rate of all runs, as in `chemgpt` and `forcefield`."""
+    """Peak learning rate of all runs, as in `language` and `forcefield`."""
     model: str = "auto"
-    """Model: `auto` is chemgpt or painn; force fields: schnet, painn, mace, spookynet or allegro."""
+    """What is trained: of language models chemgpt (`auto`), llama or lstm, of force fields painn (`auto`), schnet,
+    mace, spookynet or allegro."""
     molecule: str = "auto"
     """Force fields: molecule of the task; `auto` is its first."""
     steps: Annotated[Count, Field(ge=1)] | Auto = "auto"
     """Force fields: optimizer steps of every run."""
     data: str = "auto"
-    """Data set or file, as in `chemgpt` and `forcefield`."""
+    """Data set or file, as in `language` and `forcefield`."""
     test_data: str = ""
     """Force fields: test frames in a file of their own."""
     energy_unit: str = ""

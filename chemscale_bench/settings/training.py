@@ -26,7 +26,8 @@ class TrainingSettings(Settings):
     """Seed of the initial weights and of the order of the data; for a language model of that of later passes over them,
     the first is the same for all runs."""
     seeds: Count = Field(1, ge=1, le=1000)
-    """Runs with this and the next seeds, trained as one stacked model (ChemGPT, SchNet, PaiNN), each a child run."""
+    """Runs with this and the next seeds, trained as one stacked model (ChemGPT, Llama, SchNet, PaiNN), each a child
+    run."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; `auto` takes a GPU if there is one. Under torchrun or Slurm every process takes its own."""
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"

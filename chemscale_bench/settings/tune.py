@@ -13,7 +13,10 @@ class TuneSettings(Settings):
     """Search hyperparameters of a task's model; trials that will lose are stopped early. Run it again to go on."""
 
     task: str = "pubchem10m-lm"
-    """Task in benchmarks/ (or a path): a language-model task trains ChemGPT, a force-field task what `model` says."""
+    """Task in benchmarks/ (or a path): of language models or of force fields."""
+    model: str = "auto"
+    """What is trained: of language models chemgpt (`auto`), llama or lstm, of force fields painn (`auto`), schnet,
+    mace, spookynet or allegro."""
     trials: Count = Field(50, ge=1)
     """Trials of the study in all, those of earlier and of parallel `tune` processes included."""
     params: Annotated[Count, Field(ge=1000)] | Auto = "auto"
@@ -42,12 +45,11 @@ class TuneSettings(Settings):
     tokens: Annotated[Count, Field(ge=1)] | Auto = "auto"
     """Language models: training tokens of a trial."""
     batch_tokens: Annotated[Count, Field(ge=64)] | Literal["search", "auto"] = "search"
-    """Language models: tokens per optimizer step, searched too, or as in `chemgpt`."""
+    """Language models: tokens per optimizer step, searched too, or as in `language`."""
     together: Count = Field(1, ge=1, le=1000)
-    """Trials of ChemGPT, SchNet or PaiNN trained at once as one stacked model, which small ones need to keep a device
-    busy; needs `batch_tokens` or `batch_frames`. Newcomers with `auto` batches are filled up to the longest one."""
-    model: str = "painn"
-    """Force fields: schnet, painn, mace, spookynet or allegro."""
+    """Trials of ChemGPT, Llama, SchNet or PaiNN trained at once as one stacked model, which small ones need to keep
+    a device busy; needs `batch_tokens` or `batch_frames`. Newcomers with `auto` batches are filled up to the longest
+    one."""
     molecule: str = "auto"
     """Force fields: molecule of the task; `auto` is its first."""
     train_size: Count = Field(950, ge=1)
@@ -57,7 +59,7 @@ class TuneSettings(Settings):
     batch_frames: Annotated[Count, Field(ge=1)] | Literal["search"] = "search"
     """Force fields: frames per optimizer step, searched too, or a number."""
     data: str = "auto"
-    """Data set or file, as in `chemgpt` and `forcefield`."""
+    """Data set or file, as in `language` and `forcefield`."""
     test_data: str = ""
     """Force fields: test frames in a file of their own."""
     energy_unit: str = ""

@@ -43,6 +43,19 @@ class StackedLayerNorm(nn.Module):
         return torch.addcmul(self.bias[:, None], normal, self.weight[:, None])
 
 
+class StackedRMSNorm(nn.Module):
+    """`nn.RMSNorm` over the last axis of each member, which may have heads in front of it."""
+
+    def __init__(self, weight: nn.Parameter, eps: float | None) -> None:
+        super().__init__()
+        self.weight, self.eps = weight, eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(K, N, C) to (K, N, C), or (K, N, H, D) to (K, N, H, D)."""
+        normal = functional.rms_norm(x, x.shape[-1:], eps=self.eps)
+        return normal * self.weight.view(len(self.weight), *[1] * (x.ndim - 2), -1)
+
+
 class StackedEmbedding(nn.Module):
     """`nn.Embedding` of each member: (K, N) to (K, N, C)."""
 
@@ -82,7 +95,7 @@ def stacked_module(module: nn.Module, parameters: dict[str, nn.Parameter], prefi
     """A copy of `module` that computes all members at once.
 
     Args:
-        module: of linear layers, layer norms, embeddings and force fields.
+        module: of linear layers, norms, embeddings and force fields.
         parameters: (K, ...) by the name that they have in `module`.
         prefix: of the names.
 
@@ -96,6 +109,8 @@ def stacked_module(module: nn.Module, parameters: dict[str, nn.Parameter], prefi
         return StackedLinear(parameters[f"{prefix}weight"], own.get("bias"))
     if isinstance(module, nn.LayerNorm):
         return StackedLayerNorm(parameters[f"{prefix}weight"], parameters[f"{prefix}bias"], module.eps)
+    if isinstance(module, nn.RMSNorm):
+        return StackedRMSNorm(parameters[f"{prefix}weight"], module.eps)
     if isinstance(module, nn.Embedding):
         return StackedEmbedding(parameters[f"{prefix}weight"])
     if own:

@@ -28,7 +28,7 @@ def described(task: Task, typed: str) -> str:
     known = DATA_SETS.get((task.family, task.data))
     data = f"{task.data}: {known.size}, {known.licence}; {known.here()}" if known else f"{task.data}: a file of yours"
     if isinstance(task, LanguageTask):
-        budgets, verb, models = task.budgets_tokens, "chemgpt", LANGUAGE_MODELS
+        budgets, verb, models = task.budgets_tokens, "language", LANGUAGE_MODELS
         unit = f"training tokens, {task.strings}"
     else:
         assert isinstance(task, all_tasks.ForceTask)

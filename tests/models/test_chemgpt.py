@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sequences import END, PAD, SIZE, START, random_sequences
 from transformers import AutoModelForCausalLM, GPTNeoConfig, GPTNeoForCausalLM
 
 from chemscale_bench.errors import UserError
@@ -10,13 +11,6 @@ from chemscale_bench.models.chemgpt import build_shape, load_pretrained, save_pr
 from chemscale_bench.models.gpt_neo import GPTNeo
 from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training.language import pack
-
-START, END, PAD, SIZE = 2, 3, 1, 40
-
-
-def molecules(lengths: list[int]) -> list[np.ndarray]:
-    rng = np.random.default_rng(0)
-    return [np.append(rng.integers(5, SIZE, length - 1), END).astype(np.uint16) for length in lengths]
 
 
 def theirs_on(model: GPTNeoForCausalLM, sequences: list[np.ndarray]) -> torch.Tensor:
@@ -37,7 +31,7 @@ def test_our_checkpoint_has_the_same_logits_in_transformers(tmp_path: Path, para
             parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
     save_pretrained(model, tmp_path, START, END, PAD)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
-    sequences = molecules([5, 17, 1, 300])  # 300 is longer than the local window of 256
+    sequences = random_sequences([5, 17, 1, 300])  # 300 is longer than the local window of 256
     ours = model.logits(pack(sequences, START))
     torch.testing.assert_close(ours, theirs_on(loaded, sequences), atol=1e-4, rtol=1e-5)
 
@@ -59,13 +53,13 @@ def test_a_hugging_face_checkpoint_loads_with_equal_logits(tmp_path: Path, safe:
         torch.save(theirs.state_dict(), tmp_path / "pytorch_model.bin")
         (tmp_path / "model.safetensors").unlink()
     ours = load_pretrained(tmp_path)
-    sequences = molecules([3, 60, 280])
+    sequences = random_sequences([3, 60, 280])
     torch.testing.assert_close(ours.logits(pack(sequences, START)), theirs_on(theirs, sequences), atol=1e-4, rtol=0)
 
 
 def test_packed_losses_equal_those_of_each_molecule_alone() -> None:
     model = build_shape(Shape(2, 64, 4), SIZE, "standard", seed=0)
-    sequences = molecules([30, 2, 11, 11, 270])
+    sequences = random_sequences([30, 2, 11, 11, 270])
     together = model.token_losses(pack(sequences, START))
     alone = torch.cat([model.token_losses(pack([sequence], START)) for sequence in sequences])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
@@ -73,7 +67,7 @@ def test_packed_losses_equal_those_of_each_molecule_alone() -> None:
 
 def test_a_molecule_never_sees_its_neighbour() -> None:
     model = build_shape(Shape(2, 64, 4), SIZE, "standard", seed=0)
-    first, second, other = molecules([20, 20, 20])
+    first, second, other = random_sequences([20, 20, 20])
     before = model.token_losses(pack([first, second], START))[:20]
     after = model.token_losses(pack([first, other], START))[:20]
     assert torch.equal(before, after)

@@ -1,8 +1,8 @@
 """What one learning rate for all sizes rests on, and that the rates are those that the paper's table asks for."""
 
-import numpy as np
 import pytest
 import torch
+from sequences import SYMBOLS, learnable_sequences, spread
 
 from chemscale_bench.evaluation.coordinates import Coordinates, coordinates
 from chemscale_bench.models.chemgpt import build_shape, parameter_groups
@@ -10,7 +10,6 @@ from chemscale_bench.models.parametrization import LEARNING_RATE, Parametrizatio
 from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training.language import pack
 
-SYMBOLS = 60
 LADDERS = {
     "width": [Shape(3, width, width // 32) for width in (64, 128, 256, 512, 1024)],
     "depth": [Shape(layers, 64, 2) for layers in (3, 6, 12, 24)],
@@ -20,27 +19,13 @@ LADDERS = {
 FLAT, SLOPED = 2.2, 5.0  # largest over smallest coordinate of a ladder
 
 
-def molecules(count: int, seed: int) -> list[np.ndarray]:
-    """Sequences in which half of the symbols follow from the one before."""
-    rng = np.random.default_rng(seed)
-    after = np.random.default_rng(0).integers(5, SYMBOLS, SYMBOLS)
-    made = rng.integers(5, SYMBOLS, (count, 40))
-    for place in range(1, 39):
-        follows = rng.random(count) < 0.5
-        made[follows, place] = after[made[follows, place - 1]]
-    made[:, -1] = 3
-    return list(made.astype(np.uint16))
-
-
 def check(parametrization: Parametrization, shape: Shape) -> Coordinates:
     model = build_shape(shape, SYMBOLS, parametrization, seed=0)
     groups = parameter_groups(model, LEARNING_RATE[parametrization], 0.0, parametrization=parametrization)
-    batches = (pack(molecules(16, seed), 2) for seed in range(1, 9))
-    return coordinates(model, torch.optim.AdamW(groups, betas=(0.9, 0.95)), batches, pack(molecules(16, 0), 2))
-
-
-def spread(values: list[float]) -> float:
-    return max(values) / min(values)
+    batches = (pack(learnable_sequences(16, seed), 2) for seed in range(1, 9))
+    return coordinates(
+        model, torch.optim.AdamW(groups, betas=(0.9, 0.95)), batches, pack(learnable_sequences(16, 0), 2)
+    )
 
 
 @pytest.mark.parametrize("ladder", LADDERS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 import mlflow
 import numpy as np
@@ -16,19 +15,14 @@ from chemscale_bench.runs.force import ForceRun
 from chemscale_bench.runs.language import LanguageRun
 from chemscale_bench.runs.start import train
 from chemscale_bench.runs.tracked import TrackedRun
-from chemscale_bench.settings import chemgpt, forcefield, tune
+from chemscale_bench.settings import forcefield, language, study, tune
 from chemscale_bench.settings.submit import SubmitSettings
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.verbs.submit import submit
 
-
-class LSTMSettings(chemgpt.ChemGPTSettings):
-    """Those of ChemGPT for another model."""
-
-    model: ClassVar[str] = "lstm"
-
-
-LSTM = LSTMSettings(task="embedded-lm", params=10_000, tokens=100_000, device="cpu", experiment="toys")
+LSTM = language.LanguageSettings(
+    task="embedded-lm", model="toy", params=10_000, tokens=100_000, device="cpu", experiment="toys"
+)
 PAIRS = forcefield.ForceFieldSettings(
     task="embedded-ff", model="pairs", train_size=50, params=2000, steps=200, device="cpu", experiment="toys"
 )
@@ -37,7 +31,7 @@ PAIRS = forcefield.ForceFieldSettings(
 @pytest.fixture(autouse=True)
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    monkeypatch.setitem(LANGUAGE_MODELS.modules, "lstm", "toy_lstm")
+    monkeypatch.setitem(LANGUAGE_MODELS.modules, "toy", "toy_lstm")
     monkeypatch.setitem(FORCE_FIELDS.modules, "pairs", "toy_pairs")
 
 
@@ -51,7 +45,7 @@ def test_the_whole_way(
     with pytest.raises(SystemExit, match="0"):
         train(settings, kind)
     (run,) = mlflow.search_runs(experiment_names=["toys"], output_format="list")
-    assert run.data.params["model"] == settings.model  # type: ignore[attr-defined]
+    assert run.data.params["model"] == settings.model
     metrics = run.data.metrics
     assert metrics[kind.METRIC] < 0.8 * (metrics[nothing_learnt] if isinstance(nothing_learnt, str) else nothing_learnt)
     submit(SubmitSettings(run="toys", submitter="Ada", out=str(tmp_path / "entries")))
@@ -74,8 +68,13 @@ def test_an_unknown_name(registry: type, name: str, near: str) -> None:
         registry.check(name)  # type: ignore[attr-defined]
 
 
-def test_help_names_every_force_field(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_names_every_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    for settings in (forcefield.ForceFieldSettings, tune.TuneSettings):
+    for settings, registries in (
+        (forcefield.ForceFieldSettings, [FORCE_FIELDS]),
+        (language.LanguageSettings, [LANGUAGE_MODELS]),
+        (tune.TuneSettings, [FORCE_FIELDS, LANGUAGE_MODELS]),
+        (study.StudySettings, [FORCE_FIELDS, LANGUAGE_MODELS]),
+    ):
         text = settings.model_fields["model"].description or ""
-        assert all(name in text for name in FORCE_FIELDS.modules)
+        assert all(name in text for registry in registries for name in registry.modules)

@@ -44,5 +44,5 @@ def test_a_task_of_your_own_is_shown_as_declared(tmp_path: Path, capsys: pytest.
     main(["tasks", "--task", str(path)])
     shown = capsys.readouterr().out
     assert "mine.smi: a file of yours" in shown
-    assert f"chemscale chemgpt --task {path}" in shown
+    assert f"chemscale language --task {path}" in shown
     assert "validation_molecules: 20000" in shown
