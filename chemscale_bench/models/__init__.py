@@ -3,8 +3,9 @@
 `registry.py` has the names of both kinds.
 
 - Language models: `language_models.py` says what one declares, `packed.py` what it is called with, and its loss.
-  `chemgpt.py`, `llama.py` and `lstm.py` are three. The networks of the first two are in `gpt_neo.py` and `llama_network.py`, with
-  `packed_attention.py`; their shapes in `sizes.py`, their initial weights and rates in `parametrization.py`.
+  `chemgpt.py`, `llama.py` and `lstm.py` are three. The networks of the first two are in `gpt_neo.py` and
+  `llama_network.py`, with `packed_attention.py`; their shapes in `sizes.py`, their initial weights and rates in
+  `parametrization.py`.
 - Force fields: `force_fields.py` says what one declares, `potential.py` what all share. `schnet.py`, `painn.py`,
   `mace.py`, `spookynet.py` and `allegro.py` are five.
 """
