@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 LARGE = 0.5
-"""Trainings that cost more than this share of the most expensive one are foretold before they begin."""
+"""What is foretold are trainings of more compute than any before, once the next has this share of the largest one's."""
 
 
 def describe(client: MlflowClient, parent: str, cells: Cells, settings: StudySettings) -> None:
@@ -53,31 +52,37 @@ def foretell(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan, t
     """Before the largest trainings begin, write down what they should reach: once, and for good.
 
     The record is an artifact of the parent, its sha256 a tag with the time: whoever doubts a forecast can see that it
-    was made before the runs that it is about.
+    was made before the runs that it is about. It is that of `fit`, or, where runs are too few for one, the belief of
+    the design.
     """
-    if "forecast" in cells.study.user_attrs or to_do[0].seconds < LARGE * max(one.seconds for one in to_do):
-        return
     results = [result for result in cells.results() if result.losses]
-    reached = max((result.params * max(result.losses) for result in results), default=math.inf)
-    about = {(plan.paces[one.training.params].params, data) for one in to_do for data in plan.points(one.training.data)}
-    about = {(params, data) for params, data in about if params * data > reached}
-    if not about:
+    if "forecast" in cells.study.user_attrs or len({result.params for result in results}) < 2:
         return
-    forecast = Forecast(replicates=500)
-    frame = table_of(results, plan)
+    reached = max(result.params * max(result.losses) for result in results)
+    sizes = [plan.paces[one.training.params].params * one.training.data for one in to_do]
+    if sizes[0] <= reached or sizes[0] < LARGE * max(sizes):
+        return
+    points = {
+        (plan.paces[one.training.params].params, data) for one in to_do for data in plan.points(one.training.data)
+    }
+    about = sorted((params, data) for params, data in points if params * data > reached)
+    params, data = np.array(about, dtype=float).T
+    level, table = plan.settings.level, table_of(results, plan)
+    law: dict[str, Any]
     try:
-        forecast.fit(frame.frame["params"], frame.frame["tokens"], frame.frame["loss"], frame.seed_weight)
+        forecast = Forecast(replicates=500)
+        forecast.fit(table.frame["params"], table.frame["tokens"], table.frame["loss"], table.seed_weight)
+        loss, (low, high) = forecast.predict(params, data), forecast.predict_interval(params, data, level, of="run")
+        law = {"forms": forecast.weights_, "drift": forecast.drift_, "noise": forecast.noise_}
     except UnidentifiedError:
-        return  # another look before the next training
-    params, data = np.array(sorted(about), dtype=float).T
-    low, high = forecast.predict_interval(params, data, plan.settings.level, of="run")
+        belief = plan.belief(results)
+        loss = np.exp(belief.predict(params, data))
+        low, high = (np.exp(end) for end in belief.predict_interval(params, data, reached, level))
+        law = {"belief": belief.theta.tolist()}
     record = {
-        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "law": {"forms": forecast.weights_, "drift": forecast.drift_, "noise": forecast.noise_},
-        "level": plan.settings.level,
-        "runs": [result.run_id for result in results],
-        "params": params.tolist(), plan.word: data.tolist(), "loss": forecast.predict(params, data).tolist(),
-        "low": low.tolist(), "high": high.tolist(),
+        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "law": law, "level": level,
+        "runs": [result.run_id for result in results], "params": params.tolist(), plan.word: data.tolist(),
+        "loss": loss.tolist(), "low": low.tolist(), "high": high.tolist(),
     }  # fmt: skip
     text = json.dumps(record, indent=1)
     cells.study.set_user_attr("forecast", record)

@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import block_diag
+from scipy.special import ndtri
 
 from chemscale_bench.scaling.forecast import DRIFT, FORMS
 from chemscale_bench.scaling.forms import Array
@@ -88,6 +89,22 @@ class Belief(NamedTuple):
     def predict(self, params: ArrayLike, data: ArrayLike) -> Array:
         """Log loss (m,)."""
         return np.asarray(FORM.log_loss(self.theta[None], self._centred(params, data))[0])
+
+    def predict_interval(self, params: ArrayLike, data: ArrayLike, largest: float, level: float) -> tuple[Array, Array]:
+        """Ends (m,) of the log losses of new runs: what is not known, the drift beyond the largest compute, and noise.
+
+        Args:
+            params: (m,)
+            data: (m,)
+            largest: params x data of the largest run that the belief knows.
+            level: of the interval.
+        """
+        gradient = self.gradient(params, data)
+        beyond = np.maximum(np.log10(np.asarray(params) * np.asarray(data) / largest), 0)
+        variance = ((gradient @ self.covariance) * gradient).sum(axis=1) + DRIFT**2 * beyond
+        half = ndtri((1 + level) / 2) * np.sqrt(variance + sum(deviation**2 for deviation in self.noise))
+        middle = self.predict(params, data)
+        return middle - half, middle + half
 
     def exponents(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """The exponents alpha and beta, each with its standard deviation."""

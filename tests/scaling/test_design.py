@@ -83,6 +83,23 @@ def test_a_belief_finds_the_law_that_runs_follow() -> None:
     assert at[1] < min(at[0], at[2])  # compute-optimal: no other split of the same compute is better
 
 
+def test_intervals_of_a_belief_hold_about_new_runs() -> None:
+    random, inside = np.random.default_rng(0), []
+    for _ in range(200):
+        law = BELIEF._replace(theta=BELIEF.theta + random.normal(0, [0.2, 0.3, 0.1, 0.3, 0.1, 0, 0]))
+        off = {n: random.normal(0, law.noise.size) for n in (*SIZES, 3e6)}
+
+        def run(size: float, tokens: tuple[float, ...], law=law, off=off) -> Measured:  # type: ignore[no-untyped-def]
+            noise = off[size] + random.normal(0, law.noise.seed) + random.normal(0, law.noise.point, len(tokens))
+            return Measured(size, tokens, tuple(np.exp(law.predict(np.full(len(tokens), size), tokens) + noise)))
+
+        belief = BELIEF.after([run(size, TOKENS[:4]) for size in SIZES])
+        low, high = belief.predict_interval([3e6], [1e7], 1e6 * 3e6, 0.9)
+        inside.append(low[0] <= np.log(run(3e6, (1e7,)).loss[0]) <= high[0])
+    assert 0.85 <= np.mean(inside) <= 1.0
+    assert not all(inside)
+
+
 def test_a_belief_in_any_unit_is_the_same() -> None:
     runs = [Measured(n, TOKENS[:3], tuple(0.5 + n**-0.2 + d**-0.2 for d in TOKENS[:3])) for n in SIZES]
     scaled = [Measured(n, d, tuple(1000 * value for value in loss)) for n, d, loss in runs]
