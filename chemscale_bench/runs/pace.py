@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from typing import Any, NamedTuple
@@ -53,6 +54,8 @@ def measure_pace(kind: type[TrackedRun], settings: TrainingSettings, fabric: Fab
     run: Any = kind(settings, fabric, "", stop, None)
     trainer = run.trainer
     trainer.events = Quiet()
+    trainer.peak_rates = [0.0 for _ in trainer.peak_rates]  # without its warm-up it might diverge
+    trainer.objective.diverged_loss = math.inf
     if isinstance(run, LanguageRun):
         trainer.position = run.budgets[-1] // 2
     start = time.perf_counter() - began
