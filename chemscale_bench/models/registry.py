@@ -54,15 +54,19 @@ class Registry:
             )
 
 
+class SizeError(UserError):
+    """A model has no size near the one that is wanted."""
+
+
 def check_size(params: int, sizes: list[int], who: str) -> None:
     """Refuse a number of parameters that no size comes within 5 % of.
 
     Raises:
-        UserError: naming the nearest sizes.
+        SizeError: naming the nearest sizes.
     """
     near = sorted(set(sizes), key=lambda size: abs(size - params))[:2]
     if abs(near[0] / params - 1) > TOLERANCE:
-        raise UserError(
+        raise SizeError(
             f"params must be within 5 % of a size that {who} has, got {params:,}; the nearest are "
             f"{' and '.join(f'{size:,}' for size in sorted(near))}"
         )

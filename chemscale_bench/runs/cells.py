@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from chemscale_bench.runs.shared import SharedStudy
@@ -42,13 +44,27 @@ class Result(NamedTuple):
 class Cells(SharedStudy):
     """The cells of a study: trainings that are over, under way, or were left."""
 
-    def claim(self, training: Training, run_id: str) -> FrozenTrial | None:
-        """Take a training for this process, to be logged as a run; nothing if somebody else was faster.
+    def start_clock(self, began: float) -> None:
+        """Begin another stretch of work, after the time that earlier ones have used."""
+        self.study.set_user_attr("session", {"began": began, "used": self.study.user_attrs.get("used", 0.0)})
+
+    def seconds_used(self) -> float:
+        """Wall-clock time that the study was worked on, earlier stretches included."""
+        session = self.study.user_attrs["session"]
+        used: float = session["used"] + time.time() - session["began"]
+        return used
+
+    def note_time(self) -> None:
+        """Keep what was used, so that the study goes on with the rest of its hours."""
+        self.study.set_user_attr("used", self.seconds_used())
+
+    def claim(self, training: Training) -> FrozenTrial | None:
+        """Take a training for this process; nothing if somebody else was faster.
 
         Trials are numbered in the order in which the storage took them, and each comes with what it is: of two
         processes that take the same training, both see that one of them was first.
         """
-        about = {"training": list(training), "mlflow_run": run_id}
+        about = {"training": list(training), "mlflow_run": "", "begun": time.time()}
         blank = FrozenTrial(
             number=-1, trial_id=-1, state=TrialState.RUNNING, value=None, datetime_start=datetime.now(),
             datetime_complete=None, params={}, distributions={}, user_attrs=about, system_attrs={},
@@ -63,23 +79,31 @@ class Cells(SharedStudy):
             return None
         return mine
 
-    def complete(self, trial: FrozenTrial, result: Result, diverged: bool) -> None:
-        """Record that a training is over."""
+    def logs_to(self, trial: FrozenTrial, run_id: str) -> None:
+        """Note the run of a training, which from now on stands for its process."""
+        Trial(self.study, trial._trial_id).set_user_attr("mlflow_run", run_id)
+
+    def complete(self, trial: FrozenTrial, result: Result, diverged: bool) -> bool:
+        """Record that a training is over; False if it was taken for dead before, and others may train it again."""
         record: dict[str, Any] = {name: getattr(result, name) for name in ("params", "seconds", "flops")}
         record |= {"losses": {str(data): loss for data, loss in result.losses.items()}}
-        Trial(self.study, trial._trial_id).set_user_attr("result", record)
+        try:
+            Trial(self.study, trial._trial_id).set_user_attr("result", record)
+        except UpdateFinishedTrialError:
+            return False
         last = result.losses[max(result.losses)] if result.losses else None
         self.study.tell(trial.number, last, TrialState.PRUNED if diverged else TrialState.COMPLETE)
+        return True
 
     def beat(self, trial: FrozenTrial) -> None:
         """Say that a training goes on: on other machines nobody sees the process."""
-        Trial(self.study, trial._trial_id).set_user_attr("seen", time.time())
+        with suppress(UpdateFinishedTrialError):  # taken for dead: `complete` will say so
+            Trial(self.study, trial._trial_id).set_user_attr("seen", time.time())
 
     def fail_silent(self) -> None:
         """Leave to others the trainings, begun anywhere, of which nothing was heard for long."""
         for trial in self.trials(TrialState.RUNNING):
-            begun = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-            if time.time() - trial.user_attrs.get("seen", begun) > SILENT:
+            if time.time() - trial.user_attrs.get("seen", trial.user_attrs["begun"]) > SILENT:
                 self.give_up(trial)
 
     def give_up(self, trial: FrozenTrial) -> None:
@@ -102,17 +126,14 @@ class Cells(SharedStudy):
 
     def going(self) -> list[tuple[Training, float]]:
         """The trainings under way, and for how many seconds."""
-        now = datetime.now()
-        return [
-            (training_of(trial), (now - trial.datetime_start).total_seconds() if trial.datetime_start else 0.0)
-            for trial in self.trials(TrialState.RUNNING)
-        ]
+        now = time.time()
+        return [(training_of(trial), now - trial.user_attrs["begun"]) for trial in self.trials(TrialState.RUNNING)]
 
     def left(self, training: Training) -> str:
         """The run of a training that was interrupted and can go on here; nothing if there is none."""
         for trial in reversed(self.trials(TrialState.FAIL)):
             run_id: str = trial.user_attrs["mlflow_run"]
-            if training_of(trial) == training and (run_folder(run_id) / "state.pt").exists():
+            if training_of(trial) == training and run_id and (run_folder(run_id) / "state.pt").exists():
                 return run_id
         return ""
 

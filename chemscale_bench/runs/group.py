@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Generator
+from typing import NamedTuple
 
 from optuna.trial import FrozenTrial
 from tqdm import tqdm
@@ -26,6 +27,15 @@ from chemscale_bench.training.together import train_together
 LOOK_SECONDS, BEAT_SECONDS = 2.0, 60.0
 
 
+class UnderWay(NamedTuple):
+    """A training that this process is at."""
+
+    trial: FrozenTrial
+    run: TrackedRun
+    began: float
+    """By the monotonic clock, as if it had never been interrupted."""
+
+
 class Group:
     """Makes trainings as child runs, new or carried on.
 
@@ -44,13 +54,13 @@ class Group:
         self.plan, self.cells, self.parent = plan, cells, parent
         self.fabric, self.stop, self.tell = fabric, stop, tell
         self.client = open_store()
-        self.now, self.whole, self.next_look, self.size = "", 1, 0.0, 1
-        self.trials: list[FrozenTrial] = []  # under way
+        self.next_look, self.size, self.any = 0.0, 1, False
+        self.under_way: dict[int, UnderWay] = {}
         self.next_beat = time.monotonic() + BEAT_SECONDS
 
-    def train(self, trainings: list[Training]) -> None:
-        """Train one, or the seeds of one cell as a stack."""
-        waiting, self.size = list(trainings), len(trainings)
+    def train(self, trainings: list[Training]) -> bool:
+        """Train one, or the seeds of one cell as a stack; whether any of them was still to be had."""
+        waiting, self.size, self.any = list(trainings), len(trainings), False
 
         def start() -> Generator[Step, None, None] | None:
             return self.member(waiting.pop(0)) if waiting and not self.stop.requested else None
@@ -59,75 +69,75 @@ class Group:
             train_together(start, self.size)
         elif member := start():
             drive(member)
+        return self.any
 
     def member(self, training: Training) -> Generator[Step, None, None]:
         """One training as a child run, new or carried on, step by step."""
         settings, began = self.plan.settings_of(training), time.monotonic()
         left = self.cells.left(training)
-        saved = load_saved(left) if left else None
-        run_id = left or self.new_run()
-        if left:  # first, or others would take it for dead once more
-            reopen(self.client, run_id, shared=True)
-            mark_process(self.client, run_id)
-        trial = self.cells.claim(training, run_id)
+        trial = self.cells.claim(training)
         if trial is None:  # somebody else was faster
-            if not left:
-                self.client.delete_run(run_id)
             return
-        self.trials.append(trial)
-        over = False
+        self.any, over = True, False
         try:
+            saved = load_saved(left) if left else None
+            run_id = left or self.new_run()
+            mark_process(self.client, run_id)
+            if left:
+                reopen(self.client, run_id, shared=True)
+            self.cells.logs_to(trial, run_id)
             with ended_properly(run_id):
+                run = self.plan.kind(settings, self.fabric, run_id, self.stop, saved, judge=self.watch)  # type: ignore[arg-type]
+                began -= run.log.get("wall_seconds", 0.0)
+                self.under_way[trial.number] = UnderWay(trial, run, began)
+                self.client.set_tag(run_id, "mlflow.runName", run.tags()["mlflow.runName"])
                 try:
-                    run = self.plan.kind(settings, self.fabric, run_id, self.stop, saved, judge=self.watch)  # type: ignore[arg-type]
-                    self.now, self.whole = f"{training.params:.0e} params", run.budgets[-1]
-                    self.client.set_tag(run_id, "mlflow.runName", run.tags()["mlflow.runName"])
-                    try:
-                        yield from run.steps_due()
-                    except Diverged:
-                        self.finish(trial, training, run, began, diverged=True)
-                        over = True
-                        raise
-                    self.finish(trial, training, run, began)
-                    over = True
-                finally:
-                    # Before the run ends: a training that goes on without a run is taken for dead.
-                    self.trials.remove(trial)
-                    if not over:
-                        self.cells.give_up(trial)
+                    yield from run.steps_due()
+                except Diverged:
+                    over = self.finish(trial, training, run, diverged=True)
+                    raise
+                over = self.finish(trial, training, run)
         except Diverged as error:
             shutil.rmtree(run_folder(run_id), ignore_errors=True)
             tqdm.write(f"{training.params:.3g} params, seed {training.seed}: {error}", file=sys.stderr)
+        finally:
+            self.under_way.pop(trial.number, None)
+            if not over:  # after the run has ended, so that nobody takes over one that is about to
+                self.cells.give_up(trial)
 
     def new_run(self) -> str:
         """A child of the study."""
         tags = {"mlflow.parentRunId": self.parent}
         run_id: str = self.client.create_run(experiment_id(self.plan.settings.experiment), tags=tags).info.run_id
-        mark_process(self.client, run_id)
         return run_id
 
     def watch(self, position: int, values: dict[str, float]) -> None:
         """Hear of every report of a training; none is judged."""
-        if time.monotonic() > self.next_look:
-            self.next_look = time.monotonic() + LOOK_SECONDS
-            self.tell(f"; {self.now}: {position / self.whole:.0%}")
-        if time.monotonic() > self.next_beat:
-            self.next_beat = time.monotonic() + BEAT_SECONDS
-            for trial in self.trials:
-                self.cells.beat(trial)
+        now = time.monotonic()
+        for each in self.under_way.values():
+            each.run.log["wall_seconds"] = now - each.began  # kept in its state, for whoever carries it on
+        if now > self.next_look:
+            self.next_look = now + LOOK_SECONDS
+            run = next(iter(self.under_way.values())).run
+            self.tell(f"; {run.title.split(',')[0]}: {run.log['amount'] / run.budgets[-1]:.0%}")
+        if now > self.next_beat:
+            self.next_beat = now + BEAT_SECONDS
+            for each in self.under_way.values():
+                self.cells.beat(each.trial)
 
-    def finish(
-        self, trial: FrozenTrial, training: Training, run: TrackedRun, began: float, diverged: bool = False
-    ) -> None:
-        """Record what a training reached."""
+    def finish(self, trial: FrozenTrial, training: Training, run: TrackedRun, diverged: bool = False) -> bool:
+        """Record what a training reached; whether it still was this process'."""
         losses = {} if diverged else dict(run.reached)
         if self.plan.task.family == "force_field" and losses:
             losses = {training.data: losses[max(losses)]}
-        seconds = (time.monotonic() - began) / self.size
+        seconds = (time.monotonic() - self.under_way[trial.number].began) / self.size
         params = int(str(run.params()["non_embedding_params"]))
         flops = run.flops_per_unit * run.log["amount"]
-        self.cells.complete(trial, Result(training, run.run_id, params, losses, seconds, flops), diverged)
+        if not self.cells.complete(trial, Result(training, run.run_id, params, losses, seconds, flops), diverged):
+            tqdm.write(f"run {run.run_id} was silent too long, and may be trained again by others", file=sys.stderr)
+            return False
         if losses:
             last = max(losses)
             line = f"{params:,} params, {last:,} {self.plan.word}, seed {training.seed}: {losses[last]:.4f}"
             tqdm.write(f"{line} after {duration(seconds)}", file=sys.stderr)
+        return True

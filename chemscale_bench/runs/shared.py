@@ -34,7 +34,7 @@ class SharedStudy:
     def __init__(self, about: dict[str, Any], task: str, name: str, storage: str, **parts: Any) -> None:
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
         name = name or f"{task}-{digest}"
-        self.where = storage.rpartition("@")[2] or str(home() / "studies" / f"{name}.log")  # without user and password
+        self.where = studies.without_secrets(storage) or str(home() / "studies" / f"{name}.log")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(
             storage=studies.open_storage(storage, home() / "studies" / f"{name}.log"), study_name=name,

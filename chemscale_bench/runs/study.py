@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -16,10 +17,11 @@ from tqdm import tqdm
 from chemscale_bench import tasks
 from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
+from chemscale_bench.models.registry import SizeError
 from chemscale_bench.runs import study_report
 from chemscale_bench.runs.cells import Cells, Result, Training
 from chemscale_bench.runs.engines.local import threads_of
-from chemscale_bench.runs.engines.start import WORKER, start_workers
+from chemscale_bench.runs.engines.start import STORAGE, WORKER, start_workers
 from chemscale_bench.runs.group import Group
 from chemscale_bench.runs.kinds import FRAMES, refuse_other_family
 from chemscale_bench.runs.pace import Pace, measure_pace
@@ -35,8 +37,8 @@ from chemscale_bench.training.devices import start_fabric
 REPORT = 20.0
 """Seconds that are kept for the fit and its figures."""
 MOST_TOGETHER = 8
-LEADER_LOOKS = 2.0
-"""Seconds between two looks at what the workers have done: planning anew takes a core from them."""
+LEADER_LOOKS, NOTE_SECONDS = 2.0, 60.0
+"""Seconds between two looks at what others have done (planning anew takes a core), and two notes of the time used."""
 NOT_ABOUT = {"hours", "flops", "workers", "together", "storage", "study", "dry_run", "experiment", "device", "level",
              "engine", "engine_options"}  # fmt: skip
 """Parameters that may change from one command of a study to the next."""
@@ -63,9 +65,12 @@ class Study:
         self.kind = self.plan.kind
         self.kind.check(self.plan.settings_of(Training(self.plan.sizes[0], self.plan.data[0], settings.seed)))  # type: ignore[arg-type]
         self.is_worker = WORKER in os.environ
-        if settings.workers > 1 and not torch.cuda.is_available():
+        if self.is_worker:
+            self.settings = settings = settings.model_copy(update={"storage": os.environ[STORAGE]})
+        if settings.workers > 1 and settings.engine == "local" and not torch.cuda.is_available():
             torch.set_num_threads(threads_of(settings.workers))
         self.began = psutil.Process().create_time()
+        self.next_note = time.monotonic() + NOTE_SECONDS
         self.results: list[Result] = []
         self.to_do: list[Planned] = []
 
@@ -91,10 +96,14 @@ class Study:
                         if not self.plan.paces:  # the data are prepared once, by whoever comes first
                             self.kind(settings, fabric, "", stop, None)  # type: ignore[arg-type]
                         self.plan.paces[size] = measure_pace(self.kind, settings, fabric, stop)
-                except UserError:
+                except SizeError:
                     if chosen:
                         raise
-                    continue  # the model has no such size
+                    continue
+                except torch.OutOfMemoryError:
+                    if chosen:
+                        raise UserError(f"params must fit this device, {size:.3g} do not; leave it out") from None
+                    break
                 if not chosen and len(self.plan.paces) > FEWEST_SIZES and self.beyond(size, tops[0]):
                     del self.plan.paces[size]
                     break
@@ -118,18 +127,7 @@ class Study:
 
     def seconds_left(self) -> float:
         """Until the study has to be over, its report aside."""
-        session = self.cells.study.user_attrs["session"]
-        end: float = session["began"] + 3600 * self.settings.hours - session["used"]
-        return end - time.time() - REPORT
-
-    def keep_time(self, start: bool = False) -> None:
-        """Note how much of its hours the study has used, so that it goes on with the rest."""
-        attributes, study = self.cells.study.user_attrs, self.cells.study
-        session = attributes.get("session", {"began": self.began, "used": 0.0})
-        if start:
-            study.set_user_attr("session", {"began": self.began, "used": attributes.get("used", 0.0)})
-        else:
-            study.set_user_attr("used", session["used"] + time.time() - session["began"])
+        return 3600 * self.settings.hours - self.cells.seconds_used() - REPORT
 
     # -- the work ------------------------------------------------------------------------------------------------
 
@@ -142,11 +140,16 @@ class Study:
             self.take_over()
             if self.is_worker:
                 self.parent = self.cells.parent
+                if not self.parent:
+                    raise UserError(
+                        f"a worker must find its study, {self.cells.name} in {self.cells.where} is new; give storage= "
+                        "an address, and CHEMSCALE_HOME a folder, that all machines see"
+                    )
                 self.plan.paces = self.paces(stop)
                 self.work(stop)
                 return stop.exit_code
             if self.cells.nobody_else_works():
-                self.keep_time(start=True)
+                self.cells.start_clock(self.began)
             self.plan.paces = self.paces(stop)
             self.introduce()
             self.parent = self.make_parent()
@@ -155,10 +158,7 @@ class Study:
                     self.lead(stop)
                 else:
                     self.work(stop)
-                if self.cells.nobody_else_works():
-                    study_report.finish(self.client, self.parent, self.cells, self.plan)
-                else:
-                    print(f"others still train for study {self.cells.name}; whoever ends last writes its report")
+                study_report.finish(self.client, self.parent, self.cells, self.plan)
         return stop.exit_code
 
     def make_parent(self) -> str:
@@ -182,6 +182,7 @@ class Study:
     def paces(self, stop: Stop) -> dict[int, Pace]:
         """Of the sizes, measured by the first process on a machine of this kind."""
         machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} cores"
+        machine += f", {torch.get_num_threads()} threads"
         key = f"paces of {machine}, {self.settings.hours} h, {self.settings.flops} FLOPs"
         known = self.cells.study.user_attrs.get(key)
         if known is None:
@@ -205,14 +206,18 @@ class Study:
                 self.take_over()
                 self.look()
                 self.show(bar)
-                if not self.to_do:
+                if not self.to_do and (self.is_worker or self.cells.nobody_else_works()):
                     return
+                if not self.to_do:  # others are at the last ones; should they die, there is work again
+                    time.sleep(LEADER_LOOKS)
+                    continue
                 study_report.foretell(self.client, self.parent, self.cells, self.plan, self.to_do)
                 group = self.group(self.to_do)
                 fabric = fabric or start_fabric(self.plan.settings_of(group[0]))
                 tell = partial(self.show, bar)
-                Group(self.plan, self.cells, self.parent, fabric, stop, tell).train(group)
-                self.keep_time()
+                if not Group(self.plan, self.cells, self.parent, fabric, stop, tell).train(group):
+                    time.sleep(1)  # others were faster: let them record it
+                self.cells.note_time()
         self.say_how_to_go_on(stop)
 
     def look(self) -> None:
@@ -237,10 +242,11 @@ class Study:
         settings = self.settings.model_copy(update={"study": self.cells.name})
         workers = start_workers("study", settings, folder)
         known = (-1, -1)
-        with self.progress() as bar:
+        with self.progress() as bar, ExitStack() as ending:
+            ending.callback(workers.stop)
             while workers.alive():
                 if stop.requested:
-                    workers.stop()
+                    ending.close()
                     self.say_how_to_go_on(stop)
                 seen = len(self.cells.results()), len(self.cells.going())
                 if seen != known:
@@ -248,14 +254,16 @@ class Study:
                     self.look()
                 self.show(bar)
                 time.sleep(LEADER_LOOKS)
+            ending.pop_all()
         failed = workers.failed()
         self.take_over()
         self.look()
-        if failed and self.to_do:
+        if failed and (self.to_do or not self.cells.nobody_else_works()):
             raise UserError(
                 f"all workers must end well, {len(failed)} of {self.settings.workers} did not; read {failed[0]}, then "
                 "the same command goes on"
             )
+        self.work(stop)  # what others left, or waits for them
 
     def progress(self) -> Any:
         """A bar of trainings."""
@@ -274,9 +282,12 @@ class Study:
             (alpha, of_alpha), (beta, of_beta) = self.plan.belief(self.results).exponents()
             text += f", alpha {alpha:.2f}+-{1.645 * of_alpha:.2f} beta {beta:.2f}+-{1.645 * of_beta:.2f}"
         bar.set_postfix_str(text + now)
+        if time.monotonic() > self.next_note:
+            self.next_note = time.monotonic() + NOTE_SECONDS
+            self.cells.note_time()
 
     def say_how_to_go_on(self, stop: Stop) -> None:
         """End as interrupted."""
-        self.keep_time()
+        self.cells.note_time()
         print(f"{stop.requested}; the same command goes on", file=sys.stderr)
         raise KeyboardInterrupt

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,6 @@ from chemscale_bench.settings.training import TrainingSettings
 HALF_DECADES = tuple(digit * 10**power for power in range(4, 11) for digit in (1, 3))
 FEWEST_TOKENS_PER_PARAM = 0.3
 """Below, a model of the design has hardly been trained."""
-FRAMES_PER_STEP = 10
 BESIDES = 3.0
 """Seconds of a training for its records, validation and model, until some have been measured."""
 
@@ -85,13 +84,22 @@ class StudyPlan:
         """Tokens or frames that it trains on, decays at smaller budgets included."""
         if isinstance(self.task, tasks.ForceTask):
             steps = self.task.gradient_steps if self.settings.steps == "auto" else self.settings.steps
-            return steps * FRAMES_PER_STEP
+            frames: int = self.kind.SETTINGS.model_fields["batch_frames"].default
+            return steps * frames
         decay: float = self.kind.SETTINGS.model_fields["decay"].default
         return data + decay * sum(self.points(data)[:-1])
 
+    def pace_of(self, size: int) -> Pace:
+        """The pace of a size; of one that only others have measured, that of the nearest by the FLOPs of a token."""
+        if size in self.paces:
+            return self.paces[size]
+        near = min(self.paces, key=lambda other: abs(math.log(other / size)))
+        pace, ratio = self.paces[near], size / near
+        return Pace(round(pace.params * ratio), pace.start, pace.per_unit * ratio, pace.flops_per_unit * ratio)
+
     def cost(self, training: Training) -> Planned:
         """What a training should take, by the pace of its size."""
-        pace, units = self.paces[training.params], self.units(training.data)
+        pace, units = self.pace_of(training.params), self.units(training.data)
         return Planned(training, pace.start + BESIDES + pace.per_unit * units, pace.flops_per_unit * units)
 
     def learn(self, results: Sequence[Result]) -> None:
@@ -182,18 +190,19 @@ class StudyPlan:
             if taken:  # what is left is too little for anything
                 return []
             raise UserError(f"{error} ({'seconds' if self.settings.hours else 'FLOPs'})") from None
-        used = Counter(training.params for training in taken)
+        held = {(training.params, training.seed) for training in taken}
         planned = []
-        for place, count in sorted(design.counts.items()):
+        for place, times in sorted(design.counts.items()):
             size, data, _ = every[place]
-            for _ in range(count):
-                planned.append(Training(size, data, self.settings.seed + used[size]))
-                used[size] += 1
+            for _ in range(times):
+                seed = next(seed for seed in count(self.settings.seed) if (size, seed) not in held)
+                held.add((size, seed))
+                planned.append(Training(size, data, seed))
         return in_order(map(self.cost, planned))
 
     def cell(self, training: Training, cost: float) -> Cell:
         """A training as the design sees it."""
-        return Cell(float(self.paces[training.params].params), self.points(training.data), cost)
+        return Cell(float(self.pace_of(training.params).params), self.points(training.data), cost)
 
     # -- what it says --------------------------------------------------------------------------------------------
 
@@ -204,10 +213,8 @@ class StudyPlan:
         for one in planned:
             groups.setdefault((one.training.params, one.training.data), []).append(one)
         for (size, data), group in sorted(groups.items()):
-            first = group[0]
-            lines.append(
-                f"{self.paces[size].params:>12,} {data:>12,} {len(group):>6} {first.seconds:>9.0f} {first.flops:>11.2g}"
-            )
+            params, first = self.pace_of(size).params, group[0]
+            lines.append(f"{params:>12,} {data:>12,} {len(group):>6} {first.seconds:>9.0f} {first.flops:>11.2g}")
         seconds = sum(one.seconds for one in planned) / self.settings.workers
         lines.append(
             f"{len(planned)} trainings, {duration(seconds)} with {self.settings.workers} at a time, "

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
+from chemscale_bench.data.cache import home
+from chemscale_bench.errors import UserError
 from chemscale_bench.runs.cells import Cells, Result
 from chemscale_bench.runs.study_plan import Planned, StudyPlan
 from chemscale_bench.scaling import Forecast, RunTable, UnidentifiedError, validate
@@ -59,11 +62,11 @@ def foretell(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan, t
     if "forecast" in cells.study.user_attrs or len({result.params for result in results}) < 2:
         return
     reached = max(result.params * max(result.losses) for result in results)
-    sizes = [plan.paces[one.training.params].params * one.training.data for one in to_do]
+    sizes = [plan.pace_of(one.training.params).params * one.training.data for one in to_do]
     if sizes[0] <= reached or sizes[0] < LARGE * max(sizes):
         return
     points = {
-        (plan.paces[one.training.params].params, data) for one in to_do for data in plan.points(one.training.data)
+        (plan.pace_of(one.training.params).params, data) for one in to_do for data in plan.points(one.training.data)
     }
     about = sorted((params, data) for params, data in points if params * data > reached)
     params, data = np.array(about, dtype=float).T
@@ -85,10 +88,31 @@ def foretell(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan, t
         "loss": loss.tolist(), "low": low.tolist(), "high": high.tolist(),
     }  # fmt: skip
     text = json.dumps(record, indent=1)
-    cells.study.set_user_attr("forecast", record)
-    client.log_text(parent, text, "forecast.json")
-    client.set_tag(parent, "forecast.sha256", hashlib.sha256(text.encode()).hexdigest())
-    client.set_tag(parent, "forecast.written", record["written"])
+    with FileLock(home() / "studies" / f"{cells.name}.lock"):
+        if "forecast" in cells.study.user_attrs:  # another process was faster
+            return
+        client.log_text(parent, text, "forecast.json")
+        client.set_tag(parent, "forecast.sha256", hashlib.sha256(text.encode()).hexdigest())
+        client.set_tag(parent, "forecast.written", record["written"])
+        cells.study.set_user_attr("forecast", record["written"])
+
+
+def read_forecast(client: MlflowClient, parent: str) -> dict[str, Any] | None:
+    """The forecast of a study, if one was written and is as it was written.
+
+    Raises:
+        UserError: if it has been changed since.
+    """
+    import mlflow
+
+    digest = client.get_run(parent).data.tags.get("forecast.sha256")
+    if digest is None:
+        return None
+    text = mlflow.artifacts.load_text(f"runs:/{parent}/forecast.json")
+    if hashlib.sha256(text.encode()).hexdigest() != digest:
+        raise UserError(f"forecast.json of run {parent} must have the sha256 of its tag, it was changed; restore it")
+    record: dict[str, Any] = json.loads(text)
+    return record
 
 
 def judged(record: dict[str, Any], results: Sequence[Result], word: str) -> pd.DataFrame:
@@ -108,7 +132,12 @@ def judged(record: dict[str, Any], results: Sequence[Result], word: str) -> pd.D
 
 def finish(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan) -> None:
     """Fit what was measured, log numbers, report and figures, and print what a user wants to know."""
-    results = [result for result in cells.results()]
+    results = cells.results()
+    if not any(result.losses for result in results):
+        raise UserError(f"a study needs trainings that reach a loss, all {len(results)} diverged; lower learning_rate")
+    for result in results:  # one that was killed after its last word
+        if result.losses and client.get_run(result.run_id).info.status == "FAILED":
+            client.set_terminated(result.run_id, "FINISHED")
     metrics = {
         "study/trainings": float(len(results)), "study/seconds": sum(result.seconds for result in results),
         "study/flops": sum(result.flops for result in results),
@@ -121,7 +150,7 @@ def finish(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan) -> 
     unit = LOSS_TITLE if plan.task.family == "language_model" else plan.kind.METRIC
     for name, figure in analysis.figures(unit).items():
         client.log_text(parent, to_html(figure), f"figures/{name}.html")
-    record = cells.study.user_attrs.get("forecast")
+    record = read_forecast(client, parent)
     if record:
         found = judged(record, results, plan.word)
         lines += [f"\nForetold at {record['written']} from {len(record['runs'])} runs, before the largest began:"]

@@ -76,7 +76,8 @@ def choose(
         UserError: if the budget is too small for three sizes.
 
     Example:
-        >>> from chemscale_bench.scaling.design import Cell, choose, prior
+        >>> from chemscale_bench.scaling.belief import prior
+        >>> from chemscale_bench.scaling.design import Cell, choose
         >>> sizes, tokens = (1e4, 3e4, 1e5, 3e5, 1e6), (1e5, 3e5, 1e6, 3e6)
         >>> cells = [Cell(n, tokens[: k + 1], n * tokens[k]) for n in sizes for k in range(4)]
         >>> design = choose(cells, 1e13, prior("language_model", 1e5, 1e6))
@@ -84,12 +85,12 @@ def choose(
         True
     """
     plan = _Plan(candidates, budget, belief, target, made, longest)
-    plan.require_three_sizes()
+    three = plan.three_sizes()
     cost = plan.cost
     expensive = np.flatnonzero((cost >= EXPENSIVE * budget) & (cost <= plan.longest))
     if len(expensive) > MOST_STARTS:
         expensive = expensive[np.linspace(0, len(expensive) - 1, MOST_STARTS).astype(int)]
-    designs = [plan.extend(start) for start in ([], *([int(place)] for place in expensive))]
+    designs = [plan.extend(start) for start in ([], three, *([int(place)] for place in expensive))]
     enough = [design for design in designs if plan.sizes_of(design) >= min(3, plan.most_sizes)]
     return min(enough, key=lambda design: design.uncertainty)
 
@@ -139,17 +140,20 @@ class _Plan:
         """How many sizes there are with a design."""
         return len({*np.flatnonzero(self.made.any(axis=(1, 2))), *self.of_size[list(design.counts)]})
 
-    def require_three_sizes(self) -> None:
-        """Refuse a budget that is too small."""
+    def three_sizes(self) -> list[int]:
+        """The cheapest candidates that make the sizes three; a budget that is too small for them is refused."""
         known = np.flatnonzero(self.made.any(axis=(1, 2)))
-        missing = min(3, self.most_sizes) - len(known)
-        new = [place for place in np.unique(self.of_size) if place not in known]
-        cheapest = sorted(float(self.cost[self.of_size == place].min()) for place in new)[: max(0, missing)]
-        if missing > 0 and (sum(cheapest) > self.budget or cheapest[-1] > self.longest):
+        missing = max(0, min(3, self.most_sizes) - len(known))
+        new = [size for size in np.unique(self.of_size) if size not in known]
+        places = [int(min(np.flatnonzero(self.of_size == size), key=lambda place: self.cost[place])) for size in new]
+        places = sorted(places, key=lambda place: float(self.cost[place]))[:missing]
+        needed = float(self.cost[places].sum())
+        if needed > self.budget or any(self.cost[place] > self.longest for place in places):
             raise UserError(
-                f"a study needs three sizes at least, the next {missing} take {sum(cheapest):.3g}, got a budget of "
+                f"a study needs three sizes at least, the next {missing} take {needed:.3g}, got a budget of "
                 f"{self.budget:.3g}; give it more, or smaller sizes or data"
             )
+        return places
 
     def extend(self, first: list[int]) -> Design:
         """The design that begins with some candidates and takes what helps most for its cost."""

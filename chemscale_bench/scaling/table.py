@@ -137,7 +137,8 @@ def validate(frame: pd.DataFrame, typed: bool = True) -> RunTable:
         )
     for name, called in zip(REQUIRED, ("params", data_column, "loss"), strict=True):
         check_positive(table[name], called)
-        check_counts(table[name], called, FEWEST_COUNTED.get(called, 0) if typed else 1)
+        if called in FEWEST_COUNTED:
+            check_counts(table[name], called, FEWEST_COUNTED[called] if typed else 1)
     for name in ("task", "task_digest", "model", "metric"):
         _one_value(table, name)
     best = _best_of_search(table, searched)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -90,10 +91,16 @@ def open_storage(text: str, otherwise: Path) -> BaseStorage:
     except UserError:
         raise
     except Exception as error:  # every database driver raises errors of its own
+        problem = without_secrets(str(error).splitlines()[0])
         raise UserError(
-            f"storage must be a database URL, grpc://HOST:PORT or a journal file that can be opened, got {text!r} "
-            f"({str(error).splitlines()[0]}); start the server or correct the address"
+            f"storage must be a database URL, grpc://HOST:PORT or a journal file that can be opened, got "
+            f"{without_secrets(text)!r} ({problem}); start the server or correct the address"
         ) from None
+
+
+def without_secrets(text: str) -> str:
+    """A storage's address, or a text that quotes one, without user, password and query."""
+    return re.sub(r"(\w://)(?:[^/\s]*@)?([^\s?'\")]*)(?:\?[^\s'\")]*)?", r"\1\2", text)
 
 
 def mend_journal(path: Path) -> None:

@@ -5,17 +5,27 @@ import pytest
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.engines.start import read_options, typed
 from chemscale_bench.settings.study import StudySettings
+from chemscale_bench.tuning.study import without_secrets
 
 
 def test_a_worker_is_started_by_what_was_typed() -> None:
-    given = {"task": "embedded-lm", "params": "1e4,3e4", "hours": "0.5", "data": "my file.smi", "workers": "4"}
+    given = {"task": "embedded-lm", "params": "1e4,3e4", "hours": "0.5", "data": "my file.smi", "workers": "4",
+             "storage": "postgresql://ada:secret@db/x"}  # fmt: skip
     settings = StudySettings.read(given, "study")
     arguments = typed(settings)
     pairs = dict(zip(arguments[::2], arguments[1::2], strict=True))
     assert pairs == {"--task": "embedded-lm", "--params": "10000,30000", "--hours": "0.5", "--data": "my file.smi",
                      "--workers": "4"}  # fmt: skip
     again = StudySettings.read({name.removeprefix("--"): value for name, value in pairs.items()}, "study")
-    assert again == settings
+    assert again == settings.model_copy(update={"storage": ""})
+
+
+def test_a_storage_is_shown_without_its_secrets() -> None:
+    assert (
+        without_secrets("postgresql+psycopg2://ada:s@cr:et@db:5432/x?password=y") == "postgresql+psycopg2://db:5432/x"
+    )
+    assert without_secrets("/home/ada/my@folder/x.log") == "/home/ada/my@folder/x.log"
+    assert without_secrets("") == ""
 
 
 def test_options() -> None:

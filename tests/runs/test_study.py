@@ -1,6 +1,5 @@
 """Whole scaling studies as a user starts them: one command, processes that die, workers, what is refused."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -14,9 +13,13 @@ import mlflow
 import pytest
 from mlflow.entities import Run
 
+from chemscale_bench import tasks
 from chemscale_bench.cli import main
 from chemscale_bench.runs.cells import Cells, Result, Training
+from chemscale_bench.runs.pace import Pace
+from chemscale_bench.runs.study_plan import StudyPlan
 from chemscale_bench.runs.study_report import judged
+from chemscale_bench.settings.study import StudySettings
 
 SMALL = [
     "study", "--task", "embedded-ff", "--model", "schnet", "--molecule", "ethanol", "--steps", "20", "--device", "cpu",
@@ -30,8 +33,12 @@ def environment(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str) -> None:
-    with contextlib.suppress(SystemExit):  # with 0: other codes are those of errors, of which nothing would be logged
+    code = 0
+    try:
         main(list(arguments))
+    except SystemExit as end:
+        code = end.code or 0  # type: ignore[assignment]
+    assert code == 0
 
 
 def start(*arguments: str) -> "subprocess.Popen[str]":
@@ -144,7 +151,9 @@ def test_workers_share_a_study(chemscale_home: Path) -> None:
     parent, children = parent_and_children()
     assert parent.info.status == "FINISHED"
     assert len(cells_of(children)) == len(set(cells_of(children))) == 4
-    assert len({run.data.tags["chemscale.pid"] for run in children}) == 2
+    logs = chemscale_home / "studies"
+    assert len(list(logs.glob("*/worker-*.log"))) == 2
+    assert not [log for log in logs.glob("*/worker-*.log") if "Traceback" in log.read_text()]
     assert "4 trainings below run" in out
 
 
@@ -174,23 +183,24 @@ def test_a_dry_run_prints_the_plan_and_records_nothing(capsys: pytest.CaptureFix
 def test_of_two_processes_that_take_one_training_one_has_it(chemscale_home: Path) -> None:
     first, second = (Cells({"a": 1}, "task", "both", "") for _ in range(2))
     training = Training(1000, 20, 0)
-    mine = first.claim(training, "r1")
+    mine = first.claim(training)
     assert mine is not None
-    assert second.claim(training, "r2") is None
+    assert second.claim(training) is None
     assert [one for one, _ in second.going()] == [training]
-    other = second.claim(training._replace(seed=1), "r3")
+    other = second.claim(training._replace(seed=1))
     assert other is not None
+    second.logs_to(other, "r3")
     first.give_up(mine)
-    assert second.claim(training, "r4") is not None  # left by one, taken by another
+    assert second.claim(training) is not None  # left by one, taken by another
     result = Result(training._replace(seed=1), "r3", 1010, {20: 3.5}, 1.5, 2e9)
-    second.complete(other, result, diverged=False)
+    assert second.complete(other, result, diverged=False)
     assert first.results() == [result]
-    assert first.claim(training._replace(seed=1), "r5") is None
+    assert first.claim(training._replace(seed=1)) is None
 
 
 def test_a_training_of_which_nothing_is_heard_is_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     cells = Cells({"a": 1}, "task", "both", "")
-    silent, heard = (cells.claim(Training(1000, 20, seed), f"r{seed}") for seed in range(2))
+    silent, heard = (cells.claim(Training(1000, 20, seed)) for seed in range(2))
     assert silent
     assert heard
     monkeypatch.setattr("chemscale_bench.runs.cells.SILENT", 0.5)
@@ -198,6 +208,39 @@ def test_a_training_of_which_nothing_is_heard_is_left_to_others(monkeypatch: pyt
     cells.beat(heard)
     cells.fail_silent()
     assert [training.seed for training, _ in cells.going()] == [1]
+    cells.beat(silent)  # it speaks again, too late
+    assert not cells.complete(silent, Result(Training(1000, 20, 0), "r0", 1000, {20: 1.0}, 1.0, 1.0), diverged=False)
+
+
+def planned(**settings: str) -> StudyPlan:
+    chosen = StudySettings.read(
+        {"task": "embedded-ff", "params": "3e3,1e4,3e4", "train_size": "20,40", **settings}, "study"
+    )
+    plan = StudyPlan(chosen, tasks.load("embedded-ff"))
+    plan.paces = {size: Pace(size, 1.0, 1e-7 * size, 1e4 * size) for size in (3000, 10_000, 30_000)}
+    return plan
+
+
+def test_a_seed_that_is_missing_is_planned_before_a_new_one() -> None:
+    plan = planned(flops="1e14")
+    going = [(Training(3000, 40, 3), 1.0), (Training(3000, 40, 1), 1.0)]
+    wanted = [one.training for one in plan.wanted([], going, 0.0)]
+    assert not {training for training, _ in going} & set(wanted)
+    assert min(training.seed for training in wanted if training.params == 3000) == 0
+
+
+def test_a_size_that_only_others_have_measured_has_a_cost() -> None:
+    plan = planned(hours="1")
+    del plan.paces[30_000]
+    assert plan.cost(Training(30_000, 20, 0)).seconds > 2 * plan.cost(Training(10_000, 20, 0)).seconds
+    assert plan.wanted([], [(Training(30_000, 20, 0), 5.0)], 3000.0)
+
+
+def test_what_trainings_take_replaces_what_was_measured() -> None:
+    plan = planned(hours="1")
+    expected = plan.cost(Training(10_000, 20, 0)).seconds
+    plan.learn([Result(Training(3000, 20, 0), "r", 3000, {20: 1.0}, 3 * plan.cost(Training(3000, 20, 0)).seconds, 1.0)])
+    assert plan.cost(Training(10_000, 20, 0)).seconds > 2 * expected  # the machine is slower than it seemed
 
 
 def test_what_was_foretold_is_judged_by_later_runs_only() -> None:

@@ -67,6 +67,14 @@ def test_too_small_a_budget_says_what_it_takes(budget: float, longest: float) ->
         choose(CELLS, budget, BELIEF, longest=longest)
 
 
+def test_what_just_suffices_for_three_sizes_is_enough() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        least = sum(min(cell.cost for cell in CELLS if cell.params == size) for size in SIZES[:3])
+        design = choose(CELLS, least * random.uniform(1, 2), BELIEF, 1e7)
+        assert len({cell.params for cell in design.cells(CELLS)}) >= 3
+
+
 def test_a_belief_finds_the_law_that_runs_follow() -> None:
     def loss(params: float, tokens: float) -> float:
         return float(1.7 + 480 * params**-0.4 + 410 * tokens**-0.28)

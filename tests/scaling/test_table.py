@@ -68,6 +68,11 @@ def test_frames_may_be_few() -> None:
     assert table.data_column == "frames"
 
 
+def test_logged_losses_may_be_below_one() -> None:
+    small = [0.9, 0.5, 0.02, 0.73]
+    assert validate(good(loss=small), typed=False).frame["loss"].tolist() == small
+
+
 def test_seeds_share_the_say_of_their_size() -> None:
     table = validate(good(params=[1e6, 1e6, 1e6, 1e9], seed=[0, 1, 2, 0]))
     np.testing.assert_allclose(table.seed_weight, [1 / 3, 1 / 3, 1 / 3, 1])

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.runs.engines.start import environment
 
 ENDED_AS_ASKED = (0, 130, 143)
 
@@ -41,11 +40,14 @@ class Processes:
         ]
 
 
-def start(command: list[str], workers: int, folder: Path, options: dict[str, str]) -> Processes:
-    """Start the processes.
+def start(
+    command: list[str], variables: dict[str, str], workers: int, folder: Path, options: dict[str, str]
+) -> Processes:
+    """Start the processes, which end cleanly when this one dies.
 
     Args:
         command: of a worker.
+        variables: of its environment.
         workers: how many.
         folder: for their logs.
         options: none.
@@ -65,7 +67,7 @@ def start(command: list[str], workers: int, folder: Path, options: dict[str, str
             share = {"OMP_NUM_THREADS": str(threads_of(workers))}
         logs.append(folder / f"worker-{number}.log")
         with logs[-1].open("ab") as log:
-            own = os.environ | environment() | share
+            own = os.environ | variables | share | {"CHEMSCALE_LAUNCHER_PID": str(os.getpid())}
             processes.append(subprocess.Popen(command, env=own, stdout=log, stderr=log))
     return Processes(processes, logs)
 

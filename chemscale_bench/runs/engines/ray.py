@@ -11,7 +11,6 @@ from typing import Any
 import ray
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.runs.engines.start import environment
 
 
 def work(command: list[str], variables: dict[str, str]) -> tuple[int, str]:
@@ -57,11 +56,12 @@ class Tasks:
         return found
 
 
-def start(command: list[str], workers: int, folder: Path, options: dict[str, str]) -> Tasks:
+def start(command: list[str], variables: dict[str, str], workers: int, folder: Path, options: dict[str, str]) -> Tasks:
     """Start the tasks.
 
     Args:
         command: of a worker; the environment and the storage must be there on all nodes.
+        variables: of its environment.
         workers: how many.
         folder: for their logs.
         options: `address` of the cluster (auto), `num_cpus` (1) and `num_gpus` (0) of a worker, fractions too.
@@ -84,4 +84,4 @@ def start(command: list[str], workers: int, folder: Path, options: dict[str, str
         ) from None
     cores, gpus = (float(options.get(name, default)) for name, default in (("num_cpus", 1), ("num_gpus", 0)))
     task = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=-1)(work)
-    return Tasks([task.remote(command, environment()) for _ in range(workers)], folder)
+    return Tasks([task.remote(command, variables) for _ in range(workers)], folder)

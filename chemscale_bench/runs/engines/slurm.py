@@ -13,10 +13,10 @@ from typing import Any
 import submitit
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.runs.engines.start import environment
 
 TIME = "24:00:00"
 """Of a job, unless `time` says otherwise."""
+MOST_REQUEUES = 10_000
 QUEUE_SECONDS = 30.0
 """Between two looks at Slurm's queue."""
 
@@ -59,6 +59,8 @@ class Jobs:
         """Whether Slurm has any of them: one that was killed leaves no result, and not every cluster keeps accounts."""
         array = self.jobs[0].job_id.partition("_")[0]
         found = subprocess.run(["squeue", "--noheader", "--jobs", array], capture_output=True, text=True)
+        if found.returncode and "Invalid job id" not in found.stderr:
+            return self.queued  # Slurm is busy: as it was
         return bool(found.stdout.strip())
 
     def stop(self) -> None:
@@ -75,11 +77,12 @@ class Jobs:
         return [str(job.paths.stderr) for job in self.jobs if job not in well]
 
 
-def start(command: list[str], workers: int, folder: Path, options: dict[str, str]) -> Jobs:
+def start(command: list[str], variables: dict[str, str], workers: int, folder: Path, options: dict[str, str]) -> Jobs:
     """Submit the array.
 
     Args:
         command: of a worker; the environment and the storage must be there on all nodes.
+        variables: of its environment.
         workers: how many.
         folder: for submitit's files and logs, on a file system that all nodes share.
         options: of sbatch, such as partition, time, gres, cpus_per_task.
@@ -89,7 +92,7 @@ def start(command: list[str], workers: int, folder: Path, options: dict[str, str
     """
     if shutil.which("sbatch") is None:
         raise UserError("engine=slurm needs sbatch, which is not on PATH; log in to the cluster, or use engine=local")
-    executor = submitit.SlurmExecutor(folder=folder)
+    executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=MOST_REQUEUES)
     known = {name: value for name, value in options.items() if name in executor._valid_parameters()}
     others = {name: value for name, value in options.items() if name not in known}
     whole: dict[str, Any] = {name: int(value) if value.isdigit() else value for name, value in known.items()}
@@ -97,7 +100,7 @@ def start(command: list[str], workers: int, folder: Path, options: dict[str, str
     executor.update_parameters(**({"job_name": "chemscale"} | whole), additional_parameters=others)
     try:
         with executor.batch():
-            jobs = [executor.submit(Worker(command, environment())) for _ in range(workers)]
+            jobs = [executor.submit(Worker(command, variables)) for _ in range(workers)]
     except submitit.core.utils.FailedJobError as error:
         raise UserError(
             f"Slurm must take the job, it says: {str(error).strip()[:300]}; change engine_options"

@@ -14,6 +14,9 @@ from chemscale_bench.settings.base import Settings
 WORKER = "CHEMSCALE_STUDY_WORKER"
 """Set in the environment of a worker, which trains what it finds and leaves the rest to whoever has started it."""
 
+STORAGE = "CHEMSCALE_STUDY_STORAGE"
+"""Beside it: the storage as it was typed."""
+
 
 class Workers(Protocol):
     """Workers that were started."""
@@ -29,11 +32,11 @@ class Workers(Protocol):
 
 
 def typed(settings: Settings) -> list[str]:
-    """Settings as arguments of the command line; what has its default is left out."""
+    """Settings as arguments of the command line, without defaults, and without the storage: all can read a password."""
     found = []
     for name, value in settings.model_dump().items():
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        if value != type(settings).model_fields[name].default:
+        if name != "storage" and value != type(settings).model_fields[name].default:
             found += [f"--{name}", text]
     return found
 
@@ -51,7 +54,7 @@ def start_workers(verb: str, settings: Any, folder: Path) -> Workers:
     """
     options = read_options(settings.engine_options)
     command = [sys.executable, "-m", "chemscale_bench", verb, *typed(settings)]
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         engine = import_module(f"chemscale_bench.runs.engines.{settings.engine}")
     except ImportError as error:
@@ -59,7 +62,7 @@ def start_workers(verb: str, settings: Any, folder: Path) -> Workers:
             f"engine={settings.engine} needs a package that is not there ({error}); "
             f"pip install 'chemscale-bench[{settings.engine}]'"
         ) from None
-    workers: Workers = engine.start(command, settings.workers, folder, options)
+    workers: Workers = engine.start(command, environment(settings.storage), settings.workers, folder, options)
     return workers
 
 
@@ -78,7 +81,10 @@ def read_options(text: str) -> dict[str, str]:
     return found
 
 
-def environment() -> dict[str, str]:
-    """The variables that a worker elsewhere needs: where runs and caches are, and that it is a worker."""
+def environment(storage: str) -> dict[str, str]:
+    """The variables that a worker elsewhere needs: where runs, caches and cells are, and that it is a worker.
+
+    It watches no launcher: on another machine the number of its process means nothing.
+    """
     kept = {name: value for name, value in os.environ.items() if name.startswith(("MLFLOW_", "CHEMSCALE_HOME"))}
-    return kept | {WORKER: "1"}
+    return kept | {WORKER: "1", STORAGE: storage, "CHEMSCALE_LAUNCHER_PID": ""}
