@@ -154,10 +154,15 @@ class Study:
             self.introduce()
             self.parent = self.make_parent()
             with ended_properly(self.parent, self.cells.nobody_else_works):
-                if self.settings.workers > 1 or self.settings.engine != "local":
-                    self.lead(stop)
-                else:
-                    self.work(stop)
+                try:
+                    if self.settings.workers > 1 or self.settings.engine != "local":
+                        self.lead(stop)
+                    else:
+                        self.work(stop)
+                except KeyboardInterrupt:
+                    self.cells.note_time()
+                    print(f"{stop.requested}; the same command goes on", file=sys.stderr)
+                    raise
                 study_report.finish(self.client, self.parent, self.cells, self.plan)
         return stop.exit_code
 
@@ -218,7 +223,7 @@ class Study:
                 if not Group(self.plan, self.cells, self.parent, fabric, stop, tell).train(group):
                     time.sleep(1)  # others were faster: let them record it
                 self.cells.note_time()
-        self.say_how_to_go_on(stop)
+        raise KeyboardInterrupt
 
     def look(self) -> None:
         """See what is over, and plan the rest anew."""
@@ -247,7 +252,7 @@ class Study:
             while workers.alive():
                 if stop.requested:
                     ending.close()
-                    self.say_how_to_go_on(stop)
+                    raise KeyboardInterrupt
                 seen = len(self.cells.results()), len(self.cells.going())
                 if seen != known:
                     known = seen
@@ -285,9 +290,3 @@ class Study:
         if time.monotonic() > self.next_note:
             self.next_note = time.monotonic() + NOTE_SECONDS
             self.cells.note_time()
-
-    def say_how_to_go_on(self, stop: Stop) -> None:
-        """End as interrupted."""
-        self.cells.note_time()
-        print(f"{stop.requested}; the same command goes on", file=sys.stderr)
-        raise KeyboardInterrupt

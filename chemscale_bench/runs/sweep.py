@@ -110,11 +110,15 @@ class Sweep:
                     trial = None if stop.requested else self.queue.take()
                     return self.run_trial(trial, fabric, stop) if trial else None
 
-                if self.settings.together > 1:
-                    train_together(start, self.settings.together)
-                else:
-                    while trial := start():
-                        drive(trial)
+                try:
+                    if self.settings.together > 1:
+                        train_together(start, self.settings.together)
+                    else:
+                        while trial := start():
+                            drive(trial)
+                except KeyboardInterrupt:  # where nothing polls, such as in the preparation of data
+                    print(f"{stop.requested}; the same command goes on", file=sys.stderr)
+                    raise
             summarize(self.client, self.parent, self.queue, self.kind.VALUE)
             if stop.requested:
                 print(f"{stop.requested}; the same command goes on", file=sys.stderr)

@@ -105,10 +105,11 @@ class Stop(AbstractContextManager["Stop"]):
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        if self.exit_code == 128 + number or self._at_once:
-            raise KeyboardInterrupt
+        again = self.exit_code == 128 + number
         if self._reason is None:
             self._reason, self.exit_code = f"stopped by {signal.Signals(number).name}", 128 + number
+        if again or self._at_once:
+            raise KeyboardInterrupt
 
 
 def mark_process(client: MlflowClient, run_id: str) -> None:

@@ -121,7 +121,10 @@ def test_a_training_of_a_study_is_the_one_that_would_be_typed(capsys: pytest.Cap
     assert child.data.metrics[metric] == typed.data.metrics[metric]
 
 
-def test_kill_9_loses_nothing_and_trains_nothing_twice(chemscale_home: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_an_end_in_the_middle_loses_nothing_and_trains_nothing_twice(
+    number: signal.Signals, chemscale_home: Path
+) -> None:
     command = [*SMALL, "--params", "3e3,1e4", "--train_size", "20,40", "--steps", "100", "--study", "mine"]
     process = start(*command)
     deadline = time.monotonic() + 200
@@ -134,8 +137,12 @@ def test_kill_9_loses_nothing_and_trains_nothing_twice(chemscale_home: Path) -> 
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=100)
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert "the same command goes on" in err
+        assert parent_and_children()[0].info.status == "KILLED"
     before = {run.info.run_id for run in parent_and_children()[1]}
     out = finish(start(*command))
     parent, children = parent_and_children()
