@@ -268,7 +268,8 @@ class Study:
                 f"all workers must end well, {len(failed)} of {self.settings.workers} did not; read {failed[0]}, then "
                 "the same command goes on"
             )
-        self.work(stop)  # what others left, or waits for them
+        if self.to_do or not self.cells.nobody_else_works():
+            self.work(stop)  # what others left, or waits for them
 
     def progress(self) -> Any:
         """A bar of trainings."""

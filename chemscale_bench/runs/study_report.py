@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -103,6 +104,7 @@ def read_forecast(client: MlflowClient, parent: str) -> dict[str, Any] | None:
     Raises:
         UserError: if it has been changed since.
     """
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
     digest = client.get_run(parent).data.tags.get("forecast.sha256")

@@ -187,8 +187,10 @@ def test_a_dry_run_prints_the_plan_and_records_nothing(capsys: pytest.CaptureFix
     assert mlflow.MlflowClient().get_experiment_by_name("chemscale-studies") is None
 
 
-def test_of_two_processes_that_take_one_training_one_has_it(chemscale_home: Path) -> None:
-    first, second = (Cells({"a": 1}, "task", "both", "") for _ in range(2))
+@pytest.mark.parametrize("database", [False, True])
+def test_of_two_processes_that_take_one_training_one_has_it(database: bool, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/cells.db" if database else str(tmp_path / "cells.log")
+    first, second = (Cells({"a": 1}, "task", "both", storage) for _ in range(2))
     training = Training(1000, 20, 0)
     mine = first.claim(training)
     assert mine is not None
