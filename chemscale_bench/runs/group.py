@@ -119,7 +119,8 @@ class Group:
         if now > self.next_look:
             self.next_look = now + LOOK_SECONDS
             run = next(iter(self.under_way.values())).run
-            self.tell(f"; {run.title.split(',')[0]}: {run.log['amount'] / run.budgets[-1]:.0%}")
+            done = position / run.budgets[-1]
+            self.tell(f"; {run.params()['non_embedding_params']:,} params: {done:.0%}")
         if now > self.next_beat:
             self.next_beat = now + BEAT_SECONDS
             for each in self.under_way.values():

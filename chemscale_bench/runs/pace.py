@@ -72,3 +72,13 @@ def measure_pace(kind: type[TrackedRun], settings: TrainingSettings, fabric: Fab
     params = int(run.params()["non_embedding_params"])
     # The first step warms up, and others may disturb a few.
     return Pace(params, start, statistics.median(per_unit[1:] or per_unit), run.flops_per_unit)
+
+
+def undisturbed(paces: dict[int, Pace]) -> dict[int, Pace]:
+    """Paces without what others took from the machine meanwhile: no size is slower than a larger one."""
+    found: dict[int, Pace] = {}
+    start = per_unit = math.inf
+    for size in sorted(paces, reverse=True):
+        start, per_unit = min(start, paces[size].start), min(per_unit, paces[size].per_unit)
+        found[size] = paces[size]._replace(start=start, per_unit=per_unit)
+    return {size: found[size] for size in paces}

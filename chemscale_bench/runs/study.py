@@ -24,7 +24,7 @@ from chemscale_bench.runs.engines.local import threads_of
 from chemscale_bench.runs.engines.start import STORAGE, WORKER, start_workers
 from chemscale_bench.runs.group import Group
 from chemscale_bench.runs.kinds import FRAMES, refuse_other_family
-from chemscale_bench.runs.pace import Pace, measure_pace
+from chemscale_bench.runs.pace import Pace, measure_pace, undisturbed
 from chemscale_bench.runs.study_plan import Planned, StudyPlan, duration
 from chemscale_bench.scaling.design import FEWEST_SIZES
 from chemscale_bench.settings.study import StudySettings
@@ -107,6 +107,7 @@ class Study:
                 if not chosen and len(self.plan.paces) > FEWEST_SIZES and self.beyond(size, tops[0]):
                     del self.plan.paces[size]
                     break
+        self.plan.paces = undisturbed(self.plan.paces)
         self.plan.sizes = tuple(self.plan.paces)
 
     def beyond(self, size: int, data: int) -> bool:

@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from chemscale_bench import tasks
 from chemscale_bench.cli import main
 from chemscale_bench.runs.cells import Cells, Result, Training
-from chemscale_bench.runs.pace import Pace
+from chemscale_bench.runs.pace import Pace, undisturbed
 from chemscale_bench.runs.study_plan import StudyPlan
 from chemscale_bench.runs.study_report import judged
 from chemscale_bench.settings.study import StudySettings
@@ -228,6 +228,13 @@ def planned(**settings: str) -> StudyPlan:
     plan = StudyPlan(chosen, tasks.load("embedded-ff"))
     plan.paces = {size: Pace(size, 1.0, 1e-7 * size, 1e4 * size) for size in (3000, 10_000, 30_000)}
     return plan
+
+
+def test_a_size_that_was_disturbed_is_no_slower_than_a_larger_one() -> None:
+    paces = {10: Pace(10, 9.0, 3.0, 1.0), 30: Pace(30, 2.0, 1.0, 3.0), 100: Pace(100, 4.0, 2.0, 10.0)}
+    found = undisturbed(paces)
+    assert list(found) == [10, 30, 100]
+    assert [(pace.start, pace.per_unit) for pace in found.values()] == [(2.0, 1.0), (2.0, 1.0), (4.0, 2.0)]
 
 
 def test_a_seed_that_is_missing_is_planned_before_a_new_one() -> None:
