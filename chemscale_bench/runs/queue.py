@@ -5,10 +5,13 @@ from __future__ import annotations
 import optuna
 from optuna.trial import Trial, TrialState
 
+from chemscale_bench.errors import UserError
 from chemscale_bench.runs.shared import SharedStudy
 from chemscale_bench.settings.tune import TuneSettings
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.named import PRUNERS
+
+STEPS = "area under the schedule"
 
 
 class Queue(SharedStudy):
@@ -32,6 +35,12 @@ class Queue(SharedStudy):
         )  # fmt: skip
         if "units_per_trial" not in self.study.user_attrs:
             self.study.set_user_attr("units_per_trial", budget)
+            self.study.set_user_attr("steps", STEPS)
+        elif self.study.user_attrs.get("steps") != STEPS:
+            raise UserError(
+                f"study {self.name} must have trials that report by the {STEPS}, it was made by an earlier version "
+                "whose trials report by position; choose another study="
+            )
 
     def take(self) -> Trial | None:
         """Another trial, if the study lacks one."""

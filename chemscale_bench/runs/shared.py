@@ -14,8 +14,6 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.tracking.store import open_store, status_of
 from chemscale_bench.tuning import study as studies
 
-STEPS = "area under the schedule"
-
 
 class SharedStudy:
     """The study that some parameters name, made or joined.
@@ -45,12 +43,6 @@ class SharedStudy:
         known = study.user_attrs.get("about")
         if known is None:
             study.set_user_attr("about", about)
-            study.set_user_attr("steps", STEPS)
-        elif study.user_attrs.get("steps") != STEPS:
-            raise UserError(
-                f"study {name} must have trials that report by the {STEPS}, it was made by an earlier version whose "
-                "trials report by position; choose another study="
-            )
         elif known != about:
             different = sorted(key for key in {*about, *known} if known.get(key) != about.get(key))
             raise UserError(

@@ -21,7 +21,7 @@ from chemscale_bench.models.registry import SizeError
 from chemscale_bench.runs import study_report
 from chemscale_bench.runs.cells import Cells, Result, Training
 from chemscale_bench.runs.engines.local import threads_of
-from chemscale_bench.runs.engines.start import STORAGE, WORKER, start_workers
+from chemscale_bench.runs.engines.start import STORAGE, WORKER, engine_of, start_workers
 from chemscale_bench.runs.group import Group
 from chemscale_bench.runs.kinds import FRAMES, refuse_other_family
 from chemscale_bench.runs.pace import Pace, measure_pace, undisturbed
@@ -58,13 +58,17 @@ class Study:
         self.settings, self.task = settings, tasks.load(settings.task)
         refuse_other_family(settings, self.task, FRAMES if self.task.family == "language_model" else ("tokens",))
         if settings.hours and settings.flops:
-            raise UserError(f"give one budget, got hours={settings.hours:g} and flops={settings.flops:g}")
+            raise UserError(
+                f"a study has one budget, got hours={settings.hours:g} and flops={settings.flops:g}; leave one out"
+            )
         if settings.params == "auto" and not (settings.hours or settings.flops):
             raise UserError("a study needs sizes or a budget, got neither; give params=1e4,3e4,1e5, or hours=2")
         self.plan = StudyPlan(settings, self.task)
         self.kind = self.plan.kind
         self.kind.check(self.plan.settings_of(Training(self.plan.sizes[0], self.plan.data[0], settings.seed)))  # type: ignore[arg-type]
         self.is_worker = WORKER in os.environ
+        if not (self.is_worker or settings.dry_run):
+            engine_of(settings)  # before anything is made
         if self.is_worker:
             self.settings = settings = settings.model_copy(update={"storage": os.environ[STORAGE]})
         if settings.workers > 1 and settings.engine == "local" and not torch.cuda.is_available():

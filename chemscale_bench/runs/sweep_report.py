@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
 
-from chemscale_bench.runs.queue import Queue
-from chemscale_bench.runs.shared import STEPS
+from chemscale_bench.runs.queue import STEPS, Queue
 from chemscale_bench.tracking.figures import to_html
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.figures import foretell, study_figures

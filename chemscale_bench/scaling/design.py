@@ -46,8 +46,6 @@ class Design(NamedTuple):
     cost: float
     uncertainty: float
     """`Belief.uncertainty` of what is asked, once they are made."""
-    belief: Belief
-    """With the precision that they leave."""
 
     def cells(self, candidates: Sequence[Cell]) -> list[Cell]:
         """The runs, the cheapest first."""
@@ -205,4 +203,4 @@ class _Plan:
             offer(size)
         counts = Counter(place for each in chosen for place in each)
         spent = self.budget - left
-        return Design(dict(counts), spent, float(now[0]), self.belief._replace(precision=precision))
+        return Design(dict(counts), spent, float(now[0]))

@@ -19,12 +19,6 @@ GOLDEN = {"chemgpt": 2.0534, "llama": 1.8596, "lstm": 2.1916}
 """Validation loss of `SMALL` in nats per token."""
 
 
-@pytest.fixture(scope="module")
-def prepared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that the first run of this file fills and the others find filled."""
-    return tmp_path_factory.mktemp("home")
-
-
 @pytest.fixture(autouse=True)
 def environment(prepared_home: Path, tracking_uri: str, monkeypatch: pytest.MonkeyPatch, chemscale_home: Path) -> None:
     monkeypatch.setenv("CHEMSCALE_HOME", str(prepared_home))

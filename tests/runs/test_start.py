@@ -26,12 +26,6 @@ from chemscale_bench.tasks import load_language
 SMALL = ["--task", "embedded-lm", "--params", "3e4", "--device", "cpu"]
 
 
-@pytest.fixture(scope="module")
-def prepared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that the first run of this file fills and the others find filled."""
-    return tmp_path_factory.mktemp("home")
-
-
 @pytest.fixture(autouse=True)
 def environment(prepared_home: Path, tracking_uri: str, monkeypatch: pytest.MonkeyPatch, chemscale_home: Path) -> None:
     monkeypatch.setenv("CHEMSCALE_HOME", str(prepared_home))

@@ -40,6 +40,19 @@ class Processes:
         ]
 
 
+def check(options: dict[str, str]) -> None:
+    """Refuse options: there are none.
+
+    Raises:
+        UserError: naming them.
+    """
+    if options:
+        raise UserError(
+            f"engine_options must be left out for engine=local, got {', '.join(options)}; leave them out, or choose "
+            "engine=slurm or ray"
+        )
+
+
 def start(
     command: list[str], variables: dict[str, str], workers: int, folder: Path, options: dict[str, str]
 ) -> Processes:
@@ -51,12 +64,7 @@ def start(
         workers: how many.
         folder: for their logs.
         options: none.
-
-    Raises:
-        UserError: if there are options.
     """
-    if options:
-        raise UserError(f"engine_options must be left out for engine=local, got {', '.join(options)}")
     listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     gpus = listed.split(",") if listed else [str(number) for number in range(torch.cuda.device_count())]
     processes, logs = [], []

@@ -56,6 +56,46 @@ class Tasks:
         return found
 
 
+def check(options: dict[str, str]) -> None:
+    """Connect to the cluster, with options that it knows.
+
+    Raises:
+        UserError: if there is no cluster at the address, or an option is none.
+    """
+    unknown = set(options) - {"address", "num_cpus", "num_gpus"}
+    if unknown:
+        raise UserError(
+            f"engine_options for ray must be of address, num_cpus, num_gpus, got {', '.join(sorted(unknown))}; leave "
+            "the others out"
+        )
+    resources(options)
+    address = options.get("address", "auto")
+    if ray.is_initialized():
+        return
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"engine=ray needs a running cluster at address={address}, there is none ({str(error).splitlines()[0]}); "
+            "start one with: ray start --head"
+        ) from None
+
+
+def resources(options: dict[str, str]) -> dict[str, float]:
+    """What a worker takes of the cluster.
+
+    Raises:
+        UserError: for what is no number.
+    """
+    found = {"num_cpus": 1.0, "num_gpus": 0.0}
+    for name in found:
+        try:
+            found[name] = float(options.get(name, found[name]))
+        except ValueError:
+            raise UserError(f"{name} must be a number, got {options[name]!r}; write 1 or 0.5") from None
+    return found
+
+
 def start(command: list[str], variables: dict[str, str], workers: int, folder: Path, options: dict[str, str]) -> Tasks:
     """Start the tasks.
 
@@ -65,23 +105,7 @@ def start(command: list[str], variables: dict[str, str], workers: int, folder: P
         workers: how many.
         folder: for their logs.
         options: `address` of the cluster (auto), `num_cpus` (1) and `num_gpus` (0) of a worker, fractions too.
-
-    Raises:
-        UserError: if there is no cluster at the address, or an option that it does not know.
     """
-    unknown = set(options) - {"address", "num_cpus", "num_gpus"}
-    if unknown:
-        raise UserError(
-            f"engine_options for ray must be of address, num_cpus, num_gpus, got {', '.join(sorted(unknown))}"
-        )
-    address = options.get("address", "auto")
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"engine=ray needs a running cluster at address={address}, there is none ({str(error).splitlines()[0]}); "
-            "start one with: ray start --head"
-        ) from None
-    cores, gpus = (float(options.get(name, default)) for name, default in (("num_cpus", 1), ("num_gpus", 0)))
-    task = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=-1)(work)
+    share = resources(options)
+    task = ray.remote(num_cpus=share["num_cpus"], num_gpus=share["num_gpus"], max_retries=-1)(work)
     return Tasks([task.remote(command, variables) for _ in range(workers)], folder)

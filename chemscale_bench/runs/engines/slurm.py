@@ -77,6 +77,17 @@ class Jobs:
         return [str(job.paths.stderr) for job in self.jobs if job not in well]
 
 
+def check(options: dict[str, str]) -> None:
+    """Refuse a machine without Slurm, and a time that is none.
+
+    Raises:
+        UserError: with what to do.
+    """
+    if shutil.which("sbatch") is None:
+        raise UserError("engine=slurm needs sbatch, which is not on PATH; log in to the cluster, or use engine=local")
+    minutes(options.get("time", TIME))
+
+
 def start(command: list[str], variables: dict[str, str], workers: int, folder: Path, options: dict[str, str]) -> Jobs:
     """Submit the array.
 
@@ -88,10 +99,8 @@ def start(command: list[str], variables: dict[str, str], workers: int, folder: P
         options: of sbatch, such as partition, time, gres, cpus_per_task.
 
     Raises:
-        UserError: if there is no Slurm here, or it does not take the job.
+        UserError: if Slurm does not take the job.
     """
-    if shutil.which("sbatch") is None:
-        raise UserError("engine=slurm needs sbatch, which is not on PATH; log in to the cluster, or use engine=local")
     executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=MOST_REQUEUES)
     known = {name: value for name, value in options.items() if name in executor._valid_parameters()}
     others = {name: value for name, value in options.items() if name not in known}
@@ -121,7 +130,9 @@ def minutes(text: str) -> int:
     except ValueError:
         parts = []
     if not 1 <= len(parts) <= 3:
-        raise UserError(f"time must be minutes, hours:minutes:seconds or days-hours:minutes:seconds, got {text!r}")
+        raise UserError(
+            f"time must be minutes, hours:minutes:seconds or days-hours:minutes:seconds, got {text!r}; write 4:00:00"
+        )
     first_is_hours = dash or len(parts) == 3
     hours, middle, seconds = [*parts, 0, 0][:3] if first_is_hours else [0, *parts, 0][:3]
     return max(1, math.ceil(1440 * whole_days + 60 * hours + middle + seconds / 60))

@@ -41,6 +41,27 @@ def typed(settings: Settings) -> list[str]:
     return found
 
 
+def engine_of(settings: Any) -> tuple[Any, dict[str, str]]:
+    """The module of an engine, and the options for it.
+
+    Args:
+        settings: of a verb, with `engine` and `engine_options`.
+
+    Raises:
+        UserError: if its package or its service is not there, or it does not know an option.
+    """
+    options = read_options(settings.engine_options)
+    try:
+        engine = import_module(f"chemscale_bench.runs.engines.{settings.engine}")
+    except ImportError as error:
+        raise UserError(
+            f"engine={settings.engine} needs a package that is not there ({error}); "
+            f"pip install 'chemscale-bench[{settings.engine}]'"
+        ) from None
+    engine.check(options)
+    return engine, options
+
+
 def start_workers(verb: str, settings: Any, folder: Path) -> Workers:
     """Start `settings.workers` times the same command as workers.
 
@@ -50,18 +71,11 @@ def start_workers(verb: str, settings: Any, folder: Path) -> Workers:
         folder: for logs.
 
     Raises:
-        UserError: if the engine's package is missing, or there is no such service here.
+        UserError: as `engine_of`, or if the service does not take the work.
     """
-    options = read_options(settings.engine_options)
+    engine, options = engine_of(settings)
     command = [sys.executable, "-m", "chemscale_bench", verb, *typed(settings)]
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        engine = import_module(f"chemscale_bench.runs.engines.{settings.engine}")
-    except ImportError as error:
-        raise UserError(
-            f"engine={settings.engine} needs a package that is not there ({error}); "
-            f"pip install 'chemscale-bench[{settings.engine}]'"
-        ) from None
     workers: Workers = engine.start(command, environment(settings.storage), settings.workers, folder, options)
     return workers
 
