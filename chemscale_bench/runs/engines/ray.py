@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,11 @@ def check(options: dict[str, str]) -> None:
     if ray.is_initialized():
         return
     try:
+        host, colon, port = address.rpartition(":")
+        if colon and "://" not in address:  # Ray itself waits for minutes where nobody answers
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"engine=ray needs a running cluster at address={address}, there is none ({str(error).splitlines()[0]}); "
             "start one with: ray start --head"
