@@ -34,8 +34,8 @@ class Queue(SharedStudy):
             sampler=self.sampler(0), pruner=PRUNERS[settings.pruner](studies.REPORTS, settings.seed),
         )  # fmt: skip
         if "units_per_trial" not in self.study.user_attrs:
+            self.study.set_user_attr("steps", STEPS)  # first: who joins between the two finds a study of no version yet
             self.study.set_user_attr("units_per_trial", budget)
-            self.study.set_user_attr("steps", STEPS)
         elif self.study.user_attrs.get("steps") != STEPS:
             raise UserError(
                 f"study {self.name} must have trials that report by the {STEPS}, it was made by an earlier version "
