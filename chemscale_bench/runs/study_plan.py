@@ -70,7 +70,7 @@ class StudyPlan:
             names = ("molecule", "steps", "test_data", "energy_unit", "length_unit", "force_unit")
             given |= {name: getattr(chosen, name) for name in names}
             given |= {"train_size": training.data}
-        return self.kind.SETTINGS(**given)
+        return self.kind.SETTINGS.read(given, "study")  # type: ignore[return-value]
 
     # -- what it costs -------------------------------------------------------------------------------------------
 

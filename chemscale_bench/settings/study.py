@@ -52,7 +52,8 @@ class StudySettings(Settings):
     """Peak learning rate of all runs, as in `language` and `forcefield`."""
     model: str = "auto"
     """What is trained: of language models chemgpt (`auto`), llama or lstm, of force fields painn (`auto`), schnet,
-    mace, spookynet or allegro."""
+    mace, spookynet or allegro. Several with commas, chemgpt,llama, are studied in turn, each with its share of the
+    budget, and compared: which is better, by how much, and whether small runs knew."""
     molecule: str = "auto"
     """Force fields: molecule of the task; `auto` is its first."""
     steps: Annotated[Count, Field(ge=1)] | Auto = "auto"

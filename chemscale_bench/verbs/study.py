@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from chemscale_bench.runs.study import Study
+from chemscale_bench.runs.comparison import run_studies, studies_of
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.tracking.housekeeping import run_if_launched
 
 
 def study(settings: StudySettings) -> None:
     """Train what a law needs, fit it, and print what it says; with `dry_run` only the plan."""
-    work = Study(settings)
+    studies = studies_of(settings)
     if settings.dry_run:
         with run_if_launched("study"):
-            work.show_plan()
+            for each in studies:
+                each.show_plan()
     else:
-        sys.exit(work.run())
+        sys.exit(run_studies(studies))

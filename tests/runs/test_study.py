@@ -187,6 +187,27 @@ def test_a_dry_run_prints_the_plan_and_records_nothing(capsys: pytest.CaptureFix
     assert mlflow.MlflowClient().get_experiment_by_name("chemscale-studies") is None
 
 
+def test_models_are_studied_in_turn_and_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    command = [*SMALL[:3], *SMALL[5:], "--params", "3e3,1e4", "--train_size", "20", "--model", "schnet,painn"]
+    run(*command)
+    out = capsys.readouterr().out
+    runs = mlflow.search_runs(experiment_names=["chemscale-studies"], output_format="list")
+    (comparison,) = [run for run in runs if "studies" in run.data.tags]
+    parents = comparison.data.tags["studies"].split(",")
+    errors = {
+        run.data.params["model"]: run.data.metrics["test/force_mae_mev_per_angstrom"]
+        for run in runs
+        if run.data.tags.get("mlflow.parentRunId") in parents and float(run.data.params["non_embedding_params"]) > 9e3
+    }
+    better, other = sorted(errors, key=lambda model: errors[model])
+    assert f"{better} is better than {other} at 1e+04 params and 20 frames" in out
+    metrics = comparison.data.metrics
+    assert metrics[f"difference/{better}_better_than_{other}"] == pytest.approx(errors[other] - errors[better])
+    assert metrics[f"decision_accuracy/{better}_better_than_{other}"] in (0.0, 1.0)
+    run(*command)  # again: nothing is trained, and the comparison is not made twice
+    assert len(mlflow.search_runs(experiment_names=["chemscale-studies"], output_format="list")) == len(runs)
+
+
 @pytest.mark.parametrize("database", [False, True])
 def test_of_two_processes_that_take_one_training_one_has_it(database: bool, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/cells.db" if database else str(tmp_path / "cells.log")
@@ -278,6 +299,9 @@ def test_what_was_foretold_is_judged_by_later_runs_only() -> None:
         (["--params", "1e4", "--tokens", "1e5"], "tokens must be left out for a force_field task"),
         (["--params", "1e4,x"], "params must be a whole number such as 1e8, got 'x'"),
         (["--params", "1e4", "--model", "schnett"], "did you mean schnet?"),
+        (["--params", "1e4", "--model", "schnet,schnet"], "model must name each model once, got 'schnet,schnet'"),
+        (["--params", "1e4", "--model", "schnet,paint"], "did you mean painn?"),
+        (["--params", "1"], "params must be"),
         (["--params", "1e4", "--target", "exponents"], "target must be"),
         (["--params", "1e4", "--workers", "0"], "workers must be"),
         (["--params", "1e4", "--engine", "pbs"], "engine must be"),

@@ -1,0 +1,147 @@
+"""Scaling studies of several models in one command, and what they say of one another."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import pandas as pd
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.runs import study_report
+from chemscale_bench.runs.study import Study
+from chemscale_bench.scaling.decisions import Decision, decisions
+from chemscale_bench.scaling.figures import LOSS_TITLE
+from chemscale_bench.scaling.figures_models import figure_models
+from chemscale_bench.settings.study import StudySettings
+from chemscale_bench.tracking.adoption import adopt_run
+from chemscale_bench.tracking.ending import ended_properly
+from chemscale_bench.tracking.figures import to_html
+from chemscale_bench.tracking.store import open_store
+
+KEPT = "comparison"
+"""Attribute of the first study: the run of the comparison, which the same command writes again."""
+
+
+def studies_of(settings: StudySettings) -> list[Study]:
+    """A study for every model that was typed, each with an equal share of the budget, checked before any begins.
+
+    Raises:
+        UserError: if a model stands there twice, or one can't be studied so.
+    """
+    models = [name.strip() for name in settings.model.split(",")]
+    if len(set(models)) < len(models) or not all(models):
+        raise UserError(f"model must name each model once, got {settings.model!r}; leave the second out")
+    if len(models) == 1:
+        return [Study(settings)]
+    share = {"hours": settings.hours / len(models), "flops": settings.flops / len(models)}
+    return [
+        Study(
+            settings.model_copy(update={**share, "model": name, "study": settings.study and f"{settings.study}-{name}"})
+        )
+        for name in models
+    ]
+
+
+def run_studies(studies: Sequence[Study]) -> int:
+    """Run one study after the other, and compare them if there are several; gives the exit code."""
+    for number, study in enumerate(studies):
+        if number:  # the first one's hours began with the command
+            study.began = time.time()
+        code = study.run()
+        if code:
+            return code
+    if len(studies) > 1 and not studies[0].is_worker:
+        compare(studies)
+    return 0
+
+
+def compare(studies: Sequence[Study]) -> None:
+    """Say which model is better, by how much, and whether the small runs knew; in a run of its own."""
+    first, client = studies[0], open_store()
+    found = decisions(table(studies), first.settings.level)
+    text = "\n".join(chain(exponents(studies), *(lines(each, studies) for each in found)))
+    run_id = adopt_run(first.settings.experiment, resume=first.cells.study.user_attrs.get(KEPT, ""), shared=True)
+    with ended_properly(run_id):
+        first.cells.study.set_user_attr(KEPT, run_id)
+        client.set_tag(run_id, "mlflow.runName", f"comparison of {', '.join(model_of(study) for study in studies)}")
+        client.set_tag(run_id, "studies", ",".join(study.parent for study in studies))
+        client.log_text(run_id, text, "report.txt")
+        client.log_table(run_id, table(studies), "runs.json")
+        unit = LOSS_TITLE if first.task.family == "language_model" else first.kind.METRIC
+        figure = figure_models(table(studies), found, unit, first.plan.word)
+        client.log_text(run_id, to_html(figure), "figures/models.html")
+        for each in found:
+            name = f"{each.better}_better_than_{each.other}"
+            client.log_metric(run_id, f"difference/{name}", each.difference)
+            if not math.isnan(each.accuracy):
+                client.log_metric(run_id, f"decision_accuracy/{name}", each.accuracy)
+    print(f"\n{text}\ncomparison in run {run_id}")
+
+
+def table(studies: Sequence[Study]) -> pd.DataFrame:
+    """What was measured: model, params (as wanted), data, seed, loss."""
+    rows = [
+        (model_of(study), result.training.params, data, result.training.seed, loss)
+        for study in studies
+        for result in study.cells.results()
+        for data, loss in result.losses.items()
+    ]
+    return pd.DataFrame(rows, columns=["model", "params", "data", "seed", "loss"])
+
+
+def model_of(study: Study) -> str:
+    """The model that a study trains."""
+    return study.settings.model
+
+
+def exponents(studies: Sequence[Study]) -> Iterator[str]:
+    """The exponents of the joint laws beside one another."""
+    word = studies[0].plan.word
+    yield f"{'model':>12} {'exponent of params':>24} {f'exponent of {word}':>24}   (joint law)"
+    for study in studies:
+        metrics = open_store().get_run(study.parent).data.metrics
+        shown = []
+        for name in ("params_exponent", "tokens_exponent"):
+            value, low, high = (metrics.get(f"joint/{name}{end}", math.nan) for end in ("", "_low", "_high"))
+            shown.append("not told" if math.isnan(value) else f"{value:.3f} [{low:.3f}, {high:.3f}]")
+        yield f"{model_of(study):>12} {shown[0]:>24} {shown[1]:>24}"
+
+
+def lines(decision: Decision, studies: Sequence[Study]) -> Iterator[str]:
+    """What is known of two models."""
+    by_name = {model_of(study): study for study in studies}
+    word, level = studies[0].plan.word, studies[0].settings.level
+    low, high = decision.interval
+    interval = f" [{low:.4g}, {high:.4g}] ({level:.0%})" if not math.isnan(low) else ", from one seed"
+    yield (
+        f"\n{decision.better} is better than {decision.other} at {decision.params:.3g} params and {decision.data:.3g} "
+        f"{word}, by {decision.difference:.4g}{interval}"
+    )
+    said = [foretold(by_name[name], decision) for name in (decision.other, decision.better)]
+    if not any(map(math.isnan, said)):
+        yield f"  foretold before these were trained: by {said[0] - said[1]:.4g}"
+    if not len(decision.smaller):
+        yield "  there is no smaller cell that both have: whether small runs rank them so is not known"
+        return
+    yield f"  decision accuracy: {decision.accuracy:.0%} of {decision.smaller['pairs'].sum()} pairs of smaller runs"
+    for decade, group in decision.smaller.groupby(decision.smaller["share"].map(decade_of)):
+        agree = (group["agree"] * group["pairs"]).sum() / group["pairs"].sum()
+        yield f"    up to 1/{10**-decade:<7.0f} of the compute: {agree:>5.0%} of {group['pairs'].sum()}"
+
+
+def decade_of(share: float) -> int:
+    """The power of ten at or above a share of the largest compute."""
+    return math.ceil(round(math.log10(share), 6))
+
+
+def foretold(study: Study, decision: Decision) -> float:
+    """What a study's forecast says of the cell of a decision; nan if it does not."""
+    record = study_report.read_forecast(open_store(), study.parent)
+    if record is None:
+        return math.nan
+    built = {result.params for result in study.cells.results() if result.training.params == decision.params}
+    at = zip(record["params"], record[study.plan.word], record["loss"], strict=True)
+    return next((loss for params, data, loss in at if params in built and data == decision.data), math.nan)

@@ -1,0 +1,85 @@
+"""Do small runs rank models as large ones do? Decision accuracy (Magnusson et al., "DataDecide", 2025)."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from chemscale_bench.errors import UserError
+
+CELL = ["params", "data"]
+
+
+class Decision(NamedTuple):
+    """Two models, at the largest cell that both have and at the smaller ones."""
+
+    better: str
+    """The model with the lower mean loss at the largest common cell."""
+    other: str
+    params: float
+    data: float
+    """The largest common cell."""
+    difference: float
+    """Mean loss of `other` less that of `better` there."""
+    interval: tuple[float, float]
+    """Of the difference, by Welch's t over seeds; nan with fewer than two seeds of each."""
+    smaller: pd.DataFrame
+    """The smaller common cells, the least first: params, data, share (of the largest's params x data), pairs (one run
+    of each model) and agree (share of them that rank the two in this order; ties count half)."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all pairs at smaller cells that rank the two as the largest cell does; nan without any."""
+        pairs = self.smaller["pairs"]
+        return float((self.smaller["agree"] * pairs).sum() / pairs.sum()) if len(pairs) else float("nan")
+
+
+def decisions(runs: pd.DataFrame, level: float = 0.9) -> list[Decision]:
+    """What the runs of some models say of every two of them.
+
+    Args:
+        runs: model, params (as wanted, so that sizes that were built a little differently meet), data, loss; a row per
+            run and budget.
+        level: of the intervals.
+
+    Raises:
+        UserError: if two models have no cell in common.
+    """
+    found = []
+    for names in combinations(dict.fromkeys(runs["model"]), 2):
+        cells = [runs[runs["model"] == name].groupby(CELL)["loss"].agg(list) for name in names]
+        common = sorted(set(cells[0].index) & set(cells[1].index), key=lambda cell: (cell[0] * cell[1], cell))
+        if not common:
+            raise UserError(
+                f"models that are compared must share a size and a budget, {names[0]} and {names[1]} have none in "
+                "common; give both the same params="
+            )
+        params, data = top = common[-1]
+        losses = dict(zip(names, (cell[top] for cell in cells), strict=True))
+        better, other = sorted(names, key=lambda name: np.mean(losses[name]))
+        of_better, of_other = (cells[names.index(name)] for name in (better, other))
+        rows = []
+        for cell in common[:-1]:
+            pairs = np.array(list(product(of_better[cell], of_other[cell])))
+            agree = np.mean((pairs[:, 0] < pairs[:, 1]) + 0.5 * (pairs[:, 0] == pairs[:, 1]))
+            rows.append((*cell, cell[0] * cell[1] / (top[0] * top[1]), len(pairs), float(agree)))
+        difference = float(np.mean(losses[other]) - np.mean(losses[better]))
+        found.append(
+            Decision(
+                better, other, params, data, difference, _welch(losses[other], losses[better], level),
+                pd.DataFrame(rows, columns=[*CELL, "share", "pairs", "agree"]),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _welch(first: list[float], second: list[float], level: float) -> tuple[float, float]:
+    """Interval of a difference of two means of unequal variances."""
+    if min(len(first), len(second)) < 2:
+        return float("nan"), float("nan")
+    low, high = stats.ttest_ind(first, second, equal_var=False).confidence_interval(level)
+    return float(low), float(high)

@@ -1,0 +1,63 @@
+"""Decision accuracy on runs whose order is known."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.scaling.decisions import decisions
+from chemscale_bench.scaling.figures_models import figure_models
+
+
+def grid(model: str, losses: dict[tuple[int, int], list[float]]) -> list[tuple[str, int, int, int, float]]:
+    return [
+        (model, params, data, seed, loss)
+        for (params, data), found in losses.items()
+        for seed, loss in enumerate(found)
+    ]  # fmt: skip
+
+
+def frame(*rows: list[tuple[str, int, int, int, float]]) -> pd.DataFrame:
+    return pd.DataFrame([one for each in rows for one in each], columns=["model", "params", "data", "seed", "loss"])
+
+
+CROSSING = frame(
+    grid("small", {(10, 10): [1.0, 1.2], (10, 100): [0.8], (100, 100): [0.70, 0.72]}),
+    grid("large", {(10, 10): [1.1, 1.3], (10, 100): [0.8], (100, 100): [0.60, 0.62], (1000, 1000): [0.1]}),
+)
+
+
+def test_the_largest_common_cell_decides_and_smaller_ones_are_asked() -> None:
+    (found,) = decisions(CROSSING)
+    assert (found.better, found.other, found.params, found.data) == ("large", "small", 100, 100)
+    assert found.difference == pytest.approx(0.1)
+    # By hand: at (10, 10) only large's 1.1 against small's 1.2 is in order, of 4 pairs; at (10, 100) there is a tie.
+    assert found.smaller["share"].tolist() == pytest.approx([0.01, 0.1])
+    assert found.smaller["pairs"].tolist() == [4, 1]
+    assert found.smaller["agree"].tolist() == [0.25, 0.5]
+    assert found.accuracy == pytest.approx((1 + 0.5) / 5)
+
+
+def test_the_interval_is_that_of_welch_and_needs_two_seeds() -> None:
+    (found,) = decisions(CROSSING, level=0.9)
+    # Both have variance 2e-4: t of 2 degrees of freedom at 95 % is 2.91999, the standard error is sqrt(2e-4).
+    half = 2.9199856 * math.sqrt(2e-4)
+    assert found.interval == pytest.approx((0.1 - half, 0.1 + half))
+    (single,) = decisions(CROSSING[CROSSING["seed"] == 0])
+    assert np.isnan(single.interval).all()
+
+
+def test_every_two_models_are_compared_on_what_they_share() -> None:
+    third = frame(grid("third", {(100, 100): [0.65]}))
+    found = decisions(pd.concat([CROSSING, third]))
+    assert [(each.better, each.other) for each in found] == [("large", "small"), ("third", "small"), ("large", "third")]
+    assert math.isnan(found[1].accuracy)
+    figure = figure_models(CROSSING, found[:1], "loss", "tokens")
+    assert {trace.name for trace in figure.data} >= {"small", "large", "large before small"}
+
+
+def test_models_without_a_common_cell_are_refused() -> None:
+    with pytest.raises(UserError, match="must share a size and a budget, small and other have none in common"):
+        decisions(pd.concat([CROSSING[CROSSING["model"] == "small"], frame(grid("other", {(7, 7): [1.0]}))]))
