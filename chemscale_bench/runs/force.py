@@ -126,7 +126,8 @@ class ForceRun(TrackedRun):
         """The loop with this run's optimizer, objective and schedule."""
         chosen, fabric, budget = self.settings, self.fabric, self.budgets[-1]
         tuned, width = FORCE_FIELDS.family(chosen.model).PEAK_RATE
-        rate = tuned * min(1, width / self.config.width) if chosen.learning_rate == "auto" else chosen.learning_rate
+        self.rate_factor = min(1, width / self.config.width)
+        rate = tuned * self.rate_factor if chosen.learning_rate == "auto" else chosen.learning_rate
         loss = ForceLoss(self.potential, chosen.force_weight, chosen.energy_weight).to(fabric.device)
         average = RunningAverage(loss, chosen.average)
         nothing = chosen.force_weight + chosen.energy_weight * float(

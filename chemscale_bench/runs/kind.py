@@ -36,6 +36,8 @@ class RunKind(ABC):
     trainer: Trainer
     budgets: list[int]
     flops_per_unit: float
+    rate_factor: float = 1.0
+    """What a learning rate of the base shape is multiplied by to be typed for this one; 1 where the model does it."""
     title: str
 
     @staticmethod

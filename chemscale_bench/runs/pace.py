@@ -30,6 +30,8 @@ class Pace(NamedTuple):
     per_unit: float
     """Seconds per token or frame."""
     flops_per_unit: float
+    rate_factor: float = 1.0
+    """What a learning rate of the base shape is multiplied by to be typed for this size."""
 
 
 class Quiet(Events):
@@ -71,7 +73,7 @@ def measure_pace(kind: type[TrackedRun], settings: TrainingSettings, fabric: Fab
             break
     params = int(run.params()["non_embedding_params"])
     # The first step warms up, and others may disturb a few.
-    return Pace(params, start, statistics.median(per_unit[1:] or per_unit), run.flops_per_unit)
+    return Pace(params, start, statistics.median(per_unit[1:] or per_unit), run.flops_per_unit, run.rate_factor)
 
 
 def undisturbed(paces: dict[int, Pace]) -> dict[int, Pace]:

@@ -12,6 +12,8 @@ from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.named import PRUNERS
 
 STEPS = "area under the schedule"
+NOT_ABOUT = {"trials", "storage", "study", "experiment", "device", "together", "workers", "engine", "engine_options"}
+"""Parameters that may change from one command of a search to the next."""
 
 
 class Queue(SharedStudy):
@@ -28,7 +30,7 @@ class Queue(SharedStudy):
 
     def __init__(self, settings: TuneSettings, task: str, budget: int) -> None:
         self.settings = settings
-        about = settings.model_dump(exclude={"trials", "storage", "study", "experiment", "device", "together"})
+        about = settings.model_dump(exclude=NOT_ABOUT)
         super().__init__(
             about, task, settings.study, settings.storage,
             sampler=self.sampler(0), pruner=PRUNERS[settings.pruner](studies.REPORTS, settings.seed),

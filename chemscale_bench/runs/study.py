@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -17,16 +17,16 @@ from tqdm import tqdm
 from chemscale_bench import tasks
 from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
-from chemscale_bench.models.registry import SizeError
 from chemscale_bench.runs import study_report
 from chemscale_bench.runs.cells import Cells, Result, Training
 from chemscale_bench.runs.engines.local import threads_of
-from chemscale_bench.runs.engines.start import STORAGE, WORKER, engine_of, start_workers
+from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_of, engine_of, lead
 from chemscale_bench.runs.group import Group
 from chemscale_bench.runs.kinds import FRAMES, refuse_other_family
-from chemscale_bench.runs.pace import Pace, measure_pace, undisturbed
-from chemscale_bench.runs.study_plan import Planned, StudyPlan, duration
-from chemscale_bench.scaling.design import FEWEST_SIZES
+from chemscale_bench.runs.pace import Pace
+from chemscale_bench.runs.rates import tune
+from chemscale_bench.runs.sizes import measure_sizes
+from chemscale_bench.runs.study_plan import Planned, StudyPlan, Tuned, duration
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import ended_properly
@@ -37,8 +37,8 @@ from chemscale_bench.training.devices import start_fabric
 REPORT = 20.0
 """Seconds that are kept for the fit and its figures."""
 MOST_TOGETHER = 8
-LEADER_LOOKS, NOTE_SECONDS = 2.0, 60.0
-"""Seconds between two looks at what others have done (planning anew takes a core), and two notes of the time used."""
+NOTE_SECONDS = 60.0
+"""Seconds between two notes of the time used."""
 NOT_ABOUT = {"hours", "flops", "workers", "together", "storage", "study", "dry_run", "experiment", "device", "level",
              "engine", "engine_options"}  # fmt: skip
 """Parameters that may change from one command of a study to the next."""
@@ -61,6 +61,11 @@ class Study:
             raise UserError(
                 f"a study has one budget, got hours={settings.hours:g} and flops={settings.flops:g}; leave one out"
             )
+        if settings.tune and settings.learning_rate != "auto":
+            raise UserError(
+                f"learning_rate must be left out where it is searched, got learning_rate={settings.learning_rate} and "
+                f"tune={settings.tune}; leave one out"
+            )
         if settings.params == "auto" and not (settings.hours or settings.flops):
             raise UserError("a study needs sizes or a budget, got neither; give params=1e4,3e4,1e5, or hours=2")
         self.plan = StudyPlan(settings, self.task)
@@ -80,55 +85,17 @@ class Study:
 
     # -- the plan ------------------------------------------------------------------------------------------------
 
-    def measure(self, stop: Stop) -> None:
-        """The pace of every size; without typed ones from the smallest to the first that no training fits the budget.
-
-        Raises:
-            UserError: if the model has no size that was typed.
-        """
-        chosen = self.settings.params != "auto"
-        fabric = start_fabric(self.plan.settings_of(Training(self.plan.sizes[0], self.plan.data[0], 0)))
-        with tqdm(self.plan.sizes, desc="measuring this machine", unit="size", leave=False) as bar:
-            for size in bar:
-                bar.set_postfix_str(f"{size:.0e} params")
-                tops = self.plan.tops(size)
-                if not tops:
-                    break
-                try:
-                    settings = self.plan.settings_of(Training(size, tops[0], self.settings.seed))
-                    with stop.at_once():
-                        if not self.plan.paces:  # the data are prepared once, by whoever comes first
-                            self.kind(settings, fabric, "", stop, None)  # type: ignore[arg-type]
-                        self.plan.paces[size] = measure_pace(self.kind, settings, fabric, stop)
-                except SizeError:
-                    if chosen:
-                        raise
-                    continue
-                except torch.OutOfMemoryError:
-                    if chosen:
-                        raise UserError(f"params must fit this device, {size:.3g} do not; leave it out") from None
-                    break
-                if not chosen and len(self.plan.paces) > FEWEST_SIZES and self.beyond(size, tops[0]):
-                    del self.plan.paces[size]
-                    break
-        self.plan.paces = undisturbed(self.plan.paces)
-        self.plan.sizes = tuple(self.plan.paces)
-
-    def beyond(self, size: int, data: int) -> bool:
-        """Whether even the shortest training of a size is more than the budget."""
-        cost = self.plan.cost(Training(size, data, 0))
-        if self.settings.flops:
-            return cost.flops > self.settings.flops
-        return cost.seconds > 3600 * self.settings.hours - (time.time() - self.began)
-
     def show_plan(self) -> None:
         """Print what the study would train, how long that takes and what it should tell."""
         with Stop() as stop:
-            self.measure(stop)
-        left = 3600 * self.settings.hours - (time.time() - self.began) - REPORT
-        planned = self.plan.wanted([], [], left)
+            measure_sizes(self.plan, self.seconds_to_end(), stop)
+        planned = self.plan.wanted([], [], self.seconds_to_end() - REPORT)
         print(self.plan.table(planned))
         print(self.plan.expectation(planned, []))
+
+    def seconds_to_end(self) -> float:
+        """Of the hours that are given, the time used by this command apart."""
+        return 3600 * self.settings.hours - (time.time() - self.began)
 
     def seconds_left(self) -> float:
         """Until the study has to be over, its report aside."""
@@ -144,6 +111,7 @@ class Study:
         with Stop() as stop:
             self.take_over()
             if self.is_worker:
+                self.tuned(search=False)
                 self.parent = self.cells.parent
                 if not self.parent:
                     raise UserError(
@@ -156,9 +124,11 @@ class Study:
             if self.cells.nobody_else_works():
                 self.cells.start_clock(self.began)
             self.plan.paces = self.paces(stop)
-            self.introduce()
+            self.look()  # a budget that is too small is refused before anything is made
             self.parent = self.make_parent()
             with ended_properly(self.parent, self.cells.nobody_else_works):
+                self.tuned()
+                self.introduce()
                 try:
                     if self.settings.workers > 1 or self.settings.engine != "local":
                         self.lead(stop)
@@ -196,10 +166,19 @@ class Study:
         key = f"paces of {machine}, {self.settings.hours} h, {self.settings.flops} FLOPs"
         known = self.cells.study.user_attrs.get(key)
         if known is None:
-            self.measure(stop)
+            measure_sizes(self.plan, self.seconds_to_end(), stop)
             known = {str(size): list(pace) for size, pace in self.plan.paces.items()}
             self.cells.study.set_user_attr(key, known)
         return {int(size): Pace(*pace) for size, pace in known.items()}
+
+    def tuned(self, search: bool = True) -> None:
+        """Take what the search of the study has found, or search."""
+        known = self.cells.study.user_attrs.get("tuned")
+        if known is None and search and self.settings.tune:
+            known = list(tune(self.plan, self.cells.name, self.seconds_left(), self.most_together()))
+            self.cells.study.set_user_attr("tuned", known)
+            self.client.set_tag(self.parent, "tuned", json.dumps(dict(zip(Tuned._fields, known, strict=True))))
+        self.plan.tuned = Tuned(*known) if known else None
 
     def introduce(self) -> None:
         """Say what is about to happen."""
@@ -219,7 +198,7 @@ class Study:
                 if not self.to_do and (self.is_worker or self.cells.nobody_else_works()):
                     return
                 if not self.to_do:  # others are at the last ones; should they die, there is work again
-                    time.sleep(LEADER_LOOKS)
+                    time.sleep(LOOKS)
                     continue
                 study_report.foretell(self.client, self.parent, self.cells, self.plan, self.to_do)
                 group = self.group(self.to_do)
@@ -239,40 +218,37 @@ class Study:
     def group(self, wanted: list[Planned]) -> list[Training]:
         """The next training, and the seeds of the same cell that are trained with it."""
         first = wanted[0].training
-        most = MOST_TOGETHER if self.settings.together == "auto" else self.settings.together
-        model = self.plan.settings_of(first).model  # type: ignore[attr-defined]
-        if not self.kind.MODELS.family(model).STACKED or self.cells.left(first):
+        if self.cells.left(first):
             return [first]
         same = [one.training for one in wanted if one.training[:2] == first[:2]]
-        return [training for training in same if not self.cells.left(training)][:most]
+        return [training for training in same if not self.cells.left(training)][: self.most_together()]
+
+    def most_together(self) -> int:
+        """How many models are trained as one stack."""
+        if not self.kind.MODELS.family(self.plan.model).STACKED:
+            return 1
+        return MOST_TOGETHER if self.settings.together == "auto" else self.settings.together
 
     def lead(self, stop: Stop) -> None:
         """Start workers, show how far they are, and see to their end."""
         folder = home() / "studies" / self.cells.name
         settings = self.settings.model_copy(update={"study": self.cells.name})
-        workers = start_workers("study", settings, folder)
         known = (-1, -1)
-        with self.progress() as bar, ExitStack() as ending:
-            ending.callback(workers.stop)
-            while workers.alive():
-                if stop.requested:
-                    ending.close()
-                    raise KeyboardInterrupt
+        with self.progress() as bar:
+
+            def look() -> None:
+                nonlocal known
                 seen = len(self.cells.results()), len(self.cells.going())
                 if seen != known:
                     known = seen
                     self.look()
                 self.show(bar)
-                time.sleep(LEADER_LOOKS)
-            ending.pop_all()
-        failed = workers.failed()
+
+            failed = lead("study", settings, folder, stop, look)
         self.take_over()
         self.look()
         if failed and (self.to_do or not self.cells.nobody_else_works()):
-            raise UserError(
-                f"all workers must end well, {len(failed)} of {self.settings.workers} did not; read {failed[0]}, then "
-                "the same command goes on"
-            )
+            raise complain_of(failed, self.settings.workers)
         if self.to_do or not self.cells.nobody_else_works():
             self.work(stop)  # what others left, or waits for them
 

@@ -34,6 +34,17 @@ class Planned(NamedTuple):
     flops: float
 
 
+class Tuned(NamedTuple):
+    """What a search found, and how it goes with the size."""
+
+    searched_at: int
+    """Parameters as wanted."""
+    chosen: dict[str, float]
+    """Of the best trial: learning_rate, warmup, decay, weight_decay."""
+    power: float
+    """Of the size, in the learning rate, beside what the parametrization says of it."""
+
+
 class StudyPlan:
     """What a study may train and what that costs.
 
@@ -47,7 +58,9 @@ class StudyPlan:
         self.kind = KINDS[task.family]
         self.designed = bool(settings.hours or settings.flops)
         self.sizes = HALF_DECADES if settings.params == "auto" else tuple(sorted(set(settings.params)))
+        self.model = self.kind.SETTINGS.model_fields["model"].default if settings.model == "auto" else settings.model
         self.paces: dict[int, Pace] = {}
+        self.tuned: Tuned | None = None
         self.word = "tokens" if task.family == "language_model" else "frames"
         if isinstance(task, tasks.LanguageTask):
             self.data = tuple(task.budgets_up_to(settings.tokens))
@@ -59,10 +72,10 @@ class StudyPlan:
     def settings_of(self, training: Training) -> TrainingSettings:
         """What somebody would type for a training."""
         chosen = self.settings
-        model = self.kind.SETTINGS.model_fields["model"].default if chosen.model == "auto" else chosen.model
         given: dict[str, Any] = {
-            "task": chosen.task, "model": model, "params": training.params, "seed": training.seed, "data": chosen.data,
-            "device": chosen.device, "experiment": chosen.experiment, "learning_rate": chosen.learning_rate,
+            "task": chosen.task, "model": self.model, "params": training.params, "seed": training.seed,
+            "data": chosen.data, "device": chosen.device, "experiment": chosen.experiment,
+            "learning_rate": chosen.learning_rate,
         }  # fmt: skip
         if self.task.family == "language_model":
             given |= {"tokens": training.data}
@@ -70,7 +83,15 @@ class StudyPlan:
             names = ("molecule", "steps", "test_data", "energy_unit", "length_unit", "force_unit")
             given |= {name: getattr(chosen, name) for name in names}
             given |= {"train_size": training.data}
+        if self.tuned:
+            given |= self.tuned_at(training.params, self.tuned)
         return self.kind.SETTINGS.read(given, "study")  # type: ignore[return-value]
+
+    def tuned_at(self, size: int, tuned: Tuned) -> dict[str, float]:
+        """What a search found, carried to a size."""
+        factor = self.pace_of(size).rate_factor / self.pace_of(tuned.searched_at).rate_factor
+        rate = tuned.chosen["learning_rate"] * factor * (size / tuned.searched_at) ** tuned.power
+        return tuned.chosen | {"learning_rate": rate}
 
     # -- what it costs -------------------------------------------------------------------------------------------
 
@@ -95,7 +116,10 @@ class StudyPlan:
             return self.paces[size]
         near = min(self.paces, key=lambda other: abs(math.log(other / size)))
         pace, ratio = self.paces[near], size / near
-        return Pace(round(pace.params * ratio), pace.start, pace.per_unit * ratio, pace.flops_per_unit * ratio)
+        return pace._replace(
+            params=round(pace.params * ratio), per_unit=pace.per_unit * ratio,
+            flops_per_unit=pace.flops_per_unit * ratio,
+        )  # fmt: skip
 
     def cost(self, training: Training) -> Planned:
         """What a training should take, by the pace of its size."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import sys
 from collections.abc import Generator
-from typing import Any
+from typing import Any, NoReturn
 
 from filelock import FileLock
 from optuna.trial import Trial, TrialState
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from chemscale_bench import tasks
 from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
+from chemscale_bench.runs.engines.start import STORAGE, WORKER, complain_of, engine_of, lead
 from chemscale_bench.runs.force import warmup_share
 from chemscale_bench.runs.kinds import FRAMES, KINDS, refuse_other_family
 from chemscale_bench.runs.queue import Queue
@@ -46,10 +48,14 @@ class Sweep:
         self.family = self.task.family
         self.kind = KINDS[self.family]
         model = self.kind.SETTINGS.model_fields["model"].default if settings.model == "auto" else settings.model
-        self.settings = settings.model_copy(update={"model": model})
+        self.is_worker = WORKER in os.environ
+        storage = os.environ[STORAGE] if self.is_worker else settings.storage
+        self.settings = settings.model_copy(update={"model": model, "storage": storage})
         foreign = (*FRAMES, "batch_frames") if self.family == "language_model" else ("tokens", "batch_tokens")
         refuse_other_family(self.settings, self.task, foreign)
         self.base = self.base_settings()
+        if not self.is_worker:
+            engine_of(self.settings)  # before anything is made
         self.budget = self.units_of_a_trial()
         self.queue = Queue(self.settings, self.task.name, self.budget)
         self.client = open_store()
@@ -111,7 +117,9 @@ class Sweep:
                     return self.run_trial(trial, fabric, stop) if trial else None
 
                 try:
-                    if self.settings.together > 1:
+                    if not self.is_worker and (self.settings.workers > 1 or self.settings.engine != "local"):
+                        self.lead(stop, bar)
+                    elif self.settings.together > 1:
                         train_together(start, self.settings.together)
                     else:
                         while trial := start():
@@ -124,6 +132,19 @@ class Sweep:
                 print(f"{stop.requested}; the same command goes on", file=sys.stderr)
                 raise KeyboardInterrupt
         return stop.exit_code
+
+    def lead(self, stop: Stop, bar: tqdm[NoReturn]) -> None:
+        """Have workers run the trials."""
+
+        def look() -> None:
+            bar.n = self.queue.count()
+            bar.refresh()
+
+        settings = self.settings.model_copy(update={"study": self.queue.name})
+        failed = lead("tune", settings, home() / "studies" / self.queue.name, stop, look)
+        self.queue.forget_dead_trials()
+        if failed and self.queue.count() < self.settings.trials:
+            raise complain_of(failed, self.settings.workers)
 
     def run_trial(self, trial: Trial, fabric: Fabric, stop: Stop) -> Generator[Step, None, None]:
         """Train one trial as a child run, step by step."""

@@ -50,6 +50,9 @@ class StudySettings(Settings):
     """The first seed."""
     learning_rate: Annotated[float, Field(gt=0, le=10)] | Auto = "auto"
     """Peak learning rate of all runs, as in `language` and `forcefield`."""
+    tune: Count = Field(0, ge=0)
+    """Trials of a search before all else, at the smallest size, with losers stopped early: what it finds is carried to
+    all sizes, and the learning rate checked at the largest that can be paid. 0 takes what `auto` takes."""
     model: str = "auto"
     """What is trained: of language models chemgpt (`auto`), llama or lstm, of force fields painn (`auto`), schnet,
     mace, spookynet or allegro. Several with commas, chemgpt,llama, are studied in turn, each with its share of the

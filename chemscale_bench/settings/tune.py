@@ -50,6 +50,12 @@ class TuneSettings(Settings):
     """Trials of ChemGPT, Llama, SchNet or PaiNN trained at once as one stacked model, which small ones need to keep
     a device busy; needs `batch_tokens` or `batch_frames`. Newcomers with `auto` batches are filled up to the longest
     one."""
+    workers: Count = Field(1, ge=1, le=1000)
+    """Processes that search at once, each on its GPU or its share of the cores."""
+    engine: Literal["local", "slurm", "ray"] = "local"
+    """Who starts the workers: this machine, a Slurm cluster as a job array, or a running Ray cluster."""
+    engine_options: str = ""
+    """slurm: options of sbatch, partition=gpu,time=4:00:00,gres=gpu:1; ray: address=auto,num_cpus=4,num_gpus=0.5."""
     molecule: str = "auto"
     """Force fields: molecule of the task; `auto` is its first."""
     train_size: Count = Field(950, ge=1)

@@ -17,7 +17,7 @@ from chemscale_bench import tasks
 from chemscale_bench.cli import main
 from chemscale_bench.runs.cells import Cells, Result, Training
 from chemscale_bench.runs.pace import Pace, undisturbed
-from chemscale_bench.runs.study_plan import StudyPlan
+from chemscale_bench.runs.study_plan import StudyPlan, Tuned
 from chemscale_bench.runs.study_report import judged
 from chemscale_bench.settings.study import StudySettings
 
@@ -208,6 +208,35 @@ def test_models_are_studied_in_turn_and_compared(capsys: pytest.CaptureFixture[s
     assert len(mlflow.search_runs(experiment_names=["chemscale-studies"], output_format="list")) == len(runs)
 
 
+def test_hyperparameters_are_searched_at_the_smallest_size_and_carried(capsys: pytest.CaptureFixture[str]) -> None:
+    run(*SMALL, "--params", "3e3,1e4", "--train_size", "20", "--tune", "2")
+    assert "checked at 1e+04 params: " in capsys.readouterr().out
+    parent, children = parent_and_children()
+    tuned = json.loads(parent.data.tags["tuned"])
+    assert tuned["searched_at"] == 3000
+    searches = mlflow.search_runs(experiment_names=["chemscale-sweeps"], output_format="list")
+    (search,) = [run for run in searches if run.data.params.get("study_name", "").endswith("-search")]
+    assert search.data.metrics["best/learning_rate"] == pytest.approx(tuned["chosen"]["learning_rate"])
+    assert len(children) == 2
+    for child in children:
+        for name in ("warmup", "decay", "weight_decay"):
+            assert float(child.data.params[name]) == pytest.approx(tuned["chosen"][name])
+        size = float(child.data.params["params"])
+        rate = tuned["chosen"]["learning_rate"] * (size / 3000) ** tuned["power"]  # both are below the base width
+        assert float(child.data.params["learning_rate"]) == pytest.approx(rate)
+
+
+def test_a_rate_is_carried_by_the_parametrization_and_the_power_of_the_check() -> None:
+    plan = planned(hours="1")
+    plan.paces[30_000] = plan.paces[30_000]._replace(rate_factor=0.5)
+    tuned = Tuned(3000, {"learning_rate": 4e-3, "decay": 0.3}, -0.5)
+    plan.tuned = tuned
+    settings = plan.settings_of(Training(30_000, 20, 0))
+    assert settings.learning_rate == pytest.approx(4e-3 * 0.5 * 10**-0.5)
+    assert settings.decay == 0.3
+    assert plan.settings_of(Training(3000, 20, 0)).learning_rate == pytest.approx(4e-3)
+
+
 @pytest.mark.parametrize("database", [False, True])
 def test_of_two_processes_that_take_one_training_one_has_it(database: bool, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/cells.db" if database else str(tmp_path / "cells.log")
@@ -302,6 +331,7 @@ def test_what_was_foretold_is_judged_by_later_runs_only() -> None:
         (["--params", "1e4", "--model", "schnet,schnet"], "model must name each model once, got 'schnet,schnet'"),
         (["--params", "1e4", "--model", "schnet,paint"], "did you mean painn?"),
         (["--params", "1"], "params must be"),
+        (["--params", "1e4", "--tune", "5", "--learning_rate", "1e-3"], "learning_rate must be left out where it is"),
         (["--params", "1e4", "--target", "exponents"], "target must be"),
         (["--params", "1e4", "--workers", "0"], "workers must be"),
         (["--params", "1e4", "--engine", "pbs"], "engine must be"),

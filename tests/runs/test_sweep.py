@@ -71,6 +71,24 @@ def test_a_study_is_a_parent_with_a_child_for_every_trial_and_two_processes_shar
     assert len(figures) >= 3
 
 
+def test_workers_share_the_trials(chemscale_home: Path) -> None:
+    out = finish(start("--trials", "4", "--pruner", "none", "--workers", "2"))
+    parent, children = parent_and_children()
+    assert parent.info.status == "FINISHED"
+    assert 4 <= len(children) <= 5  # both may start a last one
+    assert all(run.info.status == "FINISHED" for run in children)
+    assert f"{len(children)} trials, 0 of them stopped early" in out
+    logs = [log.read_text() for log in (chemscale_home / "studies").glob("*/worker-*.log")]
+    assert len(logs) == 2
+    assert all("trial " in log and "Traceback" not in log for log in logs)
+
+
+def test_an_engine_is_checked_before_anything_is_made() -> None:
+    out = finish(start("--trials", "2", "--workers", "2", "--engine_options", "gres=gpu:1"), expected=2)
+    assert "engine_options must be left out for engine=local" in out
+    assert not mlflow.search_runs(search_all_experiments=True, output_format="list")
+
+
 def test_ctrl_c_ends_a_study_and_the_same_command_goes_on(chemscale_home: Path) -> None:
     process = start("--trials", "4", "--pruner", "none", "--study", "mine")
     deadline = time.monotonic() + 120

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.settings.base import Settings
+from chemscale_bench.tracking.lifetime import Stop
+
+LOOKS = 2.0
+"""Seconds between two looks of a leader at what its workers have done."""
 
 WORKER = "CHEMSCALE_STUDY_WORKER"
 """Set in the environment of a worker, which trains what it finds and leaves the rest to whoever has started it."""
@@ -78,6 +85,43 @@ def start_workers(verb: str, settings: Any, folder: Path) -> Workers:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     workers: Workers = engine.start(command, environment(settings.storage), settings.workers, folder, options)
     return workers
+
+
+def lead(verb: str, settings: Any, folder: Path, stop: Stop, look: Callable[[], None]) -> list[str]:
+    """Start workers and see to their end.
+
+    Args:
+        verb: of the command line.
+        settings: of the verb.
+        folder: for logs.
+        stop: asks for a clean end.
+        look: called every `LOOKS` seconds, to show how far they are.
+
+    Returns:
+        The logs of the workers that ended with an error.
+
+    Raises:
+        KeyboardInterrupt: if `stop` asked for it, after the workers have ended.
+    """
+    workers = start_workers(verb, settings, folder)
+    with ExitStack() as ending:
+        ending.callback(workers.stop)
+        while workers.alive():
+            if stop.requested:
+                ending.close()
+                raise KeyboardInterrupt
+            look()
+            time.sleep(LOOKS)
+        ending.pop_all()
+    return workers.failed()
+
+
+def complain_of(failed: list[str], workers: int) -> UserError:
+    """What is said where workers failed before all was done."""
+    return UserError(
+        f"all workers must end well, {len(failed)} of {workers} did not; read {failed[0]}, then the same command goes "
+        "on"
+    )
 
 
 def read_options(text: str) -> dict[str, str]:

@@ -1,0 +1,137 @@
+"""Hyperparameters of a whole study: searched at its smallest size, carried to the others, checked at a large one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from optuna.trial import TrialState
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.runs.cells import Training
+from chemscale_bench.runs.queue import Queue
+from chemscale_bench.runs.study_plan import StudyPlan, Tuned
+from chemscale_bench.runs.sweep import Sweep
+from chemscale_bench.settings.tune import TuneSettings
+from chemscale_bench.tuning.study import SPACES
+
+FACTORS = (0.5, 1.0, 2.0)
+"""Of the carried learning rate, tried at the large size; more of them while the best lies at an end."""
+MOST = 6
+HOLDS = 2.0
+"""By which factor the best rate may lie beside the carried one: neighbours on this grid are hardly apart in loss."""
+SHARE = 0.1
+"""Of what a study may take: for the check."""
+SHARED = (
+    "task", "seed", "storage", "data", "test_data", "energy_unit", "length_unit", "force_unit", "molecule", "steps",
+    "device", "workers", "engine", "engine_options",
+)  # fmt: skip
+
+
+def tune(plan: StudyPlan, name: str, seconds: float, together: int) -> Tuned:
+    """Search at the smallest size, check at the largest that can be paid, and say what was found.
+
+    Args:
+        plan: of the study, with the paces of its sizes.
+        name: of the study, from which those of its searches follow.
+        seconds: that are left, where hours are given.
+        together: trials that are trained as one stack.
+
+    Raises:
+        UserError: if no trial of the search ends well.
+    """
+    small, large = plan.sizes[0], affordable(plan, seconds)
+    found = sweep(plan, small, f"{name}-search", trials=plan.settings.tune, together=together).queue
+    if not found.count(TrialState.COMPLETE) or not losses(found):
+        raise UserError(f"a search must have a trial that ends well, all of {found.name} diverged; add trials: tune=")
+    best = found.study.best_trial
+    tuned = Tuned(small, {key: float(value) for key, value in best.params.items()}, 0.0)
+    print(f"searched at {small:.3g} params: {shown(tuned.chosen)} ({best.value:.4f})")
+    if large == small:
+        print("  no larger size can be paid for a check: the rate is carried as the parametrization says")
+        return tuned
+    return check(plan, tuned, large, name)
+
+
+def affordable(plan: StudyPlan, seconds: float) -> int:
+    """The largest size that can be trained for every factor within the share of the check."""
+    settings = plan.settings
+    paid = [plan.sizes[0]]
+    for size in plan.sizes[1:]:
+        cost = plan.cost(Training(size, data_of(plan), 0))
+        within = (
+            len(FACTORS) * cost.seconds <= SHARE * seconds if settings.hours
+            else len(FACTORS) * cost.flops <= SHARE * settings.flops if settings.flops else True
+        )  # fmt: skip
+        paid += [size] if within else []
+    return paid[-1]
+
+
+def data_of(plan: StudyPlan) -> int:
+    """The data size of searches: the smallest budget of tokens, all frames."""
+    return plan.data[0] if plan.task.family == "language_model" else plan.data[-1]
+
+
+def check(plan: StudyPlan, tuned: Tuned, size: int, name: str) -> Tuned:
+    """Try the carried rate and its neighbours at a large size; where the best is elsewhere, let the rate go there."""
+    carried = plan.tuned_at(size, tuned)
+    (low, high) = next((one.low, one.high) for one in SPACES[plan.task.family] if one.name == "learning_rate")
+    factors = list(FACTORS)
+    while True:
+        rates = [factor * carried["learning_rate"] for factor in factors]
+        inside = [carried | {"learning_rate": rate} for rate in rates if low <= rate <= high]
+        if not inside:
+            return tuned
+        values = losses(sweep(plan, size, f"{name}-check", trials=len(inside), points=inside).queue)
+        reached = [values.get(rate, math.inf) for rate in rates]
+        best = factors[reached.index(min(reached))]
+        further = {factors[0]: factors[0] / 2, factors[-1]: factors[-1] * 2}.get(best)
+        if further is None or len(factors) == MOST or not low <= further * carried["learning_rate"] <= high:
+            break
+        factors = sorted([*factors, further])
+    print(
+        f"checked at {size:.3g} params: " + ", ".join(f"{f:g}x {v:.4f}" for f, v in zip(factors, reached, strict=True))
+    )
+    if 1 / HOLDS <= best <= HOLDS:
+        print(f"  the best is {best:g} times the carried rate: it holds, and is carried on")
+        return tuned
+    power = math.log(best) / math.log(size / tuned.searched_at)
+    print(f"  the best has moved by {best:g}: rates go with size^{power:.2f} beside the parametrization")
+    return tuned._replace(power=power)
+
+
+def sweep(
+    plan: StudyPlan, size: int, name: str, trials: int, together: int = 1, points: Sequence[dict[str, float]] = ()
+) -> Sweep:
+    """Search at a size, or try the points that are given."""
+    given: dict[str, Any] = {key: getattr(plan.settings, key) for key in SHARED}
+    if plan.task.family == "language_model":
+        given |= {"tokens": data_of(plan), "batch_tokens": "auto"}
+    else:
+        given |= {
+            "train_size": data_of(plan), "batch_frames": plan.kind.SETTINGS.model_fields["batch_frames"].default,
+        }  # fmt: skip
+    settings = TuneSettings(
+        **given, model=plan.model, params=size, trials=trials, study=name, together=min(together, trials),
+        pruner="none" if points else "performance",
+    )  # fmt: skip
+    work = Sweep(settings)
+    for point in points:
+        work.queue.study.enqueue_trial(point, skip_if_exists=True)
+    work.run()
+    return work
+
+
+def losses(queue: Queue) -> dict[float, float]:
+    """What the trials of a search reached, by their learning rates."""
+    return {
+        trial.params["learning_rate"]: float(trial.value)
+        for trial in queue.trials(TrialState.COMPLETE)
+        if trial.value is not None
+    }
+
+
+def shown(chosen: dict[str, float]) -> str:
+    """Hyperparameters on one line."""
+    return " ".join(f"{name}={value:.3g}" for name, value in chosen.items())
