@@ -22,6 +22,10 @@ from chemscale_bench.settings.training import TrainingSettings
 HALF_DECADES = tuple(digit * 10**power for power in range(4, 11) for digit in (1, 3))
 FEWEST_TOKENS_PER_PARAM = 0.3
 """Below, a model of the design has hardly been trained."""
+WIDE = 1.645
+"""Standard deviations of half a 90 % interval."""
+FARTHEST = 1e4
+"""Times the largest compute to which a study may be asked to foretell: published tables test laws no further."""
 BESIDES = 3.0
 """Seconds of a training for its records, validation and model, until some have been measured."""
 
@@ -247,24 +251,33 @@ class StudyPlan:
         return "\n".join(lines)
 
     def expectation(self, planned: Iterable[Planned], results: Sequence[Result]) -> str:
-        """What a design is expected to tell, in a line."""
+        """What a design is expected to tell, in a line.
+
+        Raises:
+            UserError: if the loss that is asked for lies beyond what any law was tested for.
+        """
         cells = [self.cell(one.training, 0.0) for one in planned]
         cells += [self.cell(result.training, 0.0) for result in results]
         before = self.prior()
         middle = self.belief(results)._replace(precision=before.precision)
         belief = expected(cells, middle)
         (_, of_alpha), (_, of_beta) = belief.exponents()
-        wide = 1.645
-        text = f"expected: alpha +-{wide * of_alpha:.2f}, beta +-{wide * of_beta:.2f} (90 %)"
-        if self.settings.target != "exponent":
-            size = float(self.settings.target)
-            reach = max(cell.params * max(cell.data) for cell in cells)
-            spread = belief.uncertainty(belief.precision[None], size, np.array([reach]))[0]
-            text += (
-                f", the loss of {size:.3g} params on {belief.best_data(size):.2g} within "
-                f"{wide * math.exp(spread):.1%} of itself"
+        text = f"expected: alpha +-{WIDE * of_alpha:.2f}, beta +-{WIDE * of_beta:.2f} (90 %)"
+        if self.settings.target == "exponent":
+            return text
+        size = float(self.settings.target)
+        reach = max(cell.params * max(cell.data) for cell in cells)
+
+        if size * belief.best_data(size) > FARTHEST * reach:
+            near = [at for at in HALF_DECADES if at * belief.best_data(at) <= FARTHEST * reach]
+            raise UserError(
+                f"target must be a size of at most {FARTHEST:g} times the largest training's params x {self.word} on "
+                f"its best {self.word}, got {size:.3g}, {size * belief.best_data(size) / reach:.2g} times; "
+                + (f"ask for target={near[-1]:.0e}, or give it more" if near else "give it more")
             )
-        return text
+        spread = belief.uncertainty(belief.precision[None], size, np.array([reach]))[0]
+        within = f"{WIDE * math.exp(spread):.1%}"
+        return f"{text}, the loss of {size:.3g} params on {belief.best_data(size):.2g} within {within} of itself"
 
 
 def in_order(planned: Iterable[Planned]) -> list[Planned]:

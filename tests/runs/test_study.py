@@ -15,6 +15,7 @@ from mlflow.entities import Run
 
 from chemscale_bench import tasks
 from chemscale_bench.cli import main
+from chemscale_bench.errors import UserError
 from chemscale_bench.runs.cells import Cells, Result, Training
 from chemscale_bench.runs.pace import Pace, undisturbed
 from chemscale_bench.runs.study_plan import StudyPlan, Tuned
@@ -300,6 +301,14 @@ def test_a_size_that_only_others_have_measured_has_a_cost() -> None:
     del plan.paces[30_000]
     assert plan.cost(Training(30_000, 20, 0)).seconds > 2 * plan.cost(Training(10_000, 20, 0)).seconds
     assert plan.wanted([], [(Training(30_000, 20, 0), 5.0)], 3000.0)
+
+
+def test_a_target_beyond_what_laws_were_tested_for_is_refused_with_one_that_is_not() -> None:
+    plan = planned(hours="1", target="1e8")
+    wanted = plan.wanted([], [], 3000.0)
+    with pytest.raises(UserError, match=r"got 1e\+08, .* times; ask for target=1e\+06, or give it more"):
+        plan.expectation(wanted, [])
+    assert "the loss of 1e+06 params on" in planned(hours="1", target="1e6").expectation(wanted, [])
 
 
 def test_what_trainings_take_replaces_what_was_measured() -> None:
