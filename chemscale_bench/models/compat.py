@@ -6,24 +6,60 @@ Use ``import_schnetpack("schnetpack.representation")`` and ``import_mace("mace.m
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 
 UNPICKLE_ANYTHING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
 
+NETWORKS = ("schnetpack.nn", "schnetpack.representation", "schnetpack.atomistic")
+
+
 def import_schnetpack(name: str) -> ModuleType:
     """Import a module of schnetpack.
+
+    Its networks come without the rest of the package, whose data module and tasks load Lightning's Trainer and
+    torchmetrics: that takes five times as long as all else that a force field needs.
 
     schnetpack below 2.2 takes the type variable ``T_co`` from ``torch.utils.data.dataloader``, where torch 2.13 no
     longer has it. It only annotates with it. schnetpack 2.2 needs Python 3.12: this can go with Python 3.11.
     """
+    if name in NETWORKS:
+        if name not in sys.modules:
+            with without_init("schnetpack"):  # all at once: they find one another as parts of one package
+                for each in NETWORKS:
+                    import_module(each)
+        return sys.modules[name]
     import torch.utils.data
     from torch.utils.data import dataloader
 
+    if "schnetpack" not in sys.modules:  # what came without it would not be found in it
+        for loaded in [module for module in sys.modules if module.startswith("schnetpack.")]:
+            del sys.modules[loaded]
     if not hasattr(dataloader, "T_co"):
         dataloader.T_co = torch.utils.data.dataset._T_co  # type: ignore[attr-defined]
     return import_module(name)
+
+
+@contextmanager
+def without_init(package: str) -> Iterator[None]:
+    """For as long as this lasts, modules of a package are imported without what its ``__init__`` imports.
+
+    A package that is loaded already stays as it is.
+    """
+    spec = None if package in sys.modules else find_spec(package)
+    if spec is None:
+        yield
+        return
+    sys.modules[package] = module_from_spec(spec)
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def import_mace(name: str) -> ModuleType:
