@@ -13,9 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Tests that run side by side take a core each.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests run side by side, and a run in this process has to be that of one that they start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A suite started in the background inherits that Ctrl-C is ignored, and would pass it on to the tools it starts.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -31,19 +30,36 @@ def shared_data() -> Path:
     return folder
 
 
+def make_home(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with nothing in it but the compiled kernel that all tests share; compiling it takes half a minute."""
+    base = tmp_path_factory.getbasetemp()
+    compiled = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "numba"
+    compiled.mkdir(exist_ok=True)
+    folder.mkdir()
+    (folder / "numba").symlink_to(compiled)
+    return folder
+
+
 @pytest.fixture(scope="session", autouse=True)
 def not_the_users_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache for what fixtures do that live longer than a test."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CHEMSCALE_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("CHEMSCALE_HOME", str(make_home(tmp_path_factory.mktemp("session") / "home", tmp_path_factory)))
         yield
 
 
 @pytest.fixture(autouse=True)
-def chemscale_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def chemscale_home(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache."""
-    monkeypatch.setenv("CHEMSCALE_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+    home = make_home(tmp_path / "home", tmp_path_factory)
+    monkeypatch.setenv("CHEMSCALE_HOME", str(home))
+    return home
+
+
+@pytest.fixture(scope="module")
+def prepared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that the first run of a file of tests fills and the others find filled."""
+    return make_home(tmp_path_factory.mktemp("prepared") / "home", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

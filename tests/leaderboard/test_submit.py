@@ -30,12 +30,12 @@ FORCES += ["--train_size", "50", "--steps", "40"]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, prepared_home: Path) -> Path:
     """A folder with a tracking store of one tiny language model and one tiny force field, and the prepared data."""
     folder = tmp_path_factory.mktemp("trained")
     shutil.copy(empty_store, folder / "mlflow.db")
     environment = os.environ | {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "CHEMSCALE_HOME": str(folder / "home"),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "CHEMSCALE_HOME": str(prepared_home),
         "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     for arguments, experiment in ((LANGUAGE, "language"), (FORCES, "forces")):
@@ -46,10 +46,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path
 
 
 @pytest.fixture
-def store(trained: Path, monkeypatch: pytest.MonkeyPatch, tracking_uri: str, chemscale_home: Path) -> None:
+def store(
+    trained: Path, prepared_home: Path, monkeypatch: pytest.MonkeyPatch, tracking_uri: str, chemscale_home: Path
+) -> None:
     import mlflow
 
-    monkeypatch.setenv("CHEMSCALE_HOME", str(trained / "home"))
+    monkeypatch.setenv("CHEMSCALE_HOME", str(prepared_home))
     mlflow.set_tracking_uri(f"sqlite:///{trained / 'mlflow.db'}")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+from commands import call
 from mlflow.entities import Run
 
 from chemscale_bench.cli import main
@@ -40,14 +41,12 @@ def start(*arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, text=True, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def finish(process: "subprocess.Popen[str]") -> str:
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err[-2000:]
-    return out
+def train(*arguments: str) -> str:
+    return call("forcefield", *SMALL, *arguments)
 
 
 def test_a_run_learns_says_what_it_was_and_leaves_a_model_that_gives_its_error() -> None:
-    out = finish(start("--model", "schnet", "--steps", "300"))
+    out = train("--model", "schnet", "--steps", "300")
     (run,) = runs()
     params, metrics = run.data.params, run.data.metrics
     assert (params["model"], params["task_name"], params["train_frames"]) == ("schnet", "embedded-ff@ethanol", "50")
@@ -86,8 +85,8 @@ def test_a_run_learns_says_what_it_was_and_leaves_a_model_that_gives_its_error()
 
 def test_seeds_are_children_of_one_run_with_the_errors_that_they_have_alone() -> None:
     schnet = ["--model", "schnet", "--steps", "60"]
-    out = finish(start(*schnet, "--seeds", "2"))
-    finish(start(*schnet, "--seed", "1"))
+    out = train(*schnet, "--seeds", "2")
+    train(*schnet, "--seed", "1")
     (parent,) = [run for run in runs() if run.data.tags["mlflow.runName"] == "schnet-ethanol-50-2-seeds"]
     children = {
         run.data.params["seed"]: run for run in runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
@@ -112,7 +111,7 @@ def test_seeds_of_a_model_that_is_not_stacked_are_refused(capsys: pytest.Capture
 
 
 def test_kill_9_and_resume_give_the_run_that_nobody_killed(chemscale_home: Path) -> None:
-    finish(start("--model", "painn", "--steps", "60"))
+    train("--model", "painn", "--steps", "60")
     (whole,) = runs()
     process = start("--model", "painn", "--steps", "60", "--checkpoint_minutes", "0.002")
     deadline = time.monotonic() + 120
@@ -125,7 +124,7 @@ def test_kill_9_and_resume_give_the_run_that_nobody_killed(chemscale_home: Path)
     process.kill()
     process.communicate()
     (state,) = chemscale_home.glob("runs/*/state.pt")
-    finish(start("--resume", state.parent.name))
+    train("--resume", state.parent.name)
     resumed = next(run for run in runs() if run.info.run_id != whole.info.run_id)
     assert resumed.info.run_id == state.parent.name
     assert resumed.info.status == "FINISHED"
@@ -175,7 +174,7 @@ def test_frames_of_a_file_need_units_and_make_another_task(tmp_path: Path, capsy
         main(["forcefield", *SMALL, *own])
     assert end.value.code == 2
     assert "energy_unit must be" in capsys.readouterr().err.splitlines()[-1]
-    finish(start(*own, "--energy_unit", "eV", "--length_unit", "Angstrom"))
+    train(*own, "--energy_unit", "eV", "--length_unit", "Angstrom")
     done = next(run for run in runs() if run.info.status == "FINISHED")
     assert done.data.params["task_name"] == "embedded-ff@mine.npz"
     assert done.data.metrics["data/test_frames"] == 30  # of 100, what 20 and 50 for validation leave
@@ -185,24 +184,10 @@ def test_frames_of_a_file_need_units_and_make_another_task(tmp_path: Path, capsy
 
 @pytest.mark.parametrize("model", ["mace", "spookynet", "allegro"])
 def test_every_model_goes_from_start_to_checkpoint(model: str, tmp_path: Path) -> None:
-    finish(
-        start(
-            "--model",
-            model,
-            "--params",
-            "23e3",
-            "--learning_rate",
-            "1e-3",
-            "--steps",
-            "4",
-            "--batch_frames",
-            "3",
-            "--precision",
-            "fp64",
-            "--train_size",
-            "2",
-        )
-    )
+    train(
+        "--model", model, "--params", "23e3", "--learning_rate", "1e-3", "--steps", "4", "--batch_frames", "3",
+        "--precision", "fp64", "--train_size", "2",
+    )  # fmt: skip
     (run,) = runs()
     assert run.data.params["arithmetic"] == "64-true"
     assert run.data.metrics["cost/flops"] > 0
@@ -214,22 +199,11 @@ def test_every_model_goes_from_start_to_checkpoint(model: str, tmp_path: Path) -
 
 
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    finish(start("--model", "schnet", "--steps", "30", "--checkpoint_minutes", "0.001"))
+    train("--model", "schnet", "--steps", "30", "--checkpoint_minutes", "0.001")
     (alone,) = runs()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    two = [
-        *command,
-        "-m",
-        "chemscale_bench",
-        "forcefield",
-        *SMALL,
-        "--model",
-        "schnet",
-        "--steps",
-        "30",
-        "--checkpoint_minutes",
-        "0.001",
-    ]
+    few = ["--model", "schnet", "--steps", "30", "--checkpoint_minutes", "0.001"]
+    two = [*command, "-m", "chemscale_bench", "forcefield", *SMALL, *few]
     subprocess.run(two, check=True, capture_output=True, timeout=120)
     shared = next(run for run in runs() if run.info.run_id != alone.info.run_id)
     for key in ("train/loss", "val/force_mae_mev_per_angstrom"):
@@ -244,7 +218,7 @@ def test_a_copy_of_the_official_frames_is_the_official_task(shared_data: Path) -
         "--test_data", str(shared_data / "rmd17" / "rmd17_ethanol_test_02.npz"),
         "--energy_unit", "kcal/mol", "--length_unit", "Angstrom",
     ]  # fmt: skip
-    finish(start(*own))
+    train(*own)
     (run,) = runs()
     params = run.data.params
     assert (params["task_name"], params["molecule"], params["split"]) == ("rmd17-ff@ethanol", "ethanol", "2")

@@ -15,6 +15,7 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+from commands import call
 from mlflow.entities import Run
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -44,6 +45,10 @@ def finish(process: subprocess.Popen[str], expected: int = 0) -> str:
     return out + err
 
 
+def train(*arguments: str, expected: int = 0) -> str:
+    return call("chemgpt", *SMALL, *arguments, expected=expected)
+
+
 def runs() -> list[Run]:
     client = mlflow.MlflowClient()
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
@@ -68,7 +73,7 @@ def wait_for(condition: object, process: subprocess.Popen[str], seconds: float =
 
 
 def test_kill_9_and_resume_give_the_run_that_nobody_killed(prepared_home: Path) -> None:
-    finish(start("--tokens", "6e4", "--seed", "1"))
+    train("--tokens", "6e4", "--seed", "1")
     (whole,) = runs()
     interval = ["--tokens", "6e4", "--seed", "1", "--checkpoint_minutes", "0.003"]
     process = start(*interval)
@@ -97,7 +102,7 @@ def test_kill_9_and_resume_give_the_run_that_nobody_killed(prepared_home: Path) 
 
 def test_an_early_budget_of_a_longer_run_is_the_run_to_that_budget() -> None:
     for tokens in ("1e5", "3e5"):
-        finish(start("--tokens", tokens))
+        train("--tokens", tokens)
     long, short = sorted(runs(), key=lambda run: -int(float(run.data.params["tokens"])))
     for key in ("val/loss_nats_per_token", "baseline/trigram_nats_per_token"):
         assert [step for step, _ in curve(short, key)] == [30_000, 100_000]
@@ -105,7 +110,7 @@ def test_an_early_budget_of_a_longer_run_is_the_run_to_that_budget() -> None:
 
 
 def test_the_model_of_a_run_works_in_transformers() -> None:
-    finish(start("--tokens", "1e4"))
+    train("--tokens", "1e4")
     (run,) = runs()
     folder = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="model")
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
@@ -115,7 +120,7 @@ def test_the_model_of_a_run_works_in_transformers() -> None:
 
 
 def test_a_run_says_what_it_was(prepared_home: Path) -> None:
-    finish(start("--tokens", "1e4"))
+    train("--tokens", "1e4")
     (run,) = runs()
     assert run.data.params["model"] == "chemgpt"
     assert run.data.params["task_name"] == "embedded-lm"
@@ -149,13 +154,13 @@ def test_ctrl_c_saves_the_run_and_says_how_to_go_on(prepared_home: Path) -> None
     assert run.info.status == "KILLED"
     assert f"resume={run.info.run_id}" in text
     assert f"resume={run.info.run_id}" in run.data.tags["chemscale.reason"]
-    finish(start("--resume", run.info.run_id))
+    train("--resume", run.info.run_id)
     (run,) = runs()
     assert run.info.status == "FINISHED"
 
 
 def test_divergence_fails_the_run_with_its_reason(prepared_home: Path) -> None:
-    text = finish(start("--tokens", "2e4", "--learning_rate", "10"), expected=2)
+    text = train("--tokens", "2e4", "--learning_rate", "10", expected=2)
     (run,) = runs()
     assert run.info.status == "FAILED"
     assert "Diverged" in run.data.tags["chemscale.reason"]
@@ -201,7 +206,7 @@ def test_a_server_that_goes_away_loses_nothing(tracking_uri: str, prepared_home:
 
 
 def test_two_processes_share_every_step_and_reach_the_same_loss() -> None:
-    finish(start("--tokens", "1e4"))
+    train("--tokens", "1e4")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += ["-m", "chemscale_bench", "chemgpt", *SMALL, "--tokens", "1e4"]
     tells = os.environ | {"PYTHONFAULTHANDLER": "1"}  # where a process was that aborts
@@ -267,23 +272,23 @@ def test_the_demo_trains_searches_fits_and_ends_with_a_page(tmp_path: Path) -> N
 
 
 def test_init_goes_on_from_a_checkpoint_of_the_same_vocabulary_only(tmp_path: Path) -> None:
-    finish(start("--tokens", "1e4"))
+    train("--tokens", "1e4")
     (run,) = runs()
     folder = Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="model"))
-    finish(start("--tokens", "1e4", "--init", str(folder)))
+    train("--tokens", "1e4", "--init", str(folder))
     further = next(other for other in runs() if other.info.run_id != run.info.run_id)
     assert further.data.metrics["val/loss_nats_per_token"] < run.data.metrics["val/loss_nats_per_token"]
 
     tokenizer = (folder / "tokenizer.json").read_text()
     (folder / "tokenizer.json").write_text(tokenizer.replace('"[C]"', '"[Xx]"'))
-    text = finish(start("--tokens", "1e4", "--init", str(folder)), expected=2)
+    text = train("--tokens", "1e4", "--init", str(folder), expected=2)
     assert "init must have the vocabulary of the data" in text
 
 
 def test_seeds_are_children_of_one_run_with_the_curves_that_they_have_alone() -> None:
     budget = ["--tokens", "30000", "--batch_tokens", "1024"]
-    out = finish(start(*budget, "--seeds", "2"))
-    finish(start(*budget, "--seed", "1"))
+    out = train(*budget, "--seeds", "2")
+    train(*budget, "--seed", "1")
     assert "mean of 2 seeds" in out
     (parent,) = [run for run in runs() if run.data.tags["mlflow.runName"].endswith("-2-seeds")]
     children = {

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from commands import call
 from mlflow.entities import Run
 
 from chemscale_bench import tasks
@@ -33,24 +34,9 @@ def environment(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-def run(*arguments: str) -> None:
-    code = 0
-    try:
-        main(list(arguments))
-    except SystemExit as end:
-        code = end.code or 0  # type: ignore[assignment]
-    assert code == 0
-
-
 def start(*arguments: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "chemscale_bench", *arguments]
     return subprocess.Popen(command, text=True, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def finish(process: "subprocess.Popen[str]", expected: int = 0) -> str:
-    out, err = process.communicate(timeout=400)
-    assert process.returncode == expected, err[-2000:]
-    return out + err
 
 
 def parent_and_children() -> tuple[Run, list[Run]]:
@@ -68,10 +54,9 @@ def cells_of(children: list[Run]) -> list[tuple[str, ...]]:
 
 
 def test_a_study_trains_its_grid_foretells_fits_and_can_be_submitted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
 ) -> None:
-    run(*GRID)
-    out = capsys.readouterr().out
+    out = call(*GRID)
     parent, children = parent_and_children()
     assert parent.info.status == "FINISHED"
     assert len(cells_of(children)) == len(set(cells_of(children))) == 9
@@ -101,17 +86,19 @@ def test_a_study_trains_its_grid_foretells_fits_and_can_be_submitted(
     )
 
     # Its law is that of `fit`, and its runs make an entry.
-    run("fit", "--experiment", parent.info.run_id, "--metric", "test/force_mae_mev_per_angstrom", "--log", "False")
-    assert "9 rows: 3 sizes x 3 values of frames; none left out" in capsys.readouterr().out
-    run("submit", "--run", parent.info.run_id, "--submitter", "Ada", "--out", str(tmp_path / "entries"))
-    assert "is consistent; runs: 9, sizes: 3" in capsys.readouterr().out
+    out = call(
+        "fit", "--experiment", parent.info.run_id, "--metric", "test/force_mae_mev_per_angstrom", "--log", "False"
+    )
+    assert "9 rows: 3 sizes x 3 values of frames; none left out" in out
+    out = call("submit", "--run", parent.info.run_id, "--submitter", "Ada", "--out", str(tmp_path / "entries"))
+    assert "is consistent; runs: 9, sizes: 3" in out
 
 
-def test_a_training_of_a_study_is_the_one_that_would_be_typed(capsys: pytest.CaptureFixture[str]) -> None:
-    run(*SMALL, "--params", "3e3,1e4,3e4", "--train_size", "20")
+def test_a_training_of_a_study_is_the_one_that_would_be_typed() -> None:
+    call(*SMALL, "--params", "3e3,1e4,3e4", "--train_size", "20")
     _, children = parent_and_children()
     child = min(children, key=lambda run: int(run.data.params["non_embedding_params"]))
-    run("forcefield", *SMALL[1:], "--params", "3e3", "--train_size", "20", "--experiment", "typed")
+    call("forcefield", *SMALL[1:], "--params", "3e3", "--train_size", "20", "--experiment", "typed")
     (typed,) = mlflow.search_runs(experiment_names=["typed"], output_format="list")
     different = {name for name, value in typed.data.params.items() if child.data.params.get(name) != value}
     assert different == {"experiment"}
@@ -145,7 +132,7 @@ def test_an_end_in_the_middle_loses_nothing_and_trains_nothing_twice(
         assert "the same command goes on" in err
         assert parent_and_children()[0].info.status == "KILLED"
     before = {run.info.run_id for run in parent_and_children()[1]}
-    out = finish(start(*command))
+    out = call(*command)
     parent, children = parent_and_children()
     assert parent.info.status == "FINISHED"
     assert cells_of(children) == sorted(set(cells_of(children)))
@@ -155,7 +142,7 @@ def test_an_end_in_the_middle_loses_nothing_and_trains_nothing_twice(
 
 
 def test_workers_share_a_study(chemscale_home: Path) -> None:
-    out = finish(start(*SMALL, "--params", "3e3,1e4", "--train_size", "20,40", "--workers", "2"))
+    out = call(*SMALL, "--params", "3e3,1e4", "--train_size", "20,40", "--workers", "2")
     parent, children = parent_and_children()
     assert parent.info.status == "FINISHED"
     assert len(cells_of(children)) == len(set(cells_of(children))) == 4
@@ -165,14 +152,14 @@ def test_workers_share_a_study(chemscale_home: Path) -> None:
     assert "4 trainings below run" in out
 
 
-def test_a_budget_of_flops_is_kept_and_more_of_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_budget_of_flops_is_kept_and_more_of_it_goes_on() -> None:
     study = [*SMALL, "--params", "3e3,1e4,3e4", "--train_size", "20,40,80", "--study", "mine"]
-    run(*study, "--flops", "3e9")
+    call(*study, "--flops", "3e9")
     parent, children = parent_and_children()
     spent = parent.data.metrics["study/flops"]
     assert 1e9 < spent <= 3e9
     assert len({run.data.params["non_embedding_params"] for run in children}) == 3
-    run(*study, "--flops", "5e9")
+    call(*study, "--flops", "5e9")
     again, more = parent_and_children()
     assert again.info.run_id == parent.info.run_id
     assert len(more) > len(children)
@@ -180,18 +167,16 @@ def test_a_budget_of_flops_is_kept_and_more_of_it_goes_on(capsys: pytest.Capture
     assert len(cells_of(more)) == len(set(cells_of(more)))
 
 
-def test_a_dry_run_prints_the_plan_and_records_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    run(*GRID, "--seeds", "2", "--dry_run", "True")
-    out = capsys.readouterr().out
+def test_a_dry_run_prints_the_plan_and_records_nothing() -> None:
+    out = call(*GRID, "--seeds", "2", "--dry_run", "True")
     assert "18 trainings, " in out
     assert "expected: alpha +-" in out
     assert mlflow.MlflowClient().get_experiment_by_name("chemscale-studies") is None
 
 
-def test_models_are_studied_in_turn_and_compared(capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_are_studied_in_turn_and_compared() -> None:
     command = [*SMALL[:3], *SMALL[5:], "--params", "3e3,1e4", "--train_size", "20", "--model", "schnet,painn"]
-    run(*command)
-    out = capsys.readouterr().out
+    out = call(*command)
     runs = mlflow.search_runs(experiment_names=["chemscale-studies"], output_format="list")
     (comparison,) = [run for run in runs if "studies" in run.data.tags]
     parents = comparison.data.tags["studies"].split(",")
@@ -205,13 +190,12 @@ def test_models_are_studied_in_turn_and_compared(capsys: pytest.CaptureFixture[s
     metrics = comparison.data.metrics
     assert metrics[f"difference/{better}_better_than_{other}"] == pytest.approx(errors[other] - errors[better])
     assert metrics[f"decision_accuracy/{better}_better_than_{other}"] in (0.0, 1.0)
-    run(*command)  # again: nothing is trained, and the comparison is not made twice
+    call(*command)  # again: nothing is trained, and the comparison is not made twice
     assert len(mlflow.search_runs(experiment_names=["chemscale-studies"], output_format="list")) == len(runs)
 
 
-def test_hyperparameters_are_searched_at_the_smallest_size_and_carried(capsys: pytest.CaptureFixture[str]) -> None:
-    run(*SMALL, "--params", "3e3,1e4", "--train_size", "20", "--tune", "2")
-    assert "checked at 1e+04 params: " in capsys.readouterr().out
+def test_hyperparameters_are_searched_at_the_smallest_size_and_carried() -> None:
+    assert "checked at 1e+04 params: " in call(*SMALL, "--params", "3e3,1e4", "--train_size", "20", "--tune", "2")
     parent, children = parent_and_children()
     tuned = json.loads(parent.data.tags["tuned"])
     assert tuned["searched_at"] == 3000
@@ -363,7 +347,7 @@ def test_bad_input_gives_one_line_and_leaves_no_run(
 
 
 def test_a_study_of_other_parameters_is_not_joined(capsys: pytest.CaptureFixture[str]) -> None:
-    run(*SMALL, "--params", "3e3", "--train_size", "20", "--study", "mine")
+    call(*SMALL, "--params", "3e3", "--train_size", "20", "--study", "mine")
     with pytest.raises(SystemExit):
         main([*SMALL, "--params", "3e3,1e4", "--train_size", "20", "--study", "mine"])
     assert "got another params" in capsys.readouterr().err
