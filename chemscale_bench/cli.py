@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import click
 
@@ -48,9 +48,19 @@ VERBS: dict[str, type[Settings]] = {
 def options(of: type[Settings]) -> list[click.Parameter]:
     """One command-line option for each field of a verb's settings, with its docstring and default as the help."""
     return [
-        click.Option([f"--{name}"], metavar="VALUE", help=f"{field.description}  [default: {field.default or 'none'}]")
+        click.Option(
+            [f"--{name}"],
+            metavar="|".join(choices(field.annotation)) or "VALUE",
+            help=f"{field.description}  [default: {'none' if field.default in ('', None) else field.default}]",
+        )
         for name, field in of.model_fields.items()
     ]
+
+
+def choices(annotation: Any) -> list[str]:
+    """The words that a field takes; none if it takes other values, too."""
+    words = get_args(annotation) if get_origin(annotation) is Literal else ()
+    return [str(word) for word in words]
 
 
 def command(name: str, settings: type[Settings]) -> click.Command:

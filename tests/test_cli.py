@@ -71,6 +71,13 @@ def test_every_parameter_is_explained_with_its_default(verb: str, capsys: pytest
     assert text.count("[default:") == len(cli.VERBS[verb].model_fields)
 
 
+def test_help_shows_the_words_that_a_parameter_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.tool().main(["tune", "--help"], standalone_mode=False)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--engine local|slurm|ray Who starts" in text
+    assert "weights. [default: 0]" in text
+
+
 def test_dashes_and_underscores_are_both_read(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(cli, "import_module", lambda _: type("Module", (), {"chemgpt": staticmethod(seen.append)}))

@@ -75,8 +75,35 @@ def fields(line: str, delimiter: str | None, last: int = -1) -> list[str]:
         return []
 
 
+EXAMPLES = 3
+NAMES = {None: "white space", "\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
+
+
+def explain(path: Path) -> str:
+    """How a file of molecules is read, and its first ones, for its owner to check.
+
+    Raises:
+        UserError: as `find_layout`.
+    """
+    layout, lines = read_head(path)
+    where = f"column {layout.column + 1} between {NAMES[layout.delimiter]}"
+    where += f", below {fields(lines[0], layout.delimiter)[layout.column].strip()}" if layout.header else ""
+    first = [layout.molecule(line) for line in lines[int(layout.header) :][:EXAMPLES]]
+    return f"{'SELFIES' if layout.selfies else 'SMILES'} in {where}: {', '.join(first)}, ..."
+
+
 def find_layout(path: Path) -> tuple[Layout, str]:
     """The layout of a file, and its first line with a molecule.
+
+    Raises:
+        UserError: as `read_head`.
+    """
+    layout, lines = read_head(path)
+    return layout, (lines[int(layout.header) :] or lines)[0]
+
+
+def read_head(path: Path) -> tuple[Layout, list[str]]:
+    """The layout of a file, and its first lines that are not empty.
 
     Raises:
         UserError: the file is unfit, empty, binary, no list of molecules, or a table without a column of SMILES.
@@ -99,7 +126,7 @@ def find_layout(path: Path) -> tuple[Layout, str]:
     first = lines[int(layout.header) :] or lines
     if is_selfies([layout.molecule(line) for line in first]):
         layout = Layout(layout.delimiter, layout.column, layout.header, selfies=True)
-    return layout, first[0]
+    return layout, lines
 
 
 def below_header(lines: list[str]) -> Layout | None:

@@ -12,7 +12,10 @@ import torch
 
 from chemscale_bench import tasks
 from chemscale_bench.data.cache import home, keep
+from chemscale_bench.data.layout import explain
+from chemscale_bench.data.opening import user_path
 from chemscale_bench.data.prepare import REFUSALS, prepare
+from chemscale_bench.data.sources import NAMES
 from chemscale_bench.data.store import TokenStore
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import ngram
@@ -36,6 +39,7 @@ from chemscale_bench.training.schedules import segments
 
 REPORTS = 400  # points of a training curve
 NOTABLE_REFUSALS = 0.1  # of the lines of a source
+FEW_MOLECULES = 100  # for validation
 BASELINE = hashlib.sha256(Path(ngram.__file__).read_bytes()).hexdigest()  # results of another baseline are not kept
 PASS_TOKENS = {"cpu": 4_096, "cuda": 131_072}  # padded tokens of a forward pass, at first
 
@@ -172,6 +176,8 @@ class LanguageRun(TrackedRun):
         counts["data/unknown_symbol_share"] = store.counts["unknown_symbol"] / max(1, store.counts["read"])
         sizes = {"data/train_molecules": len(store.train), "data/validation_molecules": len(store.validation)}
         refused = {reason: store.counts[reason] for reason in REFUSALS if store.counts[reason]}
+        if self.settings.data != "auto" and self.settings.data not in NAMES:
+            self.show_own_data(refused)
         if sum(refused.values()) > NOTABLE_REFUSALS * store.counts["read"]:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in refused.items())
             self.tell(
@@ -184,6 +190,21 @@ class LanguageRun(TrackedRun):
             self.tell(
                 f"note: {self.budgets[-1]:,} tokens are {epochs:.1f} passes over {len(store.train.tokens):,}; "
                 "beyond 4, repeated data teach less than new (Muennighoff et al. 2023)"
+            )
+
+    def show_own_data(self, refused: dict[str, int]) -> None:
+        """Say how a file of the user was read, and what came of it."""
+        store = self.store
+        reasons = "".join(f", {count:,} {reason}" for reason, count in refused.items())
+        self.tell(f"{store.name}: {explain(user_path(self.settings.data))}")
+        self.tell(
+            f"{store.counts['read']:,} lines read: {len(store.train):,} molecules to train on, "
+            f"{len(store.validation):,} to validate{reasons}"
+        )
+        if len(store.validation) < FEW_MOLECULES:
+            self.tell(
+                f"note: the loss of {len(store.validation)} molecules hardly tells one model from another; a twentieth "
+                f"of a file validates, so give {20 * FEW_MOLECULES:,} or more"
             )
 
     def report_metrics(self, report: Report, name: str) -> dict[str, float]:

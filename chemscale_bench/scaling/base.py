@@ -19,7 +19,7 @@ from chemscale_bench.scaling.identify import (
     require_sizes,
 )
 from chemscale_bench.scaling.projection import best_fit
-from chemscale_bench.scaling.table import check_positive
+from chemscale_bench.scaling.table import check_positive, listed
 
 OnFlat = Literal["raise", "nan", "ignore"]
 
@@ -152,7 +152,9 @@ class ScalingLaw(BaseEstimator):  # type: ignore[misc]
 
     def _log_predictions(self, theta: Array, sizes: tuple[ArrayLike, ...]) -> Array:
         self._require_fit()
-        columns = [np.log(check_positive(values, name)) for values, name in zip(sizes, self.features, strict=True)]
+        columns = [
+            np.log(check_positive(listed(values), name)) for values, name in zip(sizes, self.features, strict=True)
+        ]
         return self.fitted_.form.log_loss(theta, np.column_stack(np.broadcast_arrays(*columns)) - self.centre_)
 
     def _predict(self, sizes: tuple[ArrayLike, ...]) -> Array:

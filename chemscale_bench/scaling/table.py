@@ -74,6 +74,11 @@ def check_positive(values: ArrayLike | pd.Series[Any], name: str) -> Array:
     return column
 
 
+def listed(values: ArrayLike) -> ArrayLike:
+    """A single number as a list of one; all else as it is."""
+    return values if np.ndim(values) else [values]  # type: ignore[return-value]
+
+
 def check_counts(values: ArrayLike | pd.Series[Any], name: str, fewest: float) -> None:
     """Refuse counts that are smaller than `fewest`.
 
@@ -191,7 +196,7 @@ def _no_duplicates(table: pd.DataFrame) -> None:
 
 
 def log_sizes_of(params: ArrayLike, tokens: ArrayLike) -> Array:
-    """Log params and log tokens (m, 2)."""
-    columns = check_positive(params, "params"), check_positive(tokens, "tokens")
+    """Log params and log tokens (m, 2); a number counts as one."""
+    columns = check_positive(listed(params), "params"), check_positive(listed(tokens), "tokens")
     log_sizes: Array = np.log(np.column_stack(np.broadcast_arrays(*columns)))
     return log_sizes

@@ -344,6 +344,9 @@ def test_molecules_may_be_relative_to_where_mlflow_run_was_started(tmp_path: Pat
         launcher.kill()
         launcher.wait()
     assert "embedded-lm@theirs.smi" in out
+    assert "theirs.smi: SMILES in column 1 between white space: CO, CCO, CCCO, ..." in out
+    assert "600 lines read: " in out
+    assert " hardly tells one model from another" in out
 
 
 def test_a_full_disk_of_artifacts_loses_nothing(
