@@ -54,9 +54,10 @@ class KeyValues:
         self.layer = (self.layer + 1) % len(self.kept)
         if qkv.device.type == "cpu" and qkv.dtype in (torch.float32, torch.float64):
             out = torch.empty_like(keys[:, 0])
-            factor = np.asarray(scale, keys.numpy().dtype)[()]
-            arrays = [part.numpy() for part in (qkv.contiguous(), positions, keys, values, out)]
-            attend_rows(*arrays, heads, factor, window or keys.shape[1])
+            factor: np.floating = keys.numpy().dtype.type(scale)
+            last, places = qkv.contiguous().numpy(), positions.numpy()
+            kept = keys.numpy(), values.numpy(), out.numpy()
+            attend_rows(last, places, *kept, heads, factor, window or keys.shape[1])
             return out
         query, key, value = qkv.chunk(3, 1)
         every = torch.arange(self.rows, device=qkv.device)

@@ -33,6 +33,7 @@ from chemscale_bench.models.registry import check_size
 TITLE = "CharRNN"
 STACKED = False
 OPTIONS = ()
+MODEL_TYPE = "chemscale_char_rnn"
 
 LAYERS = 3
 BASE_WIDTH = 128
@@ -208,7 +209,6 @@ def check_gpu(precision: str) -> None:
 
 CONFIG_KEYS = frozenset(("model_type", "width", "vocabulary_size", "start_id", "end_id", "pad_id"))
 """What the config.json of our checkpoints holds."""
-MODEL_TYPE = "chemscale_char_rnn"
 
 
 def save_pretrained(model: CharRNN, folder: Path, start_id: int, end_id: int, pad_id: int) -> None:

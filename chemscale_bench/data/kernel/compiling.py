@@ -34,7 +34,7 @@ def _writable() -> bool:
     return os.access(FOLDER, os.W_OK)
 
 
-def compiled(function: Function, **options: bool) -> Function:
+def compiled(function: Function, **options: Any) -> Function:
     """Compile a function, with numba's options; where no folder can be written, every process compiles it anew."""
     if not _writable():
         # Left to itself numba would keep it beside the source, where it goes stale.

@@ -1,0 +1,92 @@
+"""Molecules drawn per second against `generate` of Hugging Face, from the same checkpoints, both in one run.
+
+Run: `python -m pytest benchmarks/speed/test_generation.py -s`. The models have learned from 1e5 tokens first, so that
+molecules are as long as real ones: an untrained model would write long ones, which costs their side more, since a batch
+of theirs takes as long as its longest molecule. Theirs draws with a cache of keys and values, batches of 256, from all
+tokens. Both sides have as many threads as the machine has cores; where theirs is faster with one, that is what counts.
+Both sides alternate.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import joblib
+import pytest
+import torch
+from lightning.fabric import Fabric
+from transformers import AutoModelForCausalLM
+
+from chemscale_bench.data.prepare import prepare
+from chemscale_bench.data.store import TokenStore
+from chemscale_bench.evaluation.sampling import sample
+from chemscale_bench.models.packed import LanguageModel
+from chemscale_bench.models.registry import LANGUAGE_MODELS
+from chemscale_bench.speed.measurements import Row
+from chemscale_bench.training.contracts import Events
+from chemscale_bench.training.language import LanguageObjective
+from chemscale_bench.training.loop import Trainer
+from chemscale_bench.training.schedules import segments
+
+TOKENS, ROUNDS = 100_000, 3
+OURS, THEIRS = 2_000, 256  # molecules of a round
+
+
+@pytest.fixture(scope="module")
+def store() -> TokenStore:
+    return prepare("embedded", train_tokens=TOKENS, validation_molecules=100)
+
+
+class Silent(Events):
+    """Events that go nowhere."""
+
+
+def trained(model: str, size: str, store: TokenStore) -> LanguageModel:
+    family, vocabulary = LANGUAGE_MODELS.family(model), store.vocabulary
+    network: LanguageModel = family.build(family.config_for(int(float(size)), vocabulary.size), 0)
+    optimizer = torch.optim.AdamW(family.parameter_groups(network, "auto", 0.1), betas=(0.9, 0.95), fused=True)
+    objective = LanguageObjective(
+        store.train, vocabulary.start_id, vocabulary.size, 0, None, torch.device("cpu")
+    )  # fmt: skip
+    trainer = Trainer(
+        Fabric(accelerator="cpu", devices=1), network, optimizer, objective, Silent(), plan=segments([TOKENS], 0.2),
+        warmup=TOKENS // 5, clip=1.0, report_every=10**7, save_seconds=1e9, pass_limit=4_096,
+    )  # fmt: skip
+    trainer.run()
+    return network.eval()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["1e5", "1e6"])
+@pytest.mark.parametrize("model", ["chemgpt", "llama"])
+def test_molecules_per_second(
+    model: str, size: str, store: TokenStore, tmp_path: Path, record_row: Callable[..., Row]
+) -> None:
+    """Goal: 5 times theirs on two cores."""
+    network, family, vocabulary = trained(model, size, store), LANGUAGE_MODELS.family(model), store.vocabulary
+    family.save_pretrained(network, tmp_path, vocabulary.start_id, vocabulary.end_id, vocabulary.pad_id)
+    reference = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    starts = torch.full((THEIRS, 1), vocabulary.start_id)
+    cores = joblib.cpu_count()
+
+    def our_rate() -> float:
+        begin = time.perf_counter()
+        sample(network, vocabulary, OURS, threads=cores)
+        return OURS / (time.perf_counter() - begin)
+
+    def their_rate(threads: int) -> float:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        begin = time.perf_counter()
+        with torch.inference_mode():
+            reference.generate(starts, attention_mask=torch.ones_like(starts))
+        torch.set_num_threads(before)
+        return THEIRS / (time.perf_counter() - begin)
+
+    sample(network, vocabulary, 300)
+    mine, theirs = zip(
+        *[(our_rate(), max(their_rate(1), their_rate(cores))) for _ in range(ROUNDS)], strict=True
+    )  # fmt: skip
+    record_row(f"{family.TITLE} {size} in fp32, generation", "molecules/s", mine, "Hugging Face generate, 256", theirs)
