@@ -54,7 +54,10 @@ def trained(model: str, size: str, store: TokenStore) -> LanguageModel:
         Fabric(accelerator="cpu", devices=1), network, optimizer, objective, Silent(), plan=segments([TOKENS], 0.2),
         warmup=TOKENS // 5, clip=1.0, report_every=10**7, save_seconds=1e9, pass_limit=4_096,
     )  # fmt: skip
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # small steps gain nothing from more, and wait for one another where others work
     trainer.run()
+    torch.set_num_threads(before)
     return network.eval()
 
 

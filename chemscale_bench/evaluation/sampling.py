@@ -26,8 +26,9 @@ from chemscale_bench.data.worker import MAX_TOKENS
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.packed import Growing, LanguageModel
 
-ROWS = {"cpu": 128, "cuda": 2048}
+ROWS = {"cpu": 256, "cuda": 2048}
 """B: as many as keep a GPU busy; on a CPU few, so that their keys and values stay in the cache."""
+MEMORY_BYTES = 16e9  # that the keys and values of all may need where every molecule is as long as it may be
 SHARED = 256  # molecules whose random numbers are drawn together
 
 
@@ -88,9 +89,9 @@ class Drawing:
                 ranked, order = weights.sort(descending=True)
                 beyond = ranked.cumsum(-1) - ranked >= self.top_p
                 weights = weights.masked_fill(torch.zeros_like(beyond).scatter(1, order, beyond), 0)
+        # In double precision: a number below 1 in single precision stays below what is reached in the end.
         reached = weights.double().cumsum(-1)
-        tokens = (reached <= uniform * reached[:, -1:]).sum(-1, keepdim=True)
-        return tokens.clamp_max((weights > 0).long().cumsum(-1).argmax(-1, keepdim=True)).squeeze(-1)
+        return (reached <= uniform * reached[:, -1:]).sum(-1)
 
 
 PLAIN = Drawing()
@@ -173,7 +174,7 @@ def sample(
     allowed = torch.from_numpy(allowed_tokens(vocabulary, model.config.vocabulary_size)).to(weight.device)
     on_cpu = weight.device.type == "cpu"
     threads = threads or (torch.get_num_threads() if on_cpu else 1)
-    rows = min(rows or ROWS[weight.device.type], -(-molecules // threads))
+    rows = min(rows or rows_for(model, longest, weight.device.type), -(-molecules // threads))
     waiting, found = Waiting(molecules), Samples()
     drawn: dict[int, tuple[np.ndarray, float]] = {}
     writers = [Writer(model, allowed, drawing, seed, longest, rows, progress) for _ in range(threads)]
@@ -197,6 +198,12 @@ def sample(
         found.nats.append(nats)
         found.tokens += len(tokens)
     return found
+
+
+def rows_for(model: LanguageModel, longest: int, device: str) -> int:
+    """B for a model of this size."""
+    sizes = model.config.sizes
+    return max(1, min(ROWS[device], int(MEMORY_BYTES / (8 * sizes["layers"] * sizes["width"] * longest))))
 
 
 class Writer:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 from rdkit import Chem
 from rdkit.Chem import Draw
@@ -101,6 +102,9 @@ def metrics_of(
     with progress_bar("decoding test molecules", min(REFERENCE, len(store.test))) as bar:
         test = in_parallel(read_selfies, test_selfies(store), bar.update)
     known = [each.smiles for each in test if each.smiles]
+    if min(len(smiles), len(known)) < 2:
+        say(f"{len(smiles)} molecules can't be compared with {len(known)} test molecules: two of each are needed")
+        return counts
     counts |= generation.metrics_against(ours, Distribution.of_reference(known, "test molecules"), "test")
     return counts | distance(smiles, known, device)
 
@@ -130,15 +134,20 @@ def log_molecules(recorder: Recorder, drawn: Samples, read: list[Read]) -> None:
 
 
 def spelled(smiles: list[str], vocabulary: Vocabulary) -> list[bytes]:
-    """Tokens of molecules as training data have them, the end included; by these they are told apart."""
+    """Tokens of molecules as training data have them, the end included; by these they are told apart.
+
+    What the vocabulary can't spell is in no training set: it stays as it is.
+    """
     codec = Codec()
     encoded = codec.encode(smiles)
     symbols, ends = [codec.symbols[number] for number in encoded.symbols], encoded.lengths.cumsum()
     strings = ["".join(symbols[end - length : end]) for end, length in zip(ends, encoded.lengths, strict=True)]
     ids, lengths = vocabulary.encode_many(strings)
-    last = vocabulary.end_id.to_bytes(2, "little")
-    stops = lengths.cumsum()
-    return [ids[stop - length : stop].tobytes() + last for stop, length in zip(stops, lengths, strict=True)]
+    words = [ids[stop - length : stop] for stop, length in zip(lengths.cumsum(), lengths, strict=True)]
+    return [
+        np.append(word, np.uint16(vocabulary.end_id)).tobytes() if len(word) and word.all() else each.encode()
+        for word, each in zip(words, smiles, strict=True)
+    ]  # without a zero, the unknown id
 
 
 def tokens_of(store: TokenStore) -> Iterator[bytes]:
@@ -162,9 +171,9 @@ def distance(smiles: list[str], known: list[str], device: torch.device) -> dict[
     except UserError as error:
         say(str(error))
         return {}
-    seen: Callable[[list[str]], chemnet.Gaussian] = lambda each: chemnet.activations_of(each, device, bar.update)  # noqa: E731
     with progress_bar("Frechet ChemNet distance", len(smiles) + len(known)) as bar:
-        return {"fcd_test": chemnet.frechet_distance(seen(smiles), seen(known))}
+        seen = [chemnet.activations_of(each, device, bar.update) for each in (smiles, known)]
+    return {"fcd_test": chemnet.frechet_distance(*seen)}
 
 
 def say(message: str) -> None:
