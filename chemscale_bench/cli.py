@@ -15,6 +15,7 @@ from chemscale_bench.settings.chemgpt import ChemGPTSettings
 from chemscale_bench.settings.demo import DemoSettings
 from chemscale_bench.settings.fit import FitSettings
 from chemscale_bench.settings.forcefield import ForceFieldSettings
+from chemscale_bench.settings.generate import GenerateSettings
 from chemscale_bench.settings.language import LanguageSettings
 from chemscale_bench.settings.leaderboard import LeaderboardSettings
 from chemscale_bench.settings.plan import PlanSettings
@@ -36,6 +37,7 @@ VERBS: dict[str, type[Settings]] = {
     "replay": ReplaySettings,
     "fit": FitSettings,
     "plan": PlanSettings,
+    "generate": GenerateSettings,
     "submit": SubmitSettings,
     "verify": VerifySettings,
     "leaderboard": LeaderboardSettings,

@@ -12,10 +12,8 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
-from selfies.compatibility import modernize_symbol
-
 from chemscale_bench.data.download import fetch
-from chemscale_bench.data.vocabulary import SPECIAL, Vocabulary
+from chemscale_bench.data.vocabulary import SPECIAL, Vocabulary, modern
 from chemscale_bench.errors import UserError
 
 COMMIT = "d355ccac45e3b6299d1773c536ad7617e49a6b8a"
@@ -46,10 +44,4 @@ def load() -> Vocabulary:
             f"vocabulary=chemgpt needs the tokenizer.json of a released ChemGPT, {file} is not one ({error}); "
             f"point {VARIABLE} to one, or unset it"
         ) from None
-    return Vocabulary(tuple(_modern(token) for token in tokens), version("selfies"))
-
-
-def _modern(token: str) -> str:
-    """SELFIES 2.x spelling of a whole symbol; the pieces of symbols that the tokenizer also has stay as they are."""
-    whole = token.startswith("[") and token.endswith("]") and token not in SPECIAL
-    return str(modernize_symbol(token)) if whole else token
+    return Vocabulary(tuple(modern(token) for token in tokens), version("selfies"))

@@ -8,15 +8,24 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from selfies.compatibility import modernize_symbol
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
 from chemscale_bench.data.kernel.tokenizing import SymbolTable, symbol_table, tokenize
+from chemscale_bench.errors import UserError
 
 SPECIAL = ("[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def modern(token: str) -> str:
+    """SELFIES 2.x spelling of a whole symbol; special tokens and pieces of symbols stay as they are."""
+    whole = token.startswith("[") and token.endswith("]") and token not in SPECIAL
+    return str(modernize_symbol(token)) if whole else token
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,27 @@ class Vocabulary:
     def from_json(cls, content: dict[str, Any]) -> Vocabulary:
         """The vocabulary that `to_json` described."""
         return cls(tuple(content["symbols"]), content["selfies_version"])
+
+    @classmethod
+    def load_pretrained(cls, folder: Path) -> Vocabulary:
+        """The vocabulary of the tokenizer files of a folder, in SELFIES 2.x spelling whoever wrote them.
+
+        Raises:
+            UserError: if there is no tokenizer, or none of ChemGPT's kind.
+        """
+        try:
+            ids: dict[str, int] = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+            symbols = sorted(ids, key=ids.__getitem__)
+            if [ids[symbol] for symbol in symbols] != list(range(len(symbols))):
+                raise ValueError("its ids have gaps")
+            if tuple(symbols[: len(SPECIAL)]) != SPECIAL:
+                raise ValueError(f"it does not begin with {' '.join(SPECIAL)}")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"a checkpoint must come with the tokenizer.json of its vocabulary, {folder} has none that fits "
+                f"({error}); copy it there from where the checkpoint is from"
+            ) from None
+        return cls(tuple(modern(symbol) for symbol in symbols), version("selfies"))
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write tokenizer files, so that `transformers.AutoTokenizer.from_pretrained(folder)` gives [CLS] ids [SEP]."""

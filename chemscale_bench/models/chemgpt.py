@@ -21,12 +21,14 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.models import attention
 from chemscale_bench.models import parametrization as scaling
 from chemscale_bench.models.gpt_neo import POSITIONS, WINDOW, GPTNeo, GPTNeoConfig
+from chemscale_bench.models.hub import save_generation_config
 from chemscale_bench.models.parametrization import Parametrization
 from chemscale_bench.models.sizes import Ladder, Shape, shape_for
 
 TITLE = "ChemGPT"
 STACKED = True
 OPTIONS = ("ladder", "parametrization")
+MODEL_TYPE = "gpt_neo"
 Config, Network = GPTNeoConfig, GPTNeo
 
 
@@ -136,7 +138,7 @@ def save_pretrained(model: GPTNeo, folder: Path, start_id: int, end_id: int, pad
     layers, width, heads = model.config.shape
     config = {
         "architectures": ["GPTNeoForCausalLM"],
-        "model_type": "gpt_neo",
+        "model_type": MODEL_TYPE,
         "activation_function": "gelu_new",
         "attention_dropout": 0.0,
         "attention_layers": ["local" if layer % 2 else "global" for layer in range(layers)],
@@ -161,6 +163,7 @@ def save_pretrained(model: GPTNeo, folder: Path, start_id: int, end_id: int, pad
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     save_file(to_transformers(model), folder / "model.safetensors", metadata={"format": "pt"})
+    save_generation_config(folder, start_id, end_id, pad_id)
 
 
 CONFIG_KEYS = frozenset(
@@ -206,7 +209,7 @@ def load_pretrained(folder: Path) -> GPTNeo:
             f"init must be a checkpoint with config.json and model.safetensors, got {folder} ({reason}); "
             "write one with transformers' save_pretrained"
         ) from None
-    expected = {"model_type": "gpt_neo", "activation_function": "gelu_new", "window_size": WINDOW,
+    expected = {"model_type": MODEL_TYPE, "activation_function": "gelu_new", "window_size": WINDOW,
                 "max_position_embeddings": POSITIONS}  # fmt: skip
     optional = {
         "tie_word_embeddings": True,

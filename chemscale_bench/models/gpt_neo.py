@@ -17,7 +17,8 @@ from typing import Any, Self
 from torch import Tensor, nn
 from torch.nn import functional
 
-from chemscale_bench.models.packed import Batch, LanguageModel
+from chemscale_bench.models.key_values import KeyValues
+from chemscale_bench.models.packed import Batch, Growing, LanguageModel
 from chemscale_bench.models.packed_attention import attend
 from chemscale_bench.models.sizes import Shape
 
@@ -81,7 +82,7 @@ class Block(nn.Module):
         self.mlp_in = nn.Linear(width, 4 * width)
         self.mlp_out = nn.Linear(4 * width, width)
 
-    def forward(self, x_NC: Tensor, batch: Batch) -> Tensor:
+    def forward(self, x_NC: Tensor, batch: Batch | Growing) -> Tensor:
         """Attention and MLP, each added to the residual stream (N, C)."""
         qkv = self.query_key_value(self.norm_attention(x_NC))
         window = WINDOW if self.local else None
@@ -114,13 +115,17 @@ class GPTNeo(LanguageModel):
         )
         self.norm_out = nn.LayerNorm(width, eps=1e-5)
 
-    def logits(self, batch: Batch) -> Tensor:
+    def logits(self, batch: Batch | Growing) -> Tensor:
         """Logits (N, V) of the next token at every packed position."""
         x_NC = self.token_embedding(batch.inputs) + self.position_embedding(batch.positions)
         for block in self.blocks:
             x_NC = block(x_NC, batch)
         logits: Tensor = self.norm_out(x_NC) @ self.token_embedding.weight.mT
         return self.config.output_scale * logits
+
+    def memory(self, rows: int) -> KeyValues:
+        """Keys and values."""
+        return KeyValues(self.config.shape.layers, rows)
 
     def layers_to_compile(self) -> list[nn.Module]:
         """All layers: they are alike."""

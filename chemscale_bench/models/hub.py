@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from chemscale_bench.data.worker import MAX_TOKENS
 from chemscale_bench.errors import UserError
 
 
@@ -20,6 +21,18 @@ def symbols_of(folder: Path) -> list[str] | None:
         return sorted(vocabulary, key=vocabulary.__getitem__)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def save_generation_config(folder: Path, start_id: int, end_id: int, pad_id: int) -> None:
+    """Write `generation_config.json`, so that `generate` of `transformers` draws from the model's own distribution.
+
+    Without it, it draws from the 50 likeliest tokens and stops after 20, neither of which it says.
+    """
+    about = {
+        "do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "max_length": MAX_TOKENS,
+        "bos_token_id": start_id, "eos_token_id": end_id, "pad_token_id": pad_id,
+    }  # fmt: skip
+    (folder / "generation_config.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
 def download_checkpoint(name: str) -> Path:

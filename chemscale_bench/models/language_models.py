@@ -1,10 +1,12 @@
 """What a language model declares in its one file of models/; models/registry.py has their names.
 
-- `TITLE`, its name as people write it; `STACKED`, whether many can be trained as one (training/stacked.py);
+- `TITLE`, its name as people write it; `MODEL_TYPE`, what config.json of its checkpoints calls it; `STACKED`, whether
+  many can be trained as one (training/stacked.py);
 - `OPTIONS`, those settings of its verb that `config_for`, `build` and `parameter_groups` take by name; what only other
   models take is refused;
 - `Config`, a frozen dataclass with `non_embedding_params`, `sizes` (layers, width, heads, vocabulary_size),
-  `flops_per_token(context)`, `plain()` and `from_plain(values)`; `Network(config)`, a `packed.LanguageModel`;
+  `flops_per_token(context)`, `plain()` and `from_plain(values)`; `Network(config)`, a `packed.LanguageModel`,
+  whose `logits` takes packed molecules and those that are written token by token, with its `memory` of them;
 - `config_for(params, vocabulary_size, **options)`, its ladder; `stated(sizes)`, the config of what an entry states;
 - `build(config, seed, **options)`, a fresh model; `parameter_groups(model, learning_rate, weight_decay, **options)`;
 - `check_gpu(precision)`, which refuses what can't be trained on one;
@@ -14,10 +16,38 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.models.registry import LANGUAGE_MODELS
+from chemscale_bench.models.packed import LanguageModel
+from chemscale_bench.models.registry import FORCE_FIELDS, LANGUAGE_MODELS
+
+
+def load_checkpoint(folder: Path) -> tuple[str, LanguageModel]:
+    """The model in a folder, and the name of its family, found by what its config.json says.
+
+    Raises:
+        UserError: if there is no checkpoint, or it is none of a language model.
+    """
+    try:
+        record = json.loads((folder / "config.json").read_text())
+        kind = record.get("model_type") or record.get("model")
+    except (OSError, ValueError, AttributeError):
+        raise UserError(
+            f"run must have a checkpoint with config.json and model.safetensors, got none in {folder}; give the id of "
+            "a finished run, or the folder of a checkpoint"
+        ) from None
+    if kind in FORCE_FIELDS:
+        raise UserError(f"run must be of a language model, got the force field {kind} in {folder}; give another run")
+    for name in LANGUAGE_MODELS.modules:
+        family = LANGUAGE_MODELS.family(name)
+        if kind == family.MODEL_TYPE:
+            model: LanguageModel = family.load_pretrained(folder)
+            return name, model.eval()
+    known = ", ".join(LANGUAGE_MODELS.family(name).MODEL_TYPE for name in LANGUAGE_MODELS.modules)
+    raise UserError(f"run must have a checkpoint of model_type {known}, got {kind!r} in {folder}; give another run")
 
 
 def options_of(model: str, settings: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from torch import Tensor
 from chemscale_bench.errors import UserError
 from chemscale_bench.models import attention
 from chemscale_bench.models import parametrization as scaling
+from chemscale_bench.models.hub import save_generation_config
 from chemscale_bench.models.llama_network import EPS, ROTARY_BASE, Llama, LlamaConfig, non_embedding_params
 from chemscale_bench.models.parametrization import Parametrization
 from chemscale_bench.models.sizes import Shape, balanced, heads_for
@@ -28,6 +29,7 @@ from chemscale_bench.models.sizes import Shape, balanced, heads_for
 TITLE = "Llama"
 STACKED = True
 OPTIONS = ("parametrization",)
+MODEL_TYPE = "qwen3"
 Config, Network = LlamaConfig, Llama
 
 LEARNING_RATE = {"mutransfer": 2.0**-9, "standard": 2.0**-9}
@@ -155,7 +157,7 @@ def record_of(config: LlamaConfig) -> dict[str, Any]:
     layers, width, heads = config.shape
     return {
         "architectures": ["Qwen3ForCausalLM"],
-        "model_type": "qwen3",
+        "model_type": MODEL_TYPE,
         "attention_bias": False,
         "attention_dropout": 0.0,
         "head_dim": config.head_channels,
@@ -183,6 +185,7 @@ def save_pretrained(model: Llama, folder: Path, start_id: int, end_id: int, pad_
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(record_of(model.config) | tokens, indent=2) + "\n")
     save_file(to_transformers(model), folder / "model.safetensors", metadata={"format": "pt"})
+    save_generation_config(folder, start_id, end_id, pad_id)
 
 
 CONFIG_KEYS = frozenset(record_of(plain_config(Shape(1, 8, 1), 1))) | {"bos_token_id", "eos_token_id", "pad_token_id"}

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from chemscale_bench.models.packed import Batch, LanguageModel
+from chemscale_bench.models.key_values import KeyValues
+from chemscale_bench.models.packed import Batch, Growing, LanguageModel
 from chemscale_bench.models.packed_attention import attend
 from chemscale_bench.models.sizes import Shape
 
@@ -121,7 +122,7 @@ class Block(nn.Module):
         self.mlp_in = nn.Linear(width, 2 * hidden, bias=False)  # gate, then what it lets through
         self.mlp_out = nn.Linear(hidden, width, bias=False)
 
-    def forward(self, x_NC: Tensor, batch: Batch, rotation: Rotation) -> Tensor:
+    def forward(self, x_NC: Tensor, batch: Batch | Growing, rotation: Rotation) -> Tensor:
         """Attention and MLP, each added to the residual stream (N, C)."""
         qkv = self.attention_input(self.query_key_value(self.norm_attention(x_NC)), rotation)
         attended = attend(qkv.reshape(-1, qkv.shape[-1]), batch, self.heads, self.attention_scale)
@@ -152,13 +153,17 @@ class Llama(LanguageModel):
         cosines, sines = angles.cos(), angles.sin()
         return Rotation(torch.cat([cosines, cosines], -1).unsqueeze(-2), torch.cat([-sines, sines], -1).unsqueeze(-2))
 
-    def logits(self, batch: Batch) -> Tensor:
+    def logits(self, batch: Batch | Growing) -> Tensor:
         """Logits (N, V) of the next token at every packed position."""
         x_NC, rotation = self.token_embedding(batch.inputs), self.rotation(batch.positions)
         for block in self.blocks:
             x_NC = block(x_NC, batch, rotation)
         logits: Tensor = self.norm_out(x_NC) @ self.token_embedding.weight.mT
         return self.config.output_scale * logits
+
+    def memory(self, rows: int) -> KeyValues:
+        """Keys and values."""
+        return KeyValues(self.config.shape.layers, rows)
 
     def layers_to_compile(self) -> list[nn.Module]:
         """All layers: they are alike."""

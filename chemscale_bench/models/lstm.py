@@ -19,7 +19,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from safetensors import SafetensorError
@@ -27,12 +27,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.models.packed import Batch, LanguageModel
+from chemscale_bench.models.packed import Batch, Growing, LanguageModel
 from chemscale_bench.models.registry import check_size
 
 TITLE = "CharRNN"
 STACKED = False
 OPTIONS = ()
+MODEL_TYPE = "chemscale_char_rnn"
 
 LAYERS = 3
 BASE_WIDTH = 128
@@ -80,6 +81,13 @@ class CharRNNConfig:
         return cls(*values)
 
 
+class States(NamedTuple):
+    """Of growing molecules, after their last token."""
+
+    hidden: Tensor  # (L, B, C)
+    cells: Tensor  # (L, B, C)
+
+
 class CharRNN(LanguageModel):
     """The language model."""
 
@@ -93,13 +101,29 @@ class CharRNN(LanguageModel):
         self.lstm = nn.LSTM(config.width, config.width, num_layers=LAYERS, batch_first=True)
         self.head = nn.Linear(config.width, config.vocabulary_size)
 
-    def logits(self, batch: Batch) -> Tensor:
+    def logits(self, batch: Batch | Growing) -> Tensor:
         """Logits (N, V) of the next token at every packed position."""
         x_NC = self.embedding(batch.inputs)
         with torch.autocast(x_NC.device.type, enabled=False):
-            hidden = self.grouped(x_NC, batch) if batch.groups else self.padded(x_NC, batch)
+            if isinstance(batch, Growing):
+                hidden = self.next_states(x_NC, batch)
+            else:
+                hidden = self.grouped(x_NC, batch) if batch.groups else self.padded(x_NC, batch)
         logits: Tensor = self.head(hidden)
         return logits
+
+    def memory(self, rows: int) -> States:
+        """The states, at first zero."""
+        weight = self.head.weight
+        return States(*weight.new_zeros(2, LAYERS, rows, self.config.width))
+
+    def next_states(self, x_BC: Tensor, batch: Growing) -> Tensor:
+        """The last layer's states (B, C) after one more token; a molecule that begins forgets what was there."""
+        states = [state * (batch.positions > 0).unsqueeze(-1) for state in batch.memory]
+        hidden_B1C, after = self.lstm(x_BC.unsqueeze(1), tuple(states))
+        for state, new in zip(batch.memory, after, strict=True):
+            state.copy_(new)
+        return hidden_B1C.squeeze(1)  # type: ignore[no-any-return]
 
     def grouped(self, x_NC: Tensor, batch: Batch) -> Tensor:
         """The last layer's states (N, C), computed for groups of molecules of similar length."""
@@ -185,7 +209,6 @@ def check_gpu(precision: str) -> None:
 
 CONFIG_KEYS = frozenset(("model_type", "width", "vocabulary_size", "start_id", "end_id", "pad_id"))
 """What the config.json of our checkpoints holds."""
-MODEL_TYPE = "chemscale_char_rnn"
 
 
 def save_pretrained(model: CharRNN, folder: Path, start_id: int, end_id: int, pad_id: int) -> None:

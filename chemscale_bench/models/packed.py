@@ -32,6 +32,14 @@ class Batch(NamedTuple):
     places: Tensor  # (N,) int64: where each row lies in the padded layout, (B T) of one group after another
 
 
+class Growing(NamedTuple):
+    """Molecules that are written token by token: the last token of each, and what is known of those before it."""
+
+    inputs: Tensor  # (B,) int64
+    positions: Tensor  # (B,) int64: 0 for a start token; with it, a row begins a new molecule
+    memory: Any  # what the model's `memory` gave; it takes note of the inputs
+
+
 class LanguageModel(nn.Module):
     """A network that is called with a `Batch` and gives the summed cross-entropy in nats."""
 
@@ -40,8 +48,12 @@ class LanguageModel(nn.Module):
     captures = True
     """Whether a step may be replayed as a CUDA graph: nothing in it waits for the GPU."""
 
-    def logits(self, batch: Batch) -> Tensor:
-        """Logits (N, V) of the next token at every packed position."""
+    def logits(self, batch: Batch | Growing) -> Tensor:
+        """Logits (N, V) of the next token at every packed position, or (B, V) of that of each growing molecule."""
+        raise NotImplementedError
+
+    def memory(self, rows: int) -> Any:
+        """What `logits` keeps of the earlier tokens of so many growing molecules, for a `Growing`."""
         raise NotImplementedError
 
     def layers_to_compile(self) -> list[nn.Module]:

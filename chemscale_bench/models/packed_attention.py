@@ -13,17 +13,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from chemscale_bench.models.attention import molecule_attention
-from chemscale_bench.models.packed import Batch
+from chemscale_bench.models.packed import Batch, Growing
 
 SHORT = 128  # tokens of a molecule up to which, on a CPU, two batched products take less time than torch's attention
 
 
-def attend(qkv: Tensor, batch: Batch, heads: int, scale: float, window: int | None = None) -> Tensor:
+def attend(qkv: Tensor, batch: Batch | Growing, heads: int, scale: float, window: int | None = None) -> Tensor:
     """Causal attention that keeps every molecule by itself.
 
     Args:
         qkv: queries, keys and values (N, 3 C), laid out as (N, 3, H, D).
-        batch: where the molecules lie.
+        batch: where the molecules lie; or those that grow, whose memory has the keys and values before.
         heads: H.
         scale: factor on the logits q.k.
         window: how many tokens a token sees, itself included, `SHORT` at least; None for all before it.
@@ -31,6 +31,8 @@ def attend(qkv: Tensor, batch: Batch, heads: int, scale: float, window: int | No
     Returns:
         The output (N, C).
     """
+    if isinstance(batch, Growing):
+        return batch.memory.attend(qkv, batch.positions, heads, scale, window)  # type: ignore[no-any-return]
     if qkv.is_cuda:
         return molecule_attention(qkv, batch.offsets, heads, scale, window)
     sizes = [group.molecules * group.longest for group in batch.groups]

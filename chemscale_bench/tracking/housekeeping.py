@@ -16,10 +16,10 @@ HOUSEKEEPING = "chemscale-housekeeping"
 
 
 @contextmanager
-def housekeeping_run(verb: str) -> Iterator[str]:
+def housekeeping_run(verb: str, experiment: str = HOUSEKEEPING) -> Iterator[str]:
     """The id of the run that `mlflow run` opened for this process, or of a new one, apart from training runs."""
-    reap_dead_runs([experiment_id(HOUSEKEEPING, charts=False)])
-    run_id = adopt_run(HOUSEKEEPING)
+    reap_dead_runs([experiment_id(experiment, charts=False)])
+    run_id = adopt_run(experiment)
     before = {number: signal.getsignal(number) for number in SIGNALS}
 
     def interrupt(*_: object) -> None:

@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from chemscale_bench.models.packed import Batch, LanguageModel
+from chemscale_bench.models.packed import Batch, Growing, LanguageModel
 from chemscale_bench.models.registry import check_size
 
-TITLE, STACKED, OPTIONS = "LSTM", False, ()
-CONFIG_KEYS = frozenset(("width", "vocabulary_size"))
+TITLE, MODEL_TYPE, STACKED, OPTIONS = "LSTM", "toy_lstm", False, ()
+CONFIG_KEYS = frozenset(("model_type", "width", "vocabulary_size"))
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,15 @@ class Network(LanguageModel):
         self.embedding = nn.Embedding(config.vocabulary_size, config.width)
         self.lstm = nn.LSTM(config.width, config.width, num_layers=2, batch_first=True)
 
-    def logits(self, batch: Batch) -> Tensor:
+    def memory(self, rows: int) -> Tensor:
+        return torch.zeros(2, 2, rows, self.config.width)
+
+    def logits(self, batch: Batch | Growing) -> Tensor:
         x_NC = self.embedding(batch.inputs)
+        if isinstance(batch, Growing):
+            hidden, states = self.lstm(x_NC[:, None], (batch.memory * (batch.positions > 0)[:, None]).unbind())
+            batch.memory.copy_(torch.stack(states))
+            return hidden[:, 0] @ self.embedding.weight.mT  # type: ignore[no-any-return]
         sizes = [group.molecules * group.longest for group in batch.groups]
         padded = x_NC.new_zeros(sum(sizes), x_NC.shape[1]).index_copy(0, batch.places, x_NC)
         parts = zip(padded.split(sizes), batch.groups, strict=True)
@@ -89,12 +96,13 @@ def check_gpu(precision: str) -> None:
 
 def save_pretrained(model: Network, folder: Path, start_id: int, end_id: int, pad_id: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(vars(model.config)))
+    (folder / "config.json").write_text(json.dumps({"model_type": MODEL_TYPE} | vars(model.config)))
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors")
 
 
 def load_pretrained(folder: Path) -> Network:
-    model = Network(Config(**json.loads((folder / "config.json").read_text())))
+    record = json.loads((folder / "config.json").read_text())
+    model = Network(Config(record["width"], record["vocabulary_size"]))
     model.load_state_dict(load_file(folder / "model.safetensors"))
     return model
 

@@ -34,14 +34,14 @@ def _writable() -> bool:
     return os.access(FOLDER, os.W_OK)
 
 
-def compiled(function: Function) -> Function:
-    """Compile a function; where no folder can be written, every process compiles it anew."""
+def compiled(function: Function, **options: Any) -> Function:
+    """Compile a function, with numba's options; where no folder can be written, every process compiles it anew."""
     if not _writable():
         # Left to itself numba would keep it beside the source, where it goes stale.
-        return cast(Function, numba.njit(function))
+        return cast(Function, numba.njit(**options)(function))
     settings: Any = numba.config
     before, settings.CACHE_DIR = settings.CACHE_DIR, str(FOLDER)
     try:
-        return cast(Function, numba.njit(cache=True)(function))
+        return cast(Function, numba.njit(cache=True, **options)(function))
     finally:
         settings.CACHE_DIR = before

@@ -1,0 +1,181 @@
+"""Molecules of a trained model, tracked as one MLflow run: drawn, decoded, measured, shown."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from rdkit import Chem
+from rdkit.Chem import Draw
+
+from chemscale_bench.data.codec import Codec
+from chemscale_bench.data.store import TokenStore
+from chemscale_bench.data.vocabulary import Vocabulary
+from chemscale_bench.errors import UserError
+from chemscale_bench.evaluation import chemnet, generation
+from chemscale_bench.evaluation.chemistry import Read, in_parallel, read_selfies
+from chemscale_bench.evaluation.generation import Distribution, progress_bar
+from chemscale_bench.evaluation.sampling import Drawing, Samples, sample
+from chemscale_bench.runs.checkpoint import Checkpoint, find
+from chemscale_bench.settings.generate import GenerateSettings
+from chemscale_bench.tracking.housekeeping import housekeeping_run
+from chemscale_bench.tracking.provenance import code_tags, environment_tags
+from chemscale_bench.tracking.recorder import Recorder
+
+SHOWN, COLUMNS = 24, 6
+REFERENCE = 10_000  # test molecules that others are compared with
+ENOUGH = generation.UNIQUE_AT[0]  # valid molecules, for the smallest metric of MOSES
+
+
+def generate(settings: GenerateSettings) -> None:
+    """Draw molecules, and log and print what they are like.
+
+    Raises:
+        UserError: if there is no such model, its data are not to be had, or none of its molecules is valid.
+    """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device must be one that is here, got cuda and there is no GPU; use device=cpu")
+    device = torch.device("cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu")
+    checkpoint = find(settings.run, settings.task)
+    with housekeeping_run("generate", settings.experiment) as run_id:
+        recorder = Recorder(run_id)
+        describe(recorder, settings, checkpoint, device)
+        store = checkpoint.data.prepare() if checkpoint.data else None
+        found = metrics_of(recorder, settings, checkpoint, store, device)
+        recorder.metrics({f"generation/{name}": value for name, value in found.items()}, 0)
+        recorder.metrics({f"source/{name}": value for name, value in checkpoint.losses.items()}, 0)
+        recorder.deliver()
+        for name, value in found.items():
+            print(f"{name:>28} {value:>12,.6g}")
+        print(f"molecules.smi and molecules.png are artifacts of MLflow run {run_id}; look at it with: mlflow ui")
+
+
+def describe(recorder: Recorder, settings: GenerateSettings, checkpoint: Checkpoint, device: torch.device) -> None:
+    """Log what is drawn from."""
+    config, data = checkpoint.model.config, checkpoint.data
+    about = {"model": checkpoint.family, "non_embedding_params": config.non_embedding_params, **config.sizes}
+    if data:
+        about |= {"task_name": data.task.name, "tokens": data.tokens}
+    recorder.params(settings.model_dump() | about)
+    name = f"generate-{checkpoint.family}-{config.non_embedding_params:.2g}-seed{settings.seed}"
+    tags = {"source_run": checkpoint.run_id or settings.run, "mlflow.runName": name}
+    recorder.tags(tags | code_tags() | environment_tags(device))
+
+
+def metrics_of(
+    recorder: Recorder, settings: GenerateSettings, checkpoint: Checkpoint, store: TokenStore | None,
+    device: torch.device,
+) -> dict[str, float]:  # fmt: skip
+    """Draw, log the molecules, and measure them."""
+    start = time.perf_counter()
+    drawing = Drawing(settings.temperature, settings.top_k, settings.top_p)
+    with progress_bar("drawing", settings.molecules) as bar:
+        drawn = sample(
+            checkpoint.model.to(device), checkpoint.vocabulary, settings.molecules, seed=settings.seed,
+            drawing=drawing, progress=bar.update,
+        )  # fmt: skip
+    seconds = time.perf_counter() - start
+    with progress_bar("decoding", len(drawn.selfies)) as bar:
+        read = in_parallel(read_selfies, drawn.selfies, bar.update)
+    smiles = [each.smiles for each in read if each.smiles]
+    counts = counts_of(settings.molecules, drawn, read) | {"molecules_per_s": settings.molecules / seconds}
+    if drawn.unfinished:
+        say(f"{drawn.unfinished:,} of {settings.molecules:,} molecules did not end, and are left out")
+    if not smiles:
+        raise UserError(
+            f"some of the molecules must be valid, got none of {settings.molecules:,}; draw more, or train longer"
+        )
+    log_molecules(recorder, drawn, read)
+    if len(smiles) < ENOUGH:
+        say(f"{len(smiles):,} molecules are valid: unique_at_1k is that of all, and everything else depends on so few")
+    ours = Distribution.of(smiles, "what was drawn")
+    counts |= generation.own_metrics(smiles, ours)
+    if store is None:
+        say("of a folder nothing is known but the model: task=NAME adds novelty and the comparison with a test set")
+        return counts
+    counts["novelty"] = generation.novelty(spelled(smiles, store.vocabulary), tokens_of(store))
+    with progress_bar("decoding test molecules", min(REFERENCE, len(store.test))) as bar:
+        test = in_parallel(read_selfies, test_selfies(store), bar.update)
+    known = [each.smiles for each in test if each.smiles]
+    if min(len(smiles), len(known)) < 2:
+        say(f"{len(smiles)} molecules can't be compared with {len(known)} test molecules: two of each are needed")
+        return counts
+    counts |= generation.metrics_against(ours, Distribution.of_reference(known, "test molecules"), "test")
+    return counts | distance(smiles, known, device)
+
+
+def counts_of(molecules: int, drawn: Samples, read: list[Read]) -> dict[str, float]:
+    """How many there are, as numbers and as shares of all that were drawn."""
+    valid = sum(bool(each.smiles) for each in read)
+    return {
+        "molecules": molecules, "unfinished": drawn.unfinished, "valid": valid / molecules,
+        "raw_valid": sum(each.raw_valid for each in read) / molecules, "tokens": drawn.tokens,
+        "nats_per_token": sum(drawn.nats) / max(1, drawn.tokens),
+    }  # fmt: skip
+
+
+def log_molecules(recorder: Recorder, drawn: Samples, read: list[Read]) -> None:
+    """Log `molecules.smi`, canonical SMILES, tab, nats, and a picture of the first ones."""
+    valid = [(each.smiles, nats) for each, nats in zip(read, drawn.nats, strict=True) if each.smiles]
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "molecules.smi").write_text("".join(f"{smiles}\t{nats:.4f}\n" for smiles, nats in valid))
+        grid = Draw.MolsToGridImage(  # type: ignore[no-untyped-call]
+            [Chem.MolFromSmiles(smiles) for smiles, _ in valid[:SHOWN]], molsPerRow=COLUMNS, subImgSize=(220, 180),
+            legends=[f"{nats:.1f} nats" for _, nats in valid[:SHOWN]], returnPNG=True,
+        )  # fmt: skip
+        (folder / "molecules.png").write_bytes(grid if isinstance(grid, bytes) else grid.data)
+        recorder.client.log_artifacts(recorder.run_id, temporary)
+
+
+def spelled(smiles: list[str], vocabulary: Vocabulary) -> list[bytes]:
+    """Tokens of molecules as training data have them, the end included; by these they are told apart.
+
+    What the vocabulary can't spell is in no training set: it stays as it is.
+    """
+    codec = Codec()
+    encoded = codec.encode(smiles)
+    symbols, ends = [codec.symbols[number] for number in encoded.symbols], encoded.lengths.cumsum()
+    strings = ["".join(symbols[end - length : end]) for end, length in zip(ends, encoded.lengths, strict=True)]
+    ids, lengths = vocabulary.encode_many(strings)
+    words = [ids[stop - length : stop] for stop, length in zip(lengths.cumsum(), lengths, strict=True)]
+    return [
+        np.append(word, np.uint16(vocabulary.end_id)).tobytes() if len(word) and word.all() else each.encode()
+        for word, each in zip(words, smiles, strict=True)
+    ]  # without a zero, the unknown id
+
+
+def tokens_of(store: TokenStore) -> Iterator[bytes]:
+    """The training molecules, as `spelled` has them."""
+    with progress_bar("novelty", len(store.train)) as bar:
+        for sequence in store.train.sequences():
+            yield sequence.tobytes()
+            bar.update()
+
+
+def test_selfies(store: TokenStore) -> list[str]:
+    """The first test molecules: a uniform sample of them, as a source is read in a random order."""
+    sequences = zip(store.test.sequences(), range(REFERENCE), strict=False)
+    return [store.vocabulary.decode(sequence.tolist()) for sequence, _ in sequences]
+
+
+def distance(smiles: list[str], known: list[str], device: torch.device) -> dict[str, float]:
+    """The Frechet ChemNet distance to the test molecules; without its network, a line that says how to get it."""
+    try:
+        chemnet.check_installed()
+    except UserError as error:
+        say(str(error))
+        return {}
+    with progress_bar("Frechet ChemNet distance", len(smiles) + len(known)) as bar:
+        seen = [chemnet.activations_of(each, device, bar.update) for each in (smiles, known)]
+    return {"fcd_test": chemnet.frechet_distance(*seen)}
+
+
+def say(message: str) -> None:
+    """Tell the user."""
+    print(f"note: {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,175 @@
+"""The verb `generate`: from a tracked run of a model, or a folder, to molecules, their metrics and their picture."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.entities import Run
+
+from chemscale_bench.cli import main
+from chemscale_bench.data.embedded import files
+from chemscale_bench.data.prepare import prepare
+from chemscale_bench.data.store import TokenStore
+from chemscale_bench.data.vocabulary import Vocabulary
+from chemscale_bench.evaluation.chemistry import canonical, decoded
+from chemscale_bench.models.registry import LANGUAGE_MODELS
+from chemscale_bench.runs.generation import spelled, tokens_of
+
+SMALL = ["--task", "embedded-lm", "--params", "3e4", "--tokens", "2e4", "--device", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def environment(prepared_home: Path, tracking_uri: str, monkeypatch: pytest.MonkeyPatch, chemscale_home: Path) -> None:
+    monkeypatch.setenv("CHEMSCALE_HOME", str(prepared_home))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    """A few real molecules."""
+    (tmp_path / "few.smi").write_text("\n".join(files()[0].read_text().splitlines()[:1200]))
+    return str(tmp_path / "few.smi")
+
+
+def run(*arguments: str, code: int = 0) -> None:
+    found: object = 0
+    try:
+        main([*arguments])
+    except SystemExit as end:
+        found = end.code or 0
+    assert found == code
+
+
+def newest(experiment: str) -> Run:
+    return mlflow.search_runs(experiment_names=[experiment], output_format="list")[0]  # type: ignore[return-value]
+
+
+def artifact(of: Run, name: str) -> Path:
+    return Path(mlflow.artifacts.download_artifacts(run_id=of.info.run_id, artifact_path=name))
+
+
+@pytest.fixture
+def store(data: str) -> TokenStore:
+    return prepare(data, train_tokens=20_000, validation_molecules=10_000)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, store: TokenStore) -> Path:
+    """A checkpoint that nobody has trained."""
+    family, vocabulary = LANGUAGE_MODELS.family("lstm"), store.vocabulary
+    model = family.build(family.config_for(30_000, vocabulary.size), 0)
+    family.save_pretrained(model, tmp_path / "model", vocabulary.start_id, vocabulary.end_id, vocabulary.pad_id)
+    vocabulary.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_from_a_run(data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run("language", "--model", "llama", "--data", data, *SMALL)
+    source = newest("chemscale")
+    run("generate", "--run", source.info.run_id, "--molecules", "60", "--seed", "5")
+    made = newest("chemscale-generation")
+    assert made.info.status == "FINISHED"
+    assert made.data.tags["source_run"] == source.info.run_id
+    for name in ("model", "non_embedding_params", "task_name"):
+        assert made.data.params[name] == source.data.params[name]
+    found = made.data.metrics
+    assert found["source/val/loss_nats_per_token"] == source.data.metrics["val/loss_nats_per_token"]
+    assert found["generation/molecules"] == 60
+    assert 0.5 < found["generation/valid"] <= 1
+    for name in ("raw_valid", "unique_at_10k", "novelty", "snn_test", "scaffolds_test", "wasserstein_qed_test"):
+        assert f"generation/{name}" in found
+    lines = artifact(made, "molecules.smi").read_text().splitlines()
+    assert len(lines) == round(60 * found["generation/valid"])
+    for line in lines:
+        smiles, nats = line.split("\t")
+        assert canonical(smiles) == smiles
+        assert float(nats) > 0
+    assert artifact(made, "molecules.png").read_bytes().startswith(b"\x89PNG")
+    shown = capsys.readouterr()
+    assert "molecules are valid: unique_at_1k is that of all" in shown.err
+    assert "generation]'" in shown.err or "generation/fcd_test" in found
+
+
+def test_from_a_folder_with_and_without_its_task(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("generate", "--run", str(folder), "--molecules", "20")
+    assert "of a folder nothing is known but the model" in capsys.readouterr().err
+    assert "generation/novelty" not in newest("chemscale-generation").data.metrics
+
+
+def test_molecules_are_known_again_by_their_tokens(store: TokenStore) -> None:
+    known = list(tokens_of(store))
+    first = islice(store.train.sequences(), 200)
+    smiles = [canonical(decoded(store.vocabulary.decode(each.tolist()))) for each in first]
+    assert len(set(known)) == len(known)
+    again = sum(tokens == seen for tokens, seen in zip(spelled(smiles, store.vocabulary), known, strict=False))
+    assert again >= 198  # a Kekule structure may change its mind
+
+
+def broken(folder: Path, how: str) -> None:
+    if how == "tokenizer":
+        (folder / "tokenizer.json").unlink()
+    elif how == "config":
+        (folder / "config.json").unlink()
+    else:
+        (folder / "config.json").write_text(json.dumps({how: "schnet" if how == "model" else "bert"}))
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("tokenizer", "a checkpoint must come with the tokenizer.json of its vocabulary"),
+        ("config", "run must have a checkpoint with config.json and model.safetensors, got none in"),
+        ("model", "run must be of a language model, got the force field schnet"),
+        ("model_type", "run must have a checkpoint of model_type gpt_neo, qwen3, chemscale_char_rnn, got 'bert'"),
+    ],
+)
+def test_a_folder_that_is_none(how: str, says: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken(folder, how)
+    run("generate", "--run", str(folder), code=2)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: {says}")
+    assert mlflow.get_experiment_by_name("chemscale-generation") is None, "nothing was made"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "run must be the id of a run or the folder of a checkpoint, got nothing"),
+        (["--run", "f" * 32], "run must be the id of a run of this store or the folder of a checkpoint, got 'ffff"),
+        (["--run", "f" * 32, "--task", "embedded-lm"], "task must be left out for a run"),
+        (["--molecules", "0"], "molecules must be greater than or equal to 1, got 0"),
+        (["--temperature", "0"], "temperature must be greater than 0, got '0'"),
+        (["--temperature", "nan"], "temperature must be"),
+        (["--top-p", "1.5"], "top_p must be less than or equal to 1, got '1.5'"),
+    ],
+)
+def test_bad_input(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run("generate", *arguments, code=2)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: {says}")
+
+
+def test_runs_without_a_language_model(capsys: pytest.CaptureFixture[str]) -> None:
+    client = mlflow.MlflowClient()
+    for params, says in (({"model": "schnet"}, "is of the force field schnet"), ({}, "(RUNNING) has none")):
+        made = client.create_run(client.create_experiment(f"with {params}")).info.run_id
+        for name, value in params.items():
+            client.log_param(made, name, value)
+        run("generate", "--run", made, code=2)
+        assert says in capsys.readouterr().err
+
+
+def test_a_released_tokenizer_is_read_in_todays_spelling(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    record = json.loads(path.read_text())
+    ids = record["model"]["vocab"]
+    ids["[Branch1_2]"] = len(ids)
+    path.write_text(json.dumps(record))
+    assert Vocabulary.load_pretrained(folder).symbols[-1] == "[=Branch1]"
+    ids["[C]"] = 7777
+    path.write_text(json.dumps(record))
+    with pytest.raises(Exception, match="its ids have gaps"):
+        Vocabulary.load_pretrained(folder)
