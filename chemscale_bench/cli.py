@@ -13,6 +13,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.settings.base import Settings
 from chemscale_bench.settings.chemgpt import ChemGPTSettings
 from chemscale_bench.settings.demo import DemoSettings
+from chemscale_bench.settings.embed import EmbedSettings
 from chemscale_bench.settings.fit import FitSettings
 from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.settings.language import LanguageSettings
@@ -36,6 +37,7 @@ VERBS: dict[str, type[Settings]] = {
     "replay": ReplaySettings,
     "fit": FitSettings,
     "plan": PlanSettings,
+    "embed": EmbedSettings,
     "submit": SubmitSettings,
     "verify": VerifySettings,
     "leaderboard": LeaderboardSettings,

@@ -37,15 +37,28 @@ def load() -> Vocabulary:
     given = os.environ.get(VARIABLE)
     file = Path(given).expanduser() if given else fetch("chemgpt_tokenizer.json", (URL,), SHA256, WITHOUT)
     try:
-        ids: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"]
-        tokens = sorted(ids, key=ids.__getitem__)
-        if [ids[token] for token in tokens] != list(range(len(tokens))) or tuple(tokens[: len(SPECIAL)]) != SPECIAL:
-            raise ValueError("its ids do not start with the special tokens of ChemGPT")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return read(file)
+    except ValueError as error:
         raise UserError(
             f"vocabulary=chemgpt needs the tokenizer.json of a released ChemGPT, {file} is not one ({error}); "
             f"point {VARIABLE} to one, or unset it"
         ) from None
+
+
+def read(file: Path) -> Vocabulary:
+    """The vocabulary of a tokenizer.json, ours or a released one, in SELFIES 2.x spelling.
+
+    Raises:
+        ValueError: the file cannot be read, or is not such a tokenizer.
+    """
+    try:
+        ids: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"]
+        tokens = sorted(ids, key=ids.__getitem__)
+        numbered = [ids[token] for token in tokens] == list(range(len(tokens)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(str(error) or type(error).__name__) from None
+    if not numbered or tuple(tokens[: len(SPECIAL)]) != SPECIAL:
+        raise ValueError("its ids do not start with the special tokens of ChemGPT")
     return Vocabulary(tuple(_modern(token) for token in tokens), version("selfies"))
 
 

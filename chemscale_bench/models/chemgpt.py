@@ -26,6 +26,7 @@ from chemscale_bench.models.sizes import Ladder, Shape, shape_for
 
 TITLE = "ChemGPT"
 STACKED = True
+MODEL_TYPE = "gpt_neo"  # of its checkpoints
 OPTIONS = ("ladder", "parametrization")
 Config, Network = GPTNeoConfig, GPTNeo
 
@@ -63,6 +64,13 @@ def build(
 def build_shape(shape: Shape, vocabulary_size: int, parametrization: Parametrization, seed: int) -> GPTNeo:
     """A fresh model of any shape, on a ladder or not."""
     return build(config_of(shape, vocabulary_size, parametrization), seed, parametrization=parametrization)
+
+
+def untrained(
+    config: GPTNeoConfig, seed: int, *, ladder: Ladder = "balanced", parametrization: Parametrization = "mutransfer"
+) -> GPTNeo:
+    """A fresh model of a checkpoint's sizes."""
+    return build_shape(config.shape, config.vocabulary_size, parametrization, seed)
 
 
 def parameter_groups(
@@ -136,7 +144,7 @@ def save_pretrained(model: GPTNeo, folder: Path, start_id: int, end_id: int, pad
     layers, width, heads = model.config.shape
     config = {
         "architectures": ["GPTNeoForCausalLM"],
-        "model_type": "gpt_neo",
+        "model_type": MODEL_TYPE,
         "activation_function": "gelu_new",
         "attention_dropout": 0.0,
         "attention_layers": ["local" if layer % 2 else "global" for layer in range(layers)],
@@ -206,7 +214,7 @@ def load_pretrained(folder: Path) -> GPTNeo:
             f"init must be a checkpoint with config.json and model.safetensors, got {folder} ({reason}); "
             "write one with transformers' save_pretrained"
         ) from None
-    expected = {"model_type": "gpt_neo", "activation_function": "gelu_new", "window_size": WINDOW,
+    expected = {"model_type": MODEL_TYPE, "activation_function": "gelu_new", "window_size": WINDOW,
                 "max_position_embeddings": POSITIONS}  # fmt: skip
     optional = {
         "tie_word_embeddings": True,

@@ -6,18 +6,50 @@
 - `Config`, a frozen dataclass with `non_embedding_params`, `sizes` (layers, width, heads, vocabulary_size),
   `flops_per_token(context)`, `plain()` and `from_plain(values)`; `Network(config)`, a `packed.LanguageModel`;
 - `config_for(params, vocabulary_size, **options)`, its ladder; `stated(sizes)`, the config of what an entry states;
-- `build(config, seed, **options)`, a fresh model; `parameter_groups(model, learning_rate, weight_decay, **options)`;
+- `build(config, seed, **options)`, a fresh model; `untrained(config, seed, **options)`, one of a loaded checkpoint's
+  sizes, as it was before training; `parameter_groups(model, learning_rate, weight_decay, **options)`;
 - `check_gpu(precision)`, which refuses what can't be trained on one;
-- `save_pretrained(model, folder, start_id, end_id, pad_id)` and `load_pretrained(folder)`; and for verifying a
-  checkpoint before anything of it is built `CONFIG_KEYS`, `sizes_of(record)` and `weight_bytes(config)`.
+- `save_pretrained(model, folder, start_id, end_id, pad_id)` and `load_pretrained(folder)`, and `MODEL_TYPE`, what the
+  config.json of a checkpoint says it is; and for verifying a checkpoint before anything of it is built `CONFIG_KEYS`,
+  `sizes_of(record)` and `weight_bytes(config)`.
 """
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.registry import LANGUAGE_MODELS
+
+
+def family_of(folder: Path, parameter: str) -> Any:
+    """The module of the language model whose checkpoint lies in a folder.
+
+    Args:
+        folder: with a config.json.
+        parameter: that named it, for errors.
+
+    Raises:
+        UserError: if there is no checkpoint, or one of something else.
+    """
+    families = {LANGUAGE_MODELS.family(name).MODEL_TYPE: name for name in LANGUAGE_MODELS.modules}
+    try:
+        record = json.loads((folder / "config.json").read_text())
+        found = record.get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{parameter} must have a checkpoint of a language model, got {folder} without a readable config.json "
+            f"({reason}); give a finished run of {', '.join(LANGUAGE_MODELS.modules)}, or the folder of a checkpoint"
+        ) from None
+    if found not in families:
+        raise UserError(
+            f"{parameter} must have a checkpoint with model_type {' or '.join(families)} in its config.json, got "
+            f"{found!r} in {folder}; give one of {', '.join(LANGUAGE_MODELS.modules)}"
+        )
+    return LANGUAGE_MODELS.family(families[found])
 
 
 def options_of(model: str, settings: Any) -> dict[str, Any]:

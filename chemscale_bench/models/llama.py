@@ -34,6 +34,7 @@ LEARNING_RATE = {"mutransfer": 2.0**-9, "standard": 2.0**-9}
 """Of the base shape, by parametrization; found by measurement, see the README."""
 ATTENTION_FACTOR = {"mutransfer": 1.0, "standard": 1.0}
 """Of attention logits, times D^-1/2: they start with a mean square of 1, since queries and keys are normalised."""
+MODEL_TYPE = "qwen3"  # of its checkpoints
 POSITIONS = 2048  # stated on export; rotary positions have no table
 
 
@@ -80,6 +81,12 @@ def build(config: LlamaConfig, seed: int, *, parametrization: Parametrization = 
     model = Llama(config)
     scaling.initialize(model, config.shape, parametrization, seed)
     return model
+
+
+def untrained(config: LlamaConfig, seed: int, *, parametrization: Parametrization = "mutransfer") -> Llama:
+    """A fresh model of a checkpoint's sizes."""
+    fresh = config_of(config.shape, config.vocabulary_size, parametrization)
+    return build(fresh, seed, parametrization=parametrization)
 
 
 def parameter_groups(
@@ -155,7 +162,7 @@ def record_of(config: LlamaConfig) -> dict[str, Any]:
     layers, width, heads = config.shape
     return {
         "architectures": ["Qwen3ForCausalLM"],
-        "model_type": "qwen3",
+        "model_type": MODEL_TYPE,
         "attention_bias": False,
         "attention_dropout": 0.0,
         "head_dim": config.head_channels,

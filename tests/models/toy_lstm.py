@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from chemscale_bench.models.packed import Batch, LanguageModel
 from chemscale_bench.models.registry import check_size
 
-TITLE, STACKED, OPTIONS = "LSTM", False, ()
+TITLE, STACKED, OPTIONS, MODEL_TYPE = "LSTM", False, (), "toy"
 CONFIG_KEYS = frozenset(("width", "vocabulary_size"))
 
 
