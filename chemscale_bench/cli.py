@@ -19,6 +19,7 @@ from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.settings.language import LanguageSettings
 from chemscale_bench.settings.leaderboard import LeaderboardSettings
 from chemscale_bench.settings.plan import PlanSettings
+from chemscale_bench.settings.probe import ProbeSettings
 from chemscale_bench.settings.replay import ReplaySettings
 from chemscale_bench.settings.speed import SpeedSettings
 from chemscale_bench.settings.study import StudySettings
@@ -38,6 +39,7 @@ VERBS: dict[str, type[Settings]] = {
     "fit": FitSettings,
     "plan": PlanSettings,
     "embed": EmbedSettings,
+    "probe": ProbeSettings,
     "submit": SubmitSettings,
     "verify": VerifySettings,
     "leaderboard": LeaderboardSettings,

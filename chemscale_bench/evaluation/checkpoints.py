@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,7 @@ def folder_of(source: str) -> Path:
 
 def of_run(run_id: str) -> tuple[Path, dict[str, str]]:
     """The folder of a run's checkpoint, and the run's parameters."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # beside our own
     import mlflow
     from mlflow.exceptions import MlflowException
 

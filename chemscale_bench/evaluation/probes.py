@@ -177,7 +177,7 @@ def errors(
 
 
 def worth(features: NDArray[Any], values: NDArray[np.float64], made: Sequence[Split]) -> Worth:
-    """What features (M, C) say of values (M,), on some splits; roughness of the first 3,000 molecules in random order."""
+    """What features (M, C) say of values (M,), on some splits; roughness is that of at most 3,000 random molecules."""
     features = np.asarray(features, np.float64)
     linear, neighbours = zip(*errors(features, values, made), strict=True)
     chosen = np.random.default_rng(0).permutation(len(values))[:ROUGHNESS_MOLECULES]
