@@ -2,7 +2,8 @@
 
 - Force fields: `physics.py` checks symmetries, `dynamics.py` runs them in motion.
 - Language models: `ngram.py` is the trigram baseline, `coordinates.py` checks that activations move alike at every
-  width; `featurizer.py` turns molecules into vectors, with the models of `checkpoints.py`.
+  width; `featurizer.py` turns molecules into vectors, with the models of `checkpoints.py`; `probes.py` and
+  `roughness.py` say what vectors are worth, `probe_report.py` shows it.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ def load(run: str | Path, untrained: bool = False) -> Checkpoint:
 
     Args:
         run: id of a finished run, a folder with a checkpoint and its tokenizer.json, or a name on the hub.
-        untrained: take fresh weights: those that the run began with, or of a folder those of seed 0.
+        untrained: take fresh weights: those of the run's seed, with which it began unless it had an `init`; of a
+            folder those of seed 0.
 
     Raises:
         UserError: if there is no such run or checkpoint, or it is of no language model.

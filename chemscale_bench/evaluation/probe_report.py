@@ -40,16 +40,17 @@ def text(table: pd.DataFrame, kind: Kind) -> str:
         f"{'features':<{longest}} {'width':>5} {'unknown':>8} {'loss':>6}  {'linear':<22} {'5 neighbours':<22} "
         f"{'ROGI':>5} {'ROGI-XD':>7}",
     ]
-    for one in table.itertuples():
+    rows = table.to_dict("records")
+    for one in rows:
         linear, neighbours = (
-            f"{getattr(one, head):.3f} ({getattr(one, f'{head}_low'):.3f} to {getattr(one, f'{head}_high'):.3f})"
+            f"{one[head]:.3f} ({one[f'{head}_low']:.3f} to {one[f'{head}_high']:.3f})"
             for head in ("linear", "neighbours")
         )
-        loss = "" if math.isnan(one.loss_nats_per_token) else f"{one.loss_nats_per_token:.3f}"
-        unknown = "" if math.isnan(one.unknown_symbol_share) else f"{one.unknown_symbol_share:.1%}"
+        loss, share = one["loss_nats_per_token"], one["unknown_symbol_share"]
+        known = ("" if math.isnan(share) else f"{share:.1%}", "" if math.isnan(loss) else f"{loss:.3f}")
         lines.append(
-            f"{one.features:<{longest}} {one.width:>5} {unknown:>8} {loss:>6}  {linear:<22} {neighbours:<22} "
-            f"{one.rogi:>5.3f} {one.rogi_xd:>7.3f}"
+            f"{one['features']:<{longest}} {one['width']:>5} {known[0]:>8} {known[1]:>6}  {linear:<22} "
+            f"{neighbours:<22} {one['rogi']:>5.3f} {one['rogi_xd']:>7.3f}"
         )
     return "\n".join(lines)
 
@@ -114,8 +115,8 @@ def correlations_text(found: pd.DataFrame) -> str:
     """The correlations for people."""
     lines = [f"Spearman's correlation over {found['runs'].iloc[0]} trained runs, {LEVEL:.0%} interval"]
     for against, name in AGAINST.items():
-        of = found[found["against"] == against]
-        told = ", ".join(f"{FOUND[o.found]} {o.spearman:+.2f} ({o.low:+.2f} to {o.high:+.2f})" for o in of.itertuples())
+        of = found[found["against"] == against].to_dict("records")
+        told = ", ".join(f"{FOUND[o['found']]} {o['spearman']:+.2f} ({o['low']:+.2f} to {o['high']:+.2f})" for o in of)
         if told:
             lines.append(f"with {name}: {told}")
     return "\n".join(lines)

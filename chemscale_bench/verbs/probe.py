@@ -127,7 +127,7 @@ def chosen_runs(name: str) -> tuple[list[tuple[str, LoggedRun | None]], dict[str
     runs, left_out = runs_named(name, "run"), Counter[str]()
     chosen: list[tuple[str, LoggedRun | None]] = []
     for run in runs:
-        if run.params.get("model") not in LANGUAGE_MODELS:
+        if run.params.get("model", "") not in LANGUAGE_MODELS:
             left_out["runs of no language model"] += 1
         elif run.status != "FINISHED":
             left_out[f"runs {run.status}"] += 1
