@@ -13,12 +13,14 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.settings.base import Settings
 from chemscale_bench.settings.chemgpt import ChemGPTSettings
 from chemscale_bench.settings.demo import DemoSettings
+from chemscale_bench.settings.embed import EmbedSettings
 from chemscale_bench.settings.fit import FitSettings
 from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.settings.generate import GenerateSettings
 from chemscale_bench.settings.language import LanguageSettings
 from chemscale_bench.settings.leaderboard import LeaderboardSettings
 from chemscale_bench.settings.plan import PlanSettings
+from chemscale_bench.settings.probe import ProbeSettings
 from chemscale_bench.settings.replay import ReplaySettings
 from chemscale_bench.settings.speed import SpeedSettings
 from chemscale_bench.settings.study import StudySettings
@@ -38,6 +40,8 @@ VERBS: dict[str, type[Settings]] = {
     "fit": FitSettings,
     "plan": PlanSettings,
     "generate": GenerateSettings,
+    "embed": EmbedSettings,
+    "probe": ProbeSettings,
     "submit": SubmitSettings,
     "verify": VerifySettings,
     "leaderboard": LeaderboardSettings,

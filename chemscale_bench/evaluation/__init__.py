@@ -1,8 +1,28 @@
-"""What trained models are measured by, beyond their training loss.
+"""What trained models are measured by, beyond their training loss, and what they are good for.
 
-`physics.py` checks a force field's symmetries, `dynamics.py` runs it in motion; `ngram.py` is the trigram baseline of
-language models, `coordinates.py` checks that activations move alike at every width.
-
-`sampling.py` draws molecules from a language model; `generation.py` has the metrics of MOSES for them, from what
-`chemistry.py` measures of each, `similarity.py` of pairs and `chemnet.py` of sets.
+- Force fields: `physics.py` checks symmetries, `dynamics.py` runs them in motion.
+- Language models: `ngram.py` is the trigram baseline, `coordinates.py` checks that activations move alike at every
+  width. `checkpoints.py` finds a trained one.
+- What they draw: `sampling.py` draws molecules; `generation.py` has the metrics of MOSES for them, from what
+  `chemistry.py` measures of each, `similarity.py` of pairs and `chemnet.py` of sets.
+- What they know: `featurizer.py` turns molecules into vectors; `probes.py` and `roughness.py` say what vectors are
+  worth, `probe_report.py` shows it.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chemscale_bench.evaluation.featurizer import Featurizer
+
+__all__ = ["Featurizer"]
+
+
+def __getattr__(name: str) -> Any:
+    """`Featurizer` when it is asked for: scikit-learn takes a second to import, which training goes without."""
+    if name == "Featurizer":
+        from chemscale_bench.evaluation.featurizer import Featurizer
+
+        return Featurizer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

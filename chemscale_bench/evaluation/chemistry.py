@@ -151,7 +151,7 @@ def accessibility() -> Callable[[Chem.Mol], float]:
 def scaffold(molecule: Chem.Mol) -> str:
     """SMILES of the Murcko scaffold; empty for one of fewer than two rings."""
     try:
-        found = MurckoScaffold.GetScaffoldForMol(molecule)  # type: ignore[no-untyped-call]
+        found = MurckoScaffold.GetScaffoldForMol(molecule)
     except (ValueError, RuntimeError):
         return ""
     return str(Chem.MolToSmiles(found)) if found.GetRingInfo().NumRings() >= SCAFFOLD_RINGS else ""

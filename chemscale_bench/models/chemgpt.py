@@ -67,6 +67,13 @@ def build_shape(shape: Shape, vocabulary_size: int, parametrization: Parametriza
     return build(config_of(shape, vocabulary_size, parametrization), seed, parametrization=parametrization)
 
 
+def untrained(
+    config: GPTNeoConfig, seed: int, *, ladder: Ladder = "balanced", parametrization: Parametrization = "mutransfer"
+) -> GPTNeo:
+    """A fresh model of a checkpoint's sizes."""
+    return build_shape(config.shape, config.vocabulary_size, parametrization, seed)
+
+
 def parameter_groups(
     model: GPTNeo, learning_rate: float | Literal["auto"], weight_decay: float, *, ladder: Ladder = "balanced",
     parametrization: Parametrization = "mutransfer",

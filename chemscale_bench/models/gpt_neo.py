@@ -11,6 +11,7 @@ a window of 256, tanh GELU, tied head.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from typing import Any, Self
 
@@ -126,6 +127,14 @@ class GPTNeo(LanguageModel):
     def memory(self, rows: int) -> KeyValues:
         """Keys and values."""
         return KeyValues(self.config.shape.layers, rows)
+
+    def states(self, batch: Batch) -> Iterator[Tensor]:
+        """States (N, C) behind the embeddings and behind each layer, of the last one behind the final norm."""
+        x_NC = self.token_embedding(batch.inputs) + self.position_embedding(batch.positions)
+        for block in self.blocks:
+            yield x_NC
+            x_NC = block(x_NC, batch)
+        yield self.norm_out(x_NC)
 
     def layers_to_compile(self) -> list[nn.Module]:
         """All layers: they are alike."""

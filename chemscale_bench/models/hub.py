@@ -8,6 +8,8 @@ from pathlib import Path
 from chemscale_bench.data.worker import MAX_TOKENS
 from chemscale_bench.errors import UserError
 
+FILES = ["config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json"]
+
 
 def checkpoint_folder(source: str) -> Path:
     """The folder of a checkpoint that is given by its path or by its name on the Hugging Face hub."""
@@ -40,7 +42,7 @@ def download_checkpoint(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["config.json", "model.safetensors", "pytorch_model.bin"]))
+        return Path(snapshot_download(name, allow_patterns=FILES))
     except Exception as error:  # the hub client raises many kinds, all of which mean "not to be had"
         reason = str(error).splitlines()[0]
         raise UserError(

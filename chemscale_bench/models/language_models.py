@@ -8,7 +8,8 @@
   `flops_per_token(context)`, `plain()` and `from_plain(values)`; `Network(config)`, a `packed.LanguageModel`,
   whose `logits` takes packed molecules and those that are written token by token, with its `memory` of them;
 - `config_for(params, vocabulary_size, **options)`, its ladder; `stated(sizes)`, the config of what an entry states;
-- `build(config, seed, **options)`, a fresh model; `parameter_groups(model, learning_rate, weight_decay, **options)`;
+- `build(config, seed, **options)`, a fresh model; `untrained(config, seed, **options)`, one of a loaded checkpoint's
+  sizes, as it was before training; `parameter_groups(model, learning_rate, weight_decay, **options)`;
 - `check_gpu(precision)`, which refuses what can't be trained on one;
 - `save_pretrained(model, folder, start_id, end_id, pad_id)` and `load_pretrained(folder)`; and for verifying a
   checkpoint before anything of it is built `CONFIG_KEYS`, `sizes_of(record)` and `weight_bytes(config)`.
@@ -21,33 +22,39 @@ from pathlib import Path
 from typing import Any
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.models.packed import LanguageModel
 from chemscale_bench.models.registry import FORCE_FIELDS, LANGUAGE_MODELS
 
 
-def load_checkpoint(folder: Path) -> tuple[str, LanguageModel]:
-    """The model in a folder, and the name of its family, found by what its config.json says.
+def family_of(folder: Path, parameter: str) -> str:
+    """The name of the language model whose checkpoint lies in a folder.
+
+    Args:
+        folder: with a config.json.
+        parameter: that named it, for errors.
 
     Raises:
-        UserError: if there is no checkpoint, or it is none of a language model.
+        UserError: if there is no checkpoint, or one of something else.
     """
+    families = {LANGUAGE_MODELS.family(name).MODEL_TYPE: name for name in LANGUAGE_MODELS.modules}
     try:
         record = json.loads((folder / "config.json").read_text())
-        kind = record.get("model_type") or record.get("model")
-    except (OSError, ValueError, AttributeError):
+        found = record.get("model_type") or record.get("model")
+    except (OSError, ValueError, AttributeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"run must have a checkpoint with config.json and model.safetensors, got none in {folder}; give the id of "
-            "a finished run, or the folder of a checkpoint"
+            f"{parameter} must have a checkpoint of a language model, got {folder} without a readable config.json "
+            f"({reason}); give a finished run of {', '.join(LANGUAGE_MODELS.modules)}, or the folder of a checkpoint"
         ) from None
-    if kind in FORCE_FIELDS:
-        raise UserError(f"run must be of a language model, got the force field {kind} in {folder}; give another run")
-    for name in LANGUAGE_MODELS.modules:
-        family = LANGUAGE_MODELS.family(name)
-        if kind == family.MODEL_TYPE:
-            model: LanguageModel = family.load_pretrained(folder)
-            return name, model.eval()
-    known = ", ".join(LANGUAGE_MODELS.family(name).MODEL_TYPE for name in LANGUAGE_MODELS.modules)
-    raise UserError(f"run must have a checkpoint of model_type {known}, got {kind!r} in {folder}; give another run")
+    if found in FORCE_FIELDS:
+        raise UserError(
+            f"{parameter} must be of a language model, got the force field {found} in {folder}; give another"
+        )
+    if found not in families:
+        raise UserError(
+            f"{parameter} must have a checkpoint with model_type {' or '.join(families)} in its config.json, got "
+            f"{found!r} in {folder}; give one of {', '.join(LANGUAGE_MODELS.modules)}"
+        )
+    return families[found]
 
 
 def options_of(model: str, settings: Any) -> dict[str, Any]:

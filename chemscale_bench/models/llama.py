@@ -84,6 +84,12 @@ def build(config: LlamaConfig, seed: int, *, parametrization: Parametrization = 
     return model
 
 
+def untrained(config: LlamaConfig, seed: int, *, parametrization: Parametrization = "mutransfer") -> Llama:
+    """A fresh model of a checkpoint's sizes."""
+    fresh = config_of(config.shape, config.vocabulary_size, parametrization)
+    return build(fresh, seed, parametrization=parametrization)
+
+
 def parameter_groups(
     model: Llama, learning_rate: float | Literal["auto"], weight_decay: float, *,
     parametrization: Parametrization = "mutransfer",

@@ -11,6 +11,7 @@ heads of keys as of queries.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple, Self
 
@@ -164,6 +165,14 @@ class Llama(LanguageModel):
     def memory(self, rows: int) -> KeyValues:
         """Keys and values."""
         return KeyValues(self.config.shape.layers, rows)
+
+    def states(self, batch: Batch) -> Iterator[Tensor]:
+        """States (N, C) behind the embedding and behind each layer, of the last one behind the final norm."""
+        x_NC, rotation = self.token_embedding(batch.inputs), self.rotation(batch.positions)
+        for block in self.blocks:
+            yield x_NC
+            x_NC = block(x_NC, batch, rotation)
+        yield self.norm_out(x_NC)
 
     def layers_to_compile(self) -> list[nn.Module]:
         """All layers: they are alike."""

@@ -16,7 +16,7 @@ Models are not stacked: `nn.LSTM` is one call of a compiled library for all laye
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
@@ -104,11 +104,11 @@ class CharRNN(LanguageModel):
     def logits(self, batch: Batch | Growing) -> Tensor:
         """Logits (N, V) of the next token at every packed position."""
         x_NC = self.embedding(batch.inputs)
-        with torch.autocast(x_NC.device.type, enabled=False):
-            if isinstance(batch, Growing):
+        if isinstance(batch, Growing):
+            with torch.autocast(x_NC.device.type, enabled=False):
                 hidden = self.next_states(x_NC, batch)
-            else:
-                hidden = self.grouped(x_NC, batch) if batch.groups else self.padded(x_NC, batch)
+        else:
+            hidden = self.run(self.lstm, x_NC, batch)
         logits: Tensor = self.head(hidden)
         return logits
 
@@ -125,21 +125,41 @@ class CharRNN(LanguageModel):
             state.copy_(new)
         return hidden_B1C.squeeze(1)  # type: ignore[no-any-return]
 
-    def grouped(self, x_NC: Tensor, batch: Batch) -> Tensor:
+    def states(self, batch: Batch) -> Iterator[Tensor]:
+        """States (N, C) behind the embedding and behind each layer."""
+        x_NC = self.embedding(batch.inputs)
+        for layer in range(LAYERS):
+            yield x_NC
+            x_NC = self.run(self.layer(layer), x_NC, batch)
+        yield x_NC
+
+    def layer(self, number: int) -> nn.LSTM:
+        """One of the layers by itself, with the same weights."""
+        one = nn.LSTM(self.config.width, self.config.width, batch_first=True, device="meta")
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            setattr(one, f"{name}_l0", getattr(self.lstm, f"{name}_l{number}"))
+        return one
+
+    def run(self, lstm: nn.LSTM, x_NC: Tensor, batch: Batch) -> Tensor:
+        """What an LSTM makes of packed inputs (N, C): its last layer's states (N, C)."""
+        with torch.autocast(x_NC.device.type, enabled=False):
+            return self.grouped(lstm, x_NC, batch) if batch.groups else self.padded(lstm, x_NC, batch)
+
+    def grouped(self, lstm: nn.LSTM, x_NC: Tensor, batch: Batch) -> Tensor:
         """The last layer's states (N, C), computed for groups of molecules of similar length."""
         sizes = [group.molecules * group.longest for group in batch.groups]
         padded = x_NC.new_zeros(sum(sizes), x_NC.shape[1]).index_copy(0, batch.places, x_NC)
         parts = zip(padded.split(sizes), batch.groups, strict=True)
-        hidden = [self.lstm(part.view(*group, -1))[0].flatten(0, 1) for part, group in parts]
+        hidden = [lstm(part.view(*group, -1))[0].flatten(0, 1) for part, group in parts]
         return torch.cat(hidden).index_select(0, batch.places)
 
-    def padded(self, x_NC: Tensor, batch: Batch) -> Tensor:
+    def padded(self, lstm: nn.LSTM, x_NC: Tensor, batch: Batch) -> Tensor:
         """The last layer's states (N, C), computed for all molecules at once."""
         lengths_B = batch.offsets.diff().long()
         longest = int(lengths_B.max())
         molecule_N = torch.repeat_interleave(lengths_B, output_size=len(x_NC))
         padded_BTC = x_NC.new_zeros(len(lengths_B), longest, x_NC.shape[1])
-        states_BTC, _ = self.lstm(padded_BTC.index_put((molecule_N, batch.positions), x_NC))
+        states_BTC, _ = lstm(padded_BTC.index_put((molecule_N, batch.positions), x_NC))
         states_NC: Tensor = states_BTC[molecule_N, batch.positions]
         return states_NC
 
@@ -180,6 +200,11 @@ def build(config: CharRNNConfig, seed: int) -> CharRNN:
             if name.startswith("lstm.bias_ih"):
                 parameter.chunk(4)[1].fill_(FORGET_BIAS)  # gates: input, forget, cell, output
     return model
+
+
+def untrained(config: CharRNNConfig, seed: int) -> CharRNN:
+    """A fresh model of a checkpoint's sizes."""
+    return build(config, seed)
 
 
 def parameter_groups(

@@ -6,6 +6,7 @@ trained as a stack (training/stacked.py) have their members in front: (K, N), wi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -54,6 +55,13 @@ class LanguageModel(nn.Module):
 
     def memory(self, rows: int) -> Any:
         """What `logits` keeps of the earlier tokens of so many growing molecules, for a `Growing`."""
+        raise NotImplementedError
+
+    def states(self, batch: Batch) -> Iterator[Tensor]:
+        """States (N, C) at every packed position: what enters the first layer, then what leaves each layer.
+
+        The last ones are those that `logits` multiplies with its matrix, behind a final norm if there is one.
+        """
         raise NotImplementedError
 
     def layers_to_compile(self) -> list[nn.Module]:

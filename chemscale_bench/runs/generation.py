@@ -18,10 +18,11 @@ from chemscale_bench.data.store import TokenStore
 from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import chemnet, generation
+from chemscale_bench.evaluation.checkpoints import Checkpoint
 from chemscale_bench.evaluation.chemistry import Read, in_parallel, read_selfies
 from chemscale_bench.evaluation.generation import Distribution, progress_bar
 from chemscale_bench.evaluation.sampling import Drawing, Samples, sample
-from chemscale_bench.runs.checkpoint import Checkpoint, find
+from chemscale_bench.runs.checkpoint import Data, find
 from chemscale_bench.settings.generate import GenerateSettings
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 from chemscale_bench.tracking.provenance import code_tags, environment_tags
@@ -41,28 +42,31 @@ def generate(settings: GenerateSettings) -> None:
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise UserError("device must be one that is here, got cuda and there is no GPU; use device=cpu")
     device = torch.device("cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu")
-    checkpoint = find(settings.run, settings.task)
+    checkpoint, data = find(settings.run, settings.task)
     with housekeeping_run("generate", settings.experiment) as run_id:
         recorder = Recorder(run_id)
-        describe(recorder, settings, checkpoint, device)
-        store = checkpoint.data.prepare() if checkpoint.data else None
+        describe(recorder, settings, checkpoint, data, device)
+        store = data.prepare() if data else None
         found = metrics_of(recorder, settings, checkpoint, store, device)
         recorder.metrics({f"generation/{name}": value for name, value in found.items()}, 0)
-        recorder.metrics({f"source/{name}": value for name, value in checkpoint.losses.items()}, 0)
+        losses = {name: value for name, value in checkpoint.metrics.items() if name.startswith("val/")}
+        recorder.metrics({f"source/{name}": value for name, value in losses.items()}, 0)
         recorder.deliver()
         for name, value in found.items():
             print(f"{name:>28} {value:>12,.6g}")
         print(f"molecules.smi and molecules.png are artifacts of MLflow run {run_id}; look at it with: mlflow ui")
 
 
-def describe(recorder: Recorder, settings: GenerateSettings, checkpoint: Checkpoint, device: torch.device) -> None:
+def describe(
+    recorder: Recorder, settings: GenerateSettings, checkpoint: Checkpoint, data: Data | None, device: torch.device
+) -> None:
     """Log what is drawn from."""
-    config, data = checkpoint.model.config, checkpoint.data
-    about = {"model": checkpoint.family, "non_embedding_params": config.non_embedding_params, **config.sizes}
+    config = checkpoint.network.config
+    about = {"model": checkpoint.model, "non_embedding_params": config.non_embedding_params, **config.sizes}
     if data:
         about |= {"task_name": data.task.name, "tokens": data.tokens}
     recorder.params(settings.model_dump() | about)
-    name = f"generate-{checkpoint.family}-{config.non_embedding_params:.2g}-seed{settings.seed}"
+    name = f"generate-{checkpoint.model}-{config.non_embedding_params:.2g}-seed{settings.seed}"
     tags = {"source_run": checkpoint.run_id or settings.run, "mlflow.runName": name}
     recorder.tags(tags | code_tags() | environment_tags(device))
 
@@ -76,7 +80,7 @@ def metrics_of(
     drawing = Drawing(settings.temperature, settings.top_k, settings.top_p)
     with progress_bar("drawing", settings.molecules) as bar:
         drawn = sample(
-            checkpoint.model.to(device), checkpoint.vocabulary, settings.molecules, seed=settings.seed,
+            checkpoint.network.to(device), checkpoint.vocabulary, settings.molecules, seed=settings.seed,
             drawing=drawing, progress=bar.update,
         )  # fmt: skip
     seconds = time.perf_counter() - start
@@ -125,7 +129,7 @@ def log_molecules(recorder: Recorder, drawn: Samples, read: list[Read]) -> None:
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "molecules.smi").write_text("".join(f"{smiles}\t{nats:.4f}\n" for smiles, nats in valid))
-        grid = Draw.MolsToGridImage(  # type: ignore[no-untyped-call]
+        grid = Draw.MolsToGridImage(
             [Chem.MolFromSmiles(smiles) for smiles, _ in valid[:SHOWN]], molsPerRow=COLUMNS, subImgSize=(220, 180),
             legends=[f"{nats:.1f} nats" for _, nats in valid[:SHOWN]], returnPNG=True,
         )  # fmt: skip

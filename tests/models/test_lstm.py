@@ -112,7 +112,7 @@ def test_what_a_step_changes_stays_the_same_over_widths() -> None:
 
         def activations() -> list[torch.Tensor]:
             with torch.no_grad():
-                return [model.grouped(model.embedding(probe.inputs), probe), model.logits(probe)]
+                return [model.run(model.lstm, model.embedding(probe.inputs), probe), model.logits(probe)]
 
         before = activations()
         for seed in range(1, 4):

@@ -1,0 +1,102 @@
+"""The molecules of a user's file in their order, and a column of numbers beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chemscale_bench.data.layout import fields, find_layout
+from chemscale_bench.data.opening import opened, user_path
+from chemscale_bench.errors import UserError
+
+
+class Labelled(NamedTuple):
+    """Molecules of a table that have a value."""
+
+    smiles: list[str]
+    """As written in the file (M,)."""
+    values: NDArray[np.float64]
+    """Finite (M,)."""
+    without_value: int
+    """Rows that were left out because they have none."""
+
+
+def find(data: str) -> Path:
+    """A file of SMILES that exists.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if not data:
+        raise UserError("data must be a file of SMILES (.csv, .smi, .txt), got nothing; give data=molecules.csv")
+    path = user_path(data)
+    if not path.exists():
+        raise UserError(f"data must be an existing file, got {data}, and there is no {path}; check the path")
+    return path
+
+
+def molecules(path: Path) -> Iterator[tuple[list[str], int]]:
+    """The molecules of a file of SMILES in their order, some at a time, each with the bytes read so far.
+
+    An empty line gives an empty text, so that the n-th molecule is that of the n-th line below the header.
+
+    Raises:
+        UserError: the file is unfit.
+    """
+    layout, _ = find_layout(path)
+    if layout.selfies:
+        raise UserError(f"data must be SMILES here, {path} holds SELFIES; decode them with selfies.decoder")
+    with opened(path) as file:
+        lines = (line.decode("utf-8-sig", "replace").rstrip("\r\n") for line in file.content)
+        if layout.header:
+            next(lines)
+        some: list[str] = []
+        for line in lines:
+            some.append(layout.molecule(line))
+            if len(some) == 16_384:
+                yield some, file.raw.tell()
+                some = []
+        if some:
+            yield some, file.raw.tell()
+
+
+def labelled(path: Path, target: str) -> Labelled:
+    """The molecules of a table with a header, and the values of one of its columns.
+
+    Raises:
+        UserError: the file is unfit, has no such column, or what stands there are no numbers.
+    """
+    layout, _ = find_layout(path)
+    if not layout.header or layout.delimiter is None or layout.selfies:
+        raise UserError(f"data must be a table with a column smiles and a header, {path} is not; add a header")
+    with opened(path) as file:
+        lines = file.content.read().decode("utf-8-sig", "replace").splitlines()
+    names = [name.strip() for name in fields(lines[0], layout.delimiter)]
+    if target not in names:
+        shown = ", ".join(name for place, name in enumerate(names) if place != layout.column)
+        raise UserError(f"target must be a column of {path}, got {target!r}; it has {shown[:300] or 'no other column'}")
+    column = names.index(target)
+    smiles, values, without = [], [], 0
+    for number, line in enumerate(lines[1:], 2):
+        if not line.strip():
+            continue
+        row = fields(line, layout.delimiter)
+        text = row[column].strip() if column < len(row) else ""
+        try:
+            value = float(text or "nan")
+        except ValueError:
+            raise UserError(
+                f"target must be a column of numbers, {target} has {text[:60]!r} in line {number} of {path}; choose "
+                "another one, or empty what is no number"
+            ) from None
+        if math.isfinite(value):
+            smiles.append(layout.molecule(line))
+            values.append(value)
+        else:
+            without += 1
+    return Labelled(smiles, np.array(values), without)

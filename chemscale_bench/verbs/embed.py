@@ -1,0 +1,85 @@
+"""The verb `embed`: the molecules of a file as vectors, in a Parquet file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from tqdm import tqdm
+
+from chemscale_bench.data import listing
+from chemscale_bench.errors import UserError
+from chemscale_bench.evaluation.featurizer import Features, Featurizer
+from chemscale_bench.settings.embed import EmbedSettings
+from chemscale_bench.tracking.housekeeping import run_if_launched
+
+
+def embed(settings: EmbedSettings) -> None:
+    """Write a row for every molecule of the file, in its order, and say how many have no features and why.
+
+    Raises:
+        UserError: if there is no such model or file, or `out` can't be written.
+    """
+    with run_if_launched("embed"):
+        data, out = listing.find(settings.data), Path(settings.out).expanduser().absolute()
+        if out.suffix != ".parquet":
+            raise UserError(f"out must be the path of a .parquet file, got {settings.out!r}; give out=features.parquet")
+        if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+            raise UserError(f"out must lie in a folder that can be written to, got {settings.out!r}; make the folder")
+        featurizer = Featurizer(
+            settings.run, settings.pooling, settings.layer, device=chosen_device(settings.device)
+        ).fit()  # fmt: skip
+        counts = write(featurizer, data, out)
+        refused = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()) if reason)
+        print(f"{out}: {counts.total():,} molecules, {featurizer.n_features_out_} features each")
+        if refused:
+            print(f"without features, their rows empty: {refused}")
+
+
+def chosen_device(device: str) -> str:
+    """What `auto` means here.
+
+    Raises:
+        UserError: if there is no GPU and one is asked for.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device must be auto or cpu on this machine, got 'cuda'; there is no GPU that torch can use")
+    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def write(featurizer: Featurizer, data: Path, out: Path) -> Counter[str]:
+    """Write the features of a file's molecules; of all molecules how many have none, by reason."""
+    counts: Counter[str] = Counter()
+    draft, writer = out.with_name(f".{out.name}.{os.getpid()}"), None
+    bar = tqdm(total=data.stat().st_size, desc=f"embedding {data.name}", unit="B", unit_scale=True, file=sys.stderr)
+    try:
+        with bar:
+            for smiles, read in listing.molecules(data):
+                features = featurizer.featurize(smiles)
+                counts.update(features.reasons)
+                table = table_of(smiles, features)
+                writer = writer or pq.ParquetWriter(draft, table.schema)
+                writer.write_table(table)
+                bar.update(read - bar.n)
+        if writer is None:
+            raise UserError(f"data must hold molecules, {data} has none below its header; give another file")
+        writer.close()
+        draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)
+    return counts
+
+
+def table_of(smiles: list[str], features: Features) -> pa.Table:
+    """One row for each molecule; a molecule without features has nulls there."""
+    missing = np.array([bool(reason) for reason in features.reasons])
+    columns = {"smiles": pa.array(smiles), "reason": pa.array(features.reasons)}
+    for channel, values in enumerate(features.vectors.T):
+        columns[f"f{channel}"] = pa.array(values, mask=missing)
+    return pa.table(columns)

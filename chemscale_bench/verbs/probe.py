@@ -1,0 +1,198 @@
+"""The verb `probe`: what the features of trained models are worth, beside the same networks untrained."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from chemscale_bench.data import listing
+from chemscale_bench.data.listing import Labelled
+from chemscale_bench.data.packing import UNKNOWN_SYMBOL
+from chemscale_bench.errors import UserError
+from chemscale_bench.evaluation import probe_report, probes
+from chemscale_bench.evaluation.featurizer import Featurizer
+from chemscale_bench.leaderboard.sources import runs_named
+from chemscale_bench.models.registry import LANGUAGE_MODELS
+from chemscale_bench.scaling.table import describe
+from chemscale_bench.settings.probe import ProbeSettings
+from chemscale_bench.tracking.adoption import launched_run
+from chemscale_bench.tracking.housekeeping import housekeeping_run
+from chemscale_bench.tracking.reader import LoggedRun
+from chemscale_bench.tracking.recorder import Recorder
+from chemscale_bench.verbs.embed import chosen_device
+
+NAN = float("nan")
+LOSS = "val/loss_nats_per_token"
+BEGINNING = ("model", "layers", "width", "heads", "seed", "parametrization", "init")
+"""Parameters that decide, with the vocabulary, on the weights that a run began with."""
+
+
+class Subject(NamedTuple):
+    """A trained model to probe, or the same network untrained."""
+
+    about: dict[str, Any]
+    """The first columns of its row."""
+    vectors: np.ndarray
+    """(M, C), rows of NaN for molecules without features."""
+    unknown: float
+    """Share of the molecules with a symbol that the model never saw."""
+
+
+class Prepared(NamedTuple):
+    """All that is measured on, found fit for it."""
+
+    smiles: list[str]
+    values: np.ndarray
+    splits: list[probes.Split]
+    subjects: list[Subject]
+    left_out: dict[str, int]
+
+
+def probe(settings: ProbeSettings) -> None:
+    """Print the table of all features, log it with its figure, and over four runs and more how it follows the loss.
+
+    Raises:
+        UserError: if there are no such runs or column, or the molecules are not fit for these splits.
+    """
+    # The run of `mlflow run` is there already and shares the fate of the probe; another is made for what can work.
+    ready = None if launched_run() else prepare(settings)
+    with housekeeping_run("probe") as run_id:
+        recorder = Recorder(run_id)
+        recorder.params(settings.model_dump())
+        found = ready or prepare(settings)
+        kind = probes.kind_of(found.values)
+        table = measure(found)
+        title = f"{settings.target} of {Path(settings.data).name}, {len(found.values):,} molecules"
+        report = f"{title}\n{probe_report.text(table, kind)}"
+        if found.left_out:
+            report += f"\nof the rows and runs: {describe(found.left_out)}"
+        follows = probe_report.correlations(table)
+        if len(follows):
+            report += f"\n\n{probe_report.correlations_text(follows)}"
+            recorder.client.log_text(run_id, follows.to_csv(index=False), "correlations.csv")
+        recorder.client.log_text(run_id, table.to_csv(index=False), "probes.csv")
+        recorder.client.log_text(run_id, report, "report.txt")
+        recorder.figure(probe_report.figure(table, kind, title), "figures/probes.html")
+        best = table[table["kind"] == "trained"]["linear"]
+        recorder.metrics(
+            {
+                "probe/molecules": float(len(found.values)),
+                "probe/best_linear": float(best.min() if kind == "regression" else best.max()),
+            },
+            0,
+        )
+        recorder.deliver()
+        print(f"{report}\n\nlogged to MLflow run {run_id}: probes.csv, figures/probes.html")
+
+
+def prepare(settings: ProbeSettings) -> Prepared:
+    """The molecules that every model can read, their values and splits, and all models' features of them.
+
+    Raises:
+        UserError: as `probe` does.
+    """
+    if not settings.target:
+        raise UserError("target must be a column of data, got nothing; give target=NAME")
+    labelled = listing.labelled(listing.find(settings.data), settings.target)
+    runs, left_out = chosen_runs(settings.run)
+    subjects, refused = embedded(settings, runs, labelled)
+    kept = np.all([np.isfinite(subject.vectors).all(1) for subject in subjects], axis=0)
+    left_out |= {f"molecules {reason}": count for reason, count in refused.items()}
+    if labelled.without_value:
+        left_out["rows without a value"] = labelled.without_value
+    smiles = [text for text, good in zip(labelled.smiles, kept, strict=True) if good]
+    values = labelled.values[kept]
+    try:
+        made = probes.splits(probes.scaffolds(smiles), values, settings.splits)
+    except UserError as error:
+        raise UserError(f"{error} ({describe(left_out)})" if left_out else str(error)) from None
+    fitting = [subject._replace(vectors=subject.vectors[kept]) for subject in subjects]
+    return Prepared(smiles, values, made, fitting, left_out)
+
+
+def chosen_runs(name: str) -> tuple[list[tuple[str, LoggedRun | None]], dict[str, int]]:
+    """What to probe: the finished language models of an experiment, a run or a study, or a folder; what was left out.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if Path(name).expanduser().is_dir():
+        return [(name, None)], {}
+    runs, left_out = runs_named(name, "run"), Counter[str]()
+    chosen: list[tuple[str, LoggedRun | None]] = []
+    for run in runs:
+        if run.params.get("model", "") not in LANGUAGE_MODELS:
+            left_out["runs of no language model"] += 1
+        elif run.status != "FINISHED":
+            left_out[f"runs {run.status}"] += 1
+        else:
+            chosen.append((run.run_id, run))
+    if not chosen:
+        raise UserError(
+            f"run must name finished runs of language models, got {name!r} with none ({describe(dict(left_out))}); "
+            "`mlflow ui` shows them"
+        )
+    return chosen, dict(left_out)
+
+
+def embedded(
+    settings: ProbeSettings, runs: list[tuple[str, LoggedRun | None]], labelled: Labelled
+) -> tuple[list[Subject], Counter[str]]:
+    """Features of every run's network, each before the same network untrained, and the molecules that some lack.
+
+    Runs of one network that began with the same weights share its untrained twin.
+    """
+    subjects: list[Subject] = []
+    reasons: dict[int, str] = {}
+    twins: set[tuple[str, ...]] = set()
+    device = chosen_device(settings.device)
+    for source, run in tqdm(runs, desc="embedding", unit="run", file=sys.stderr):
+        params = run.params if run else {}
+        twin = tuple(params.get(key, "") for key in BEGINNING)
+        if run:
+            twin += (run.tags.get("vocabulary.fingerprint", ""),)
+        for untrained in (False, True) if twin not in twins else (False,):
+            twins.add(twin)
+            featurizer = Featurizer(source, settings.pooling, settings.layer, untrained, device).fit()
+            features = featurizer.featurize(labelled.smiles)
+            reasons |= {place: reason for place, reason in enumerate(features.reasons) if reason}
+            unknown = sum(reason == UNKNOWN_SYMBOL for reason in features.reasons) / max(1, len(features.reasons))
+            network = featurizer.checkpoint_.network
+            about = {
+                "features": name_of(source, run, network.config.non_embedding_params, untrained),
+                "kind": "untrained" if untrained else "trained", "run_id": run.run_id if run else "",
+                "model": params.get("model", ""), "non_embedding_params": network.config.non_embedding_params,
+                "tokens": int(params.get("budgets_tokens", "0").split()[-1]),
+                "loss_nats_per_token": run.metrics.get(LOSS, NAN) if run and not untrained else NAN,
+            }  # fmt: skip
+            subjects.append(Subject(about, features.vectors, unknown))
+    return subjects, Counter(reasons.values())
+
+
+def name_of(source: str, run: LoggedRun | None, params: int, untrained: bool) -> str:
+    """What a row is called."""
+    name = f"{run.params['model']} {params:.2g}" if run else Path(source).name
+    if run and not untrained:
+        name += f", {int(run.params.get('budgets_tokens', '0').split()[-1]):.2g} tokens"
+    return f"{name}, untrained" if untrained else name
+
+
+def measure(found: Prepared) -> pd.DataFrame:
+    """One row for each kind of features: networks, then fingerprints and descriptors."""
+    rows = []
+    work: list[Subject | str] = [*found.subjects, *probes.BASELINES]
+    for each in tqdm(work, desc="probing", unit="features", file=sys.stderr):
+        if isinstance(each, str):
+            vectors, unknown = probes.BASELINES[each](found.smiles), NAN
+            about: dict[str, Any] = {"features": each, "kind": "baseline", "loss_nats_per_token": NAN}
+        else:
+            about, vectors, unknown = each
+        about = about | {"width": vectors.shape[1], "unknown_symbol_share": unknown}
+        rows.append(probe_report.row(about, probes.worth(vectors, found.values, found.splits)))
+    return pd.DataFrame(rows)

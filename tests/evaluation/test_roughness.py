@@ -1,0 +1,49 @@
+"""Roughness: equal to its authors' package, and what the papers say of smooth and rough landscapes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.evaluation.roughness import roughness
+
+# Of the package `rogi` 0.1: RoughnessIndex(y, X=X, metric="euclidean").compute_index(), and, from its clusters and
+# moments, their integral over 1 - log(clusters) / log(molecules).
+GOLDEN = [
+    (0.32188628563962984, 0.20024894612640676),
+    (0.27174989421566487, 0.21639354735426353),
+    (0.4149929386629094, 0.3721352275888723),
+    (0.2515315188865794, 0.25637642739588873),
+    (0.3137354704365587, 0.3385395630604904),
+]
+
+
+def made(case: int) -> tuple[np.ndarray, np.ndarray]:
+    """60 to 300 points of 3 to 23 features, and a value that some of these decide; of case 2 two classes."""
+    point, channel = np.arange(60 * (case + 1))[:, None], np.arange(3 + 5 * case)[None, :]
+    X = np.sin((point + 1) * (channel + 2) * 0.7 + case) * (channel + 1)
+    return X, (X[:, 0] > 0).astype(float) if case == 2 else np.cos(3.1 * X[:, 0]) + 0.3 * X[:, 1] ** 2
+
+
+@pytest.mark.parametrize("case", range(5))
+def test_equals_the_package_of_its_authors(case: int) -> None:
+    assert tuple(roughness(*made(case))) == pytest.approx(GOLDEN[case], abs=1e-9)
+
+
+def test_a_value_that_neighbours_share_is_smoother_than_a_shuffled_one() -> None:
+    X, _ = made(1)
+    smooth, rough = roughness(X, X[:, -1]), roughness(X, np.random.default_rng(0).permutation(X[:, -1]))
+    assert smooth.rogi < rough.rogi
+    assert smooth.rogi_xd < rough.rogi_xd
+
+
+def test_units_do_not_matter() -> None:
+    X, y = made(0)
+    assert tuple(roughness(3 * X + 7, 100 * y - 5)) == pytest.approx(tuple(roughness(X, y)), abs=1e-9)
+
+
+@pytest.mark.parametrize("values", [np.ones(60), np.arange(2.0)])
+def test_nothing_that_differs_is_refused(values: np.ndarray) -> None:
+    with pytest.raises(UserError, match="roughness needs at least three molecules that differ"):
+        roughness(made(0)[0][: len(values)], values)

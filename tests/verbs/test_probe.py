@@ -1,0 +1,127 @@
+"""The verb `probe`, on runs in a store: one table, logged, with the same network untrained beside every trained one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import selfies
+import torch
+from rdkit import Chem
+from rdkit.Chem import Crippen
+
+from chemscale_bench.data.vocabulary import Vocabulary
+from chemscale_bench.errors import UserError
+from chemscale_bench.models.registry import LANGUAGE_MODELS
+from chemscale_bench.settings.probe import ProbeSettings
+from chemscale_bench.verbs.probe import probe
+
+CYCLES = "c1ccccc1 C1CCCCC1 c1ccncc1 C1CCNCC1 c1ccoc1 c1ccsc1 C1CC1 C1CCC1 C1CCOC1 C1CCSC1 C1CCNC1 C1CCCCCC1"
+RINGS = CYCLES.split()
+SMILES = [f"{'C' * length}{ring}" for ring in RINGS for length in range(1, 6)]
+ENCODED = [selfies.encoder(Chem.CanonSmiles(text)) for text in SMILES]
+SYMBOLS = {symbol for text in ENCODED for symbol in selfies.split_selfies(text)}
+VOCABULARY = Vocabulary.build(dict.fromkeys(SYMBOLS, 1), selfies_version="2")
+
+
+def log_run(model: str, tokens: int, loss: float, folder: Path, status: str = "FINISHED") -> str:
+    """A run as training leaves it, with a checkpoint that is not where it began."""
+    family, client = LANGUAGE_MODELS.family(model), mlflow.MlflowClient()
+    network = family.build(family.config_for(30_000, VOCABULARY.size), 1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(tokens))
+    family.save_pretrained(network, folder, VOCABULARY.start_id, VOCABULARY.end_id, VOCABULARY.pad_id)
+    VOCABULARY.save_pretrained(folder)
+    experiment = mlflow.get_experiment_by_name("lm")
+    run = client.create_run(experiment.experiment_id if experiment else client.create_experiment("lm")).info.run_id
+    params = {"model": model, "seed": 1, **network.config.sizes, "budgets_tokens": f"10 {tokens}", "task_name": "lm"}
+    for key, value in (params | {"non_embedding_params": network.config.non_embedding_params}).items():
+        client.log_param(run, key, value)
+    client.log_metric(run, "val/loss_nats_per_token", loss)
+    client.log_artifacts(run, str(folder), "model")
+    client.set_terminated(run, status)
+    return run
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Molecules with a computed property, a class, and what is no number."""
+    frame = pd.DataFrame({"smiles": SMILES, "logp": [Crippen.MolLogP(Chem.MolFromSmiles(text)) for text in SMILES]})
+    frame["odd"] = [place % 2 for place in range(len(SMILES))]
+    frame["rare"] = [int(place == 0) for place in range(len(SMILES))]
+    frame["word"] = "high"
+    frame.loc[3, "logp"] = np.nan
+    frame.loc[len(frame)] = ["C[Xe]", 1.0, 1, 0, "low"]
+    path = tmp_path / "m.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def logged(name: str, run: Any) -> Path:
+    return Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=name))
+
+
+def test_an_experiment(table: Path, tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ids = [log_run("chemgpt", tokens, loss, tmp_path / "a") for tokens, loss in ((10, 2.0), (20, 1.5), (40, 1.2))]
+    ids.append(log_run("lstm", 10, 1.9, tmp_path / "b"))
+    log_run("lstm", 10, 1.9, tmp_path / "c", status="FAILED")
+    probe(ProbeSettings(run="lm", data=str(table), target="logp", splits=2, device="cpu"))
+    (run,) = mlflow.search_runs(experiment_names=["chemscale-housekeeping"], output_format="list")
+    assert run.info.status == "FINISHED"
+    found = pd.read_csv(logged("probes.csv", run))
+    assert found["kind"].tolist().count("untrained") == 2  # three runs of chemgpt began alike
+    trained = found[found["kind"] == "trained"]
+    assert trained["run_id"].tolist() == ids
+    assert trained["loss_nats_per_token"].tolist() == [2.0, 1.5, 1.2, 1.9]
+    assert found["features"].tolist()[-2:] == ["Morgan fingerprints", "RDKit descriptors"]
+    assert trained["unknown_symbol_share"].to_numpy() == pytest.approx(1 / 60)
+    columns = ["linear", "linear_low", "linear_high", "neighbours", "rogi", "rogi_xd"]
+    assert np.isfinite(found[columns].to_numpy()).all()
+    assert found["linear"].iloc[-1] < 0.3  # RDKit's descriptors hold this very property
+    assert len(pd.read_csv(logged("correlations.csv", run)))
+    assert logged("figures/probes.html", run).stat().st_size > 1000
+    report = logged("report.txt", run).read_text()
+    assert report in capsys.readouterr().out
+    for told in ("RMSE", "untrained", "1 molecules unknown_symbol", "1 rows without a value", "1 runs failed"):
+        assert told in report
+    assert run.data.metrics["probe/molecules"] == 59
+
+
+def test_a_folder_and_two_classes(table: Path, tracking_uri: str, tmp_path: Path) -> None:
+    log_run("llama", 10, 2.0, tmp_path / "model")
+    probe(ProbeSettings(run=str(tmp_path / "model"), data=str(table), target="odd", splits=2, device="cpu"))
+    (run,) = mlflow.search_runs(experiment_names=["chemscale-housekeeping"], output_format="list")
+    found = pd.read_csv(logged("probes.csv", run))
+    assert found["features"].tolist()[:2] == ["model", "model, untrained"]
+    assert found["linear"].between(0, 1).all()
+    assert "ROC-AUC" in logged("report.txt", run).read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": ""}, "target must be a column of data, got nothing"),
+        ({"target": "logP"}, r"target must be a column of .*, got 'logP'; it has logp, odd, rare, word"),
+        ({"target": "word"}, "target must be a column of numbers, word has 'high' in line 2"),
+        ({"target": "rare"}, "every split must have both classes on both sides"),
+        ({"run": "nothing"}, "run must be an experiment or a run id of this store, got 'nothing'"),
+        ({"run": "forces"}, "run must name finished runs of language models, got 'forces' with none"),
+        ({"data": ""}, "data must be a file of SMILES"),
+        ({"layer": 40}, "layer must be from 0"),
+    ],
+)
+def test_bad_input_makes_no_run(
+    changes: dict[str, Any], message: str, table: Path, tracking_uri: str, tmp_path: Path
+) -> None:
+    log_run("lstm", 10, 1.9, tmp_path / "model")
+    client = mlflow.MlflowClient()
+    client.create_run(client.create_experiment("forces"))
+    given = {"run": "lm", "data": str(table), "target": "logp", "device": "cpu", "splits": 5} | changes
+    with pytest.raises(UserError, match=message):
+        probe(ProbeSettings.model_validate(given))
+    assert mlflow.get_experiment_by_name("chemscale-housekeeping") is None
