@@ -163,7 +163,7 @@ def sample(
 
     Example:
         >>> checkpoint = load("model")
-        >>> sample(checkpoint.model, checkpoint.vocabulary, 1000).selfies[:2]
+        >>> sample(checkpoint.network, checkpoint.vocabulary, 1000).selfies[:2]
         ['[C][C][O]', '[N][C]']
     """
     drawing.check()
