@@ -27,7 +27,7 @@ LAYERS = [
     ("speed",),
     ("tasks",),
     ("settings",),
-    ("errors", "launcher"),
+    ("errors", "launcher", "places"),
 ]
 HEIGHT = {name: -level for level, names in enumerate(LAYERS) for name in names}
 
