@@ -14,9 +14,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.models.packed import LanguageModel
 from chemscale_bench.models.registry import LANGUAGE_MODELS
 
 
@@ -36,3 +39,25 @@ def options_of(model: str, settings: Any) -> dict[str, Any]:
                 f"or choose {having}"
             )
     return {option: getattr(settings, option) for option in taken[model]}
+
+
+def load(folder: Path) -> LanguageModel:
+    """The network of a checkpoint that a run has saved: of the family whose `CONFIG_KEYS` its config.json has.
+
+    Raises:
+        UserError: if it is of none, or the files are damaged.
+    """
+    try:
+        keys = set(json.loads((folder / "config.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"a language model must have a config.json, {folder} has none ({error}); give another"
+        ) from None
+    for name in LANGUAGE_MODELS.modules:
+        if keys == LANGUAGE_MODELS.family(name).CONFIG_KEYS:
+            network: LanguageModel = LANGUAGE_MODELS.family(name).load_pretrained(folder)
+            return network
+    raise UserError(
+        f"a language model must be one of {', '.join(LANGUAGE_MODELS.modules)} as runs save them, the config.json in "
+        f"{folder} is of none; take the `model` artifact of a run"
+    )

@@ -26,7 +26,7 @@ def submit(settings: SubmitSettings) -> None:
         path = write(settings, runs)
         sizes = len({kept.run.params["non_embedding_params"] for kept in runs})
         print(f"{path} is consistent; runs: {len(runs)}, sizes: {sizes}, {describe(left_out)}")
-        # An entry is proposed in a clone of the project; elsewhere, as after an installation from a wheel, it is copied.
+        # It is proposed in a clone; what was made elsewhere, as with an installed wheel, has to be copied there.
         here = CHECKOUT is not None and path.resolve().is_relative_to(CHECKOUT)
         copy = "" if here else "  in a clone of the project, with these files at the same path:\n"
         print(
