@@ -7,7 +7,6 @@ Example:
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ __all__ = ["fit", "list_tasks", "load", "read_runs", "train"]
 def __getattr__(name: str) -> Any:
     """What the library offers, loaded when it is first asked for: the command line must not wait for it."""
     if name == "__version__":
+        from importlib.metadata import version
+
         return version("chemscale-bench")
     if name in __all__:
         return getattr(import_module("chemscale_bench.library"), name)
