@@ -1,1 +1,30 @@
-"""The benchmark suite of neural scaling in chemistry."""
+"""The benchmark suite of neural scaling in chemistry.
+
+Example:
+    >>> import chemscale_bench as cs
+    >>> sorted(cs.list_tasks().index)[:2]
+    ['embedded-ff', 'embedded-lm']
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chemscale_bench.library import fit, list_tasks, load, read_runs, train
+
+__all__ = ["fit", "list_tasks", "load", "read_runs", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """What the library offers, loaded when it is first asked for: the command line must not wait for it."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("chemscale-bench")
+    if name in __all__:
+        return getattr(import_module("chemscale_bench.library"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

@@ -83,13 +83,15 @@ def tool() -> click.Group:
     """The whole tool: a group with one command per verb."""
     # MLflow passes names as they stand (--batch_tokens); at a prompt people write --batch-tokens: both are read.
     reads_both = {"token_normalize_func": lambda name: name.replace("-", "_")}
+    context = reads_both | {"help_option_names": ["-h", "--help"]}
     group = click.Group(
         "chemscale",
         help="The benchmark suite of neural scaling in chemistry. `chemscale VERB --help` explains a verb.",
-        context_settings=reads_both,
+        context_settings=context,
         no_args_is_help=False,
         invoke_without_command=False,
     )
+    click.version_option(package_name="chemscale-bench", message="%(prog)s %(version)s")(group)
     for name, settings in VERBS.items():
         group.add_command(command(name, settings))
     return group

@@ -12,9 +12,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.places import PROJECT
 from chemscale_bench.settings.base import Count
 
-FOLDER = Path(__file__).parent.parent / "benchmarks"
+FOLDER = PROJECT / "benchmarks"
 USER_VALIDATION_MOLECULES = 10_000
 
 

@@ -95,7 +95,7 @@ finally:
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["chemgpt", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["chemgpt", "-h"], ["--version"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", HELP, *arguments], cwd=ROOT, capture_output=True, text=True, check=True

@@ -4,14 +4,17 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=[re.findall(r"[A-Z]\w+", snippet)[0] for snippet in SNIPPETS])
-def test_a_snippet_runs(snippet: str) -> None:
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=[re.findall(r"import (\w+)", snippet)[-1] for snippet in SNIPPETS])
+def test_a_snippet_runs(snippet: str, tmp_path: Path, tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     params, tokens = np.repeat(np.geomspace(1e7, 1e9, 4), 4), np.tile(np.geomspace(1e9, 1e11, 4), 4)
     loss = 1.8 + 480 * params**-0.35 + 2100 * tokens**-0.37
+    pd.DataFrame({"params": params, "tokens": tokens, "loss": loss}).to_csv("runs.csv", index=False)
     exec(snippet, {"params": params, "tokens": tokens, "loss": loss})

@@ -7,6 +7,7 @@
   `chemistry.py` measures of each, `similarity.py` of pairs and `chemnet.py` of sets.
 - What they know: `featurizer.py` turns molecules into vectors; `probes.py` and `roughness.py` say what vectors are
   worth, `probe_report.py` shows it.
+- `loaded.py` is a trained model of either kind as its user wants it, from the folder that its run has logged.
 """
 
 from __future__ import annotations

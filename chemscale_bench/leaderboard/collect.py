@@ -207,7 +207,7 @@ def read_entries(root: Path, up_to: Level, established: Collection[str] = ()) ->
         UserError: if there is no such folder.
     """
     if not root.is_dir():
-        raise UserError(f"source must be a folder of entries, got {str(root)!r}; give leaderboard/entries")
+        raise UserError(f"source must be a folder of entries, got {str(root)!r}; leave it out")
     verdicts = [(path.relative_to(root).as_posix(), judge(path, up_to)) for path in sorted(root.glob("*/*/*.json"))]
     refused = [Refusal(name, verdict.why_not_next) for name, verdict in verdicts if verdict.loaded is None]
     for path in sorted(root.rglob("*.json")):

@@ -139,8 +139,8 @@ class Run(Record):
     """Precision of forward and backward passes."""
     code_commit: str = Field(pattern=r"^([0-9a-f]{40}|unknown)$")
     """Commit of this project that trained."""
-    code_dirty: bool | None
-    """Whether the code differed from that commit."""
+    code_dirty: bool | None = None
+    """Whether the code differed from that commit; none if there was no commit, as in an installed wheel."""
     software: dict[Key, Text] = Field(max_length=32)
     """Versions of the packages that matter."""
     settings: dict[Key, Annotated[str, StringConstraints(max_length=200, pattern=CLEAN)]] = Field(max_length=64)

@@ -35,6 +35,24 @@ def read(settings: RunsSettings) -> RunTable:
         frame, left_out = _read_file(settings.table), dict[str, int]()
     else:
         frame, left_out = read_experiment(settings.experiment, settings.metric)
+    return table_of(frame, left_out, settings, source_of(settings), typed=bool(settings.table))
+
+
+def table_of(
+    frame: pd.DataFrame, left_out: dict[str, int], settings: RunsSettings, source: str, typed: bool
+) -> RunTable:
+    """Those of some runs that the settings select, validated.
+
+    Args:
+        frame: a row for each run and budget.
+        left_out: how many runs are not in it, by reason.
+        settings: with a task, model or task_digest.
+        source: of the runs, for errors.
+        typed: whether people wrote them, see `validate`.
+
+    Raises:
+        UserError: if none are left, or they are not fit for a fit.
+    """
     for name in ("task", "model", "task_digest"):
         wanted = getattr(settings, name)
         if not wanted:
@@ -47,10 +65,10 @@ def read(settings: RunsSettings) -> RunTable:
         frame = frame[frame[name].astype(str) == wanted]
     if frame.empty:
         raise UserError(
-            f"{source_of(settings)} must hold finished runs with {settings.metric}, got none ({describe(left_out)}); "
+            f"{source} must hold finished runs with {settings.metric}, got none ({describe(left_out)}); "
             "check the experiment, task, model and metric"
         )
-    table = validate(frame, typed=bool(settings.table))
+    table = validate(frame, typed=typed)
     return table._replace(left_out=left_out | table.left_out)
 
 

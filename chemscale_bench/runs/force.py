@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -19,6 +20,7 @@ from chemscale_bench.models.potential import Potential
 from chemscale_bench.models.registry import FORCE_FIELDS
 from chemscale_bench.runs.tracked import Judge, TrackedRun, run_folder
 from chemscale_bench.settings.forcefield import ForceFieldSettings
+from chemscale_bench.tracking import pyfunc
 from chemscale_bench.tracking.figures import error_curve
 from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.training.averaging import RunningAverage
@@ -253,6 +255,8 @@ class ForceRun(TrackedRun):
         if frames.train.charge or frames.train.unpaired:
             about |= {"charge": frames.train.charge, "unpaired": frames.train.unpaired}
         force_fields.save(folder, self.settings.model, self.best_potential(), self.config, self.elements, about)
+        first = frames.train.numbers.tolist(), frames.train.positions[0].tolist()
+        pyfunc.describe(folder, self.run_id, pd.DataFrame([first], columns=["numbers", "positions"]))
         self.recorder.folder(folder, "model")
         per_second = self.log["amount"] / self.trainer.train_seconds
         return {

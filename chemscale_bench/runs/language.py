@@ -28,6 +28,7 @@ from chemscale_bench.runs.tracked import Judge, TrackedRun, run_folder
 from chemscale_bench.settings.chemgpt import ChemGPTSettings
 from chemscale_bench.settings.language import LanguageSettings
 from chemscale_bench.settings.training import TrainingSettings
+from chemscale_bench.tracking import pyfunc
 from chemscale_bench.tracking.figures import loss_curve
 from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.training.contracts import Report
@@ -247,6 +248,7 @@ class LanguageRun(TrackedRun):
         folder, vocabulary = run_folder(self.run_id) / "model", self.store.vocabulary
         self.family.save_pretrained(self.model, folder, vocabulary.start_id, vocabulary.end_id, vocabulary.pad_id)
         vocabulary.save_pretrained(folder)
+        pyfunc.describe(folder, self.run_id)
         self.recorder.folder(folder, "model")
         return {
             "log10/non_embedding_params": math.log10(self.config.non_embedding_params),

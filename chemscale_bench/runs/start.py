@@ -20,10 +20,25 @@ from chemscale_bench.training.loop import Diverged
 
 
 def train(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
-    """Train one model from start to end, or from where it was interrupted, or from several seeds at once."""
+    """Train one model as `start` does, or several seeds at once, and exit."""
     if settings.seeds > 1:
         kind.check(settings)
-        return train_seeds(settings, kind)
+        train_seeds(settings, kind)
+    else:
+        sys.exit(start(settings, kind)[1])
+
+
+def start(settings: TrainingSettings, kind: type[TrackedRun], prints: bool = True) -> tuple[TrackedRun, int]:
+    """Train one model from start to end, or from where it was interrupted.
+
+    Args:
+        settings: of the kind's verb.
+        kind: what is trained.
+        prints: whether the run shows its progress and prints its results.
+
+    Returns:
+        The run, and the exit code: 0, or another if it was asked to stop.
+    """
     saved = load_saved(settings.resume) if settings.resume else None
     if saved:
         if saved["verb"] != kind.VERB:
@@ -41,11 +56,13 @@ def train(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
     run_id = fabric.broadcast(run_id)
     with Stop() as stop, ended_properly(run_id, lambda: fabric.is_global_zero):
         try:
-            kind(settings, fabric, run_id, stop, saved).train()
+            run = kind(settings, fabric, run_id, stop, saved)
+            run.prints &= prints
+            run.train()
         except Diverged:  # to go on would only diverge again
             shutil.rmtree(run_folder(run_id), ignore_errors=True)
             raise
-    sys.exit(stop.exit_code)
+    return run, stop.exit_code
 
 
 def load_saved(run_id: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -103,6 +104,10 @@ class Analysis(NamedTuple):
     def text(self) -> str:
         """The readable report."""
         return "\n".join(self._lines())
+
+    def _repr_html_(self) -> str:
+        """The report, as a notebook shows it."""
+        return f"<pre>{html.escape(self.text())}</pre>"
 
     def _lines(self) -> Iterator[str]:
         frame, data = self.table.frame, self.table.data_column

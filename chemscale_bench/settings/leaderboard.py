@@ -12,8 +12,8 @@ from chemscale_bench.settings.base import Settings
 class LeaderboardSettings(Settings):
     """Rank entries, your own experiments and published results; write the page and log it to an MLflow run."""
 
-    source: str = "leaderboard/entries"
-    """Folder of entries; none if empty."""
+    source: str = "auto"
+    """Folder of entries; `auto` is leaderboard/entries here, else what comes with the package; none if empty."""
     experiment: str = ""
     """MLflow experiment of your own to show beside them: where would you stand?"""
     out: str = "leaderboard/index.html"

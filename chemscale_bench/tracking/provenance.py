@@ -11,14 +11,17 @@ from pathlib import Path
 
 import torch
 
+from chemscale_bench.places import CHECKOUT
+
 PACKAGES = ("chemscale-bench", "torch", "transformers", "mlflow", "rdkit", "selfies", "pytorch-lightning")
 
 
 def git(*arguments: str) -> str | None:
     """Output of a git command on the project's checkout; None without git or outside a checkout."""
+    if CHECKOUT is None:  # a repository around site-packages is somebody else's
+        return None
     try:
-        folder = Path(__file__).parent
-        return subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(["git", "-C", CHECKOUT, *arguments], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
 

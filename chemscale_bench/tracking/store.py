@@ -103,6 +103,31 @@ def status_of(run_id: str) -> str:
         return ""
 
 
+def download_model(name: str) -> Path:
+    """The folder of a run's model, which for artifacts on this machine is where they lie.
+
+    Args:
+        name: the run's id, or an address that MLflow knows, such as `runs:/RUN/model`.
+
+    Raises:
+        UserError: if there is none.
+    """
+    from mlflow.exceptions import MlflowException
+
+    open_store()
+    import mlflow
+
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    address = name if ":/" in name else f"runs:/{name}/model"
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=address))
+    except (MlflowException, OSError) as error:
+        raise UserError(
+            f"model must be a folder, or a run of this store that has finished, got {name!r} ({error}); check it and "
+            "MLFLOW_TRACKING_URI"
+        ) from None
+
+
 def refuse_deleted(experiment: Experiment) -> None:
     """Raise a `UserError` with the way back if an experiment was deleted."""
     if experiment.lifecycle_stage == "deleted":

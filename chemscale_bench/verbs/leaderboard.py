@@ -12,12 +12,14 @@ from chemscale_bench.leaderboard import page
 from chemscale_bench.leaderboard.board import Board, build
 from chemscale_bench.leaderboard.collect import Refusal, Study, read_entries, read_experiment, read_published
 from chemscale_bench.leaderboard.levels import Level
+from chemscale_bench.places import PROJECT
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.leaderboard import LeaderboardSettings
 from chemscale_bench.tracking.adoption import launched_run
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 
-PUBLISHED = Path(__file__).parents[2] / "leaderboard" / "published"
+ENTRIES = Path("leaderboard/entries")
+PUBLISHED = PROJECT / "leaderboard" / "published"
 
 
 def leaderboard(settings: LeaderboardSettings) -> None:
@@ -32,7 +34,9 @@ def make(settings: LeaderboardSettings) -> tuple[Path, list[Board]]:
     """Collect, rank, write the page and print a summary."""
     studies, refused = list[Study](), list[Refusal]()
     if settings.source:
-        studies, refused = read_entries(Path(settings.source), Level[settings.verify.upper()])
+        source = ENTRIES if ENTRIES.is_dir() else PROJECT / ENTRIES
+        source = source if settings.source == "auto" else Path(settings.source)
+        studies, refused = read_entries(source, Level[settings.verify.upper()])
     note = ""
     if settings.experiment:
         own, left_out = read_experiment(settings.experiment)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.entry import slug
 from chemscale_bench.leaderboard.submission import study, write
+from chemscale_bench.places import CHECKOUT
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.submit import SubmitSettings
 from chemscale_bench.tracking.housekeeping import run_if_launched
@@ -25,10 +26,13 @@ def submit(settings: SubmitSettings) -> None:
         path = write(settings, runs)
         sizes = len({kept.run.params["non_embedding_params"] for kept in runs})
         print(f"{path} is consistent; runs: {len(runs)}, sizes: {sizes}, {describe(left_out)}")
+        # It is proposed in a clone; what was made elsewhere, as with an installed wheel, has to be copied there.
+        here = CHECKOUT is not None and path.resolve().is_relative_to(CHECKOUT)
+        copy = "" if here else "  in a clone of the project, with these files at the same path:\n"
         print(
             f"""next:
   chemscale verify --entry {path}         (also computes the losses again from the checkpoint)
-  git checkout -b {path.stem}
+{copy}  git checkout -b {path.stem}
   git add {path.with_suffix("")}*
   git commit -m "Leaderboard: {"/".join(path.parts[-3:-1])} by {slug(settings.submitter)}"
 and open a pull request that adds these files; it is verified there as it was here."""

@@ -1,0 +1,117 @@
+"""The library: its examples run, it returns what the commands print, and it raises where they exit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import chemscale_bench as cs
+from chemscale_bench.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+LIGHT = """
+import sys
+import chemscale_bench as cs
+assert {"fit", "load", "train", "list_tasks", "read_runs", "__version__"} <= set(dir(cs))
+cs.__version__
+print(sorted({"torch", "mlflow", "pandas", "pydantic", "click"} & set(sys.modules)))
+"""
+
+
+EXAMPLES = """
+import doctest, sys
+import chemscale_bench, chemscale_bench.library
+results = [doctest.testmod(module) for module in (chemscale_bench, chemscale_bench.library)]
+sys.exit(any(result.failed or not result.attempted for result in results))
+"""
+
+
+def test_the_import_loads_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'fits'"):
+        _ = cs.fits
+
+
+def test_examples(tracking_uri: str, tmp_path: Path) -> None:
+    (tmp_path / "leaderboard").symlink_to(ROOT / "leaderboard")
+    # In a process of its own, where so few molecules are encoded without compiling the codec.
+    done = subprocess.run(
+        [sys.executable, "-c", EXAMPLES], cwd=tmp_path, capture_output=True, text=True,
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
+def table() -> pd.DataFrame:
+    cells = [(params, tokens) for params in (1e4, 1e5, 1e6) for tokens in (1e6, 1e7, 1e8)]
+    runs = pd.DataFrame(cells, columns=["params", "tokens"])
+    return runs.assign(loss=0.5 + 5 * runs["params"] ** -0.2 + 20 * runs["tokens"] ** -0.3, model="llama")
+
+
+def test_a_fit_of_a_file_prints_nothing_and_shows_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table().to_csv(tmp_path / "runs.csv", index=False)
+    found = cs.fit(tmp_path / "runs.csv", model="llama", replicates=100)
+    assert found.numbers()["joint/params_exponent"] == pytest.approx(0.2, abs=0.01)
+    assert "Joint law" in found._repr_html_()
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: cs.fit(table(), level=2), "level must be less than 1, got 2"),
+        (lambda: cs.fit(table(), model="lstm"), "the table must hold finished runs"),
+        (lambda: cs.fit(table(), task="moses-lm"), "task=moses-lm selects by the column task"),
+        (lambda: cs.fit("nowhere.csv"), "table must be a file that exists, got 'nowhere.csv'"),
+        (lambda: cs.fit("nothing"), "experiment must be an experiment or a run id of this store, got 'nothing'"),
+        (lambda: cs.read_runs("nothing"), "experiment must be an experiment or a run id of this store"),
+        (lambda: cs.load("nothing"), "model must be a folder, or a run of this store"),
+        (lambda: cs.train("gpt5"), "model must be one of chemgpt, llama, lstm"),
+        (lambda: cs.train("llama", parms=1e4), "parms"),
+        (lambda: cs.train("llama", task="embedded-lm", seeds=2), "seeds must be 1 here, got 2"),
+    ],
+)
+def test_bad_input_raises(call: object, message: str, tracking_uri: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        call()  # type: ignore[operator]
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_is_trained_silently_read_and_loaded(
+    tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import mlflow
+
+    size = {"task": "embedded-ff", "train_size": 20, "steps": 5, "params": 10_000, "device": "cpu"}
+    run = cs.train("schnet", experiment="mine", **size)
+    assert capsys.readouterr() == ("", "")
+    runs = cs.read_runs("mine", run.metric)
+    assert runs.loc[0, ["run_id", "loss"]].to_list() == [run.run_id, *run.reached.values()]
+    assert runs.attrs["left_out"] == {}
+    folder = mlflow.artifacts.download_artifacts(run_id=run.run_id, artifact_path="model", dst_path=str(tmp_path))
+    from ase.build import molecule
+
+    ethanol = molecule("CH3CH2OH")
+    energies = []
+    for source in (run.run_id, f"runs:/{run.run_id}/model", folder):
+        ethanol.calc = cs.load(source).calculator()
+        energies.append(ethanol.get_potential_energy())
+    assert np.ptp(energies) == 0
+
+    model = mlflow.pyfunc.load_model(f"runs:/{run.run_id}/model")
+    frame = pd.DataFrame({"numbers": [ethanol.numbers.tolist()], "positions": [ethanol.positions.tolist()]})
+    predicted = model.predict(frame)
+    assert predicted["energy_ev"].to_list() == energies[:1]
+    assert np.array(predicted["forces_ev_per_angstrom"][0]) == pytest.approx(ethanol.get_forces(), abs=1e-6)
+    assert len(model.predict(model.input_example)) == 1
+    assert "pickle" not in (Path(folder) / "MLmodel").read_text()
