@@ -42,12 +42,24 @@ def user_path(text: str) -> Path:
 
     `mlflow run` works in the project's folder.
     """
-    path, launcher = Path(text).expanduser(), find_launcher()
-    if not path.exists() and isinstance(launcher, psutil.Process):
+    path = Path(text).expanduser()
+    there = started_from() / path
+    return there if there.exists() and not path.exists() else path.absolute()
+
+
+def output_path(text: str) -> Path:
+    """Where a result goes: `mlflow run URL` works in a temporary folder, from which the user would not get it."""
+    path = Path(text).expanduser()
+    return path if started_from() == Path.cwd() else started_from() / path
+
+
+def started_from() -> Path:
+    """The folder in which the user typed the command."""
+    launcher = find_launcher()
+    if isinstance(launcher, psutil.Process):
         with suppress(psutil.Error):
-            there = Path(launcher.cwd()) / path
-            path = there if there.exists() else path
-    return path.absolute()
+            return Path(launcher.cwd())
+    return Path.cwd()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from chemscale_bench.data import listing
+from chemscale_bench.data.opening import output_path
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.featurizer import Features, Featurizer
 from chemscale_bench.settings.embed import EmbedSettings
@@ -27,7 +28,7 @@ def embed(settings: EmbedSettings) -> None:
         UserError: if there is no such model or file, or `out` can't be written.
     """
     with run_if_launched("embed"):
-        data, out = listing.find(settings.data), Path(settings.out).expanduser().absolute()
+        data, out = listing.find(settings.data), output_path(settings.out).absolute()
         if out.suffix != ".parquet":
             raise UserError(f"out must be the path of a .parquet file, got {settings.out!r}; give out=features.parquet")
         if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):

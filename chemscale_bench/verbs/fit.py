@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from chemscale_bench.data.opening import output_path
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.sources import read, record_of, source_of
 from chemscale_bench.scaling.analysis import Analysis, analyse
@@ -20,7 +21,7 @@ from chemscale_bench.tracking.recorder import Recorder
 def fit(settings: FitSettings) -> None:
     """Fit all laws to runs, print the report, and log numbers, intervals and figures to one MLflow run."""
     if settings.out:
-        _make_folder(settings.out)
+        _make_folder(output_path(settings.out))
     # The run of `mlflow run` is there already and shares the fate of the fit; another is made for a fit that worked.
     found = None if settings.log and launched_run() else _fit(settings)
     if settings.log:
@@ -35,7 +36,7 @@ def _fit(settings: FitSettings) -> tuple[Analysis, dict[str, Any]]:
     unit = LOSS_TITLE if settings.metric.endswith("loss_nats_per_token") else settings.metric
     figures = analysis.figures(unit)
     if settings.out:
-        folder = Path(settings.out)
+        folder = output_path(settings.out)
         (folder / "fit.json").write_text(json.dumps(record_of(analysis, settings), indent=1))
         for name, figure in figures.items():
             (folder / f"{name}.html").write_text(to_html(figure))
@@ -57,8 +58,8 @@ def _log_fit(run_id: str, settings: FitSettings, analysis: Analysis, figures: di
     print(f"\nLogged to MLflow run {run_id}; plan with fit=runs:/{run_id}/fit.json")
 
 
-def _make_folder(path: str) -> None:
+def _make_folder(path: Path) -> None:
     try:
-        Path(path).mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"out must be a writable folder, got {path!r} ({error.strerror}); name another") from None
+        raise UserError(f"out must be a writable folder, got {str(path)!r} ({error.strerror}); name another") from None

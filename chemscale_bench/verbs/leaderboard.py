@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from chemscale_bench.data.opening import output_path
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard import page
 from chemscale_bench.leaderboard.board import Board, build
@@ -49,7 +50,7 @@ def make(settings: LeaderboardSettings) -> tuple[Path, list[Board]]:
         note = f"; of experiment {settings.experiment}: {describe(left_out)}"
     published, tables = read_published(PUBLISHED)
     boards = build([*studies, *published], settings.level, settings.flops)
-    out = Path(settings.out)
+    out = output_path(settings.out)
     counted = f"{len(studies)} studies, {len(refused)} refused{note}"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

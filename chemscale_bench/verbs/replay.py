@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from chemscale_bench.data.opening import user_path
+from chemscale_bench.data.opening import output_path, user_path
 from chemscale_bench.errors import UserError
 from chemscale_bench.settings.replay import ReplaySettings
 from chemscale_bench.tracking.adoption import launched_run
@@ -46,7 +45,7 @@ def make(settings: ReplaySettings) -> tuple[list[Grade], dict[str, Any]]:
     print(f"{len(curves.values)} curves; {studies}\n{table(graded)}\n\n{prediction_table(curves.name, foretold)}")
     if settings.out:
         try:
-            frame(graded).to_csv(settings.out, index=False)
+            frame(graded).to_csv(output_path(settings.out), index=False)
         except OSError as error:
             raise UserError(
                 f"out must be a file that can be written, got {settings.out!r} ({error.strerror})"
@@ -69,4 +68,7 @@ def log(run_id: str, settings: ReplaySettings, graded: list[Grade], figures: dic
     recorder.client.log_text(run_id, frame(graded).to_csv(index=False), "replay.csv")
     for name, figure in figures.items():
         recorder.figure(figure, f"figures/{name}.html")
-    print(f"logged to MLflow run {run_id}" + (f"; table in {Path(settings.out).absolute()}" if settings.out else ""))
+    print(
+        f"logged to MLflow run {run_id}"
+        + (f"; table in {output_path(settings.out).absolute()}" if settings.out else "")
+    )
