@@ -301,14 +301,17 @@ def test_figures_open_without_a_network(logged: Any, tmp_path: Path) -> None:
         assert "Plotly.newPlot" in page
 
 
-def test_a_table_may_be_relative_to_where_mlflow_run_was_started(tmp_path: Path) -> None:
+def test_a_table_and_the_result_may_be_relative_to_where_mlflow_run_was_started(tmp_path: Path) -> None:
     table(tmp_path / "runs.csv")
     launcher = subprocess.Popen(["sleep", "120"], cwd=tmp_path)
-    command = [sys.executable, "-m", "chemscale_bench", "fit", "--table", "runs.csv", "--replicates", "100"]
+    command = [sys.executable, "-m", "chemscale_bench", "fit", "--table", "runs.csv", "--out", "law"]
     launched = os.environ | {"CHEMSCALE_LAUNCHER_PID": str(launcher.pid)}
     try:
-        done = subprocess.run([*command, "--log", "false"], cwd=ROOT, env=launched, capture_output=True, text=True)
+        done = subprocess.run(
+            [*command, "--replicates", "100", "--log", "false"], cwd=ROOT, env=launched, capture_output=True, text=True
+        )
     finally:
         launcher.kill()
         launcher.wait()
     assert "20 rows" in done.stdout, done.stderr
+    assert (tmp_path / "law" / "fit.json").exists()
