@@ -129,11 +129,12 @@ def lines(decision: Decision, studies: Sequence[Study]) -> Iterator[str]:
     yield f"  decision accuracy: {decision.accuracy:.0%} of {decision.smaller['pairs'].sum()} pairs of smaller runs"
     for decade, group in decision.smaller.groupby(decision.smaller["share"].map(decade_of)):
         agree = (group["agree"] * group["pairs"]).sum() / group["pairs"].sum()
-        yield f"    up to 1/{10**-decade:<7.0f} of the compute: {agree:>5.0%} of {group['pairs'].sum()}"
+        span = f"1/{10 ** (1 - decade):,.0f} to {f'1/{10**-decade:,.0f}' if decade else '1'}"
+        yield f"    {span:>22} of the compute: {agree:>5.0%} of {group['pairs'].sum()}"
 
 
 def decade_of(share: float) -> int:
-    """The power of ten at or above a share of the largest compute."""
+    """The decade of a share of the largest compute, by the power of ten at its upper end."""
     return math.ceil(round(math.log10(share), 6))
 
 
