@@ -23,9 +23,10 @@ FEWEST_SIZES = 4
 """A law needs three; with a fourth a size that is off the curve can be told."""
 MOST_SEEDS = 5
 """Of a size; beyond, its own distance from the law is what limits."""
-EXPENSIVE, MOST_STARTS = 0.05, 16
+EXPENSIVE, MOST_STARTS, MOST_STEPS = 0.05, 16, 1500
 """Share of the budget from which on a run is also tried as the first choice, and how many are: cheap ones would crowd
-it out."""
+it out. Of a design of hundreds of runs fewer are tried, so that all together choose so many: planning stays a matter of
+seconds, and one run more or less matters less there."""
 
 
 class Cell(NamedTuple):
@@ -83,12 +84,12 @@ def choose(
         True
     """
     plan = _Plan(candidates, budget, belief, target, made, longest)
-    three = plan.three_sizes()
-    cost = plan.cost
-    expensive = np.flatnonzero((cost >= EXPENSIVE * budget) & (cost <= plan.longest))
-    if len(expensive) > MOST_STARTS:
-        expensive = expensive[np.linspace(0, len(expensive) - 1, MOST_STARTS).astype(int)]
-    designs = [plan.extend(start) for start in ([], three, *([int(place)] for place in expensive))]
+    designs = [plan.extend(start) for start in ([], plan.three_sizes())]
+    expensive = np.flatnonzero((plan.cost >= EXPENSIVE * budget) & (plan.cost <= plan.longest))
+    most = min(MOST_STARTS, MOST_STEPS // max(1, sum(designs[0].counts.values())))
+    if len(expensive) > most:
+        expensive = expensive[np.linspace(0, len(expensive) - 1, most).astype(int)]
+    designs += [plan.extend([int(place)]) for place in expensive]
     enough = [design for design in designs if plan.sizes_of(design) >= min(3, plan.most_sizes)]
     return min(enough, key=lambda design: design.uncertainty)
 
