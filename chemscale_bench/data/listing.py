@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chemscale_bench.data.layout import fields, find_layout
-from chemscale_bench.data.opening import opened, user_path
+from chemscale_bench.data.opening import Opened, opened, user_path
 from chemscale_bench.errors import UserError
 
 
@@ -52,9 +53,9 @@ def molecules(path: Path) -> Iterator[tuple[list[str], int]]:
     if layout.selfies:
         raise UserError(f"data must be SMILES here, {path} holds SELFIES; decode them with selfies.decoder")
     with opened(path) as file:
-        lines = (line.decode("utf-8-sig", "replace").rstrip("\r\n") for line in file.content)
+        lines = lines_of(file)
         if layout.header:
-            next(lines)
+            first_line(lines)
         some: list[str] = []
         for line in lines:
             some.append(layout.molecule(line))
@@ -63,6 +64,17 @@ def molecules(path: Path) -> Iterator[tuple[list[str], int]]:
                 some = []
         if some:
             yield some, file.raw.tell()
+
+
+def lines_of(file: Opened) -> Iterator[str]:
+    """The lines of a file without their ends, which are those of training: of Unix, Windows and old Macs."""
+    for line in io.TextIOWrapper(file.content, "utf-8-sig", "replace"):
+        yield line.removesuffix("\n")
+
+
+def first_line(lines: Iterator[str]) -> str:
+    """The first line that is not empty, which is the header."""
+    return next(line for line in lines if line.strip())
 
 
 def labelled(path: Path, target: str) -> Labelled:
@@ -75,14 +87,15 @@ def labelled(path: Path, target: str) -> Labelled:
     if not layout.header or layout.delimiter is None or layout.selfies:
         raise UserError(f"data must be a table with a column smiles and a header, {path} is not; add a header")
     with opened(path) as file:
-        lines = file.content.read().decode("utf-8-sig", "replace").splitlines()
-    names = [name.strip() for name in fields(lines[0], layout.delimiter)]
+        lines = lines_of(file)
+        names = [name.strip() for name in fields(first_line(lines), layout.delimiter)]
+        rows = list(lines)
     if target not in names:
         shown = ", ".join(name for place, name in enumerate(names) if place != layout.column)
         raise UserError(f"target must be a column of {path}, got {target!r}; it has {shown[:300] or 'no other column'}")
     column = names.index(target)
     smiles, values, without = [], [], 0
-    for number, line in enumerate(lines[1:], 2):
+    for number, line in enumerate(rows, 2):
         if not line.strip():
             continue
         row = fields(line, layout.delimiter)

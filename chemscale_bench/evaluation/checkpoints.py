@@ -42,7 +42,8 @@ def load(run: str | Path, untrained: bool = False) -> Checkpoint:
 
     Args:
         run: id of a finished run, a folder with a checkpoint and its tokenizer.json, or a name on the hub.
-        untrained: take fresh weights: those that the run began with, or of a folder those of seed 0.
+        untrained: take fresh random weights: of a run those of its seed, with which it began unless it had `init`; of a
+            folder those of seed 0.
 
     Raises:
         UserError: if there is no such run or checkpoint, or it is of no language model.
@@ -94,7 +95,9 @@ def of_run(run_id: str, untrained: bool) -> Checkpoint:
 
     try:
         run = mlflow.get_run(run_id)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
         raise UserError(
             f"run must be the id of a run of this store, got {run_id!r}; check it and MLFLOW_TRACKING_URI"
         ) from None

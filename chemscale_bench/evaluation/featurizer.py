@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -185,7 +186,7 @@ def texts(smiles: Iterable[str]) -> list[str]:
         values = values[:, 0]
     if values.ndim != 1:
         raise UserError(f"smiles must be a list of SMILES, got an array of shape {values.shape}; give one column of it")
-    missing = [value is None or (isinstance(value, float) and np.isnan(value)) for value in values]
+    missing = [value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)) for value in values]
     odd = next((value for value, gone in zip(values, missing, strict=True) if not (gone or isinstance(value, str))), "")
     if not isinstance(odd, str):
         raise UserError(f"smiles must be texts, got {odd!r} of type {type(odd).__name__}; give SMILES")

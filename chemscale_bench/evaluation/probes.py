@@ -23,6 +23,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from tqdm import tqdm
 
+from chemscale_bench.data.worker import parse
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.roughness import Roughness, roughness
 
@@ -68,8 +69,8 @@ def kind_of(values: NDArray[np.float64]) -> Kind:
 
 def scaffolds(smiles: Sequence[str]) -> NDArray[np.int64]:
     """The number (M,) of each molecule's Bemis-Murcko scaffold; molecules without a ring share one."""
-    with rdBase.BlockLogs():
-        found = [MurckoScaffold.MurckoScaffoldSmiles(mol=Chem.MolFromSmiles(text)) for text in smiles]
+    with rdBase.BlockLogs():  # read as training reads them, without atom-map numbers
+        found = [MurckoScaffold.MurckoScaffoldSmiles(mol=parse(text, is_selfies=False)) for text in smiles]
     return np.unique(found, return_inverse=True)[1].astype(np.int64)
 
 

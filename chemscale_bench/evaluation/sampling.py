@@ -81,7 +81,8 @@ class Drawing:
         if self == Drawing():
             weights = logits.softmax(-1) * allowed
         else:
-            logits = (logits / self.temperature).masked_fill(allowed == 0, -torch.inf)
+            logits = logits.masked_fill(allowed == 0, -torch.inf)
+            logits = (logits - logits.amax(-1, keepdim=True)) / self.temperature  # the likeliest stays finite
             if 0 < self.top_k < logits.shape[-1]:
                 logits = logits.masked_fill(logits < logits.topk(self.top_k).values[:, -1:], -torch.inf)
             weights = logits.softmax(-1)

@@ -10,6 +10,7 @@ from chemscale_bench.data.store import TokenStore
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.checkpoints import Checkpoint, load
 from chemscale_bench.tasks import LanguageTask
+from chemscale_bench.tracking.store import open_store
 
 SETTINGS = ("task", "data", "vocabulary", "budgets_tokens")
 
@@ -53,6 +54,7 @@ def find(run: str, task: str = "") -> tuple[Checkpoint, Data | None]:
     Raises:
         UserError: if there is none, or it is no language model with its vocabulary.
     """
+    open_store()  # as all verbs do: with little patience for a server that is away, and no half-made database
     checkpoint = load(run)
     if task:
         if checkpoint.run_id:

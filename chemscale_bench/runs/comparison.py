@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, combinations
 
 import pandas as pd
+from filelock import FileLock
 
+from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs import study_report
 from chemscale_bench.runs.study import Study
@@ -32,10 +34,10 @@ def studies_of(settings: StudySettings) -> list[Study]:
         UserError: if a model stands there twice, or one can't be studied so.
     """
     models = [name.strip() for name in settings.model.split(",")]
-    if len(set(models)) < len(models) or not all(models):
-        raise UserError(f"model must name each model once, got {settings.model!r}; leave the second out")
     if len(models) == 1:
         return [Study(settings)]
+    if len(set(models)) < len(models) or not all(models) or "auto" in models:
+        raise UserError(f"model must name each model once, got {settings.model!r}; give each by its name")
     share = {"hours": settings.hours / len(models), "flops": settings.flops / len(models)}
     return [
         Study(
@@ -58,20 +60,31 @@ def run_studies(studies: Sequence[Study]) -> int:
     return 0
 
 
+def show_plans(studies: Sequence[Study]) -> None:
+    """Print what each study would train."""
+    for number, study in enumerate(studies):
+        if number:
+            study.began = time.time()
+            print()
+        study.show_plan()
+
+
 def compare(studies: Sequence[Study]) -> None:
     """Say which model is better, by how much, and whether the small runs knew; in a run of its own."""
     first, client = studies[0], open_store()
-    found = decisions(table(studies), first.settings.level)
-    text = "\n".join(chain(exponents(studies), *(lines(each, studies) for each in found)))
-    run_id = adopt_run(first.settings.experiment, resume=first.cells.study.user_attrs.get(KEPT, ""), shared=True)
-    with ended_properly(run_id):
+    measured = table(studies)
+    found = decisions(measured, first.settings.level)
+    text = "\n".join(chain(exponents(studies), *(lines(each, studies) for each in found), apart(studies, found)))
+    with FileLock(home() / "studies" / f"{first.cells.name}.lock"):  # two machines that end together make one
+        run_id = adopt_run(first.settings.experiment, resume=first.cells.study.user_attrs.get(KEPT, ""), shared=True)
         first.cells.study.set_user_attr(KEPT, run_id)
+    with ended_properly(run_id):
         client.set_tag(run_id, "mlflow.runName", f"comparison of {', '.join(model_of(study) for study in studies)}")
         client.set_tag(run_id, "studies", ",".join(study.parent for study in studies))
         client.log_text(run_id, text, "report.txt")
-        client.log_table(run_id, table(studies), "runs.json")
+        client.log_dict(run_id, measured.to_dict("split", index=False), "runs.json")
         unit = LOSS_TITLE if first.task.family == "language_model" else first.kind.METRIC
-        figure = figure_models(table(studies), found, unit, first.plan.word)
+        figure = figure_models(measured, found, unit, first.plan.word)
         client.log_text(run_id, to_html(figure), "figures/models.html")
         for each in found:
             name = f"{each.better}_better_than_{each.other}"
@@ -131,6 +144,14 @@ def lines(decision: Decision, studies: Sequence[Study]) -> Iterator[str]:
         agree = (group["agree"] * group["pairs"]).sum() / group["pairs"].sum()
         span = f"1/{10 ** (1 - decade):,.0f} to {f'1/{10**-decade:,.0f}' if decade else '1'}"
         yield f"    {span:>22} of the compute: {agree:>5.0%} of {group['pairs'].sum()}"
+
+
+def apart(studies: Sequence[Study], found: Sequence[Decision]) -> Iterator[str]:
+    """The pairs of models that nothing can be said of."""
+    known = {frozenset((each.better, each.other)) for each in found}
+    for one, other in combinations(map(model_of, studies), 2):
+        if frozenset((one, other)) not in known:
+            yield f"\n{one} and {other} share no size and budget with a loss: give params= and tokens= to compare them"
 
 
 def decade_of(share: float) -> int:

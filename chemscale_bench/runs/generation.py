@@ -27,6 +27,7 @@ from chemscale_bench.settings.generate import GenerateSettings
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 from chemscale_bench.tracking.provenance import code_tags, environment_tags
 from chemscale_bench.tracking.recorder import Recorder
+from chemscale_bench.training.devices import evaluation_device
 
 SHOWN, COLUMNS = 24, 6
 REFERENCE = 10_000  # test molecules that others are compared with
@@ -39,9 +40,7 @@ def generate(settings: GenerateSettings) -> None:
     Raises:
         UserError: if there is no such model, its data are not to be had, or none of its molecules is valid.
     """
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device must be one that is here, got cuda and there is no GPU; use device=cpu")
-    device = torch.device("cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu")
+    device = evaluation_device(settings.device)
     checkpoint, data = find(settings.run, settings.task)
     with housekeeping_run("generate", settings.experiment) as run_id:
         recorder = Recorder(run_id)

@@ -21,32 +21,33 @@ FACTORS = (0.5, 1.0, 2.0)
 MOST = 6
 HOLDS = 2.0
 """By which factor the best rate may lie beside the carried one: neighbours on this grid are hardly apart in loss."""
-SHARE = 0.1
-"""Of what a study may take: for the check."""
+MOST_SHARE, SHARE = 0.5, 0.1
+"""Of what a study may take: at most for the search, and for the check."""
 SHARED = (
     "task", "seed", "storage", "data", "test_data", "energy_unit", "length_unit", "force_unit", "molecule", "steps",
     "device", "workers", "engine", "engine_options",
 )  # fmt: skip
 
 
-def tune(plan: StudyPlan, name: str, seconds: float, together: int) -> Tuned:
-    """Search at the smallest size, check at the largest that can be paid, and say what was found.
+def tune(plan: StudyPlan, name: str, small: int, large: int, together: int) -> Tuned:
+    """Search at one size, check at a larger one, and say what was found.
 
     Args:
         plan: of the study, with the paces of its sizes.
         name: of the study, from which those of its searches follow.
-        seconds: that are left, where hours are given.
+        small: parameters of the search.
+        large: of the check.
         together: trials that are trained as one stack.
 
     Raises:
         UserError: if no trial of the search ends well.
     """
-    small, large = plan.sizes[0], affordable(plan, seconds)
     found = sweep(plan, small, f"{name}-search", trials=plan.settings.tune, together=together).queue
     if not found.count(TrialState.COMPLETE) or not losses(found):
         raise UserError(f"a search must have a trial that ends well, all of {found.name} diverged; add trials: tune=")
     best = found.study.best_trial
-    tuned = Tuned(small, {key: float(value) for key, value in best.params.items()}, 0.0)
+    chosen = {key: float(value) for key, value in best.params.items()}
+    tuned = Tuned(small, chosen, 0.0, flops_of(found))
     print(f"searched at {small:.3g} params: {shown(tuned.chosen)} ({best.value:.4f})")
     if large == small:
         print("  no larger size can be paid for a check: the rate is carried as the parametrization says")
@@ -54,18 +55,36 @@ def tune(plan: StudyPlan, name: str, seconds: float, together: int) -> Tuned:
     return check(plan, tuned, large, name)
 
 
-def affordable(plan: StudyPlan, seconds: float) -> int:
-    """The largest size that can be trained for every factor within the share of the check."""
-    settings = plan.settings
-    paid = [plan.sizes[0]]
-    for size in plan.sizes[1:]:
-        cost = plan.cost(Training(size, data_of(plan), 0))
-        within = (
-            len(FACTORS) * cost.seconds <= SHARE * seconds if settings.hours
-            else len(FACTORS) * cost.flops <= SHARE * settings.flops if settings.flops else True
-        )  # fmt: skip
-        paid += [size] if within else []
-    return paid[-1]
+def sizes_to_tune(plan: StudyPlan, seconds: float) -> tuple[int, int]:
+    """The smallest size, to search at, and the largest at which the share of the check pays for every factor.
+
+    Args:
+        plan: of the study, with the paces of its sizes.
+        seconds: that are left, where hours are given.
+
+    Raises:
+        UserError: if the search would take most of the budget.
+    """
+    small, budget = plan.sizes[0], seconds if plan.settings.hours else plan.settings.flops
+
+    def cost(size: int) -> float:
+        one = plan.cost(Training(size, data_of(plan), 0))
+        return one.seconds if plan.settings.hours else one.flops
+
+    if not budget:
+        return small, plan.sizes[-1]
+    share = plan.settings.tune * cost(small) / budget
+    if share > MOST_SHARE:
+        raise UserError(
+            f"tune must leave half of the budget to the study, {plan.settings.tune} trials of {small:.3g} params may "
+            f"take {share:.0%} of it; give fewer trials, or more time"
+        )
+    return small, max(size for size in plan.sizes if size == small or MOST * cost(size) <= SHARE * budget)
+
+
+def flops_of(queue: Queue) -> float:
+    """What the trials of a search took."""
+    return sum(float(trial.user_attrs.get("flops", 0.0)) for trial in queue.trials())
 
 
 def data_of(plan: StudyPlan) -> int:
@@ -83,7 +102,8 @@ def check(plan: StudyPlan, tuned: Tuned, size: int, name: str) -> Tuned:
         inside = [carried | {"learning_rate": rate} for rate in rates if low <= rate <= high]
         if not inside:
             return tuned
-        values = losses(sweep(plan, size, f"{name}-check", trials=len(inside), points=inside).queue)
+        queue = sweep(plan, size, f"{name}-check", trials=len(inside), points=inside).queue
+        values = losses(queue)
         reached = [values.get(rate, math.inf) for rate in rates]
         best = factors[reached.index(min(reached))]
         further = {factors[0]: factors[0] / 2, factors[-1]: factors[-1] * 2}.get(best)
@@ -93,6 +113,10 @@ def check(plan: StudyPlan, tuned: Tuned, size: int, name: str) -> Tuned:
     print(
         f"checked at {size:.3g} params: " + ", ".join(f"{f:g}x {v:.4f}" for f, v in zip(factors, reached, strict=True))
     )
+    tuned = tuned._replace(flops=tuned.flops + flops_of(queue))
+    if min(reached) == math.inf:
+        print("  none of them ended well: the rate is carried as the parametrization says")
+        return tuned
     if 1 / HOLDS <= best <= HOLDS:
         print(f"  the best is {best:g} times the carried rate: it holds, and is carried on")
         return tuned

@@ -24,7 +24,7 @@ from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_
 from chemscale_bench.runs.group import Group
 from chemscale_bench.runs.kinds import FRAMES, refuse_other_family
 from chemscale_bench.runs.pace import Pace
-from chemscale_bench.runs.rates import tune
+from chemscale_bench.runs.rates import sizes_to_tune, tune
 from chemscale_bench.runs.sizes import measure_sizes
 from chemscale_bench.runs.study_plan import Planned, StudyPlan, Tuned, duration
 from chemscale_bench.settings.study import StudySettings
@@ -111,32 +111,36 @@ class Study:
         with Stop() as stop:
             self.take_over()
             if self.is_worker:
-                self.tuned(search=False)
                 self.parent = self.cells.parent
                 if not self.parent:
                     raise UserError(
                         f"a worker must find its study, {self.cells.name} in {self.cells.where} is new; give storage= "
                         "an address, and CHEMSCALE_HOME a folder, that all machines see"
                     )
-                self.plan.paces = self.paces(stop)
+                self.learn_paces(stop)
+                self.tuned(search=False)
                 self.work(stop)
                 return stop.exit_code
             if self.cells.nobody_else_works():
                 self.cells.start_clock(self.began)
-            self.plan.paces = self.paces(stop)
+            self.learn_paces(stop)
             self.look()  # a budget that is too small is refused before anything is made
+            if self.settings.tune and "tuned at" not in self.cells.study.user_attrs:
+                # Once: how much time is left decides about the check.
+                self.cells.study.set_user_attr("tuned at", sizes_to_tune(self.plan, self.seconds_left()))
             self.parent = self.make_parent()
             with ended_properly(self.parent, self.cells.nobody_else_works):
-                self.tuned()
-                self.introduce()
                 try:
+                    self.tuned()
+                    self.introduce()
                     if self.settings.workers > 1 or self.settings.engine != "local":
                         self.lead(stop)
                     else:
                         self.work(stop)
                 except KeyboardInterrupt:
                     self.cells.note_time()
-                    print(f"{stop.requested}; the same command goes on", file=sys.stderr)
+                    if stop.requested:  # a search says it by itself
+                        print(f"{stop.requested}; the same command goes on", file=sys.stderr)
                     raise
                 study_report.finish(self.client, self.parent, self.cells, self.plan)
         return stop.exit_code
@@ -159,8 +163,8 @@ class Study:
         self.cells.fail_dead_trials()
         self.cells.fail_silent()
 
-    def paces(self, stop: Stop) -> dict[int, Pace]:
-        """Of the sizes, measured by the first process on a machine of this kind."""
+    def learn_paces(self, stop: Stop) -> None:
+        """Give the plan the paces of its sizes, measured by the first process on a machine of this kind."""
         machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} cores"
         machine += f", {torch.get_num_threads()} threads"
         key = f"paces of {machine}, {self.settings.hours} h, {self.settings.flops} FLOPs"
@@ -169,13 +173,16 @@ class Study:
             measure_sizes(self.plan, self.seconds_to_end(), stop)
             known = {str(size): list(pace) for size, pace in self.plan.paces.items()}
             self.cells.study.set_user_attr(key, known)
-        return {int(size): Pace(*pace) for size, pace in known.items()}
+        self.plan.paces = {int(size): Pace(*pace) for size, pace in known.items()}
+        self.plan.sizes = tuple(self.plan.paces)
 
     def tuned(self, search: bool = True) -> None:
         """Take what the search of the study has found, or search."""
         known = self.cells.study.user_attrs.get("tuned")
         if known is None and search and self.settings.tune:
-            known = list(tune(self.plan, self.cells.name, self.seconds_left(), self.most_together()))
+            small, large = self.cells.study.user_attrs["tuned at"]
+            known = list(tune(self.plan, self.cells.name, small, large, self.most_together()))
+            self.cells.note_time()
             self.cells.study.set_user_attr("tuned", known)
             self.client.set_tag(self.parent, "tuned", json.dumps(dict(zip(Tuned._fields, known, strict=True))))
         self.plan.tuned = Tuned(*known) if known else None

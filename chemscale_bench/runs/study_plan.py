@@ -47,6 +47,8 @@ class Tuned(NamedTuple):
     """Of the best trial: learning_rate, warmup, decay, weight_decay."""
     power: float
     """Of the size, in the learning rate, beside what the parametrization says of it."""
+    flops: float
+    """That were spent on it."""
 
 
 class StudyPlan:
@@ -203,7 +205,8 @@ class StudyPlan:
             budget, longest = self.settings.workers * seconds - still, seconds
             costs = [self.cost(training).seconds for training in every]
         else:
-            budget = self.settings.flops - sum(self.cost(training).flops for training in taken)
+            spent = self.tuned.flops if self.tuned else 0.0
+            budget = self.settings.flops - spent - sum(self.cost(training).flops for training in taken)
             costs, longest = [self.cost(training).flops for training in every], math.inf
         before = self.prior()
         belief = self.belief(results)._replace(precision=before.precision)

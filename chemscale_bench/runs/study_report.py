@@ -164,7 +164,7 @@ def finish(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan) -> 
     for key, value in metrics.items():
         client.log_metric(parent, key, value)
     client.log_text(parent, "\n".join(lines), "report.txt")
-    client.log_table(parent, table.frame, "runs.json")
+    client.log_dict(parent, table.frame.to_dict("split", index=False), "runs.json")
     print("\n".join(lines))
     experiment = plan.settings.experiment
     print(

@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from chemscale_bench.errors import UserError
-
 CELL = ["params", "data"]
 
 
@@ -39,25 +37,19 @@ class Decision(NamedTuple):
 
 
 def decisions(runs: pd.DataFrame, level: float = 0.9) -> list[Decision]:
-    """What the runs of some models say of every two of them.
+    """What the runs of some models say of every two of them that share a size and a budget.
 
     Args:
         runs: model, params (as wanted, so that sizes that were built a little differently meet), data, loss; a row per
             run and budget.
         level: of the intervals.
-
-    Raises:
-        UserError: if two models have no cell in common.
     """
     found = []
     for names in combinations(dict.fromkeys(runs["model"]), 2):
         cells = [runs[runs["model"] == name].groupby(CELL)["loss"].agg(list) for name in names]
         common = sorted(set(cells[0].index) & set(cells[1].index), key=lambda cell: (cell[0] * cell[1], cell))
         if not common:
-            raise UserError(
-                f"models that are compared must share a size and a budget, {names[0]} and {names[1]} have none in "
-                "common; give both the same params="
-            )
+            continue
         params, data = top = common[-1]
         losses = dict(zip(names, (cell[top] for cell in cells), strict=True))
         better, other = sorted(names, key=lambda name: np.mean(losses[name]))

@@ -29,11 +29,12 @@ def figure_models(runs: pd.DataFrame, decisions: Sequence[Decision], unit: str, 
     for number, (name, group) in enumerate(runs.groupby("model", sort=False)):
         cells = group.groupby(CELL)["loss"].mean().reset_index()
         compute, loss = (cells["params"] * cells["data"]).to_numpy(dtype=float), cells["loss"].to_numpy()
-        look = {"color": COLOURS[number], "symbol": MARKERS[number], "size": 8}
+        colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
+        look = {"color": colour, "symbol": MARKERS[number % len(MARKERS)], "size": 8}
         figure.add_scatter(x=compute, y=loss, mode="markers", marker=look, name=name, row=1, col=1)
         best = np.flatnonzero(undominated(compute, loss))
         best = best[np.argsort(compute[best])]
-        line = {"color": COLOURS[number], "dash": DASHES[number]}
+        line = {"color": colour, "dash": dash}
         figure.add_scatter(
             x=compute[best], y=loss[best], mode="lines", line=line, name=f"{name}, best", showlegend=False, row=1, col=1
         )
@@ -41,7 +42,9 @@ def figure_models(runs: pd.DataFrame, decisions: Sequence[Decision], unit: str, 
     for number, decision in enumerate(decisions):
         figure.add_scatter(
             x=decision.smaller["share"], y=decision.smaller["agree"], mode="markers", row=1, col=2,
-            marker={"color": COLOURS[-1 - number], "symbol": MARKERS[-1 - number], "size": 9},
+            marker={
+                "color": COLOURS[-1 - number % len(COLOURS)], "symbol": MARKERS[-1 - number % len(MARKERS)], "size": 9,
+            },
             name=f"{decision.better} before {decision.other}",
         )  # fmt: skip
     figure.update_xaxes(title="share of the largest common compute", row=1, col=2)

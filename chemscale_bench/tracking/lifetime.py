@@ -95,6 +95,8 @@ class Stop(AbstractContextManager["Stop"]):
         return self._reason
 
     def __enter__(self) -> Stop:
+        if threading.current_thread() is not threading.main_thread():
+            return self  # Python lets nobody else take signals: whoever called from there decides how to stop
         for number in SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP: keep it so
                 self._previous[number] = signal.signal(number, self._on_signal)

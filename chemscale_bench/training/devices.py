@@ -157,6 +157,20 @@ def peak_memory_gib(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def evaluation_device(wanted: str) -> torch.device:
+    """Where a trained model computes.
+
+    Args:
+        wanted: auto, cpu or cuda.
+
+    Raises:
+        UserError: if there is no GPU and one is asked for.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("device must be auto or cpu on this machine, got 'cuda'; there is no GPU that torch can use")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
 def check_device(settings: TrainingSettings) -> None:
     """Refuse a GPU that is not there."""
     if settings.device == "cuda" and not torch.cuda.is_available():

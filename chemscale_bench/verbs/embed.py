@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from tqdm import tqdm
 
 from chemscale_bench.data import listing
@@ -19,6 +18,8 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.featurizer import Features, Featurizer
 from chemscale_bench.settings.embed import EmbedSettings
 from chemscale_bench.tracking.housekeeping import run_if_launched
+from chemscale_bench.tracking.store import open_store
+from chemscale_bench.training.devices import evaluation_device
 
 
 def embed(settings: EmbedSettings) -> None:
@@ -28,30 +29,20 @@ def embed(settings: EmbedSettings) -> None:
         UserError: if there is no such model or file, or `out` can't be written.
     """
     with run_if_launched("embed"):
+        open_store()  # with little patience for a server that is away, and no half-made database
         data, out = listing.find(settings.data), output_path(settings.out).absolute()
         if out.suffix != ".parquet":
             raise UserError(f"out must be the path of a .parquet file, got {settings.out!r}; give out=features.parquet")
         if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
             raise UserError(f"out must lie in a folder that can be written to, got {settings.out!r}; make the folder")
         featurizer = Featurizer(
-            settings.run, settings.pooling, settings.layer, device=chosen_device(settings.device)
+            settings.run, settings.pooling, settings.layer, device=str(evaluation_device(settings.device))
         ).fit()  # fmt: skip
         counts = write(featurizer, data, out)
         refused = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()) if reason)
         print(f"{out}: {counts.total():,} molecules, {featurizer.n_features_out_} features each")
         if refused:
             print(f"without features, their rows empty: {refused}")
-
-
-def chosen_device(device: str) -> str:
-    """What `auto` means here.
-
-    Raises:
-        UserError: if there is no GPU and one is asked for.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device must be auto or cpu on this machine, got 'cuda'; there is no GPU that torch can use")
-    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def write(featurizer: Featurizer, data: Path, out: Path) -> Counter[str]:

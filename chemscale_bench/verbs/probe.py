@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from chemscale_bench.data import listing
 from chemscale_bench.data.listing import Labelled
+from chemscale_bench.data.opening import user_path
 from chemscale_bench.data.packing import UNKNOWN_SYMBOL
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import probe_report, probes
@@ -25,7 +26,7 @@ from chemscale_bench.tracking.adoption import launched_run
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 from chemscale_bench.tracking.reader import LoggedRun
 from chemscale_bench.tracking.recorder import Recorder
-from chemscale_bench.verbs.embed import chosen_device
+from chemscale_bench.training.devices import evaluation_device
 
 NAN = float("nan")
 LOSS = "val/loss_nats_per_token"
@@ -122,13 +123,15 @@ def chosen_runs(name: str) -> tuple[list[tuple[str, LoggedRun | None]], dict[str
     Raises:
         UserError: if there is none.
     """
-    if Path(name).expanduser().is_dir():
-        return [(name, None)], {}
+    if user_path(name).is_dir():
+        return [(str(user_path(name)), None)], {}
     runs, left_out = runs_named(name, "run"), Counter[str]()
     chosen: list[tuple[str, LoggedRun | None]] = []
     for run in runs:
         if run.params.get("model", "") not in LANGUAGE_MODELS:
             left_out["runs of no language model"] += 1
+        elif "non_embedding_params" not in run.params:  # a parent, whose children are probed
+            left_out["searches and studies"] += 1
         elif run.status != "FINISHED":
             left_out[f"runs {run.status}"] += 1
         else:
@@ -137,6 +140,12 @@ def chosen_runs(name: str) -> tuple[list[tuple[str, LoggedRun | None]], dict[str
         raise UserError(
             f"run must name finished runs of language models, got {name!r} with none ({describe(dict(left_out))}); "
             "`mlflow ui` shows them"
+        )
+    digests = {run.tags.get("task_digest", ""): run.params.get("task_name", "") for _, run in chosen if run}
+    if len(digests) > 1:
+        raise UserError(
+            f"run must name runs of one task, whose losses can be compared, {name!r} has those of "
+            f"{', '.join(sorted(digests.values()))}; give a study, or one run"
         )
     return chosen, dict(left_out)
 
@@ -151,7 +160,7 @@ def embedded(
     subjects: list[Subject] = []
     reasons: dict[int, str] = {}
     twins: set[tuple[str, ...]] = set()
-    device = chosen_device(settings.device)
+    device = str(evaluation_device(settings.device))
     for source, run in tqdm(runs, desc="embedding", unit="run", file=sys.stderr):
         params = run.params if run else {}
         twin = tuple(params.get(key, "") for key in BEGINNING)

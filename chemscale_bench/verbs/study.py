@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from chemscale_bench.runs.comparison import run_studies, studies_of
+from chemscale_bench.runs.comparison import run_studies, show_plans, studies_of
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.tracking.housekeeping import run_if_launched
 
@@ -14,7 +14,6 @@ def study(settings: StudySettings) -> None:
     studies = studies_of(settings)
     if settings.dry_run:
         with run_if_launched("study"):
-            for each in studies:
-                each.show_plan()
+            show_plans(studies)
     else:
         sys.exit(run_studies(studies))

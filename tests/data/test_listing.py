@@ -21,6 +21,15 @@ def test_every_line_is_there_in_its_place(tmp_path: Path) -> None:
     assert read == path.stat().st_size
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_lines_end_where_those_of_training_do(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    rows = ["", "smiles,name,y", "CCO,a\u2028b,1", "CCN,c\x0cd,2"]  # neither of these ends a line
+    path.write_bytes(ending.join(rows).encode())
+    assert labelled(path, "y").values.tolist() == [1.0, 2.0]
+    assert [text for found, _ in molecules(path) for text in found] == ["CCO", "CCN"]
+
+
 def test_many_lines_come_in_parts(tmp_path: Path) -> None:
     path = tmp_path / "m.smi"
     path.write_text("CCO\nCCN\n" * 10_000)

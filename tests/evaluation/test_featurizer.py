@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import selfies
 import torch
@@ -130,7 +131,7 @@ def test_poolings_differ_in_the_tokens_they_take(folders: dict[str, Path]) -> No
 
 
 def test_what_has_no_features_is_a_row_of_nan_and_counted(folders: dict[str, Path]) -> None:
-    given = ["CCO", "C(", "", None, "[Xe]", "CC" * 400, float("nan"), "CCO"]
+    given = ["CCO", "C(", "", pd.NA, "[Xe]", "CC" * 400, float("nan"), "CCO"]
     with pytest.warns(UserWarning, match=r"6 of 8 molecules .*\(3 empty, 1 too_long, 1 unknown_symbol, 1 unparsable\)"):
         vectors = Featurizer(folders["llama"])(given)
     assert np.isnan(vectors).all(1).tolist() == [False, True, True, True, True, True, True, False]

@@ -29,6 +29,7 @@ GROUPS = probes.scaffolds(SMILES)
 def test_scaffolds_are_those_of_the_rings() -> None:
     assert len(set(GROUPS.tolist())) == len(RINGS)
     assert len(set(probes.scaffolds(["CC", "CCO", "c1ccccc1", "Cc1ccccc1CC"]).tolist())) == 2
+    assert len(set(probes.scaffolds(["CC1CCCCC1", "C[CH:1]1[CH2:2]CCCC1"]).tolist())) == 1  # one molecule, mapped
 
 
 @pytest.mark.parametrize("seed", range(5))

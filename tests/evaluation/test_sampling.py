@@ -96,6 +96,11 @@ def test_the_last_random_number_draws_an_allowed_token() -> None:
     assert Drawing().draw(torch.zeros(1, 50), torch.tensor([1.0] * 40 + [0.0] * 10), almost).item() == 39
 
 
+def test_hardly_any_temperature_draws_the_likeliest_token() -> None:
+    logits, allowed = torch.tensor([[9.0, 1.0, 2.0]]), torch.tensor([0.0, 1.0, 1.0])
+    assert Drawing(temperature=1e-38).draw(logits, allowed, torch.tensor([[0.5]])).item() == 2
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [

@@ -190,7 +190,10 @@ def test_models_are_studied_in_turn_and_compared() -> None:
     metrics = comparison.data.metrics
     assert metrics[f"difference/{better}_better_than_{other}"] == pytest.approx(errors[other] - errors[better])
     assert metrics[f"decision_accuracy/{better}_better_than_{other}"] in (0.0, 1.0)
+    rows = mlflow.artifacts.load_dict(f"runs:/{comparison.info.run_id}/runs.json")["data"]
+    assert len(rows) == 4
     call(*command)  # again: nothing is trained, and the comparison is not made twice
+    assert mlflow.artifacts.load_dict(f"runs:/{comparison.info.run_id}/runs.json")["data"] == rows
     assert len(mlflow.search_runs(experiment_names=["chemscale-studies"], output_format="list")) == len(runs)
 
 
@@ -211,10 +214,17 @@ def test_hyperparameters_are_searched_at_the_smallest_size_and_carried() -> None
         assert float(child.data.params["learning_rate"]) == pytest.approx(rate)
 
 
+def test_workers_take_what_the_search_found() -> None:
+    call(*SMALL, "--params", "3e3,1e4", "--train_size", "20", "--tune", "1", "--workers", "2")
+    parent, children = parent_and_children()
+    chosen = json.loads(parent.data.tags["tuned"])["chosen"]
+    assert {float(child.data.params["warmup"]) for child in children} == {pytest.approx(chosen["warmup"])}
+
+
 def test_a_rate_is_carried_by_the_parametrization_and_the_power_of_the_check() -> None:
     plan = planned(hours="1")
     plan.paces[30_000] = plan.paces[30_000]._replace(rate_factor=0.5)
-    tuned = Tuned(3000, {"learning_rate": 4e-3, "decay": 0.3}, -0.5)
+    tuned = Tuned(3000, {"learning_rate": 4e-3, "decay": 0.3}, -0.5, 0.0)
     plan.tuned = tuned
     settings = plan.settings_of(Training(30_000, 20, 0))
     assert settings.learning_rate == pytest.approx(4e-3 * 0.5 * 10**-0.5)
@@ -322,6 +332,8 @@ def test_what_was_foretold_is_judged_by_later_runs_only() -> None:
         (["--params", "1e4,x"], "params must be a whole number such as 1e8, got 'x'"),
         (["--params", "1e4", "--model", "schnett"], "did you mean schnet?"),
         (["--params", "1e4", "--model", "schnet,schnet"], "model must name each model once, got 'schnet,schnet'"),
+        (["--params", "1e4", "--model", "auto,painn"], "model must name each model once, got 'auto,painn'"),
+        (["--params", "3e3,1e4,3e4", "--train_size", "20", "--flops", "2e10", "--tune", "500"], "tune must leave half"),
         (["--params", "1e4", "--model", "schnet,paint"], "did you mean painn?"),
         (["--params", "1"], "params must be"),
         (["--params", "1e4", "--tune", "5", "--learning_rate", "1e-3"], "learning_rate must be left out where it is"),

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chemscale_bench.errors import UserError
 from chemscale_bench.scaling.decisions import decisions
 from chemscale_bench.scaling.figures_models import figure_models
 
@@ -58,6 +57,11 @@ def test_every_two_models_are_compared_on_what_they_share() -> None:
     assert {trace.name for trace in figure.data} >= {"small", "large", "large before small"}
 
 
-def test_models_without_a_common_cell_are_refused() -> None:
-    with pytest.raises(UserError, match="must share a size and a budget, small and other have none in common"):
-        decisions(pd.concat([CROSSING[CROSSING["model"] == "small"], frame(grid("other", {(7, 7): [1.0]}))]))
+def test_models_without_a_common_cell_are_left_out() -> None:
+    found = decisions(pd.concat([CROSSING, frame(grid("other", {(7, 7): [1.0]}))]))
+    assert [(each.better, each.other) for each in found] == [("large", "small")]
+
+
+def test_any_number_of_models_can_be_drawn() -> None:
+    runs = frame(*(grid(f"model {number}", {(1, 1): [2.0], (10, 10): [1.0 + number]}) for number in range(9)))
+    assert len(figure_models(runs, decisions(runs), "loss", "tokens").data) == 9 * 2 + 36

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -216,6 +217,20 @@ def test_the_same_signal_twice_is_meant_seriously(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_thread_may_train_and_takes_no_signals() -> None:
+    before, found = signal.getsignal(signal.SIGINT), []
+
+    def work() -> None:
+        with Stop() as stop:
+            found.append(stop.requested)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [None]
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_a_launcher_that_died_before_the_tool_looked_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,11 @@ def test_an_experiment(table: Path, tracking_uri: str, tmp_path: Path, capsys: p
     ids = [log_run("chemgpt", tokens, loss, tmp_path / "a") for tokens, loss in ((10, 2.0), (20, 1.5), (40, 1.2))]
     ids.append(log_run("lstm", 10, 1.9, tmp_path / "b"))
     log_run("lstm", 10, 1.9, tmp_path / "c", status="FAILED")
+    client, experiment = mlflow.MlflowClient(), mlflow.get_experiment_by_name("lm")
+    assert experiment
+    parent = client.create_run(experiment.experiment_id).info.run_id  # of a search, with no model of its own
+    client.log_param(parent, "model", "lstm")
+    client.set_terminated(parent)
     probe(ProbeSettings(run="lm", data=str(table), target="logp", splits=2, device="cpu"))
     (run,) = mlflow.search_runs(experiment_names=["chemscale-housekeeping"], output_format="list")
     assert run.info.status == "FINISHED"
@@ -87,7 +92,8 @@ def test_an_experiment(table: Path, tracking_uri: str, tmp_path: Path, capsys: p
     assert logged("figures/probes.html", run).stat().st_size > 1000
     report = logged("report.txt", run).read_text()
     assert report in capsys.readouterr().out
-    for told in ("RMSE", "untrained", "1 molecules unknown_symbol", "1 rows without a value", "1 runs failed"):
+    for told in ("RMSE", "untrained", "1 molecules unknown_symbol", "1 rows without a value", "1 runs failed",
+                 "1 searches and studies"):  # fmt: skip
         assert told in report
     assert run.data.metrics["probe/molecules"] == 59
 
@@ -100,6 +106,14 @@ def test_a_folder_and_two_classes(table: Path, tracking_uri: str, tmp_path: Path
     assert found["features"].tolist()[:2] == ["model", "model, untrained"]
     assert found["linear"].between(0, 1).all()
     assert "ROC-AUC" in logged("report.txt", run).read_text()
+
+
+def test_losses_of_two_tasks_are_not_compared(table: Path, tracking_uri: str, tmp_path: Path) -> None:
+    for task in ("one", "another"):
+        run = log_run("lstm", 10, 1.9, tmp_path / task)
+        mlflow.MlflowClient().set_tag(run, "task_digest", task)
+    with pytest.raises(UserError, match="run must name runs of one task, whose losses can be compared"):
+        probe(ProbeSettings(run="lm", data=str(table), target="logp", splits=2, device="cpu"))
 
 
 @pytest.mark.parametrize(
