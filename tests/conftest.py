@@ -49,9 +49,9 @@ def not_the_users_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 
 @pytest.fixture(autouse=True)
-def chemscale_home(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def chemscale_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache."""
-    home = make_home(tmp_path / "home", tmp_path_factory)
+    home = make_home(tmp_path_factory.mktemp("home") / "home", tmp_path_factory)
     monkeypatch.setenv("CHEMSCALE_HOME", str(home))
     return home
 

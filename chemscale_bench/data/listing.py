@@ -68,8 +68,12 @@ def molecules(path: Path) -> Iterator[tuple[list[str], int]]:
 
 def lines_of(file: Opened) -> Iterator[str]:
     """The lines of a file without their ends, which are those of training: of Unix, Windows and old Macs."""
-    for line in io.TextIOWrapper(file.content, "utf-8-sig", "replace"):
-        yield line.removesuffix("\n")
+    text = io.TextIOWrapper(file.content, "utf-8-sig", "replace")
+    try:
+        for line in text:
+            yield line.removesuffix("\n")
+    finally:
+        text.detach()  # it would close what whoever opened it closes
 
 
 def first_line(lines: Iterator[str]) -> str:

@@ -8,7 +8,7 @@ from chemscale_bench import tasks
 from chemscale_bench.data.prepare import prepare
 from chemscale_bench.data.store import TokenStore
 from chemscale_bench.errors import UserError
-from chemscale_bench.evaluation.checkpoints import Checkpoint, load
+from chemscale_bench.evaluation.checkpoints import RUN_ID, Checkpoint, load
 from chemscale_bench.tasks import LanguageTask
 from chemscale_bench.tracking.store import open_store
 
@@ -54,11 +54,11 @@ def find(run: str, task: str = "") -> tuple[Checkpoint, Data | None]:
     Raises:
         UserError: if there is none, or it is no language model with its vocabulary.
     """
+    if task and RUN_ID.fullmatch(run):
+        raise UserError(f"task must be left out for a run, which knows its own, got {task!r}; leave it out")
     open_store()  # as all verbs do: with little patience for a server that is away, and no half-made database
     checkpoint = load(run)
     if task:
-        if checkpoint.run_id:
-            raise UserError(f"task must be left out for a run, which knows its own, got {task!r}; leave it out")
         typed = tasks.load_language(task)
         return checkpoint, Data(typed, typed.data, typed.budgets_tokens[-1], "")
     chosen = checkpoint.params
