@@ -10,6 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from chemscale_bench.data.cache import home
+from chemscale_bench.data.opening import output_path
 from chemscale_bench.errors import UserError
 from chemscale_bench.tracking.store import open_store, status_of
 from chemscale_bench.tuning import study as studies
@@ -32,6 +33,8 @@ class SharedStudy:
     def __init__(self, about: dict[str, Any], task: str, name: str, storage: str, **parts: Any) -> None:
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
         name = name or f"{task}-{digest}"
+        if storage and "://" not in storage:
+            storage = str(output_path(storage))
         self.where = studies.without_secrets(storage) or str(home() / "studies" / f"{name}.log")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(

@@ -18,7 +18,6 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.storages.journal._file import get_lock_file
 from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
-from chemscale_bench.data.opening import output_path
 from chemscale_bench.errors import UserError
 
 REPORTS = 50  # intermediate values of a trial, and its last step: each is a 50th of the area under its schedule
@@ -85,7 +84,7 @@ def open_storage(text: str, otherwise: Path) -> BaseStorage:
         if "://" in text:
             return optuna.storages.RDBStorage(text)
         # The lock of a journal is a link to its path, which Optuna follows to see whether anybody is at work.
-        path = (output_path(text) if text else otherwise).absolute()
+        path = (Path(text).expanduser() if text else otherwise).absolute()
         path.parent.mkdir(parents=True, exist_ok=True)
         mend_journal(path)
         return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
