@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from chemscale_bench.evaluation.loaded import TrainedForceField, TrainedLanguageModel
     from chemscale_bench.scaling.analysis import Analysis
 
-LOSS = "val/loss_nats_per_token"
+LOSS: str = FitSettings.model_fields["metric"].default
 
 
 def list_tasks() -> pd.DataFrame:

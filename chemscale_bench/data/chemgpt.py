@@ -7,13 +7,11 @@ in bond orders.
 
 from __future__ import annotations
 
-import json
 import os
-from importlib.metadata import version
 from pathlib import Path
 
 from chemscale_bench.data.download import fetch
-from chemscale_bench.data.vocabulary import SPECIAL, Vocabulary, modern
+from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.errors import UserError
 
 COMMIT = "d355ccac45e3b6299d1773c536ad7617e49a6b8a"
@@ -35,13 +33,9 @@ def load() -> Vocabulary:
     given = os.environ.get(VARIABLE)
     file = Path(given).expanduser() if given else fetch("chemgpt_tokenizer.json", (URL,), SHA256, WITHOUT)
     try:
-        ids: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"]
-        tokens = sorted(ids, key=ids.__getitem__)
-        if [ids[token] for token in tokens] != list(range(len(tokens))) or tuple(tokens[: len(SPECIAL)]) != SPECIAL:
-            raise ValueError("its ids do not start with the special tokens of ChemGPT")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Vocabulary.read_tokenizer(file)
+    except ValueError as error:
         raise UserError(
             f"vocabulary=chemgpt needs the tokenizer.json of a released ChemGPT, {file} is not one ({error}); "
             f"point {VARIABLE} to one, or unset it"
         ) from None
-    return Vocabulary(tuple(modern(token) for token in tokens), version("selfies"))

@@ -119,17 +119,29 @@ class Vocabulary:
             UserError: if there is no tokenizer, or none of ChemGPT's kind.
         """
         try:
-            ids: dict[str, int] = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
-            symbols = sorted(ids, key=ids.__getitem__)
-            if [ids[symbol] for symbol in symbols] != list(range(len(symbols))):
-                raise ValueError("its ids have gaps")
-            if tuple(symbols[: len(SPECIAL)]) != SPECIAL:
-                raise ValueError(f"it does not begin with {' '.join(SPECIAL)}")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return cls.read_tokenizer(folder / "tokenizer.json")
+        except ValueError as error:
             raise UserError(
                 f"a checkpoint must come with the tokenizer.json of its vocabulary, {folder} has none that fits "
                 f"({error}); copy it there from where the checkpoint is from"
             ) from None
+
+    @classmethod
+    def read_tokenizer(cls, file: Path) -> Vocabulary:
+        """The vocabulary of a tokenizer.json, in SELFIES 2.x spelling whoever wrote it.
+
+        Raises:
+            ValueError: if it cannot be read, or is not of ChemGPT's kind.
+        """
+        try:
+            ids: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"]
+            symbols = sorted(ids, key=ids.__getitem__)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(str(error) or type(error).__name__) from None
+        if [ids[symbol] for symbol in symbols] != list(range(len(symbols))):
+            raise ValueError("its ids have gaps")
+        if tuple(symbols[: len(SPECIAL)]) != SPECIAL:
+            raise ValueError(f"it does not begin with {' '.join(SPECIAL)}")
         return cls(tuple(modern(symbol) for symbol in symbols), version("selfies"))
 
     def save_pretrained(self, folder: Path | str) -> None:

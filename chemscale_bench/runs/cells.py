@@ -41,6 +41,19 @@ class Result(NamedTuple):
     flops: float
 
 
+class Tuned(NamedTuple):
+    """What a search found, and how it goes with the size."""
+
+    searched_at: int
+    """Parameters as wanted."""
+    chosen: dict[str, float]
+    """Of the best trial: learning_rate, warmup, decay, weight_decay."""
+    power: float
+    """Of the size, in the learning rate, beside what the parametrization says of it."""
+    flops: float
+    """That were spent on it."""
+
+
 class Cells(SharedStudy):
     """The cells of a study: trainings that are over, under way, or were left."""
 

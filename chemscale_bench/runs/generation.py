@@ -14,6 +14,7 @@ from rdkit import Chem
 from rdkit.Chem import Draw
 
 from chemscale_bench.data.codec import Codec
+from chemscale_bench.data.spelling import spell
 from chemscale_bench.data.store import TokenStore
 from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.errors import UserError
@@ -141,16 +142,12 @@ def spelled(smiles: list[str], vocabulary: Vocabulary) -> list[bytes]:
 
     What the vocabulary can't spell is in no training set: it stays as it is.
     """
-    codec = Codec()
-    encoded = codec.encode(smiles)
-    symbols, ends = [codec.symbols[number] for number in encoded.symbols], encoded.lengths.cumsum()
-    strings = ["".join(symbols[end - length : end]) for end, length in zip(ends, encoded.lengths, strict=True)]
-    ids, lengths = vocabulary.encode_many(strings)
-    words = [ids[stop - length : stop] for stop, length in zip(lengths.cumsum(), lengths, strict=True)]
+    found = spell(smiles, vocabulary, Codec())
+    words = np.split(found.ids.astype(np.uint16), found.lengths.cumsum()[:-1])
     return [
-        np.append(word, np.uint16(vocabulary.end_id)).tobytes() if len(word) and word.all() else each.encode()
+        np.append(word, np.uint16(vocabulary.end_id)).tobytes() if len(word) else each.encode()
         for word, each in zip(words, smiles, strict=True)
-    ]  # without a zero, the unknown id
+    ]
 
 
 def tokens_of(store: TokenStore) -> Iterator[bytes]:

@@ -9,9 +9,9 @@ from typing import Any
 from optuna.trial import TrialState
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.runs.cells import Training
+from chemscale_bench.runs.cells import Training, Tuned
 from chemscale_bench.runs.queue import Queue
-from chemscale_bench.runs.study_plan import StudyPlan, Tuned
+from chemscale_bench.runs.study_plan import StudyPlan
 from chemscale_bench.runs.sweep import Sweep
 from chemscale_bench.settings.tune import TuneSettings
 from chemscale_bench.tuning.study import SPACES
@@ -110,9 +110,11 @@ def check(plan: StudyPlan, tuned: Tuned, size: int, name: str) -> Tuned:
         if further is None or len(factors) == MOST or not low <= further * carried["learning_rate"] <= high:
             break
         factors = sorted([*factors, further])
-    print(
-        f"checked at {size:.3g} params: " + ", ".join(f"{f:g}x {v:.4f}" for f, v in zip(factors, reached, strict=True))
+    beside = ", ".join(
+        f"{factor:g}x {'no end' if math.isinf(value) else f'{value:.4f}'}"
+        for factor, value in zip(factors, reached, strict=True)
     )
+    print(f"checked at {size:.3g} params: {beside}")
     tuned = tuned._replace(flops=tuned.flops + flops_of(queue))
     if min(reached) == math.inf:
         print("  none of them ended well: the rate is carried as the parametrization says")

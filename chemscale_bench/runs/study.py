@@ -18,7 +18,7 @@ from chemscale_bench import tasks
 from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs import study_report
-from chemscale_bench.runs.cells import Cells, Result, Training
+from chemscale_bench.runs.cells import Cells, Result, Training, Tuned
 from chemscale_bench.runs.engines.local import threads_of
 from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_of, engine_of, lead
 from chemscale_bench.runs.group import Group
@@ -26,7 +26,7 @@ from chemscale_bench.runs.kinds import FRAMES, refuse_other_family
 from chemscale_bench.runs.pace import Pace
 from chemscale_bench.runs.rates import sizes_to_tune, tune
 from chemscale_bench.runs.sizes import measure_sizes
-from chemscale_bench.runs.study_plan import Planned, StudyPlan, Tuned, duration
+from chemscale_bench.runs.study_plan import Planned, StudyPlan, duration
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import ended_properly
@@ -90,6 +90,7 @@ class Study:
         with Stop() as stop:
             measure_sizes(self.plan, self.seconds_to_end(), stop)
         planned = self.plan.wanted([], [], self.seconds_to_end() - REPORT)
+        self.plan.check_target(planned, [])
         print(self.plan.table(planned))
         print(self.plan.expectation(planned, []))
 
@@ -124,7 +125,8 @@ class Study:
             if self.cells.nobody_else_works():
                 self.cells.start_clock(self.began)
             self.learn_paces(stop)
-            self.look()  # a budget that is too small is refused before anything is made
+            self.look()  # a budget that is too small is refused before anything is made, and so is a target too large
+            self.plan.check_target(self.to_do, self.results)
             if self.settings.tune and "tuned at" not in self.cells.study.user_attrs:
                 # Once: how much time is left decides about the check.
                 self.cells.study.set_user_attr("tuned at", sizes_to_tune(self.plan, self.seconds_left()))

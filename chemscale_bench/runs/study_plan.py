@@ -11,7 +11,7 @@ import numpy as np
 
 from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
-from chemscale_bench.runs.cells import Result, Training
+from chemscale_bench.runs.cells import Result, Training, Tuned
 from chemscale_bench.runs.kinds import KINDS
 from chemscale_bench.runs.pace import Pace
 from chemscale_bench.scaling.belief import Belief, Measured, prior
@@ -25,7 +25,8 @@ FEWEST_TOKENS_PER_PARAM = 0.3
 WIDE = 1.645
 """Standard deviations of half a 90 % interval."""
 FARTHEST = 1e4
-"""Times the largest compute to which a study may be asked to foretell: published tables test laws no further."""
+"""Times the largest training's compute to which a study may be asked to foretell: a judgement. Laws were tested a
+decade beyond their runs (benchmarks/extrapolation.md); from there on intervals grow by a drift that nobody measured."""
 BESIDES = 3.0
 """Seconds of a training for its records, validation and model, until some have been measured."""
 
@@ -36,19 +37,6 @@ class Planned(NamedTuple):
     training: Training
     seconds: float
     flops: float
-
-
-class Tuned(NamedTuple):
-    """What a search found, and how it goes with the size."""
-
-    searched_at: int
-    """Parameters as wanted."""
-    chosen: dict[str, float]
-    """Of the best trial: learning_rate, warmup, decay, weight_decay."""
-    power: float
-    """Of the size, in the learning rate, beside what the parametrization says of it."""
-    flops: float
-    """That were spent on it."""
 
 
 class StudyPlan:
@@ -254,33 +242,42 @@ class StudyPlan:
         return "\n".join(lines)
 
     def expectation(self, planned: Iterable[Planned], results: Sequence[Result]) -> str:
-        """What a design is expected to tell, in a line.
-
-        Raises:
-            UserError: if the loss that is asked for lies beyond what any law was tested for.
-        """
-        cells = [self.cell(one.training, 0.0) for one in planned]
-        cells += [self.cell(result.training, 0.0) for result in results]
-        before = self.prior()
-        middle = self.belief(results)._replace(precision=before.precision)
-        belief = expected(cells, middle)
+        """What a design is expected to tell, in a line."""
+        belief, reach = self.told(planned, results)
         (_, of_alpha), (_, of_beta) = belief.exponents()
         text = f"expected: alpha +-{WIDE * of_alpha:.2f}, beta +-{WIDE * of_beta:.2f} (90 %)"
         if self.settings.target == "exponent":
             return text
         size = float(self.settings.target)
-        reach = max(cell.params * max(cell.data) for cell in cells)
-
-        if size * belief.best_data(size) > FARTHEST * reach:
-            near = [at for at in HALF_DECADES if at * belief.best_data(at) <= FARTHEST * reach]
-            raise UserError(
-                f"target must be a size of at most {FARTHEST:g} times the largest training's params x {self.word} on "
-                f"its best {self.word}, got {size:.3g}, {size * belief.best_data(size) / reach:.2g} times; "
-                + (f"ask for target={near[-1]:.0e}, or give it more" if near else "give it more")
-            )
         spread = belief.uncertainty(belief.precision[None], size, np.array([reach]))[0]
         within = f"{WIDE * math.exp(spread):.1%}"
         return f"{text}, the loss of {size:.3g} params on {belief.best_data(size):.2g} within {within} of itself"
+
+    def check_target(self, planned: Iterable[Planned], results: Sequence[Result]) -> None:
+        """Refuse a size so far beyond the trainings that a forecast of its loss would mean nothing.
+
+        Raises:
+            UserError: naming one that can be asked for.
+        """
+        if self.settings.target == "exponent":
+            return
+        belief, reach = self.told(planned, results)
+        size = float(self.settings.target)
+        times = size * belief.best_data(size) / reach
+        if times > FARTHEST:
+            near = [at for at in HALF_DECADES if at * belief.best_data(at) <= FARTHEST * reach]
+            raise UserError(
+                f"target must be a size of at most {FARTHEST:g} times the largest training's params x {self.word} on "
+                f"its best {self.word}, got {size:.3g}, {times:.2g} times; "
+                + (f"ask for target={near[-1]:.0e}, or give it more" if near else "give it more")
+            )
+
+    def told(self, planned: Iterable[Planned], results: Sequence[Result]) -> tuple[Belief, float]:
+        """What is believed once all has been trained, and the largest params x data of it."""
+        cells = [self.cell(one.training, 0.0) for one in planned]
+        cells += [self.cell(result.training, 0.0) for result in results]
+        middle = self.belief(results)._replace(precision=self.prior().precision)
+        return expected(cells, middle), max(cell.params * max(cell.data) for cell in cells)
 
 
 def in_order(planned: Iterable[Planned]) -> list[Planned]:

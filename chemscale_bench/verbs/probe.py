@@ -23,13 +23,13 @@ from chemscale_bench.models.registry import LANGUAGE_MODELS
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.probe import ProbeSettings
 from chemscale_bench.tracking.adoption import launched_run
+from chemscale_bench.tracking.charts import LOSS
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 from chemscale_bench.tracking.reader import LoggedRun
 from chemscale_bench.tracking.recorder import Recorder
 from chemscale_bench.training.devices import evaluation_device
 
 NAN = float("nan")
-LOSS = "val/loss_nats_per_token"
 BEGINNING = ("model", "layers", "width", "heads", "seed", "parametrization", "init")
 """Parameters that decide, with the vocabulary, on the weights that a run began with."""
 

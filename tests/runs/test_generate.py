@@ -8,9 +8,9 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from commands import call
 from mlflow.entities import Run
 
-from chemscale_bench.cli import main
 from chemscale_bench.data.embedded import files
 from chemscale_bench.data.prepare import prepare
 from chemscale_bench.data.store import TokenStore
@@ -32,15 +32,6 @@ def data(tmp_path: Path) -> str:
     """A few real molecules."""
     (tmp_path / "few.smi").write_text("\n".join(files()[0].read_text().splitlines()[:1200]))
     return str(tmp_path / "few.smi")
-
-
-def run(*arguments: str, code: int = 0) -> None:
-    found: object = 0
-    try:
-        main([*arguments])
-    except SystemExit as end:
-        found = end.code or 0
-    assert found == code
 
 
 def newest(experiment: str) -> Run:
@@ -66,10 +57,10 @@ def folder(tmp_path: Path, store: TokenStore) -> Path:
     return tmp_path / "model"
 
 
-def test_from_a_run(data: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run("language", "--model", "llama", "--data", data, *SMALL)
+def test_from_a_run(data: str) -> None:
+    call("language", "--model", "llama", "--data", data, *SMALL)
     source = newest("chemscale")
-    run("generate", "--run", source.info.run_id, "--molecules", "60", "--seed", "5")
+    shown = call("generate", "--run", source.info.run_id, "--molecules", "60", "--seed", "5")
     made = newest("chemscale-generation")
     assert made.info.status == "FINISHED"
     assert made.data.tags["source_run"] == source.info.run_id
@@ -88,14 +79,13 @@ def test_from_a_run(data: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert canonical(smiles) == smiles
         assert float(nats) > 0
     assert artifact(made, "molecules.png").read_bytes().startswith(b"\x89PNG")
-    shown = capsys.readouterr()
-    assert "molecules are valid: unique_at_1k is that of all" in shown.err
-    assert "generation]'" in shown.err or "generation/fcd_test" in found
+    assert "molecules are valid: unique_at_1k is that of all" in shown
+    assert "generation]'" in shown or "generation/fcd_test" in found
 
 
-def test_from_a_folder_with_and_without_its_task(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run("generate", "--run", str(folder), "--molecules", "20")
-    assert "of a folder nothing is known but the model" in capsys.readouterr().err
+def test_from_a_folder_with_and_without_its_task(folder: Path) -> None:
+    shown = call("generate", "--run", str(folder), "--molecules", "20")
+    assert "of a folder nothing is known but the model" in shown
     assert "generation/novelty" not in newest("chemscale-generation").data.metrics
 
 
@@ -129,10 +119,9 @@ def broken(folder: Path, how: str) -> None:
         ),
     ],
 )
-def test_a_folder_that_is_none(how: str, says: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_none(how: str, says: str, folder: Path) -> None:
     broken(folder, how)
-    run("generate", "--run", str(folder), code=2)
-    error = capsys.readouterr().err.splitlines()[-1]
+    error = call("generate", "--run", str(folder), expected=2).splitlines()[-1]
     assert error.startswith(f"error: {says}")
     assert mlflow.get_experiment_by_name("chemscale-generation") is None, "nothing was made"
 
@@ -149,20 +138,18 @@ def test_a_folder_that_is_none(how: str, says: str, folder: Path, capsys: pytest
         (["--top-p", "1.5"], "top_p must be less than or equal to 1, got '1.5'"),
     ],
 )
-def test_bad_input(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run("generate", *arguments, code=2)
-    error = capsys.readouterr().err.splitlines()[-1]
+def test_bad_input(arguments: list[str], says: str) -> None:
+    error = call("generate", *arguments, expected=2).splitlines()[-1]
     assert error.startswith(f"error: {says}")
 
 
-def test_runs_without_a_language_model(capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_without_a_language_model() -> None:
     client = mlflow.MlflowClient()
     for params, says in (({"model": "schnet"}, "is of the force field schnet"), ({}, "has none (it is RUNNING)")):
         made = client.create_run(client.create_experiment(f"with {params}")).info.run_id
         for name, value in params.items():
             client.log_param(made, name, value)
-        run("generate", "--run", made, code=2)
-        assert says in capsys.readouterr().err
+        assert says in call("generate", "--run", made, expected=2)
 
 
 def test_a_released_tokenizer_is_read_in_todays_spelling(folder: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from commands import call
 from mlflow.entities import Run
 
-from chemscale_bench.cli import main
 from chemscale_bench.leaderboard.levels import Level, judge
 from chemscale_bench.models.registry import LANGUAGE_MODELS
 from chemscale_bench.runs.tracked import TrackedRun
@@ -24,15 +24,6 @@ def environment(prepared_home: Path, tracking_uri: str, monkeypatch: pytest.Monk
     monkeypatch.setenv("CHEMSCALE_HOME", str(prepared_home))
 
 
-def run(*arguments: str, code: int = 0) -> None:
-    found: object = 0
-    try:
-        main([*arguments])
-    except SystemExit as end:
-        found = end.code or 0
-    assert found == code
-
-
 def runs() -> list[Run]:
     """The newest first."""
     return list(mlflow.search_runs(experiment_names=["chemscale"], output_format="list"))
@@ -45,7 +36,7 @@ def weights_sha256(of: Run) -> str:
 
 @pytest.mark.parametrize("model", ["llama", "lstm"])
 def test_golden_loss_resume_and_entry(model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    run("language", "--model", model, *SMALL)
+    call("language", "--model", model, *SMALL)
     (whole,) = runs()
     assert whole.data.params["model"] == model
     assert whole.data.tags["mlflow.runName"].startswith(f"{model}-")
@@ -54,14 +45,14 @@ def test_golden_loss_resume_and_entry(model: str, monkeypatch: pytest.MonkeyPatc
 
     with monkeypatch.context() as patch:
         patch.setattr(TrackedRun, "stop_requested", lambda self: "asked" if self.trainer.steps == 17 else None)
-        run("language", "--model", model, *SMALL)
+        call("language", "--model", model, *SMALL)
     resumed = runs()[0]
     assert resumed.info.run_id != whole.info.run_id
     assert resumed.info.status == "KILLED"
-    run("language", "--resume", resumed.info.run_id)
+    call("language", "--resume", resumed.info.run_id)
     assert weights_sha256(resumed) == weights_sha256(whole)
 
-    run("submit", "--run", whole.info.run_id, "--submitter", "Ada", "--out", str(tmp_path / "entries"))
+    call("submit", "--run", whole.info.run_id, "--submitter", "Ada", "--out", str(tmp_path / "entries"))
     (path,) = (tmp_path / "entries").rglob("ada-*.json")
     assert path.parent.name == model
     verdict = judge(path, Level.REPRODUCED)
@@ -73,8 +64,8 @@ def test_every_model_has_a_golden_loss() -> None:
 
 
 def test_chemgpt_is_the_same_run_by_its_own_verb() -> None:
-    run("chemgpt", *SMALL)
-    run("language", *SMALL)
+    call("chemgpt", *SMALL)
+    call("language", *SMALL)
     ours, theirs = runs()
     assert ours.data.metrics["val/loss_nats_per_token"] == pytest.approx(GOLDEN["chemgpt"], rel=1e-3)
     for digest in ("task_digest", "data.digest", "vocabulary.fingerprint", "mlflow.runName"):
@@ -84,18 +75,17 @@ def test_chemgpt_is_the_same_run_by_its_own_verb() -> None:
 
 
 def test_a_run_goes_on_by_the_verb_that_started_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(TrackedRun, "stop_requested", lambda self: "asked" if self.trainer.steps == 3 else None)
-        run("chemgpt", *SMALL)
-    run("language", "--resume", runs()[0].info.run_id, code=2)
-    assert "is one of chemgpt; use that" in capsys.readouterr().err
+        call("chemgpt", *SMALL)
+    assert "is one of chemgpt; use that" in call("language", "--resume", runs()[0].info.run_id, expected=2)
 
 
 def test_a_study_searches_a_model_by_its_name() -> None:
     arguments = ["--task", "embedded-lm", "--model", "llama", "--params", "1e4", "--tokens", "3000", "--trials", "2"]
-    run("tune", *arguments, "--device", "cpu", "--together", "2", "--batch_tokens", "512")
+    call("tune", *arguments, "--device", "cpu", "--together", "2", "--batch_tokens", "512")
     trials = mlflow.search_runs(experiment_names=["chemscale-sweeps"], output_format="list")
     assert [each.data.params["model"] for each in trials] == ["llama"] * 3
 
@@ -119,11 +109,9 @@ def test_a_study_searches_a_model_by_its_name() -> None:
         (["--model", "llama", "--init", "."], "init must be a checkpoint with config.json and model.safetensors"),
     ],
 )  # fmt: skip
-def test_what_a_model_lacks_is_refused_in_one_line(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run("language", *SMALL, *arguments, code=2)
-    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+def test_what_a_model_lacks_is_refused_in_one_line(arguments: list[str], message: str) -> None:
+    shown = call("language", *SMALL, *arguments, expected=2)
+    errors = [line for line in shown.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert message in errors[0]
     assert not [each for each in runs() if each.info.status == "RUNNING"]

@@ -17,9 +17,9 @@ from mlflow.entities import Run
 from chemscale_bench import tasks
 from chemscale_bench.cli import main
 from chemscale_bench.errors import UserError
-from chemscale_bench.runs.cells import Cells, Result, Training
+from chemscale_bench.runs.cells import Cells, Result, Training, Tuned
 from chemscale_bench.runs.pace import Pace, undisturbed
-from chemscale_bench.runs.study_plan import StudyPlan, Tuned
+from chemscale_bench.runs.study_plan import StudyPlan
 from chemscale_bench.runs.study_report import judged
 from chemscale_bench.settings.study import StudySettings
 
@@ -297,11 +297,12 @@ def test_a_size_that_only_others_have_measured_has_a_cost() -> None:
     assert plan.wanted([], [(Training(30_000, 20, 0), 5.0)], 3000.0)
 
 
-def test_a_target_beyond_what_laws_were_tested_for_is_refused_with_one_that_is_not() -> None:
+def test_a_target_too_far_beyond_the_trainings_is_refused_with_one_that_is_not() -> None:
     plan = planned(hours="1", target="1e8")
     wanted = plan.wanted([], [], 3000.0)
     with pytest.raises(UserError, match=r"got 1e\+08, .* times; ask for target=1e\+06, or give it more"):
-        plan.expectation(wanted, [])
+        plan.check_target(wanted, [])
+    planned(hours="1", target="1e6").check_target(wanted, [])
     assert "the loss of 1e+06 params on" in planned(hours="1", target="1e6").expectation(wanted, [])
 
 
@@ -334,6 +335,7 @@ def test_what_was_foretold_is_judged_by_later_runs_only() -> None:
         (["--params", "1e4", "--model", "schnet,schnet"], "model must name each model once, got 'schnet,schnet'"),
         (["--params", "1e4", "--model", "auto,painn"], "model must name each model once, got 'auto,painn'"),
         (["--params", "3e3,1e4,3e4", "--train_size", "20", "--flops", "2e10", "--tune", "500"], "tune must leave half"),
+        (["--params", "3e3,1e4,3e4", "--train_size", "20", "--target", "1e12"], "ask for target="),
         (["--params", "1e4", "--model", "schnet,paint"], "did you mean painn?"),
         (["--params", "1"], "params must be"),
         (["--params", "1e4", "--tune", "5", "--learning_rate", "1e-3"], "learning_rate must be left out where it is"),
