@@ -30,7 +30,8 @@ def study(settings: SubmitSettings) -> tuple[list[Measured], dict[str, int]]:
     found = [run for run in found if all(run.params.get(key) == value for key, value in wanted.items() if value)]
     if settings.task_digest:
         found = [run for run in found if run.tags.get("task_digest") == settings.task_digest]
-    going = [run.run_id for run in found if run.status in ("RUNNING", "SCHEDULED")]
+    # Only training runs have a task: that of this very submission, say, has none.
+    going = [run.run_id for run in found if run.status in ("RUNNING", "SCHEDULED") and "task_name" in run.params]
     if going:
         raise UserError(f"runs must have ended, {len(going)} have not, such as {going[0]}; wait for them or stop them")
     if len(found) == 1 and found[0].status != "FINISHED":

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.tracking.settling import DELETED, FINAL_TAG
 from chemscale_bench.tracking.store import open_store, refuse_deleted
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ class LoggedRun:
 
 
 def runs_of_experiment(name: str) -> list[LoggedRun]:
-    """The runs of an experiment that are not deleted, whatever their status, the oldest first.
+    """The runs of an experiment that are neither deleted nor about to be, whatever their status, the oldest first.
+
+    About to be deleted is the empty run that `mlflow run` made for a verb whose work goes on in another run.
 
     Raises:
         UserError: if there is no such experiment.
@@ -57,20 +60,10 @@ def runs_of_experiment(name: str) -> list[LoggedRun]:
     refuse_deleted(experiment)
     engine = _engine(client)
     if engine is not None:
-        return _runs_by_sql(engine, experiment.experiment_id)
-    runs: list[LoggedRun] = []
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment.experiment_id], max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
-        )
-        runs += [
-            LoggedRun(run.info.run_id, run.info.status, run.info.start_time, run.data.params, run.data.tags,
-                      run.data.metrics) for run in page
-        ]  # fmt: skip
-        token = page.token
-        if not token:
-            return runs
+        runs = _runs_by_sql(engine, experiment.experiment_id)
+    else:
+        runs = list(_runs_by_client(client, experiment.experiment_id))
+    return [run for run in runs if run.tags.get(FINAL_TAG) != DELETED]
 
 
 def read_curves(run_ids: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
@@ -116,6 +109,21 @@ def read_curves(run_ids: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
 
 
 # -- through the client ------------------------------------------------------------------------------------------
+
+
+def _runs_by_client(client: MlflowClient, experiment: str) -> Iterator[LoggedRun]:
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment], max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
+        )
+        for run in page:
+            yield LoggedRun(
+                run.info.run_id, run.info.status, run.info.start_time, run.data.params, run.data.tags, run.data.metrics
+            )
+        token = page.token
+        if not token:
+            return
 
 
 def _rows_by_client(client: MlflowClient, run_ids: list[str], metrics: Sequence[str]) -> Iterator[tuple[Any, ...]]:

@@ -24,6 +24,7 @@ from chemscale_bench.verbs.forcefield import forcefield
 from chemscale_bench.verbs.submit import submit
 from chemscale_bench.verbs.verify import verify
 
+ROOT = Path(__file__).parents[2]
 LANGUAGE = ["chemgpt", "--task", "embedded-lm", "--params", "3e4", "--tokens", "3e4"]
 FORCES = ["forcefield", "--task", "embedded-ff", "--molecule", "ethanol", "--model", "schnet", "--params", "5365"]
 FORCES += ["--train_size", "50", "--steps", "40"]
@@ -223,6 +224,25 @@ def test_an_entry_is_written_once_and_unfinished_runs_never(kept: Path, store: N
     client.set_terminated(run, "FAILED")
     with pytest.raises(UserError, match="a run must be FINISHED"):
         submit(SubmitSettings(run=run, submitter="Ada", out=str(tmp_path / "out")))
+
+
+@pytest.mark.parametrize("where", ["chemscale", "study"])
+def test_as_readme_types_it(where: str, trained: Path, prepared_home: Path, tmp_path: Path) -> None:
+    """`mlflow run` makes its own run, RUNNING until it ends, in the very experiment that is submitted."""
+    import mlflow
+
+    shutil.copy(trained / "mlflow.db", tmp_path)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client = mlflow.MlflowClient(uri)
+    experiment = client.get_experiment_by_name("language")
+    assert experiment is not None
+    client.rename_experiment(experiment.experiment_id, where)
+    environment = os.environ | {"MLFLOW_TRACKING_URI": uri, "CHEMSCALE_HOME": str(prepared_home)}
+    command = [sys.executable, "-m", "mlflow", "run", str(ROOT), "-e", "submit", "--experiment-name", where]
+    command += ["-P", f"run={where}", "-P", "submitter=Ada", "-P", f"out={tmp_path / 'out'}"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(list((tmp_path / "out").glob("*/*/*.json"))) == 1
 
 
 def test_own_copies_of_official_frames(shared_data: Path, tracking_uri: str, tmp_path: Path) -> None:
