@@ -1,0 +1,225 @@
+"""Write README.md of this folder and its figures from the leaderboard's entries and the recorded curves.
+
+`python -m results`, in a clone. Nothing is trained and nothing is downloaded: every number comes from files of the
+repository, which `chemscale verify` checks.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from string import Template
+from typing import NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from chemscale_bench.leaderboard.board import table_of
+from chemscale_bench.leaderboard.collect import Study, read_entries
+from chemscale_bench.leaderboard.entry import RESULTS
+from chemscale_bench.leaderboard.levels import Level
+from chemscale_bench.scaling import validate
+from chemscale_bench.scaling.analysis import Analysis, analyse
+from chemscale_bench.tuning.estimators import sum_of_losses
+from chemscale_bench.tuning.figures import FRACTION, Foretold
+from chemscale_bench.tuning.recorded import Curves, read
+from chemscale_bench.tuning.replay import grade, predictions
+
+HERE = Path(__file__).parent
+ENTRIES = HERE.parent / "leaderboard" / "entries"
+CURVES = HERE.parent / "benchmarks" / "curves"
+LEAST_SIZES = 3
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe & Ito
+MARKERS = "osD^vP"
+PRUNERS = {"paper": "rule of the paper", "performance": "`performance`, ours"}
+
+
+class Scaled(NamedTuple):
+    """A study and what it tells."""
+
+    study: Study
+    points: pd.DataFrame
+    """One row per run and budget: params, budget, seed, loss, flops and others."""
+    analysis: Analysis
+
+
+def scaled(study: Study) -> Scaled:
+    """Fit a study."""
+    points = table_of(study, RESULTS[study.family][0])
+    data = "tokens" if study.family == "language_model" else "frames"
+    return Scaled(
+        study, points, analyse(validate(points[["params", "budget", "seed", "loss"]].rename(columns={"budget": data})))
+    )
+
+
+def by_task(studies: Sequence[Study]) -> dict[str, list[Scaled]]:
+    """The studies of enough sizes for a law, by task, those of most training first."""
+    found = defaultdict(list)
+    for study in studies:
+        if len({run.non_embedding_params for run in study.runs}) >= LEAST_SIZES:
+            found[study.task].append(scaled(study))
+    return dict(sorted(found.items(), key=lambda item: -sum(one.points["flops"].sum() for one in item[1])))
+
+
+# -- figures -----------------------------------------------------------------------------------------------------
+
+
+def save(figure: Figure, name: str) -> str:
+    """Write a figure, the same bytes for the same numbers, and return its markdown."""
+    with mpl.rc_context({"svg.hashsalt": "chemscale-bench"}):
+        figure.savefig(HERE / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
+    return f"![{name.replace('_', ' ')}]({name}.svg)"
+
+
+def panels(number: int, x: str, y: str) -> tuple[Figure, list[mpl.axes.Axes]]:
+    """A row of log-log panels with one y axis."""
+    figure = Figure(figsize=(1 + 3.6 * number, 3.9), layout="constrained")
+    axes = figure.subplots(1, number, sharey=True, squeeze=False)[0]
+    for axis in axes:
+        axis.set(xscale="log", yscale="log", xlabel=x)
+        axis.grid(alpha=0.3)
+        axis.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 1.2, 1.5, 2, 3, 4, 5, 7)))
+        axis.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_locator(mpl.ticker.NullLocator())
+    axes[0].set_ylabel(y)
+    return figure, list(axes)
+
+
+def loss_against(along: str, found: Sequence[Scaled], x: str, y: str) -> Figure:
+    """Means over seeds with their range, and the joint law: a panel per study, a line per value of the other axis."""
+    figure, axes = panels(len(found), x, y)
+    other = "budget" if along == "params" else "params"
+    for axis, (study, points, analysis) in zip(axes, found, strict=True):
+        for i, (value, part) in enumerate(sorted(points.groupby(other), reverse=True)):
+            means = part.groupby(along)["loss"].agg(["mean", "min", "max"])
+            colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+            off = np.abs(means[["min", "max"]].to_numpy().T - means["mean"].to_numpy())
+            label = f"{value:.2g} {'params' if along == 'budget' else analysis.table.data_column}"
+            axis.errorbar(means.index, means["mean"], off, fmt=marker, color=colour, ms=5, label=label)
+            if analysis.joint is not None:
+                ends = np.geomspace(means.index.min(), means.index.max(), 50)
+                both = (ends, np.full(50, value)) if along == "params" else (np.full(50, value), ends)
+                axis.plot(ends, analysis.joint.predict(*both), color=colour, lw=1)
+        axis.set_title(study.model)
+        axis.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def foretold_figure(found: dict[str, dict[str, Foretold]]) -> Figure:
+    """Predicted against final, a panel per sweep."""
+    figure = Figure(figsize=(1 + 3.2 * len(found), 3.6), layout="constrained")
+    for axis, (name, rules) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
+        for (rule, one), colour, marker in zip(rules.items(), COLOURS[1::-1], "x.", strict=True):
+            axis.plot(one.final, one.predicted, marker, color=colour, label=f"{rule}: R² {one.r2:.2f}")
+        ends = [min(one.final.min() for one in rules.values()), max(one.final.max() for one in rules.values())]
+        axis.plot(ends, ends, color="#999999", lw=1)
+        axis.set(title=name, xlabel="final loss", ylabel=f"foretold at {FRACTION:.0%}")
+        axis.legend(fontsize=7, frameon=False)
+        axis.grid(alpha=0.3)
+    return figure
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------
+
+
+def between(numbers: dict[str, float], name: str) -> str:
+    """A fitted number with its interval."""
+    if name not in numbers:
+        return "not told"
+    return f"{numbers[name]:.2f} [{numbers[f'{name}_low']:.2f}, {numbers[f'{name}_high']:.2f}]"
+
+
+def law_table(found: Sequence[Scaled]) -> Iterator[str]:
+    """Markdown: the exponents of studies, and what they cost."""
+    data = found[0].analysis.table.data_column
+    names = (
+        "power_law/params_exponent",
+        "power_law/tokens_exponent",
+        "joint/irreducible",
+        "joint/params_exponent",
+        "joint/tokens_exponent",
+    )
+    yield f"| model | runs | best | along params | along {data} | E | alpha | beta | hours | kJ | entry |"
+    yield "|" + 11 * "---|"
+    for study, points, analysis in found:
+        numbers = analysis.numbers()
+        best = points.groupby(["params", "budget"])["loss"].mean().min()
+        hours = sum(run.train_seconds * max(1, run.gpus) for run in study.runs) / 3600
+        spent = [run.energy_kj for run in study.runs]
+        energy = f"{sum(filter(None, spent)):.0f}" if all(spent) else "no counter"
+        cells = [study.model, f"{len(study.runs)}", f"{best:.4g}", *(between(numbers, name) for name in names)]
+        cells += [f"{hours:.2f}", energy, f"[{study.date}](../leaderboard/entries/{study.name})"]
+        yield f"| {' | '.join(cells)} |"
+
+
+def foretell_by_the_paper(curves: Curves) -> Foretold:
+    """Each trial's final value from a line through the others' finals against their summed losses up to 20 %."""
+    early = np.array([sum_of_losses(row[: round(FRACTION * len(row))]) for row in curves.values])
+    told = np.isfinite(early) & np.isfinite(curves.final)
+    x, y = early[told], curves.final[told]
+    fits = [np.polyfit(np.delete(x, i), np.delete(y, i), 1) for i in range(len(x))]
+    return Foretold(np.array([np.polyval(fit, at) for fit, at in zip(fits, x, strict=True)]), y)
+
+
+def prune_table(sweeps: dict[str, Curves]) -> Iterator[str]:
+    """Markdown: what stopping early saves and keeps on the recorded sweeps."""
+    yield "| sweep | trials | " + " | ".join(f"{what}: saved %, best kept %" for what in PRUNERS.values()) + " |"
+    yield "|" + (2 + len(PRUNERS)) * "---|"
+    for name, curves in sweeps.items():
+        rows = grade(curves, list(PRUNERS), trials=len(curves.final), studies=25)
+        cells = [f"{row.saved_percent:.0f}, {row.kept_percent:.0f}" for row in rows]
+        yield f"| {name} | {len(curves.final)} | {' | '.join(cells)} |"
+
+
+# -- the page ----------------------------------------------------------------------------------------------------
+
+
+def laws_section(tasks: dict[str, list[Scaled]], family: str, along: str, x: str, y: str) -> Iterator[str]:
+    """Markdown: a figure, a table and a verdict in words for each task of a family."""
+    for task, found in tasks.items():
+        if found[0].study.family == family:
+            figure = save(loss_against(along, found, x, y), f"scaling_{task.replace('@', '_')}")
+            yield f"### {task}\n\n{figure}\n"
+            yield from law_table(found)
+            for study, _, analysis in found:
+                yield f"\n**{study.model}**: {analysis.verdict.found} Made by: {study.note}"
+            yield ""
+
+
+def pruner_section() -> Iterator[str]:
+    """Markdown: the figure of predictions, and what they and two pruners reach on every recorded sweep."""
+    sweeps = {path.stem: read(str(path)) for path in sorted(CURVES.glob("*.parquet"))}
+    told = {
+        name: {"paper": foretell_by_the_paper(curves), "ours": predictions(curves)[FRACTION]}
+        for name, curves in sweeps.items()
+    }
+    yield save(foretold_figure(told), "prediction") + "\n"
+    yield "| sweep | trials | R², the paper's line | R², ours | Spearman, the paper's line | Spearman, ours |"
+    yield "|" + 6 * "---|"
+    for name, rules in told.items():
+        paper, ours = rules["paper"], rules["ours"]
+        yield (
+            f"| {name} | {len(ours.final)} | {paper.r2:.2f} | {ours.r2:.2f} | {paper.spearman:.2f} | "
+            f"{ours.spearman:.2f} |"
+        )
+    yield ""
+    yield from prune_table(sweeps)
+
+
+def page() -> str:
+    """README.md; its figures are written on the way."""
+    tasks = by_task(read_entries(ENTRIES, Level.VALID)[0])
+    sections = {
+        "language": laws_section(tasks, "language_model", "params", "parameters without embeddings", "nats per token"),
+        "forces": laws_section(tasks, "force_field", "budget", "training frames", "force MAE, meV/Å"),
+        "pruner": pruner_section(),
+    }
+    filled = {name: "\n".join(lines) for name, lines in sections.items()}
+    return Template((HERE / "page.md").read_text()).substitute(filled)
+
+
+if __name__ == "__main__":
+    (HERE / "README.md").write_text(page())
