@@ -69,6 +69,9 @@ class RunKind(ABC):
     def identity(self) -> dict[str, Any]:
         """What a resumed run needs besides the trainer's state, as plain values and tensors."""
 
+    def gather(self) -> None:  # noqa: B027  (most kinds have nothing to do)
+        """What all processes have to do together before one calls `results`."""
+
     @abstractmethod
     def results(self) -> dict[str, float]:
         """Log figures and the model to the recorder, and give the last metrics."""

@@ -31,6 +31,7 @@ from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.tracking import pyfunc
 from chemscale_bench.tracking.figures import loss_curve
 from chemscale_bench.tracking.lifetime import Stop
+from chemscale_bench.training import sharding
 from chemscale_bench.training.contracts import Report
 from chemscale_bench.training.devices import check_device
 from chemscale_bench.training.fabric import Fabric
@@ -79,6 +80,8 @@ class LanguageRun(TrackedRun):
             f"{self.family.TITLE} {self.config.non_embedding_params:,} params, {self.config.sizes['layers']} x "
             f"{self.config.sizes['width']}, {self.task.name}"
         )
+        if sharding.is_needed(settings.sharding, self.model, fabric):
+            sharding.spread(self.model, self.model.layers_to_compile(), fabric)
         self.trainer = self.make_trainer()
 
     @staticmethod
@@ -214,16 +217,28 @@ class LanguageRun(TrackedRun):
 
     def budget_reached(self, budget: int) -> None:
         """Validate, and put the trigram model of the same tokens beside it."""
-        if not self.speaks:
+        model = self.whole_model()
+        if model is None:
             return
         store, fabric = self.store, self.fabric
         with fabric.autocast(), self.clocked("validation"):
-            result = validate(self.model, store.validation, store.vocabulary.start_id, fabric.device)
+            result = validate(model, store.validation, store.vocabulary.start_id, fabric.device)
         self.loss[budget] = result.metrics["val/loss_nats_per_token"]
         with self.clocked("baseline"):
             self.trigram[budget] = self.baseline(budget)
         cost = {"cost/flops": self.flops_per_unit * budget, "baseline/trigram_nats_per_token": self.trigram[budget]}
         self.recorder.metrics(result.metrics | cost, budget)
+
+    def whole_model(self) -> LanguageModel | None:
+        """The model in the process that validates and records, None in the others; all have to call it."""
+        if not sharding.is_spread(self.model):
+            return self.model if self.speaks else None
+        empty: LanguageModel = self.family.Network(self.config)
+        return sharding.whole(self.model, empty, self.fabric)
+
+    def gather(self) -> None:
+        """Have the trained model whole."""
+        self.trained = self.whole_model()
 
     def baseline(self, budget: int) -> float:
         """Loss of the trigram model of a budget's molecules, kept for all runs on these data: they are the same."""
@@ -246,7 +261,7 @@ class LanguageRun(TrackedRun):
         figure = loss_curve(self.title, self.log["curve"], self.loss, self.trigram, "nats/token")
         self.recorder.figure(figure, "loss_curve.html")
         folder, vocabulary = run_folder(self.run_id) / "model", self.store.vocabulary
-        self.family.save_pretrained(self.model, folder, vocabulary.start_id, vocabulary.end_id, vocabulary.pad_id)
+        self.family.save_pretrained(self.trained, folder, vocabulary.start_id, vocabulary.end_id, vocabulary.pad_id)
         vocabulary.save_pretrained(folder)
         pyfunc.describe(folder, self.run_id)
         self.recorder.folder(folder, "model")

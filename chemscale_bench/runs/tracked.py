@@ -91,6 +91,7 @@ class TrackedRun(RunKind):
                 self.deliver()
             if self.trainer.stopped:
                 raise (Pruned if self.verdict else Interrupted)(self.trainer.stopped)
+            self.gather()
             if self.speaks:
                 self.finish()
 

@@ -33,6 +33,9 @@ class LanguageModelSettings(TrainingSettings):
     every size; `standard` is GPT-Neo's usual initialisation with the same learning rate for all weights."""
     batch_tokens: Annotated[Count, Field(ge=64)] | Auto = "auto"
     """Tokens per optimizer step, by gradient accumulation; `auto` grows with the tokens seen (512 to 524,288)."""
+    sharding: Literal["auto", "none", "full"] = "auto"
+    """Of several processes (torchrun, srun): `none` gives each a whole model, `full` a part of weights, gradients and
+    optimizer state (FSDP2); `auto` spreads what would not fit."""
     init: str = ""
     """Start from a Hugging Face GPT-Neo checkpoint, a folder or a hub name; it then sets the size, not `params`."""
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grad_norm_
 
+from chemscale_bench.training import sharding
 from chemscale_bench.training.averaging import RunningAverage
 from chemscale_bench.training.captured import Captured
 from chemscale_bench.training.contracts import Objective
@@ -46,8 +49,11 @@ class Learner:
         pass_limit: int, average: RunningAverage | None, captures: bool,
     ) -> None:  # fmt: skip
         self.fabric, self.objective = fabric, objective
-        self.module = model
-        self.model, self.optimizer = fabric.setup(model, optimizer)
+        self.module, self.spread = model, sharding.is_spread(model)
+        self.model: Any = model
+        self.optimizer = optimizer
+        if not self.spread:
+            self.model, self.optimizer = fabric.setup(model, optimizer)
         self.clip, self.pass_limit, self.average = clip, pass_limit, average
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=fabric.device)
         self.gradient_norm = torch.zeros(())
@@ -90,24 +96,33 @@ class Learner:
         """Gradient of the mean loss over a step's `amount` units, gathered over forward passes; the summed loss."""
         rank, processes = self.fabric.global_rank, self.fabric.world_size
         share = items[rank::processes]
-        # A process without a share still takes part in the exchange of gradients, with weight zero.
-        weight = torch.full((), processes / amount if len(share) else 0.0, device=self.fabric.device)
+        weight = torch.full((), processes / amount, device=self.fabric.device)
         total = torch.zeros((), dtype=torch.float64, device=self.fabric.device)
         passes = list(self.objective.passes(share if len(share) else items[:1], self.pass_limit))
+        # A process without a share still takes part in the exchange of gradients, with weight zero; where weights are
+        # gathered for every pass, so does one with fewer passes than others.
+        own = len(passes) if len(share) else 0
+        if self.spread:
+            most = self.fabric.all_reduce(torch.tensor(len(passes), device=self.fabric.device), reduce_op="max")
+            passes += passes[-1:] * (int(torch.as_tensor(most)) - len(passes))
         for index, forward_pass in enumerate(passes):
-            with self.fabric.no_backward_sync(self.model, enabled=index < len(passes) - 1):
-                total += self.learn(forward_pass, weight) * bool(len(share))
+            exchanges, counts = self.spread or index == len(passes) - 1, index < own
+            with nullcontext() if exchanges else self.fabric.no_backward_sync(self.model):
+                total += self.learn(forward_pass, weight if counts else torch.zeros_like(weight)) * counts
         return total
 
     def forward_backward(self, forward_pass: Any, weight: Tensor) -> Tensor:
         """Add the gradient of a pass, times `weight`; its summed loss."""
-        loss: Tensor = self.model(forward_pass)
+        with self.fabric.autocast() if self.spread else nullcontext():  # what Fabric sets up does so itself
+            loss: Tensor = self.model(forward_pass)
         self.fabric.backward(loss * weight)
         return loss.detach()
 
     def clip_and_update(self) -> Tensor:
         """Clip the gradient, change the weights, forget the gradient; its norm before clipping."""
         norm = clip_grad_norm_(self.module.parameters(), self.clip)
+        if isinstance(norm, DTensor):
+            norm = norm.full_tensor()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=not self.captures)
         return norm

@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.training import sharding
 from chemscale_bench.training.averaging import RunningAverage
 from chemscale_bench.training.contracts import Events, Objective, Report
 from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.learner import Learner, Step
 from chemscale_bench.training.schedules import Segment, learning_rate_factor
+from chemscale_bench.training.sharding import own_part
 
 
 class Diverged(UserError):
@@ -80,7 +82,7 @@ class Trainer(Learner):
         self.restored: Callable[[], None] = lambda: None  # called when weights and optimizer state were replaced
 
     def weights(self) -> dict[str, Any]:
-        """What a decay branch changes and the trunk needs back, copied to the host."""
+        """What a decay branch changes and the trunk needs back, copied to the host: of spread tensors this part."""
         state = {
             "model": self.module.state_dict(),
             "average": self.average.state_dict() if self.average else None,
@@ -90,15 +92,20 @@ class Trainer(Learner):
             "steps": self.steps,
         }
         # A copy of every tensor by itself: those of a stack's members are views of common ones.
-        copied: dict[str, Any] = tree_map_only(Tensor, lambda t: t.detach().to("cpu", copy=True), state)
+        copied: dict[str, Any] = tree_map_only(Tensor, lambda t: own_part(t.detach()).to("cpu", copy=True), state)
         return copied
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs, as tensors and plain values; all processes have to call it."""
         loss_sum = torch.as_tensor(self.fabric.all_reduce(self.loss_sum.clone(), reduce_op="sum")).item()
-        return self.weights() | {
+        weights, trunk = self.weights(), self.trunk
+        if self.spread:
+            keeps = self.fabric.is_global_zero
+            weights = sharding.to_whole(weights, self.module, self.optimizer, keeps)
+            trunk = trunk and sharding.to_whole(trunk, self.module, self.optimizer, keeps)
+        return weights | {
             "segment": self.segment,
-            "trunk": self.trunk,
+            "trunk": trunk,
             "loss_sum": loss_sum / self.fabric.world_size,
             "loss_amount": self.loss_amount,
             "train_seconds": self.train_seconds,
@@ -109,17 +116,24 @@ class Trainer(Learner):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to the weights, optimizer and data position of a state."""
-        self.module.load_state_dict(state["model"])
+        if self.spread:
+            sharding.load(state, self.module, self.optimizer)
+        else:
+            self.module.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
         if self.average:
             self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
         self.position, self.cursor, self.steps = state["position"], state["cursor"], state["steps"]
         self.restored()
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Carry on where `state` was taken."""
+        """Carry on where `state` was taken, by as many processes or others."""
+        trunk = state["trunk"]
+        if self.spread:
+            state = sharding.to_parts(state, self.module, self.optimizer)
+            trunk = trunk and sharding.to_parts(trunk, self.module, self.optimizer)
         self.restore(state)
-        self.segment, self.trunk = state["segment"], state["trunk"]
+        self.segment, self.trunk = state["segment"], trunk
         self.loss_sum.fill_(state["loss_sum"])
         self.loss_amount, self.peak_rates = state["loss_amount"], state["peak_rates"]
         self.train_seconds, self.seconds_reported = state["train_seconds"], state["seconds_reported"]
