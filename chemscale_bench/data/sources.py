@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from chemscale_bench.data.download import fetch, file_sha256
 from chemscale_bench.data.layout import Layout, find_layout
 from chemscale_bench.data.opening import check_regular, user_path
 from chemscale_bench.data.text_lines import open_lines
+from chemscale_bench.data.wheel import InWheel
 from chemscale_bench.errors import UserError
 
 ORDER = "RandomState(0).shuffle of all lines"  # NumPy promises that this stream never changes
@@ -99,11 +101,17 @@ class Download:
     """A data set that is downloaded."""
 
     file_name: str
-    urls: tuple[str, ...]
+    places: tuple[str | InWheel, ...]
     sha256: str | None
     """Published checksum; None where there is none: then the digest of what arrived is recorded in every store."""
     layout: Layout | None = None
     """Where the molecules stand in a file that does not say so itself."""
+
+
+def with_split(content: bytes) -> bytes:
+    """The repository's file of training molecules, from that of the wheel."""
+    header, *lines = gzip.decompress(content).split()
+    return b"\n".join([header + b",SPLIT", *(line + b",train" for line in lines), b""])
 
 
 DOWNLOADS = {
@@ -120,10 +128,14 @@ DOWNLOADS = {
         sha256=None,
         layout=Layout("\t", 1),
     ),
-    # The checksum is that of the Git LFS pointer data/train.csv in molecularsets/moses.
+    # The checksum is that of the Git LFS pointer data/train.csv in molecularsets/moses. The wheel has the same lines
+    # without the column SPLIT.
     "moses": Download(
         "moses_train.csv",
-        ("https://media.githubusercontent.com/media/molecularsets/moses/master/data/train.csv",),
+        (
+            InWheel("molsets==0.3.1", "moses/dataset/data/train.csv.gz", with_split),
+            "https://media.githubusercontent.com/media/molecularsets/moses/master/data/train.csv",
+        ),
         sha256="49fe1aae29604ec0f5023ea34edc8789415f954138f2903dabd005a4b888a961",
     ),
 }
@@ -141,8 +153,8 @@ def open_source(data: str) -> Source:
         return make_source("embedded", "the rdkit package", [(file, None) for file in embedded.files()])
     if data in DOWNLOADS:
         entry = DOWNLOADS[data]
-        file = fetch(entry.file_name, entry.urls, entry.sha256, WITHOUT)
-        return make_source(data, entry.urls[0], [(file, entry.layout)])
+        file = fetch(entry.file_name, entry.places, entry.sha256, WITHOUT)
+        return make_source(data, str(entry.places[-1]), [(file, entry.layout)])
     path = user_path(data)
     if not path.exists():
         raise UserError(
