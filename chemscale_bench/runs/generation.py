@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -18,11 +19,13 @@ from chemscale_bench.data.spelling import spell
 from chemscale_bench.data.store import TokenStore
 from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.errors import UserError
-from chemscale_bench.evaluation import chemnet, generation
+from chemscale_bench.evaluation import chemnet, generation, moses
 from chemscale_bench.evaluation.checkpoints import Checkpoint
 from chemscale_bench.evaluation.chemistry import Read, in_parallel, read_selfies
+from chemscale_bench.evaluation.chemnet import Gaussian
 from chemscale_bench.evaluation.generation import Distribution, progress_bar
 from chemscale_bench.evaluation.sampling import Drawing, Samples, sample
+from chemscale_bench.places import PROJECT
 from chemscale_bench.runs.checkpoint import Data, find
 from chemscale_bench.settings.generate import GenerateSettings
 from chemscale_bench.tracking.housekeeping import housekeeping_run
@@ -47,13 +50,16 @@ def generate(settings: GenerateSettings) -> None:
         recorder = Recorder(run_id)
         describe(recorder, settings, checkpoint, data, device)
         store = data.prepare() if data else None
-        found = metrics_of(recorder, settings, checkpoint, store, device)
+        of_moses = data is not None and data.task.data == "moses"
+        found = metrics_of(recorder, settings, checkpoint, store, device, of_moses)
         recorder.metrics({f"generation/{name}": value for name, value in found.items()}, 0)
         losses = {name: value for name, value in checkpoint.metrics.items() if name.startswith("val/")}
         recorder.metrics({f"source/{name}": value for name, value in losses.items()}, 0)
         recorder.deliver()
         for name, value in found.items():
             print(f"{name:>28} {value:>12,.6g}")
+        if of_moses:
+            print("\n".join(["", *beside_published(checkpoint.model, found), ""]))
         print(f"molecules.smi and molecules.png are artifacts of MLflow run {run_id}; look at it with: mlflow ui")
 
 
@@ -73,9 +79,9 @@ def describe(
 
 def metrics_of(
     recorder: Recorder, settings: GenerateSettings, checkpoint: Checkpoint, store: TokenStore | None,
-    device: torch.device,
+    device: torch.device, of_moses: bool,
 ) -> dict[str, float]:  # fmt: skip
-    """Draw, log the molecules, and measure them."""
+    """Draw, log the molecules, and measure them; those of a model of MOSES against its own test sets."""
     start = time.perf_counter()
     drawing = Drawing(settings.temperature, settings.top_k, settings.top_p)
     with progress_bar("drawing", settings.molecules) as bar:
@@ -103,6 +109,8 @@ def metrics_of(
         say("of a folder nothing is known but the model: task=NAME adds novelty and the comparison with a test set")
         return counts
     counts["novelty"] = generation.novelty(spelled(smiles, store.vocabulary), tokens_of(store))
+    if of_moses and len(smiles) > 1:
+        return counts | against_moses(ours, smiles, device)
     with progress_bar("decoding test molecules", min(REFERENCE, len(store.test))) as bar:
         test = in_parallel(read_selfies, test_selfies(store), bar.update)
     known = [each.smiles for each in test if each.smiles]
@@ -166,14 +174,39 @@ def test_selfies(store: TokenStore) -> list[str]:
 
 def distance(smiles: list[str], known: list[str], device: torch.device) -> dict[str, float]:
     """The Frechet ChemNet distance to the test molecules; without its network, a line that says how to get it."""
+    ours = chemnet_sees(smiles, device)
+    theirs = chemnet_sees(known, device) if ours else None
+    return {"fcd_test": chemnet.frechet_distance(ours, theirs)} if ours and theirs else {}
+
+
+def against_moses(ours: Distribution, smiles: list[str], device: torch.device) -> dict[str, float]:
+    """How alike the molecules are to the whole official test sets: what published rows say."""
+    seen, found = chemnet_sees(smiles, device), dict[str, float]()
+    for name in moses.SETS:
+        reference = moses.reference(name)
+        found |= generation.metrics_against(ours, reference.distribution, name)
+        found |= {f"fcd_{name}": chemnet.frechet_distance(seen, reference.gaussian)} if seen else {}
+    return found
+
+
+def chemnet_sees(smiles: list[str], device: torch.device) -> Gaussian | None:
+    """What ChemNet makes of molecules; without the package, None and a line that says how to get it."""
     try:
         chemnet.check_installed()
     except UserError as error:
         say(str(error))
-        return {}
-    with progress_bar("Frechet ChemNet distance", len(smiles) + len(known)) as bar:
-        seen = [chemnet.activations_of(each, device, bar.update) for each in (smiles, known)]
-    return {"fcd_test": chemnet.frechet_distance(*seen)}
+        return None
+    with progress_bar("Frechet ChemNet distance", len(smiles)) as bar:
+        return chemnet.activations_of(smiles, device, bar.update)
+
+
+def beside_published(model: str, found: dict[str, float]) -> list[str]:
+    """A table of these metrics and the published ones."""
+    published = json.loads((PROJECT / "leaderboard" / "published" / "moses.json").read_text())
+    own = (found.get(name) for name in ("valid", "unique_at_10k", "fcd_test", "novelty", "internal_diversity_1"))
+    cells = [[cell if isinstance(cell, str) else "" if cell is None else f"{cell:.4f}" for cell in row]
+             for row in ([f"{model} (this run)", *own], *published["rows"])]  # fmt: skip
+    return ["".join(f"{cell:>20}" for cell in row) for row in ([str(name) for name in published["columns"]], *cells)]
 
 
 def say(message: str) -> None:
