@@ -161,13 +161,19 @@ class LanguageRun(TrackedRun):
         store = self.store
         return {
             "mlflow.runName": (
-                f"{self.settings.model}-{self.config.non_embedding_params:.2g}-seed{self.settings.seed}"
+                f"{self.settings.model}-{self.config.non_embedding_params:.2g}{self.own}-seed{self.settings.seed}"
             ),
             "task_digest": self.task.digest_with(store.digest, store.validation.digest),
             "data.digest": store.digest, "data.source": store.source, "data.source_sha256": store.source_sha256,
             "data.train_digest": store.train.digest, "data.validation_digest": store.validation.digest,
             "vocabulary.fingerprint": store.vocabulary.fingerprint,
         }  # fmt: skip
+
+    @property
+    def own(self) -> str:
+        """The name of the user's own data, if any."""
+        data = self.settings.data
+        return "" if data == "auto" or data in NAMES else f"-{Path(data).stem}"
 
     def describe_data(self) -> None:
         """Log how many molecules there are, and how many could not be read, by reason."""
@@ -177,7 +183,7 @@ class LanguageRun(TrackedRun):
         counts["data/unknown_symbol_share"] = store.counts["unknown_symbol"] / max(1, store.counts["read"])
         sizes = {"data/train_molecules": len(store.train), "data/validation_molecules": len(store.validation)}
         refused = {reason: store.counts[reason] for reason in REFUSALS if store.counts[reason]}
-        if self.settings.data != "auto" and self.settings.data not in NAMES:
+        if self.own:
             self.show_own_data(refused)
         if sum(refused.values()) > NOTABLE_REFUSALS * store.counts["read"]:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in refused.items())
