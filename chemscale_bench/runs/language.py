@@ -77,7 +77,7 @@ class LanguageRun(TrackedRun):
                 layer.compile(dynamic=True)
         self.title = (
             f"{self.family.TITLE} {self.config.non_embedding_params:,} params, {self.config.sizes['layers']} x "
-            f"{self.config.sizes['width']}, {self.task.name}"
+            f"{self.config.sizes['width']}, {self.about}"
         )
         self.trainer = self.make_trainer()
 
@@ -174,6 +174,13 @@ class LanguageRun(TrackedRun):
         """The name of the user's own data, if any."""
         data = self.settings.data
         return "" if data == "auto" or data in NAMES else f"-{Path(data).stem}"
+
+    @property
+    def about(self) -> str:
+        """The task in words."""
+        if not self.own:
+            return self.task.name
+        return f"own data {Path(self.settings.data).name} with the budgets of {self.settings.task}"
 
     def describe_data(self) -> None:
         """Log how many molecules there are, and how many could not be read, by reason."""
