@@ -33,7 +33,7 @@ PARALLEL = {
     "what makes the force error": (["model", "train_frames", "non_embedding_params"], ["cost/train_seconds", FORCES]),
 }
 SETTINGS = ("task_name", "model", "non_embedding_params", "train_frames", "seed")
-RESULTS = (LOSS, FORCES, "cost/train_seconds", "cost/energy_kj")
+RESULTS = (LOSS, FORCES, "cost/train_seconds")
 PACKED = "deflate;"
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Without it MLflow shows an experiment as one of prompts and traces."""
@@ -76,11 +76,12 @@ def view(searched: Sequence[str] = (), sorted_by: str = "") -> dict[str, Any]:
         params = [*searched] or usual
         shown = {"selectedParams": params, "selectedMetrics": metrics, "showAllRuns": False}
         charts.append(_chart("PARALLEL", name, "settings") | shown)
-    # MLflow lays out three charts in a row: a language model's curves, and its loss against parameters and compute.
+    # Three charts in a row, as is MLflow's habit, leave parallel axes no room, and curves none beside its assistant.
+    wide = {"scaling": 2, "settings": 1}
     titles = {"scaling": "Curves and scaling", "settings": "Settings and results"}
     sections = [
         {"uuid": f"chemscale-{key}", "name": title, "display": True, "isReordered": False, "deleted": False,
-         "isGenerated": False} for key, title in titles.items()
+         "isGenerated": False, "columns": wide[key], "cardHeight": 360} for key, title in titles.items()
     ]  # fmt: skip
     return {
         "compareRunCharts": charts, "compareRunSections": sections, "selectedColumns": columns(searched),

@@ -30,7 +30,7 @@ def submit(settings: SubmitSettings) -> None:
                 f"submitter must be a name with some of a-z or 0-9, got {settings.submitter!r}; give submitter='Ada'"
             )
         runs, left_out = study(settings)
-        _ask_before_publishing(settings, runs[0].run if runs else None)
+        ask_before_publishing(settings, runs[0].run if runs else None)
         path = write(settings, runs)
         sizes = len({kept.run.params["non_embedding_params"] for kept in runs})
         print(f"{path} is consistent; runs: {len(runs)}, sizes: {sizes}, {describe(left_out)}")
@@ -47,7 +47,7 @@ and open a pull request that adds these files; it is verified there as it was he
         )
 
 
-def _ask_before_publishing(settings: SubmitSettings, run: LoggedRun | None) -> None:
+def ask_before_publishing(settings: SubmitSettings, run: LoggedRun | None) -> None:
     """Before an entry of somebody's own data is written, say what of them it holds, and ask.
 
     Raises:

@@ -245,6 +245,19 @@ def test_versions_of_a_task_are_not_mixed(logged: Any) -> None:
     assert len(read(FitSettings(experiment="runs", task_digest="a")).frame) == 40
 
 
+def test_parents_and_fits_are_not_counted_as_left_out(logged: Any) -> None:
+    _, before = read_experiment("runs", "val/loss_nats_per_token")
+    experiment = logged.get_experiment_by_name("runs").experiment_id
+    parent = logged.create_run(experiment).info.run_id
+    logged.log_metric(parent, "val/loss_nats_per_token", 1.0, step=1000)
+    for run in logged.search_runs([experiment], max_results=3):
+        if run.info.run_id != parent:
+            logged.set_tag(run.info.run_id, "mlflow.parentRunId", parent)
+    logged.create_run(experiment, tags={"verb": "fit"})
+    logged.set_terminated(parent)
+    assert read_experiment("runs", "val/loss_nats_per_token")[1] == before
+
+
 def test_runs_of_strangers_are_left_out_by_their_ids_and_the_rest_is_fitted(logged: Any) -> None:
     kept, before = read_experiment("runs", "val/loss_nats_per_token")
     experiment = logged.get_experiment_by_name("runs").experiment_id
