@@ -79,6 +79,8 @@ def view(searched: Sequence[str] = (), sorted_by: str = "") -> dict[str, Any]:
     # Three charts in a row, as is MLflow's habit, leave parallel axes no room, and curves none beside its assistant.
     wide = {"scaling": 2, "settings": 1}
     titles = {"scaling": "Curves and scaling", "settings": "Settings and results"}
+    if searched:  # what somebody who searches wants to see
+        titles = dict(reversed(titles.items()))
     sections = [
         {"uuid": f"chemscale-{key}", "name": title, "display": True, "isReordered": False, "deleted": False,
          "isGenerated": False, "columns": wide[key], "cardHeight": 360} for key, title in titles.items()
