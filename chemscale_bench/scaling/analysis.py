@@ -139,7 +139,8 @@ class Analysis(NamedTuple):
                 )
             yield (
                 f"  exponent: of the runs on the straight line of log loss over log {along}; all points: of all; off "
-                f"line: runs, from this value of {along} on, that something else limits, such as {other}"
+                f"line: runs, from this value of {along} on, that something else limits, such as {other}; not told: "
+                "too few runs, or too close together, to tell the exponent from none"
             )
             if len(long) > 12:
                 yield f"  ... and {len(long) - 12} more values of {other}"
