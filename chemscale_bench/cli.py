@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from importlib import import_module
@@ -103,6 +104,8 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     try:
         tool().main(arguments, prog_name="chemscale", standalone_mode=False)
+    except click.NoSuchOption as error:
+        sys.exit(complain(f"there is no parameter {error.option_name.lstrip('-')}; {nearest_parameter(error)}"))
     except click.UsageError as error:
         sys.exit(complain(error.format_message()))
     except UserError as error:
@@ -115,6 +118,17 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         cure = "check the parameters, and that MLFLOW_TRACKING_URI is a store that runs"
         sys.exit(complain(f"the tracking store must take what is asked of it, it says: {str(error)[:300]}; {cure}"))
+
+
+def nearest_parameter(error: click.NoSuchOption) -> str:
+    """What somebody may have meant by a parameter that a verb does not have."""
+    context = error.ctx
+    if context is None or context.command.name not in VERBS:
+        return "`chemscale --help` lists the verbs"
+    names, typed = list(VERBS[context.command.name].model_fields), error.option_name.lstrip("-").replace("-", "_")
+    near = difflib.get_close_matches(typed, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{hint}`chemscale {context.command.name} --help` lists those of {context.command.name}"
 
 
 def complain(message: str) -> int:

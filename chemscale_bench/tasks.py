@@ -196,7 +196,9 @@ def load_language(name: str) -> LanguageTask:
     """
     task = load(name)
     if not isinstance(task, LanguageTask):
-        raise UserError(f"task must be a language_model task here, {name} is a {task.family} task; use -e forcefield")
+        raise UserError(
+            f"task must be a language_model task here, {name} is a {task.family} task; use the verb forcefield"
+        )
     return task
 
 
@@ -208,5 +210,5 @@ def load_force(name: str) -> ForceTask:
     """
     task = load(name)
     if not isinstance(task, ForceTask):
-        raise UserError(f"task must be a force_field task here, {name} is a {task.family} task; use -e language")
+        raise UserError(f"task must be a force_field task here, {name} is a {task.family} task; use language")
     return task

@@ -25,7 +25,13 @@ def run(*arguments: str, capture: pytest.CaptureFixture[str]) -> tuple[int, str]
     ("arguments", "says"),
     [
         (["chemgp"], "chemgpt"),
-        (["chemgpt", "--parms", "1e6"], "--params"),
+        (["chemgpt", "--parms", "1e6"], "there is no parameter parms; did you mean params? `chemscale chemgpt --help`"),
+        (["chemgpt", "--batch-tokns", "1"], "there is no parameter batch_tokns; did you mean batch_tokens?"),
+        (["chemgpt", "--xyzzy", "1"], "there is no parameter xyzzy; `chemscale chemgpt --help` lists those of chemgpt"),
+        (
+            ["chemgpt", "--task", "embedded-ff", "--device", "cpu"],
+            "embedded-ff is a force_field task; use the verb forcefield",
+        ),
         (["chemgpt", "--params", "abc"], "params must be a whole number such as 1e8, got 'abc'"),
         (["chemgpt", "--params", "1e15"], "params must be less than or equal to 20000000000"),
         (["chemgpt", "--params", "1.5"], "got '1.5'"),

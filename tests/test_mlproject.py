@@ -93,7 +93,7 @@ def test_as_a_user_types_it(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     line = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
-    assert "--parms" in line
+    assert "did you mean params?" in line
     assert "--params" in line
     assert "Traceback" not in done.stderr
     with sqlite3.connect(tmp_path / "mlflow.db") as connection:

@@ -28,6 +28,23 @@ def modern(token: str) -> str:
     return str(modernize_symbol(token)) if whole else token
 
 
+CARD = """# A language model of molecules
+
+Its tokenizer takes SELFIES, not SMILES, each symbol of which is a token; of `CCO` it would make `[UNK]`:
+
+```python
+import selfies  # {version}
+from transformers import AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("this/folder")
+ids = tokenizer(selfies.encoder("CCO"))["input_ids"]  # [C][C][O] between bos and eos
+```
+
+`chemscale_bench.load("this/folder").loss(["CCO"])` takes SMILES and converts them itself.
+"""
+"""README.md beside a saved tokenizer."""
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """Symbols and their ids, in the layout of the released ChemGPT tokenizer: five special tokens, then symbols.
@@ -161,10 +178,15 @@ class Vocabulary:
             # transformers 4 would add token_type_ids, which GPT-Neo takes for tokens to embed.
             "model_input_names": ["input_ids", "attention_mask"],
             "selfies_version": self.selfies_version,
+            # The same tokens by the names that generation asks for.
+            "bos_token": start,
+            "eos_token": end,
+            "takes": "SELFIES",
             **roles,
         }
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save(str(folder / "tokenizer.json"))
+        (folder / "README.md").write_text(CARD.format(version=self.selfies_version))
         (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
         (folder / "special_tokens_map.json").write_text(json.dumps(roles, indent=2) + "\n")

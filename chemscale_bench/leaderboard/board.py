@@ -72,7 +72,7 @@ class Board:
 
 
 def build(studies: Iterable[Study], level: float = 0.9, flops: float = 0.0, replicates: int = 200) -> list[Board]:
-    """The boards of all tasks, by name; papers stand on every version of their task.
+    """The boards of all tasks, by name, those without a run last; papers stand on every version of their task.
 
     Args:
         studies: entries, experiments and papers.
@@ -88,7 +88,8 @@ def build(studies: Iterable[Study], level: float = 0.9, flops: float = 0.0, repl
         papers = versions.pop("", [])
         for digest, members in sorted(versions.items()) or [("", [])]:
             boards.append(_board(task, digest, [*members, *papers], level, flops, replicates))
-    return boards
+    # First those that have something to show; within them, by name.
+    return sorted(boards, key=lambda board: not any(row.study.runs for row in board.rows))
 
 
 def _board(task: str, digest: str, studies: Sequence[Study], level: float, flops: float, replicates: int) -> Board:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -48,7 +48,7 @@ def measure(runs: Iterable[LoggedRun], metric: str) -> tuple[list[Measured], dic
     """
     left_out: Counter[str] = Counter()
     fit = []
-    for run in runs:
+    for run in trained(runs):
         if run.status != "FINISHED":
             left_out[run.status] += 1
         elif metric not in run.metrics:
@@ -75,6 +75,15 @@ def measure(runs: Iterable[LoggedRun], metric: str) -> tuple[list[Measured], dic
         if found.about not in best or _final(found) < _final(best[found.about]):
             best[found.about] = found
     return list(best.values()), dict(left_out)
+
+
+def trained(runs: Iterable[LoggedRun]) -> Iterator[LoggedRun]:
+    """Without parents that only hold others together, and without fits and the like of trained runs."""
+    listed = list(runs)
+    parents = {run.tags.get("mlflow.parentRunId") for run in listed}
+    for run in listed:
+        if "non_embedding_params" in run.params or not (run.run_id in parents or "verb" in run.tags):
+            yield run
 
 
 def is_count(text: str) -> bool:

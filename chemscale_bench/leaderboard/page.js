@@ -105,6 +105,8 @@ function drawTable() {
     `${best} of ${state.board.rows.length} studies ${best === 1 ? "has" : "have"} a result at ${Number(state.budget).toLocaleString("en-US")} ${state.board.data}` +
     (state.board.data === "tokens" ? " of training." : " in the training set.") +
     " Each stands with its best size there, the mean over its seeds.";
+  if (!state.board.rows.some((row) => row.points.length))
+    byId("about").textContent = `Nobody has measured this yet${best ? "; what stands here is published" : ""}. Be the first: chemscale study --task ${state.board.task.split("@")[0]} --hours 2, then chemscale submit.`;
   byId("legend").textContent =
     `Brackets are ${Math.round(100 * state.board.level)} % intervals: of the mean by Student's t over seeds, of laws by bootstrap. ` +
     "p: chance of so large a difference to the next rank without a true one (Welch's t-test; it needs two seeds of both). " +
@@ -269,7 +271,7 @@ function start() {
     byId("axis").append(el("label", {}, radio, name));
   }
   for (const table of data.tables)
-    byId("elsewhere").append(el("h3", {}, table.title), el("div", { class: "scroll" }, plainTable(table.columns, table.rows)), el("p", { class: "quiet" }, table.note + ". " + table.source + ", ", link(table.link)));
+    byId("elsewhere").append(el("h3", {}, "Published reference: " + table.title), el("div", { class: "scroll" }, plainTable(table.columns, table.rows)), el("p", { class: "quiet" }, table.note + ". " + table.source + ", ", link(table.link)));
   byId("elsewhere").hidden = !data.tables.length;
   byId("refused").hidden = !data.refused.length;
   byId("refused").querySelector("ul").append(...data.refused.map(([name, reason]) => el("li", {}, el("code", {}, name), ": " + reason)));

@@ -145,6 +145,14 @@ def runs_named(name: str, parameter: str) -> list[LoggedRun]:
     return family if len(family) == 1 else [run for run in family if "task_name" in run.params]
 
 
+def experiment_of(name: str) -> str:
+    """The experiment of that name, or of the run with that id."""
+    client = open_store()
+    if client.get_experiment_by_name(name) is not None:
+        return name
+    return str(client.get_experiment(client.get_run(name).info.experiment_id).name)
+
+
 def read_saved(path: str) -> RunTable:
     """The runs of a saved fit, which is fitted again: the same numbers follow from the same runs."""
     try:

@@ -78,7 +78,7 @@ class LanguageRun(TrackedRun):
                 layer.compile(dynamic=True)
         self.title = (
             f"{self.family.TITLE} {self.config.non_embedding_params:,} params, {self.config.sizes['layers']} x "
-            f"{self.config.sizes['width']}, {self.task.name}"
+            f"{self.config.sizes['width']}, {self.about}"
         )
         if sharding.is_needed(settings.sharding, self.model, fabric):
             sharding.spread(self.model, self.model.layers_to_compile(), fabric)
@@ -164,13 +164,26 @@ class LanguageRun(TrackedRun):
         store = self.store
         return {
             "mlflow.runName": (
-                f"{self.settings.model}-{self.config.non_embedding_params:.2g}-seed{self.settings.seed}"
+                f"{self.settings.model}-{self.config.non_embedding_params:.2g}{self.own}-seed{self.settings.seed}"
             ),
             "task_digest": self.task.digest_with(store.digest, store.validation.digest),
             "data.digest": store.digest, "data.source": store.source, "data.source_sha256": store.source_sha256,
             "data.train_digest": store.train.digest, "data.validation_digest": store.validation.digest,
             "vocabulary.fingerprint": store.vocabulary.fingerprint,
         }  # fmt: skip
+
+    @property
+    def own(self) -> str:
+        """The name of the user's own data, if any."""
+        data = self.settings.data
+        return "" if data == "auto" or data in NAMES else f"-{Path(data).stem}"
+
+    @property
+    def about(self) -> str:
+        """The task in words."""
+        if not self.own:
+            return self.task.name
+        return f"own data {Path(self.settings.data).name} with the budgets of {self.settings.task}"
 
     def describe_data(self) -> None:
         """Log how many molecules there are, and how many could not be read, by reason."""
@@ -180,7 +193,7 @@ class LanguageRun(TrackedRun):
         counts["data/unknown_symbol_share"] = store.counts["unknown_symbol"] / max(1, store.counts["read"])
         sizes = {"data/train_molecules": len(store.train), "data/validation_molecules": len(store.validation)}
         refused = {reason: store.counts[reason] for reason in REFUSALS if store.counts[reason]}
-        if self.settings.data != "auto" and self.settings.data not in NAMES:
+        if self.own:
             self.show_own_data(refused)
         if sum(refused.values()) > NOTABLE_REFUSALS * store.counts["read"]:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in refused.items())

@@ -12,6 +12,7 @@ from chemscale_bench.runs.tracked import TrackedRun, run_folder
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import ended_properly
+from chemscale_bench.tracking.families import describe_family, name_of
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
@@ -67,13 +68,17 @@ def train_seeds(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
         done = [run.reached for run in runs if first.budgets[-1] in run.reached]
         if len(done) > 1:
             print(f"{first.UNIT:>14} {'mean of ' + str(len(done)) + ' seeds':>15} {'their sd':>9}  {first.METRIC}")
+        means: dict[int, float] = {}
         for budget in first.budgets if len(done) > 1 else []:
             values = [reached[budget] for reached in done]
             mean, deviation = statistics.mean(values), statistics.stdev(values)
-            metric = first.METRIC.replace("/", "_")
+            metric, means[budget] = first.METRIC.replace("/", "_"), mean
             client.log_metric(parent, f"seeds/mean_{metric}", mean, step=budget)
             client.log_metric(parent, f"seeds/sd_{metric}", deviation, step=budget)
             print(f"{budget:>14,} {mean:>15.4f} {deviation:>9.4f}")
+            found = f"{first.title}: {name_of(first.METRIC)}, of {len(done)} seeds **{mean:.4f}**, sd {deviation:.4f}"
+        if means:
+            describe_family(client, parent, first.METRIC, found, means)
         if diverged:
             raise diverged[0]
     sys.exit(stop.exit_code)

@@ -156,7 +156,7 @@ class Study:
             parent = adopt_run(self.settings.experiment, resume=known, shared=True)
             if not known:
                 self.cells.parent = parent
-                study_report.describe(self.client, parent, self.cells, self.settings)
+                study_report.describe(self.client, parent, self.cells, self.settings, self.plan.model)
         return parent
 
     def take_over(self) -> None:

@@ -21,6 +21,7 @@ from chemscale_bench.scaling import Forecast, RunTable, UnidentifiedError, valid
 from chemscale_bench.scaling.analysis import analyse
 from chemscale_bench.scaling.figures import LOSS_TITLE
 from chemscale_bench.settings.study import StudySettings
+from chemscale_bench.tracking.families import describe_family
 from chemscale_bench.tracking.figures import to_html
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ LARGE = 0.5
 """What is foretold are trainings of more compute than any before, once the next has this share of the largest one's."""
 
 
-def describe(client: MlflowClient, parent: str, cells: Cells, settings: StudySettings) -> None:
+def describe(client: MlflowClient, parent: str, cells: Cells, settings: StudySettings, model: str) -> None:
     """Log what is studied, and where."""
     params = settings.model_dump(exclude={"storage"}) | {"study_name": cells.name}
     known = client.get_run(parent).data.params
@@ -38,7 +39,7 @@ def describe(client: MlflowClient, parent: str, cells: Cells, settings: StudySet
         if name not in known:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else value
             client.log_param(parent, name, text)
-    client.set_tag(parent, "mlflow.runName", f"study {cells.name}")
+    client.set_tag(parent, "mlflow.runName", f"study {model}, {cells.name}")
     client.set_tag(parent, "storage", cells.where)
 
 
@@ -161,8 +162,14 @@ def finish(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan) -> 
         off = np.abs(np.log(found["measured"] / found["foretold"]))
         metrics |= {"forecast/points": float(len(found)), "forecast/inside": float(found["inside"].sum())}
         metrics |= {"forecast/mean_error": float(off.mean())} if len(found) else {}
+    largest = table.frame.sort_values("tokens").groupby("params").tail(1)
+    for size, loss in zip(largest["params"], largest["loss"], strict=True):
+        metrics[f"final/{size:.0f}_params"] = loss
     for key, value in metrics.items():
         client.log_metric(parent, key, value)
+    best = table.frame.sort_values("loss").head(1)
+    values = {round(best["tokens"].item()): best["loss"].item()}
+    describe_family(client, parent, plan.kind.METRIC, analysis.verdict.found, values, ["non_embedding_params", "seed"])
     client.log_text(parent, "\n".join(lines), "report.txt")
     client.log_dict(parent, table.frame.to_dict("split", index=False), "runs.json")
     print("\n".join(lines))

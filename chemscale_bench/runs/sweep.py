@@ -127,7 +127,7 @@ class Sweep:
                 except KeyboardInterrupt:  # where nothing polls, such as in the preparation of data
                     print(f"{stop.requested}; the same command goes on", file=sys.stderr)
                     raise
-            summarize(self.client, self.parent, self.queue, self.kind.VALUE)
+            summarize(self.client, self.parent, self.queue, self.kind.VALUE, self.kind.METRIC)
             if stop.requested:
                 print(f"{stop.requested}; the same command goes on", file=sys.stderr)
                 raise KeyboardInterrupt
@@ -158,7 +158,8 @@ class Sweep:
             settings = settings.model_copy(update={"steps": steps})
             warmup = warmup_share(settings, steps)
         tags = {"mlflow.parentRunId": self.parent, "trial": str(trial.number)}
-        experiment, name = experiment_id(self.settings.experiment), f"trial {trial.number}"
+        experiment = experiment_id(self.settings.experiment)
+        name = f"trial {trial.number}, {self.settings.model}, {self.task.name}"
         child = self.client.create_run(experiment, tags=tags, run_name=name).info.run_id
         mark_process(self.client, child)
         trial.set_user_attr("mlflow_run", child)
@@ -205,7 +206,7 @@ class Sweep:
         for name, value in params.items():
             if name not in self.client.get_run(self.parent).data.params:
                 self.client.log_param(self.parent, name, value)
-        self.client.set_tag(self.parent, "mlflow.runName", f"study {self.queue.name}")
+        self.client.set_tag(self.parent, "mlflow.runName", f"tune {self.settings.model}, {self.queue.name}")
         self.client.set_tag(self.parent, "storage", storage or f"journal file on {socket.gethostname()}")
 
     def log_progress(self, number: int) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import TrialState
 
 from chemscale_bench.runs.queue import STEPS, Queue
+from chemscale_bench.tracking.families import describe_family
 from chemscale_bench.tracking.figures import to_html
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.figures import foretell, study_figures
@@ -29,7 +30,7 @@ def numbers(queue: Queue) -> dict[str, float]:
     return found
 
 
-def summarize(client: MlflowClient, parent: str, queue: Queue, title: str) -> None:
+def summarize(client: MlflowClient, parent: str, queue: Queue, title: str, metric: str) -> None:
     """Log the figures and print the result.
 
     Args:
@@ -37,6 +38,7 @@ def summarize(client: MlflowClient, parent: str, queue: Queue, title: str) -> No
         parent: id of the study's run.
         queue: of its trials.
         title: of what is minimised, with its unit.
+        metric: that runs are compared by.
     """
     trials = queue.trials()
     steps = f"{STEPS} ({studies.REPORTS} in all)"
@@ -48,9 +50,15 @@ def summarize(client: MlflowClient, parent: str, queue: Queue, title: str) -> No
     found = numbers(queue)
     pruned = sum(trial.state == TrialState.PRUNED for trial in trials)
     print(f"study {queue.name}: {queue.count()} trials, {pruned} of them stopped early")
+    what = f"{queue.count()} trials, {pruned} of them stopped early."
+    values: dict[int, float] = {}
     if "best/value" in found:
         best = queue.study.best_trial
         print(f"best: trial {best.number} with {best.value:.4f}: {describe(best.params)}")
+        what += f" Best: trial {best.number} with **{best.value:.4f}** {title}: {describe(best.params)}"
+        points = client.get_metric_history(best.user_attrs["mlflow_run"], metric)
+        values = {point.step: point.value for point in points[-1:]}
+    describe_family(client, parent, metric, what, values, studies.by_importance(queue.study))
     if len(foretold.final):
         print(
             f"final value predicted at 20 % of the {STEPS}, {len(foretold.final)} finished trials: "

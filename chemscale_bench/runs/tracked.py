@@ -20,6 +20,7 @@ from chemscale_bench.runs.kind import RunKind
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.speed.peaks import peak_flops
 from chemscale_bench.tracking.ending import Interrupted, Pruned
+from chemscale_bench.tracking.families import NOTE, note_of_run
 from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.tracking.provenance import code_tags, device_name, environment_tags
 from chemscale_bench.tracking.recorder import Recorder, system_metrics
@@ -77,7 +78,8 @@ class TrackedRun(RunKind):
         total = self.budgets[-1] + round(self.decay * sum(self.budgets[:-1]))
         with ExitStack() as stack:
             progress = {"total": total, "initial": self.log["amount"], "unit": self.SHORT, "unit_scale": True}
-            self.bar = stack.enter_context(tqdm(desc="training", disable=not self.prints, **progress))
+            # None: no bar where nobody looks, in a file that keeps the output.
+            self.bar = stack.enter_context(tqdm(desc="training", disable=None if self.prints else True, **progress))
             if self.speaks:
                 unsent = self.saved["unsent"] if self.saved else ()
                 self.recorder = stack.enter_context(Recorder(self.run_id, unsent, resumed=bool(self.saved)))
@@ -127,6 +129,10 @@ class TrackedRun(RunKind):
             last = self.results()
         times = self.clock.times(seconds, self.UNIT)
         self.recorder.metrics(cost | last | times, self.budgets[-1])
+        spent = f"{seconds:.1f} s of training at {times[f'speed/steady_{self.UNIT}_per_s']:,.0f} {self.UNIT} per s"
+        spent += f" on {device_name(self.fabric.device)}"
+        title = f"{self.title}, seed {self.settings_record['seed']}"
+        self.recorder.tags({NOTE: note_of_run(title, self.UNIT, self.METRIC, self.reached, spent)})
         self.deliver()
         shutil.rmtree(run_folder(self.run_id))
         self.bar.close()

@@ -19,7 +19,7 @@ from chemscale_bench.scaling.isoflop import IsoFlop, isoflop
 from chemscale_bench.scaling.laws import JointLaw, PowerLaw
 from chemscale_bench.scaling.regimes import Regimes, find_regimes
 from chemscale_bench.scaling.table import RunTable, describe
-from chemscale_bench.scaling.verdict import Verdict, judge
+from chemscale_bench.scaling.verdict import Verdict, headline, judge
 
 FRAMES_HAVE_NO_FLOPS = (
     "a frontier needs the data in tokens, got frames, whose FLOPs are not 6 params tokens; "
@@ -101,6 +101,10 @@ class Analysis(NamedTuple):
             drawn["frontier"] = figures_fit.figure_frontier(self.frontier, self.parabolas, largest, self.level)
         return drawn
 
+    def headline(self) -> str:
+        """The fit in the length of a name: the exponents that these runs tell, or that they don't."""
+        return headline(self.joint, self.table.frame, self.level)
+
     def text(self) -> str:
         """The readable report."""
         return "\n".join(self._lines())
@@ -125,7 +129,7 @@ class Analysis(NamedTuple):
                 yield f"\nNo power law along {along}: no value of {other} has 3 or more rows (only a joint law fits)"
                 continue
             yield f"\nPower law along {along} (loss = scale x^-exponent), {self.level:.0%} intervals"
-            yield f"{other:>12} {'exponent':>28} {'all points':>11} {'on law':>7} {'limited':>8} {'leaves at':>10}"
+            yield f"{other:>12} {'exponent':>28} {'all points':>11} {'on line':>7} {'off line':>8} {'from':>10}"
             for curve in long[::-1][:12]:
                 limited = int(np.sum(regimes.label[curve.rows] != "power_law"))
                 left = "-" if not np.isfinite(curve.limited_beyond) else f"{curve.limited_beyond:.2g}"
@@ -133,6 +137,11 @@ class Analysis(NamedTuple):
                     f"{curve.at:12.3g} {_number(curve.law, 'exponent', self.level):>28} "
                     f"{_plain(curve.law_of_all):>11} {len(curve.rows) - limited:7d} {limited:8d} {left:>10}"
                 )
+            yield (
+                f"  exponent: of the runs on the straight line of log loss over log {along}; all points: of all; off "
+                f"line: runs, from this value of {along} on, that something else limits, such as {other}; not told: "
+                "too few runs, or too close together, to tell the exponent from none"
+            )
             if len(long) > 12:
                 yield f"  ... and {len(long) - 12} more values of {other}"
         if self.joint is not None:

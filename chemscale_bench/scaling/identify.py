@@ -114,11 +114,11 @@ def flat_parameters(fitted: Fitted, objective: float) -> dict[str, str]:
 
 def _alternatives(name: str, value: float) -> list[tuple[float, str]]:
     if name == "log_floor":
-        return [(-np.inf, "the fit is as good without it")]
+        return [(-np.inf, "these runs would fit a law without it as well")]
     if name.startswith("exponent_"):
         return [
-            (value / FACTOR, f"a value {FACTOR:g} times smaller fits as well"),
-            (value * FACTOR, f"a value {FACTOR:g} times larger fits as well"),
+            (value / FACTOR, f"these runs would fit one {FACTOR:g} times smaller as well"),
+            (value * FACTOR, f"these runs would fit one {FACTOR:g} times larger as well"),
         ]
     if name.startswith("change_"):
         return [(0.0, "a curve without that break fits as well")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +15,12 @@ from chemscale_bench.scaling.forecast import Forecast
 from chemscale_bench.scaling.frontier import FLOPS_PER_PARAM_TOKEN
 from chemscale_bench.scaling.laws import JointLaw
 from chemscale_bench.scaling.planning import NextRun, plan
-from chemscale_bench.scaling.table import rows
 
+CURES = {
+    "params": "; add smaller and larger sizes", "tokens": "; add smaller and larger budgets of {data}",
+    "irreducible": "; add runs of more compute",
+}  # fmt: skip
+"""What tells a parameter of the joint law."""
 CHANCE = 0.05
 """Fewer runs inside their intervals than chance would leave there, this rarely, call for a warning."""
 
@@ -90,6 +94,31 @@ def judge(
     return Verdict(" ".join(sentences), list(_warnings(frame, data, joint, forecast, extrapolation)), following)
 
 
+def headline(joint: JointLaw | None, frame: pd.DataFrame, level: float) -> str:
+    """A fit in the length of a name: "alpha .34 [.31, .37], beta .21 [.14, .40], 7 sizes"."""
+    told = []
+    for letter, name in (("alpha", "params_exponent"), ("beta", "tokens_exponent")):
+        if joint is not None and np.isfinite(joint.parameters_[name]):
+            value, ends = joint.parameters_[name], joint.confidence_interval(name, level)
+            low, high = (f"{end:.2f}".removeprefix("0") for end in ends)
+            told.append(f"{letter} {value:.2f} [{low}, {high}]".replace(" 0.", " ."))
+    count = frame["params"].nunique()
+    sizes = f"{count} size{'s' if count > 1 else ''}"
+    return ", ".join([*told, sizes]) if told else f"no law told by {len(frame)} rows, {sizes}"
+
+
+def named(frame: pd.DataFrame, positions: Sequence[int], data: str) -> str:
+    """Some runs by what they are, for somebody who has to find them."""
+    texts = []
+    for position in list(positions)[:5]:
+        row = frame.iloc[position]
+        text = f"row {frame.index[position]} ({row['params']:.3g} params, {row['tokens']:.3g} {data}"
+        text += f", seed {row['seed']}" if "seed" in frame else ""
+        texts.append(f"{text}, run {str(row['run_id'])[:8]})" if "run_id" in frame else f"{text})")
+    rest = len(positions) - len(texts)
+    return ", ".join(texts) + (f" and {rest} more" if rest > 0 else "")
+
+
 def _law(joint: JointLaw | None, data: str) -> Iterator[str]:
     if joint is None:
         return
@@ -136,10 +165,11 @@ def _warnings(
     if len(forecast.suspects_):
         one = len(forecast.suspects_) == 1
         yield (
-            f"{rows(frame.index[forecast.suspects_])} {'lies' if one else 'lie'} far off the law, which is not taken "
-            f"for the noise of other runs: rerun or explain {'it' if one else 'them'}"
+            f"{named(frame, forecast.suspects_.tolist(), data)} {'lies' if one else 'lie'} far off the law, which is "
+            f"not taken for the noise of other runs: rerun or explain {'it' if one else 'them'}"
         )
     for name, reason in (joint.unidentified_ if joint is not None else {}).items():
-        yield f"{name.replace('tokens', data)} is not told: {reason}"
+        called, wanted = name.replace("tokens", data), CURES.get(name.partition("_")[0], "").format(data=data)
+        yield f'{called} can\'t be read off these runs ("not told" below): {reason}{wanted}'
     if not forecast.backtests_:
         yield "too few runs to test a forecast on themselves: its intervals assume what published studies show"

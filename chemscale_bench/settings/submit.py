@@ -28,5 +28,7 @@ class SubmitSettings(Settings):
     """Which runs' checkpoints come along; without the best one an entry can't be reproduced."""
     checkpoint_url: str = ""
     """https:// address of a folder where you publish the checkpoints as RUN_ID/model.safetensors, if they are large."""
+    publish: bool = False
+    """Of runs on your own data: whether file name, losses, curves and checkpoint may be published; else it asks."""
     out: str = "leaderboard/entries"
     """Folder of all entries."""

@@ -1,12 +1,16 @@
 """Charts of the MLflow UI that compare runs of this suite at once, kept in a tag of each experiment.
 
 MLflow 3.17 keeps a shared view of an experiment in the tag ``mlflow.sharedViewState.<key>`` and opens it under
-``?viewStateShareKey=<key>``. The form is the UI's own and documented nowhere; a test opens it in a browser.
+``?viewStateShareKey=<key>``. The form is the UI's own and documented nowhere; a test opens it in a browser. A tag holds
+5,000 characters, so that the view is packed as the UI packs it.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,10 +32,11 @@ PARALLEL = {
     "what makes the loss": (["non_embedding_params", "peak_learning_rate", "seed"], ["cost/train_seconds", LOSS]),
     "what makes the force error": (["model", "train_frames", "non_embedding_params"], ["cost/train_seconds", FORCES]),
 }
-COLUMNS = [
-    *(f"params.`{name}`" for name in ("task_name", "model", "non_embedding_params", "train_frames", "seed")),
-    *(f"metrics.`{name}`" for name in (LOSS, FORCES, "speed/mfu", "cost/energy_kj")),
-]
+SETTINGS = ("task_name", "model", "non_embedding_params", "train_frames", "seed")
+RESULTS = (LOSS, FORCES, "cost/train_seconds")
+PACKED = "deflate;"
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Without it MLflow shows an experiment as one of prompts and traces."""
 
 
 def address(experiment_id: str) -> str:
@@ -39,8 +44,22 @@ def address(experiment_id: str) -> str:
     return f"#/experiments/{experiment_id}/runs?viewStateShareKey={KEY}&compareRunsMode=CHART"
 
 
-def view() -> dict[str, Any]:
-    """The state of the UI: which charts, in which sections, and which columns of the table."""
+def columns(searched: Sequence[str]) -> list[str]:
+    """Of the table: the results first, then what was searched, then what runs are told apart by."""
+    settings = [*searched, *(name for name in SETTINGS if name not in searched)]
+    return [*(f"metrics.`{name}`" for name in RESULTS), *(f"params.`{name}`" for name in settings)]
+
+
+def view(searched: Sequence[str] = (), sorted_by: str = "") -> dict[str, Any]:
+    """The state of the UI: which charts, in which sections, and which columns of the table.
+
+    Args:
+        searched: settings that a search varied, the one that mattered most first.
+        sorted_by: metric whose lowest value comes first. Runs that are not sorted by date are shown beside their
+            parents, not folded below them, and only runs that are shown are drawn; what is folded is no part of a
+            shared view.
+    """
+    order = {"orderByKey": f"metrics.`{sorted_by}`", "orderByAsc": True} if sorted_by else {}
     charts: list[dict[str, Any]] = []
     for name, metrics in CURVES.items():
         charts.append(
@@ -53,18 +72,22 @@ def view() -> dict[str, Any]:
     for name, (x, y) in SCATTERS.items():
         axes = {"xaxis": {"key": x, "type": "METRIC"}, "yaxis": {"key": y, "type": "METRIC"}}
         charts.append(_chart("SCATTER", name, "scaling") | axes)
-    for name, (params, metrics) in PARALLEL.items():
+    for name, (usual, metrics) in PARALLEL.items():
+        params = [*searched] or usual
         shown = {"selectedParams": params, "selectedMetrics": metrics, "showAllRuns": False}
         charts.append(_chart("PARALLEL", name, "settings") | shown)
-    # MLflow lays out three charts in a row: a language model's curves, and its loss against parameters and compute.
+    # Three charts in a row, as is MLflow's habit, leave parallel axes no room, and curves none beside its assistant.
+    wide = {"scaling": 2, "settings": 1}
     titles = {"scaling": "Curves and scaling", "settings": "Settings and results"}
+    if searched:  # what somebody who searches wants to see
+        titles = dict(reversed(titles.items()))
     sections = [
         {"uuid": f"chemscale-{key}", "name": title, "display": True, "isReordered": False, "deleted": False,
-         "isGenerated": False} for key, title in titles.items()
+         "isGenerated": False, "columns": wide[key], "cardHeight": 360} for key, title in titles.items()
     ]  # fmt: skip
     return {
-        "compareRunCharts": charts, "compareRunSections": sections, "selectedColumns": COLUMNS,
-        "runsHiddenMode": "FIRST_20_RUNS", "hideEmptyCharts": True, "isAccordionReordered": True,
+        "compareRunCharts": charts, "compareRunSections": sections, "selectedColumns": columns(searched),
+        "runsHiddenMode": "FIRST_20_RUNS", "hideEmptyCharts": True, "isAccordionReordered": True, **order,
     }  # fmt: skip
 
 
@@ -75,8 +98,27 @@ def _chart(kind: str, name: str, section: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def pack(state: dict[str, Any]) -> str:
+    """A view as the UI keeps it."""
+    return PACKED + base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
+
+
+def unpack(text: str) -> dict[str, Any]:
+    """A view as it was given to `pack`."""
+    state: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(text.removeprefix(PACKED))))
+    return state
+
+
 def share(client: MlflowClient, experiment_id: str) -> None:
     """Give an experiment its charts, and a note that links to them."""
-    client.set_experiment_tag(experiment_id, TAG, json.dumps(view()))
-    note = f"[Charts of this experiment]({address(experiment_id)}): curves, scaling, settings."
-    client.set_experiment_tag(experiment_id, "mlflow.note.content", note)
+    client.set_experiment_tag(experiment_id, TAG, pack(view()))
+    note = f"[Charts of this experiment]({address(experiment_id)}): all runs by their loss, curves, scaling, settings."
+    for key, value in {**KIND, "mlflow.note.content": note}.items():
+        client.set_experiment_tag(experiment_id, key, value)
+
+
+def compare_children(client: MlflowClient, parent: str, metric: str, searched: Sequence[str] = ()) -> None:
+    """Have the charts of a run's experiment compare its children, by what they searched."""
+    experiment = client.get_experiment(client.get_run(parent).info.experiment_id)
+    if TAG in experiment.tags:  # else it is one that the user made otherwise
+        client.set_experiment_tag(experiment.experiment_id, TAG, pack(view(searched, metric)))

@@ -22,6 +22,7 @@ from chemscale_bench.errors import UserError
 
 REPORTS = 50  # intermediate values of a trial, and its last step: each is a 50th of the area under its schedule
 SAMPLERS = ("TPESampler", "RandomSampler", "GPSampler", "QMCSampler", "CmaEsSampler")
+ENOUGH_TO_RANK = 4  # finished trials, to say which setting matters
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -181,3 +182,16 @@ def spent(trials: list[FrozenTrial]) -> Spent:
     """Sum over the trials that ended; each carries its own FLOPs and those of its full budget."""
     ended = [trial.user_attrs for trial in trials if trial.state in DONE and "flops" in trial.user_attrs]
     return Spent(sum(about["flops"] for about in ended), sum(about["flops_in_full"] for about in ended))
+
+
+def by_importance(study: optuna.Study) -> list[str]:
+    """The settings that a study varied, those that made most of the difference first."""
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    names = list(dict.fromkeys(name for trial in done for name in trial.params))
+    if len(done) < ENOUGH_TO_RANK:
+        return names
+    try:
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        return list(optuna.importance.get_param_importances(study, evaluator=evaluator))
+    except (ValueError, RuntimeError):  # all trials have one value, say
+        return names

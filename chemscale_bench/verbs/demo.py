@@ -18,6 +18,7 @@ from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.settings.tune import TuneSettings
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import ended_properly
+from chemscale_bench.tracking.families import describe_family
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
@@ -40,6 +41,8 @@ class Demo:
     def __init__(self, settings: DemoSettings, parent: str, stop: Stop) -> None:
         self.settings, self.parent, self.stop = settings, parent, stop
         self.client, self.experiment = open_store(), experiment_id(settings.experiment)
+        self.best: dict[int, float] = {}
+        self.errors = ""
 
     def train(self, kind: Callable[..., TrackedRun], chosen: TrainingSettings) -> Any:
         """Train one model as a child run."""
@@ -66,6 +69,7 @@ class Demo:
             run = self.train(LanguageRun, chosen)
             grid[run.config.non_embedding_params] = run.loss
         budgets = next(iter(grid.values()))
+        self.best = {budget: min(losses[budget] for losses in grid.values()) for budget in budgets}
         print("\nvalidation loss of ChemGPT in nats per token")
         print(f"{'params':>12}" + "".join(f"{budget:>12,} tok" for budget in budgets))
         for size, losses in grid.items():
@@ -80,6 +84,8 @@ class Demo:
                 steps=self.settings.steps, device="cpu", experiment=self.settings.experiment,
             )  # fmt: skip
             run = self.train(ForceRun, chosen)
+            self.client.log_metric(self.parent, f"final/{model}_force_mae_mev_per_angstrom", run.errors.force_mae)
+            self.errors += f"{model} with a force MAE of {run.errors.force_mae:.1f} meV/Angstrom; "
             print(f"{model:>12} {run.errors.force_mae:>9.1f}   (no force at all: {run.baseline.force_mae:.0f})")
 
     def study(self) -> None:
@@ -109,5 +115,7 @@ def demo(settings: DemoSettings) -> None:
         work.language_models()
         work.force_fields()
         work.study()
+        found = f"**Language models** by their validation loss; beside them: {work.errors}"
+        describe_family(open_store(), parent, LanguageRun.METRIC, found, work.best)
     work.board()
     print(f"\nOpen {settings.out} in a browser. Compare the runs: `mlflow ui`, experiment {settings.experiment!r}.")

@@ -8,14 +8,16 @@ from typing import Any
 
 from chemscale_bench.data.opening import output_path
 from chemscale_bench.errors import UserError
-from chemscale_bench.leaderboard.sources import read, record_of, source_of
+from chemscale_bench.leaderboard.sources import experiment_of, read, record_of, source_of
 from chemscale_bench.scaling.analysis import Analysis, analyse
 from chemscale_bench.scaling.figures import LOSS_TITLE
 from chemscale_bench.settings.fit import FitSettings
 from chemscale_bench.tracking.adoption import launched_run
+from chemscale_bench.tracking.families import NOTE
 from chemscale_bench.tracking.figures import to_html
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 from chemscale_bench.tracking.recorder import Recorder
+from chemscale_bench.verbs import next_command
 
 
 def fit(settings: FitSettings) -> None:
@@ -24,9 +26,34 @@ def fit(settings: FitSettings) -> None:
         _make_folder(output_path(settings.out))
     # The run of `mlflow run` is there already and shares the fate of the fit; another is made for a fit that worked.
     found = None if settings.log and launched_run() else _fit(settings)
+    source = f"--experiment {settings.experiment}" if settings.experiment else f"--table {settings.table}"
     if settings.log:
-        with housekeeping_run("fit") as run_id:
-            _log_fit(run_id, settings, *(found or _fit(settings)))
+        with housekeeping_run("fit", *_place(settings)) as run_id:
+            found = found or _fit(settings)
+            _log_fit(run_id, settings, *found)
+            source = f"--fit runs:/{run_id}/fit.json"
+    assert found is not None
+    _show_next(found[0], settings, source)
+
+
+def _show_next(analysis: Analysis, settings: FitSettings, source: str) -> None:
+    frame, able = analysis.table.frame, analysis.frontier is not None
+    experiment = experiment_of(settings.experiment) if settings.experiment else ""
+    ten_times = 60 * float((frame["params"] * frame["tokens"]).max())
+    next_command.show(
+        {
+            "how to spend ten times the compute": f"chemscale plan {source} --flops {ten_times:.2g}" if able else "",
+            "the run that narrows its loss most": next_command.training(frame, analysis.verdict.next_run, experiment),
+            "two hours of runs that are chosen to tell the law": "" if able else _study(analysis),
+        }
+    )
+
+
+def _study(analysis: Analysis) -> str:
+    frame = analysis.table.frame
+    if analysis.table.data_column == "frames" or not {"task", "model"} <= set(frame):
+        return "chemscale study --hours 2"
+    return f"chemscale study --task {frame['task'].iloc[0]} --model {frame['model'].iloc[0]} --hours 2"
 
 
 def _fit(settings: FitSettings) -> tuple[Analysis, dict[str, Any]]:
@@ -44,6 +71,11 @@ def _fit(settings: FitSettings) -> tuple[Analysis, dict[str, Any]]:
     return analysis, figures
 
 
+def _place(settings: FitSettings) -> list[str]:
+    """The experiment that was fitted, where a fit belongs; none for a table."""
+    return [experiment_of(settings.experiment)] if settings.experiment else []
+
+
 def _log_fit(run_id: str, settings: FitSettings, analysis: Analysis, figures: dict[str, Any]) -> None:
     import mlflow  # it takes long to load, and nothing of it is needed unless the result is logged
 
@@ -51,11 +83,12 @@ def _log_fit(run_id: str, settings: FitSettings, analysis: Analysis, figures: di
     # `mlflow run` has logged its parameters already, in the user's spelling.
     recorder.params({"level": settings.level, "replicates": settings.replicates, "source": source_of(settings)})
     mlflow.log_metrics(analysis.numbers(), run_id=run_id)
+    recorder.tags({"mlflow.runName": f"fit: {analysis.headline()}", NOTE: analysis.verdict.found})
     recorder.client.log_dict(run_id, record_of(analysis, settings), "fit.json")
     recorder.client.log_text(run_id, analysis.text(), "report.txt")
     for name, figure in figures.items():
         recorder.figure(figure, f"figures/{name}.html")
-    print(f"\nLogged to MLflow run {run_id}; plan with fit=runs:/{run_id}/fit.json")
+    print(f"\nLogged to MLflow run {run_id}; look at its figures with: mlflow ui")
 
 
 def _make_folder(path: Path) -> None:

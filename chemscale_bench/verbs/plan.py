@@ -6,10 +6,11 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.sources import read, read_saved
 from chemscale_bench.scaling import Forecast, flops_of
 from chemscale_bench.scaling import plan as plan_for
-from chemscale_bench.scaling.planning import Plan, describe_plan
+from chemscale_bench.scaling.planning import NextRun, Plan, describe_plan
 from chemscale_bench.settings.plan import PlanSettings
 from chemscale_bench.tracking.adoption import launched_run
 from chemscale_bench.tracking.housekeeping import housekeeping_run
+from chemscale_bench.verbs import next_command
 
 
 def plan(settings: PlanSettings) -> None:
@@ -41,6 +42,13 @@ def _plan(settings: PlanSettings) -> Plan:
     if settings.gpu_hours:
         print(f"{settings.gpu_hours:g} {settings.device} GPU-hours at {settings.mfu:.0%} of the bf16 peak:")
     print(describe_plan(result, settings.level))
+    best = NextRun(float(result.frontier.params[0]), float(result.frontier.tokens[0]), result.flops, 0.0)
+    next_command.show(
+        {
+            "the run that narrows this loss most": next_command.training(frame, result.next_run, settings.experiment),
+            "the run that was planned": next_command.training(frame, best, settings.experiment),
+        }
+    )
     return result
 
 

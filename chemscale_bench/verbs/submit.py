@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
+import click
+
+from chemscale_bench import tasks
+from chemscale_bench.data.sources import NAMES
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.entry import slug
 from chemscale_bench.leaderboard.submission import study, write
@@ -9,6 +15,7 @@ from chemscale_bench.places import CHECKOUT
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.submit import SubmitSettings
 from chemscale_bench.tracking.housekeeping import run_if_launched
+from chemscale_bench.tracking.reader import LoggedRun
 
 
 def submit(settings: SubmitSettings) -> None:
@@ -23,6 +30,7 @@ def submit(settings: SubmitSettings) -> None:
                 f"submitter must be a name with some of a-z or 0-9, got {settings.submitter!r}; give submitter='Ada'"
             )
         runs, left_out = study(settings)
+        ask_before_publishing(settings, runs[0].run if runs else None)
         path = write(settings, runs)
         sizes = len({kept.run.params["non_embedding_params"] for kept in runs})
         print(f"{path} is consistent; runs: {len(runs)}, sizes: {sizes}, {describe(left_out)}")
@@ -37,3 +45,24 @@ def submit(settings: SubmitSettings) -> None:
   git commit -m "Leaderboard: {"/".join(path.parts[-3:-1])} by {slug(settings.submitter)}"
 and open a pull request that adds these files; it is verified there as it was here."""
         )
+
+
+def ask_before_publishing(settings: SubmitSettings, run: LoggedRun | None) -> None:
+    """Before an entry of somebody's own data is written, say what of them it holds, and ask.
+
+    Raises:
+        UserError: unless it was allowed, in the settings or on a terminal.
+    """
+    data = run.params.get("data", "auto") if run else "auto"
+    known = {"auto", *NAMES, *(tasks.load(name).data for name in tasks.names())}
+    if data in known or settings.publish:
+        return
+    weights = "" if settings.checkpoint == "none" else ", and weights, from which molecules like yours can be drawn"
+    holds = f"an entry holds the name {data.rpartition('/')[2]}, its digest, all settings and loss curves{weights}"
+    if sys.stdin.isatty():
+        click.echo(f"These runs are of your own data: {holds}. The file itself stays here.")
+        if click.confirm("Write it?"):
+            return
+    raise UserError(
+        f"data of your own are published only if you say so: {holds}; give publish=True, or checkpoint=none with it"
+    )

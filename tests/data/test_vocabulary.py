@@ -90,4 +90,6 @@ def test_transformers_reads_the_same_ids(vocabulary: Vocabulary, strings: list[s
         2,
         3,
     )
+    assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (2, 3)
+    assert "takes SELFIES, not SMILES" in (tmp_path / "README.md").read_text()
     assert tokenizer("[C][Uue]")["input_ids"] == [2, vocabulary.ids["[C]"], 0, 3]

@@ -49,6 +49,15 @@ def test_ranks_and_significance(boards: dict[str, Board]) -> None:
     assert math.isnan(rows["Single"].reached[30_000].low)
 
 
+def test_tasks_without_a_run_come_last(root: Path) -> None:
+    studies, _ = read_entries(root, Level.VALID)
+    papers, _ = read_published(PUBLISHED)
+    measured = [any(row.study.runs for row in board.rows) for board in build([*papers, *studies], replicates=100)]
+    assert True in measured
+    assert False in measured
+    assert measured == sorted(measured, reverse=True)
+
+
 def test_laws_recover_what_was_planted(boards: dict[str, Board]) -> None:
     board = boards["embedded-lm"]
     better, worse, single = (

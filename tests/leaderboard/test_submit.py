@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -20,8 +21,9 @@ from chemscale_bench.leaderboard.levels import Level, judge
 from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.settings.submit import SubmitSettings
 from chemscale_bench.settings.verify import VerifySettings
+from chemscale_bench.tracking.reader import LoggedRun
 from chemscale_bench.verbs.forcefield import forcefield
-from chemscale_bench.verbs.submit import submit
+from chemscale_bench.verbs.submit import ask_before_publishing, submit
 from chemscale_bench.verbs.verify import verify
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +79,26 @@ def test_round_trip(experiment: str, kept: Path, store: None, capsys: pytest.Cap
     assert sorted(item.name for item in (kept / experiment).iterdir()) == [path.parents[1].name]
     verify(VerifySettings(entry=str(path), level="reproduced"))
     assert "is reproduced" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("data", "more", "says"),
+    [
+        ("ours/secret.smi", {}, "secret.smi, its digest, all settings and loss curves, and weights, from which"),
+        ("ours/secret.smi", {"checkpoint": "none"}, "all settings and loss curves; give publish=True"),
+        ("ours/secret.smi", {"publish": True}, ""),
+        ("embedded", {}, ""),
+        ("auto", {}, ""),
+    ],
+)
+def test_own_data_are_published_only_if_that_was_said(data: str, more: dict[str, Any], says: str) -> None:
+    run = LoggedRun("0" * 32, "FINISHED", 0, {"data": data})
+    if not says:
+        return ask_before_publishing(SubmitSettings(**more), run)
+    with pytest.raises(UserError, match="only if you say so") as refusal:
+        ask_before_publishing(SubmitSettings(**more), run)
+    assert says in str(refusal.value)
+    assert "ours/" not in str(refusal.value)
 
 
 def altered(path: Path, tmp_path: Path, by: float, sign: bool) -> Path:

@@ -343,7 +343,7 @@ def test_molecules_may_be_relative_to_where_mlflow_run_was_started(tmp_path: Pat
     finally:
         launcher.kill()
         launcher.wait()
-    assert "embedded-lm@theirs.smi" in out
+    assert "own data theirs.smi with the budgets of embedded-lm" in out
     assert "theirs.smi: SMILES in column 1 between white space: CO, CCO, CCCO, ..." in out
     assert "600 lines read: " in out
     assert " hardly tells one model from another" in out

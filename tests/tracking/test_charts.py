@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from chemscale_bench.tracking import charts
+from chemscale_bench.tracking.families import describe_family
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 from chemscale_bench.tracking.store import experiment_id
 
@@ -76,11 +76,37 @@ def test_only_training_gets_charts(tracking_uri: str, monkeypatch: pytest.Monkey
     monkeypatch.setenv("CHEMSCALE_LAUNCHED_RUN", "")
     client = MlflowClient()
     tags = client.get_experiment(experiment_id("training")).tags
-    assert json.loads(tags[charts.TAG]) == charts.view()
+    assert charts.unpack(tags[charts.TAG]) == charts.view()
     assert charts.KEY in tags["mlflow.note.content"]
     with housekeeping_run("test") as run:
         housekeeping = client.get_experiment(client.get_run(run).info.experiment_id)
     assert charts.TAG not in housekeeping.tags
+
+
+def test_children_of_a_parent_are_compared_by_what_was_searched(browser: Any, tracking_uri: str, server: str) -> None:
+    from mlflow import MlflowClient
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    client = MlflowClient()
+    experiment = experiment_id("search")
+    parent = client.create_run(experiment, run_name="the search").info.run_id
+    for size in (3, 4, 5):
+        log_run(client, experiment, size)
+    for run in client.search_runs([experiment], "attributes.run_name != 'the search'"):
+        client.set_tag(run.info.run_id, "mlflow.parentRunId", parent)
+    describe_family(client, parent, charts.LOSS, "Three sizes.", {4000: 2.5}, ["peak_learning_rate"])
+    assert client.get_run(parent).data.metrics[charts.LOSS] == 2.5
+    note = client.get_run(parent).data.tags["mlflow.note.content"].splitlines()
+    assert note[0] == "Three sizes."
+    assert [line.split("]")[0] for line in note if line.startswith("| [")] == ["| [size 5", "| [size 4", "| [size 3"]
+    browser.set_window_size(1800, 2400)
+    browser.get(server + charts.address(experiment))
+    drawn = "return !!document.querySelector('.parcoords') && document.querySelectorAll('.js-plotly-plot').length >= 4"
+    WebDriverWait(browser, 120).until(lambda driver: driver.execute_script(drawn))
+    text = browser.find_element("tag name", "body").text
+    assert "No charts in this section" not in text
+    assert "size 5" in text  # a child, not folded below its parent
+    assert "peak_learning_rate" in browser.find_element("css selector", ".parcoords").get_attribute("textContent")
 
 
 def test_a_store_that_takes_no_charts_still_takes_runs(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:

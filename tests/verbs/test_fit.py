@@ -79,6 +79,13 @@ def logged(store: Any) -> Any:
     return store
 
 
+def fits(store: Any) -> list[Any]:
+    """The runs of `fit`, which lie in the experiment that they fit."""
+    experiment = store.get_experiment_by_name("runs").experiment_id
+    found: list[Any] = store.search_runs([experiment], "tags.verb = 'fit'")
+    return found
+
+
 def launch(store: Any, experiment: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Do what `mlflow run . -e fit` does before it starts the tool."""
     tags = {"mlflow.source.type": "PROJECT", "mlflow.source.name": str(ROOT), "mlflow.project.entryPoint": "fit"}
@@ -99,8 +106,10 @@ def test_fit_reads_an_experiment_and_logs_one_run(logged: Any, capsys: pytest.Ca
     printed = capsys.readouterr().out
     assert "40 rows: 5 sizes x 4 values of tokens; 1 failed, 1 killed, 1 repeated, a better one kept" in printed
     assert "Joint law L = E + A params^-alpha + B tokens^-beta" in printed
-    housekeeping = logged.get_experiment_by_name("chemscale-housekeeping")
-    (run,) = logged.search_runs([housekeeping.experiment_id])
+    (run,) = fits(logged)
+    assert run.data.tags["mlflow.runName"].startswith("fit: alpha .")
+    assert run.data.tags["mlflow.runName"].endswith(", 5 sizes")
+    assert "chemscale plan --fit runs:/" in printed
     metrics = run.data.metrics
     assert metrics["joint/params_exponent"] == pytest.approx(0.3, abs=0.02)
     assert (
@@ -109,7 +118,7 @@ def test_fit_reads_an_experiment_and_logs_one_run(logged: Any, capsys: pytest.Ca
     assert metrics["runs/left_out"] == 4
     figures = {item.path for item in logged.list_artifacts(run.info.run_id, "figures")}
     assert {"figures/loss_against_params.html", "figures/frontier.html", "figures/residuals.html"} <= figures
-    assert [run.info.status for run in logged.search_runs([housekeeping.experiment_id])] == ["FINISHED"]
+    assert [run.info.status for run in fits(logged)] == ["FINISHED"]
     plan(PlanSettings(fit=f"runs:/{run.info.run_id}/fit.json", flops=1e18, replicates=100))
     assert "budget   1e+18 FLOPs" in capsys.readouterr().out
 
@@ -236,6 +245,19 @@ def test_versions_of_a_task_are_not_mixed(logged: Any) -> None:
     assert len(read(FitSettings(experiment="runs", task_digest="a")).frame) == 40
 
 
+def test_parents_and_fits_are_not_counted_as_left_out(logged: Any) -> None:
+    _, before = read_experiment("runs", "val/loss_nats_per_token")
+    experiment = logged.get_experiment_by_name("runs").experiment_id
+    parent = logged.create_run(experiment).info.run_id
+    logged.log_metric(parent, "val/loss_nats_per_token", 1.0, step=1000)
+    for run in logged.search_runs([experiment], max_results=3):
+        if run.info.run_id != parent:
+            logged.set_tag(run.info.run_id, "mlflow.parentRunId", parent)
+    logged.create_run(experiment, tags={"verb": "fit"})
+    logged.set_terminated(parent)
+    assert read_experiment("runs", "val/loss_nats_per_token")[1] == before
+
+
 def test_runs_of_strangers_are_left_out_by_their_ids_and_the_rest_is_fitted(logged: Any) -> None:
     kept, before = read_experiment("runs", "val/loss_nats_per_token")
     experiment = logged.get_experiment_by_name("runs").experiment_id
@@ -292,7 +314,7 @@ def test_figures_open_without_a_network(logged: Any, tmp_path: Path) -> None:
     import mlflow
 
     fit(FitSettings(experiment="runs", replicates=100))
-    (run,) = logged.search_runs([logged.get_experiment_by_name("chemscale-housekeeping").experiment_id])
+    (run,) = fits(logged)
     folder = Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="figures"))
     pages = [path.read_text() for path in folder.iterdir()]
     assert pages
