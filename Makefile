@@ -19,7 +19,7 @@ dev:
 # Into docs/_build/html; executes the tutorials, and a warning is an error.
 docs:
 	@python=$$(sh tools/launch --prepare) && { \
-	    "$$python" -c "import furo, ipykernel, myst_nb, sphinx_copybutton" 2>/dev/null || { \
+	    "$$python" -c "import furo, ipykernel, latex2mathml, myst_nb, sphinx_copybutton" 2>/dev/null || { \
 	        echo "installing the tools for the documentation" && \
 	        "$$python" -m pip install --quiet --quiet "pip>=25.1" && \
 	        "$$python" -m pip install --quiet --quiet --constraint=constraints.txt --group docs; }; } && \

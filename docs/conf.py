@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
+from latex2mathml.converter import convert
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 HERE = Path(__file__).parent
@@ -22,11 +25,14 @@ version = release
 copyright = "the chemscale-bench developers, MIT licence"
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_nb", "sphinx_copybutton", "commands"]
 exclude_patterns = ["_build"]
+default_role = "code"  # of docstrings, whose names stand in single backticks
+smartquotes = False
 
 html_theme = "furo"
 html_title = "chemscale-bench"
 html_static_path = ["_static"]
-html_css_files = ["wide.css"]
+html_css_files = ["own.css"]
+html_math_renderer = "mathml"
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -37,8 +43,11 @@ nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
+nb_output_stderr = "remove"  # progress bars
 os.environ["PLOTLY_RENDERER"] = "sphinx_gallery"
 os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
+KEPT = tempfile.TemporaryDirectory()  # a study of an earlier build would want the runs of that build
+os.environ["CHEMSCALE_HOME"] = KEPT.name
 os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 autodoc_typehints = "none"  # docstrings say it in words
@@ -67,7 +76,20 @@ def plotly_of_our_own(app: Any, error: Exception | None) -> None:
         page.write_text(text)
 
 
+def inline_formula(translator: Any, node: nodes.math) -> None:
+    """A formula as MathML, which browsers show without any script."""
+    translator.body.append(convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def formula(translator: Any, node: nodes.math_block) -> None:
+    """A formula on lines of its own."""
+    translator.body.append(f'<div class="formula">{convert(node.astext(), display="block")}</div>')
+    raise nodes.SkipNode
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
+    app.add_html_math_renderer("mathml", (inline_formula, None), (formula, None))
     app.connect("autodoc-skip-member", skip)
     app.connect("build-finished", plotly_of_our_own)

@@ -28,8 +28,9 @@ print(sorted({"torch", "mlflow", "pandas", "pydantic", "click"} & set(sys.module
 
 EXAMPLES = """
 import doctest, sys
-import chemscale_bench, chemscale_bench.library
-results = [doctest.testmod(module) for module in (chemscale_bench, chemscale_bench.library)]
+from importlib import import_module
+names = ("", ".library", ".evaluation.dynamics", ".data.codec", ".data.vocabulary")
+results = [doctest.testmod(import_module(f"chemscale_bench{name}")) for name in names]
 sys.exit(any(result.failed or not result.attempted for result in results))
 """
 
