@@ -26,7 +26,7 @@ copyright = "the chemscale-bench developers, MIT licence"
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_nb", "sphinx_copybutton", "commands"]
 exclude_patterns = ["_build"]
 default_role = "code"  # of docstrings, whose names stand in single backticks
-smartquotes = False
+smartquotes_action = "D"  # dashes
 
 html_theme = "furo"
 html_title = "chemscale-bench"
