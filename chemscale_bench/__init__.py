@@ -10,9 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chemscale_bench.library import fit, list_tasks, load, read_runs, train
+    from chemscale_bench.library import fit, list_tasks, load, read_runs, study, train
 
-__all__ = ["fit", "list_tasks", "load", "read_runs", "train"]
+__all__ = ["fit", "list_tasks", "load", "read_runs", "study", "train"]
 
 
 def __getattr__(name: str) -> Any:

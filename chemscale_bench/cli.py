@@ -22,6 +22,7 @@ from chemscale_bench.settings.language import LanguageSettings
 from chemscale_bench.settings.leaderboard import LeaderboardSettings
 from chemscale_bench.settings.plan import PlanSettings
 from chemscale_bench.settings.probe import ProbeSettings
+from chemscale_bench.settings.publish import PublishSettings
 from chemscale_bench.settings.replay import ReplaySettings
 from chemscale_bench.settings.speed import SpeedSettings
 from chemscale_bench.settings.study import StudySettings
@@ -43,6 +44,7 @@ VERBS: dict[str, type[Settings]] = {
     "generate": GenerateSettings,
     "embed": EmbedSettings,
     "probe": ProbeSettings,
+    "publish": PublishSettings,
     "submit": SubmitSettings,
     "verify": VerifySettings,
     "leaderboard": LeaderboardSettings,

@@ -18,6 +18,7 @@ from chemscale_bench.settings.training import TrainingSettings
 
 if TYPE_CHECKING:
     from chemscale_bench.evaluation.loaded import TrainedForceField, TrainedLanguageModel
+    from chemscale_bench.runs.study_result import StudyResult
     from chemscale_bench.scaling.analysis import Analysis
 
 LOSS: str = FitSettings.model_fields["metric"].default
@@ -166,6 +167,53 @@ def train(model: str = "chemgpt", **parameters: Any) -> Run:
     if exit_code:
         raise KeyboardInterrupt
     return Run(run.run_id, kind.METRIC, run.reached)
+
+
+def study(task: str = "pubchem10m-lm", *, prints: bool = False, **parameters: Any) -> StudyResult:
+    """Train what a scaling law needs and fit it, tracked as a run with a child for each training, as `study` does.
+
+    The same call goes on with a study that was interrupted, and reads one that is complete.
+
+    Args:
+        task: of language models or of force fields.
+        prints: whether it shows its progress, and what it found, as the command does.
+        **parameters: of that command, such as hours or params, tokens, seeds, model; `chemscale study --help` explains
+            them.
+
+    Returns:
+        The runs in `table`, the joint law in `law`, larger runs in `forecast`, what can't be told in `refusals`; the
+        report in `text()`, every number in `numbers()`, plotly figures in `figures()` and `figure(name)`.
+
+    Raises:
+        UserError: if a parameter breaks a rule, or the study can't be tracked.
+        KeyboardInterrupt: if it was asked to stop; its state is saved.
+
+    Example:
+        >>> import chemscale_bench as cs
+        >>> alcohols = [f"{'C' * left}C(O){'C' * right}" for left in range(1, 16) for right in range(1, 16)]
+        >>> pd.DataFrame({"smiles": alcohols}).to_csv("alcohols.csv", index=False)  # or leave `data` out
+        >>> given = {"data": "alcohols.csv", "model": "llama", "device": "cpu"}
+        >>> found = cs.study("embedded-lm", params=[1e4, 3e4], tokens=3000, **given)
+        >>> found.table["tokens"].to_list(), found.trainings
+        ([3000.0, 3000.0], 2)
+        >>> found.refusals["joint law"][:50]  # two sizes are too few
+        'JointLaw needs at least 3 different params, got 2 '
+    """
+    from chemscale_bench.runs.study import Study
+    from chemscale_bench.settings.study import StudySettings
+
+    settings = StudySettings.read({"task": task, **parameters}, "study")
+    assert isinstance(settings, StudySettings)
+    if "," in settings.model:
+        raise UserError(
+            f"model must be one here, got {settings.model!r}; call it for each, or use the command study to compare"
+        )
+    if settings.dry_run:
+        raise UserError("dry_run must be left out here, got True; use the command study to see what it would train")
+    work = Study(settings, prints)
+    if work.run():
+        raise KeyboardInterrupt
+    return work.found
 
 
 def load(model: str | Path, device: str = "cpu") -> TrainedLanguageModel | TrainedForceField:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +14,13 @@ import pytest
 
 import chemscale_bench as cs
 from chemscale_bench.errors import UserError
+from chemscale_bench.runs.study_result import StudyResult
 
 ROOT = Path(__file__).parents[1]
 LIGHT = """
 import sys
 import chemscale_bench as cs
-assert {"fit", "load", "train", "list_tasks", "read_runs", "__version__"} <= set(dir(cs))
+assert {"fit", "load", "train", "study", "list_tasks", "read_runs", "__version__"} <= set(dir(cs))
 cs.__version__
 print(sorted({"torch", "mlflow", "pandas", "pydantic", "click"} & set(sys.modules)))
 """
@@ -26,8 +28,9 @@ print(sorted({"torch", "mlflow", "pandas", "pydantic", "click"} & set(sys.module
 
 EXAMPLES = """
 import doctest, sys
-import chemscale_bench, chemscale_bench.library
-results = [doctest.testmod(module) for module in (chemscale_bench, chemscale_bench.library)]
+from importlib import import_module
+names = ("", ".library", ".evaluation.dynamics", ".data.codec", ".data.vocabulary")
+results = [doctest.testmod(import_module(f"chemscale_bench{name}")) for name in names]
 sys.exit(any(result.failed or not result.attempted for result in results))
 """
 
@@ -79,6 +82,10 @@ def test_a_fit_of_a_file_prints_nothing_and_shows_itself(tmp_path: Path, capsys:
         (lambda: cs.train("gpt5"), "model must be one of chemgpt, llama, lstm"),
         (lambda: cs.train("llama", parms=1e4), "parms"),
         (lambda: cs.train("llama", task="embedded-lm", seeds=2), "seeds must be 1 here, got 2"),
+        (lambda: cs.study("nothing"), "task must be"),
+        (lambda: cs.study("embedded-lm"), "a study needs sizes or a budget, got neither"),
+        (lambda: cs.study("embedded-lm", model="llama,lstm", params=1e4), "model must be one here, got 'llama,lstm'"),
+        (lambda: cs.study("embedded-lm", params=1e4, dry_run=True), "dry_run must be left out here"),
     ],
 )
 def test_bad_input_raises(call: object, message: str, tracking_uri: str) -> None:
@@ -115,3 +122,52 @@ def test_a_run_is_trained_silently_read_and_loaded(
     assert np.array(predicted["forces_ev_per_angstrom"][0]) == pytest.approx(ethanol.get_forces(), abs=1e-6)
     assert len(model.predict(model.input_example)) == 1
     assert "pickle" not in (Path(folder) / "MLmodel").read_text()
+
+
+def test_a_study_is_trained_silently_and_read_again(
+    tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+    import optuna
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    alcohols = [f"{'C' * left}C(O){'C' * right}" for left in range(1, 16) for right in range(1, 16)]
+    pd.DataFrame({"smiles": alcohols}).to_csv("alcohols.csv", index=False)
+
+    def state() -> tuple[object, ...]:
+        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        return optuna.logging.get_verbosity(), torch.get_num_threads(), handlers
+
+    def study(**more: object) -> StudyResult:
+        grid = {"params": [1e4, 3e4, 1e5], "tokens": 20_000, "data": "alcohols.csv", "device": "cpu"}
+        return cs.study("embedded-lm", model="llama", **grid, **more)
+
+    before = state()
+    found = study()
+    out, err = capsys.readouterr()
+    assert not out
+    assert all(line.startswith(("preparing", "compiling")) for line in err.replace("\r", "\n").split("\n") if line)
+    assert state() == before
+
+    assert found.trainings == len(found.table) == 3
+    assert found.table["params"].is_monotonic_increasing
+    logged = mlflow.get_run(found.run_id).data.metrics
+    assert found.numbers().items() <= logged.items()
+    assert found.law is None
+    assert "JointLaw needs at least 3 different tokens, got 1" in found.refusals["joint law"]
+    assert found.refusals["joint law"] in found.text()
+    assert "Power law along params" in found._repr_html_()
+    assert len(found.figure().data) == len(found.figures()["loss_over_params_and_tokens"].data) > 0
+    with pytest.raises(UserError, match=r"name must be one of .*, got 'sankey'"):
+        found.figure("sankey")
+
+    assert cs.fit(found.table).numbers().items() <= found.numbers().items()
+    assert found.foretold is not None  # of the largest, before it began
+    assert found.foretold.table["params"].to_list() == [found.table["params"].max()]
+    assert sorted(cs.read_runs(found.run_id)["run_id"]) == sorted(found.table["run_id"])
+    assert study().table.equals(found.table)  # read, not trained again
+    assert capsys.readouterr() == ("", "")
+    shown = study(prints=True)
+    assert shown.run_id == found.run_id
+    assert shown.text() in capsys.readouterr().out

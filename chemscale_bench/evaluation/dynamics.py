@@ -29,8 +29,12 @@ class ForceFieldCalculator(Calculator):
         device: of torch.
 
     Example:
-        >>> atoms.calc = ForceFieldCalculator("model")
-        >>> atoms.get_forces()  # eV/Angstrom
+        >>> import ase.build
+        >>> entries = Path("leaderboard/entries/embedded-ff@ethanol")  # of a checkout, with their checkpoints
+        >>> ethanol = ase.build.molecule("CH3CH2OH")
+        >>> ethanol.calc = ForceFieldCalculator(next(entries.rglob("model.safetensors")).parent)
+        >>> ethanol.get_forces().shape  # eV/Angstrom
+        (9, 3)
     """
 
     implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012 (ASE's own way)

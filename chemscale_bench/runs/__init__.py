@@ -6,8 +6,10 @@
   time;
 - `sweep.py` searches hyperparameters: trains the trials that `queue.py` hands out to any number of processes;
 - `study.py` makes a scaling study: trains by `study_plan.py`, in groups (`group.py`), the cells of `cells.py`, at the
-  pace of `pace.py`, with workers that `engines/` starts, and tells what was found by `study_report.py`;
+  pace of `pace.py`, with workers that `engines/` starts, and tells what was found by `study_report.py`,
+  as a `study_result.py`;
 - `generation.py` draws from the trained models that `checkpoint.py` finds, and measures what they draw;
+  `publication.py` makes a repository of the Hugging Face hub of one;
 - `shared.py` is what both share: an Optuna storage and a parent run; `kinds.py` says which kind a task asks for.
 
 A run is told by `training.loop.Trainer` what happens (`report`, `budget_reached`, `save`), and tells MLflow.

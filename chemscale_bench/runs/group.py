@@ -99,7 +99,7 @@ class Group:
                 over = self.finish(trial, training, run)
         except Diverged as error:
             shutil.rmtree(run_folder(run_id), ignore_errors=True)
-            tqdm.write(f"{training.params:.3g} params, seed {training.seed}: {error}", file=sys.stderr)
+            self.say(f"{training.params:.3g} params, seed {training.seed}: {error}")
         finally:
             self.under_way.pop(trial.number, None)
             if not over:  # after the run has ended, so that nobody takes over one that is about to
@@ -135,10 +135,15 @@ class Group:
         params = int(str(run.params()["non_embedding_params"]))
         flops = run.flops_per_unit * run.log["amount"]
         if not self.cells.complete(trial, Result(training, run.run_id, params, losses, seconds, flops), diverged):
-            tqdm.write(f"run {run.run_id} was silent too long, and may be trained again by others", file=sys.stderr)
+            self.say(f"run {run.run_id} was silent too long, and may be trained again by others")
             return False
         if losses:
             last = max(losses)
             line = f"{params:,} params, {last:,} {self.plan.word}, seed {training.seed}: {losses[last]:.4f}"
-            tqdm.write(f"{line} after {duration(seconds)}", file=sys.stderr)
+            self.say(f"{line} after {duration(seconds)}")
         return True
+
+    def say(self, text: str) -> None:
+        """Say something above the progress bar."""
+        if self.plan.prints:
+            tqdm.write(text, file=sys.stderr)

@@ -48,11 +48,15 @@ def tune(plan: StudyPlan, name: str, small: int, large: int, together: int) -> T
     best = found.study.best_trial
     chosen = {key: float(value) for key, value in best.params.items()}
     tuned = Tuned(small, chosen, 0.0, flops_of(found))
-    print(f"searched at {small:.3g} params: {shown(tuned.chosen)} ({best.value:.4f})")
+    lines = [f"searched at {small:.3g} params: {shown(tuned.chosen)} ({best.value:.4f})"]
     if large == small:
-        print("  no larger size can be paid for a check: the rate is carried as the parametrization says")
-        return tuned
-    return check(plan, tuned, large, name)
+        lines.append("  no larger size can be paid for a check: the rate is carried as the parametrization says")
+    else:
+        tuned, more = check(plan, tuned, large, name)
+        lines += more
+    if plan.prints:
+        print("\n".join(lines))
+    return tuned
 
 
 def sizes_to_tune(plan: StudyPlan, seconds: float) -> tuple[int, int]:
@@ -92,8 +96,12 @@ def data_of(plan: StudyPlan) -> int:
     return plan.data[0] if plan.task.family == "language_model" else plan.data[-1]
 
 
-def check(plan: StudyPlan, tuned: Tuned, size: int, name: str) -> Tuned:
-    """Try the carried rate and its neighbours at a large size; where the best is elsewhere, let the rate go there."""
+def check(plan: StudyPlan, tuned: Tuned, size: int, name: str) -> tuple[Tuned, list[str]]:
+    """Try the carried rate and its neighbours at a large size; where the best is elsewhere, let the rate go there.
+
+    Returns:
+        What is carried on, and what there is to say of it.
+    """
     carried = plan.tuned_at(size, tuned)
     (low, high) = next((one.low, one.high) for one in SPACES[plan.task.family] if one.name == "learning_rate")
     factors = list(FACTORS)
@@ -101,7 +109,7 @@ def check(plan: StudyPlan, tuned: Tuned, size: int, name: str) -> Tuned:
         rates = [factor * carried["learning_rate"] for factor in factors]
         inside = [carried | {"learning_rate": rate} for rate in rates if low <= rate <= high]
         if not inside:
-            return tuned
+            return tuned, []
         queue = sweep(plan, size, f"{name}-check", trials=len(inside), points=inside).queue
         values = losses(queue)
         reached = [values.get(rate, math.inf) for rate in rates]
@@ -114,17 +122,15 @@ def check(plan: StudyPlan, tuned: Tuned, size: int, name: str) -> Tuned:
         f"{factor:g}x {'no end' if math.isinf(value) else f'{value:.4f}'}"
         for factor, value in zip(factors, reached, strict=True)
     )
-    print(f"checked at {size:.3g} params: {beside}")
+    checked = f"checked at {size:.3g} params: {beside}"
     tuned = tuned._replace(flops=tuned.flops + flops_of(queue))
     if min(reached) == math.inf:
-        print("  none of them ended well: the rate is carried as the parametrization says")
-        return tuned
+        return tuned, [checked, "  none of them ended well: the rate is carried as the parametrization says"]
     if 1 / HOLDS <= best <= HOLDS:
-        print(f"  the best is {best:g} times the carried rate: it holds, and is carried on")
-        return tuned
+        return tuned, [checked, f"  the best is {best:g} times the carried rate: it holds, and is carried on"]
     power = math.log(best) / math.log(size / tuned.searched_at)
-    print(f"  the best has moved by {best:g}: rates go with size^{power:.2f} beside the parametrization")
-    return tuned._replace(power=power)
+    moved = f"  the best has moved by {best:g}: rates go with size^{power:.2f} beside the parametrization"
+    return tuned._replace(power=power), [checked, moved]
 
 
 def sweep(
@@ -142,7 +148,7 @@ def sweep(
         **given, model=plan.model, params=size, trials=trials, study=name, together=min(together, trials),
         pruner="none" if points else "performance",
     )  # fmt: skip
-    work = Sweep(settings)
+    work = Sweep(settings, plan.prints)
     for point in points:
         work.queue.study.enqueue_trial(point, skip_if_exists=True)
     work.run()

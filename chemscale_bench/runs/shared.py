@@ -36,11 +36,13 @@ class SharedStudy:
         if storage and "://" not in storage:
             storage = str(output_path(storage))
         self.where = studies.without_secrets(storage) or str(home() / "studies" / f"{name}.log")
+        logged = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(
             storage=studies.open_storage(storage, home() / "studies" / f"{name}.log"), study_name=name,
             load_if_exists=True, direction="minimize", **parts,
         )  # fmt: skip
+        optuna.logging.set_verbosity(logged)  # it is the user's
         if study.direction != optuna.study.StudyDirection.MINIMIZE:
             raise UserError(f"study {name} must be one that minimises, it maximises; choose another study=")
         known = study.user_attrs.get("about")

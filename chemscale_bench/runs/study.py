@@ -27,6 +27,7 @@ from chemscale_bench.runs.pace import Pace
 from chemscale_bench.runs.rates import sizes_to_tune, tune
 from chemscale_bench.runs.sizes import measure_sizes
 from chemscale_bench.runs.study_plan import Planned, StudyPlan, duration
+from chemscale_bench.runs.study_result import StudyResult
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import ended_properly
@@ -49,13 +50,14 @@ class Study:
 
     Args:
         settings: of the verb `study`.
+        prints: whether it shows its progress and prints what it finds.
 
     Raises:
         UserError: if they don't fit one another.
     """
 
-    def __init__(self, settings: StudySettings) -> None:
-        self.settings, self.task = settings, tasks.load(settings.task)
+    def __init__(self, settings: StudySettings, prints: bool = True) -> None:
+        self.settings, self.task, self.prints = settings, tasks.load(settings.task), prints
         refuse_other_family(settings, self.task, FRAMES if self.task.family == "language_model" else ("tokens",))
         if settings.hours and settings.flops:
             raise UserError(
@@ -68,7 +70,7 @@ class Study:
             )
         if settings.params == "auto" and not (settings.hours or settings.flops):
             raise UserError("a study needs sizes or a budget, got neither; give params=1e4,3e4,1e5, or hours=2")
-        self.plan = StudyPlan(settings, self.task)
+        self.plan = StudyPlan(settings, self.task, prints)
         self.kind = self.plan.kind
         self.kind.check(self.plan.settings_of(Training(self.plan.sizes[0], self.plan.data[0], settings.seed)))  # type: ignore[arg-type]
         self.is_worker = WORKER in os.environ
@@ -81,6 +83,7 @@ class Study:
         self.began = psutil.Process().create_time()
         self.next_note = time.monotonic() + NOTE_SECONDS
         self.results: list[Result] = []
+        self.found: StudyResult
         self.to_do: list[Planned] = []
 
     # -- the plan ------------------------------------------------------------------------------------------------
@@ -141,10 +144,12 @@ class Study:
                         self.work(stop)
                 except KeyboardInterrupt:
                     self.cells.note_time()
-                    if stop.requested:  # a search says it by itself
+                    if stop.requested and self.prints:  # a search says it by itself
                         print(f"{stop.requested}; the same command goes on", file=sys.stderr)
                     raise
-                study_report.finish(self.client, self.parent, self.cells, self.plan)
+                self.found = study_report.finish(self.client, self.parent, self.cells, self.plan)
+        if self.prints:
+            print(f"{self.found.text()}\n\n{study_report.next_steps(self.found, self.settings)}")
         return stop.exit_code
 
     def make_parent(self) -> str:
@@ -192,6 +197,8 @@ class Study:
     def introduce(self) -> None:
         """Say what is about to happen."""
         self.look()
+        if not self.prints:
+            return
         print(f"study {self.cells.name}: {len(self.results)} trainings are done, to do:")
         print(self.plan.table(self.to_do))
         print(self.plan.expectation(self.to_do, self.results), flush=True)
@@ -264,7 +271,7 @@ class Study:
     def progress(self) -> Any:
         """A bar of trainings."""
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
-        return tqdm(total=1, unit="run", desc="study", bar_format=form, disable=self.is_worker)
+        return tqdm(total=1, unit="run", desc="study", bar_format=form, disable=self.is_worker or not self.prints)
 
     def show(self, bar: Any, now: str = "") -> None:
         """How far the study is, when it ends, and what it tells so far."""

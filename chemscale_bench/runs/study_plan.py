@@ -45,10 +45,11 @@ class StudyPlan:
     Args:
         settings: of the verb `study`.
         task: that they name.
+        prints: whether the study shows its progress and prints what it finds.
     """
 
-    def __init__(self, settings: StudySettings, task: tasks.Task) -> None:
-        self.settings, self.task = settings, task
+    def __init__(self, settings: StudySettings, task: tasks.Task, prints: bool = True) -> None:
+        self.settings, self.task, self.prints = settings, task, prints
         self.kind = KINDS[task.family]
         self.designed = bool(settings.hours or settings.flops)
         self.sizes = HALF_DECADES if settings.params == "auto" else tuple(sorted(set(settings.params)))

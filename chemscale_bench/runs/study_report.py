@@ -17,6 +17,7 @@ from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.cells import Cells, Result
 from chemscale_bench.runs.study_plan import Planned, StudyPlan
+from chemscale_bench.runs.study_result import Foretold, StudyResult
 from chemscale_bench.scaling import Forecast, RunTable, UnidentifiedError, validate
 from chemscale_bench.scaling.analysis import analyse
 from chemscale_bench.scaling.figures import LOSS_TITLE
@@ -133,8 +134,8 @@ def judged(record: dict[str, Any], results: Sequence[Result], word: str) -> pd.D
     return pd.DataFrame(rows, columns=["params", "data", "foretold", "low", "high", "measured", "inside"])
 
 
-def finish(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan) -> None:
-    """Fit what was measured, log numbers, report and figures, and print what a user wants to know."""
+def finish(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan) -> StudyResult:
+    """Fit what was measured, and log numbers, report and figures."""
     results = cells.results()
     if not any(result.losses for result in results):
         raise UserError(f"a study needs trainings that reach a loss, all {len(results)} diverged; lower learning_rate")
@@ -145,38 +146,34 @@ def finish(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan) -> 
         "study/trainings": float(len(results)), "study/seconds": sum(result.seconds for result in results),
         "study/flops": sum(result.flops for result in results),
     }  # fmt: skip
-    lines = []
     table = table_of([result for result in results if result.losses], plan)
-    analysis = analyse(table, plan.settings.level)
-    lines.append(analysis.text())
-    metrics |= analysis.numbers()
     unit = LOSS_TITLE if plan.task.family == "language_model" else plan.kind.METRIC
-    for name, figure in analysis.figures(unit).items():
-        client.log_text(parent, to_html(figure), f"figures/{name}.html")
     record = read_forecast(client, parent)
+    foretold = None
     if record:
-        found = judged(record, results, plan.word)
-        lines += [f"\nForetold at {record['written']} from {len(record['runs'])} runs, before the largest began:"]
-        lines += [found.drop(columns="inside").to_string(index=False, float_format=lambda value: f"{value:.5g}")]
-        lines += [f"{int(found['inside'].sum())} of {len(found)} lie inside their {plan.settings.level:.0%} intervals"]
-        off = np.abs(np.log(found["measured"] / found["foretold"]))
-        metrics |= {"forecast/points": float(len(found)), "forecast/inside": float(found["inside"].sum())}
-        metrics |= {"forecast/mean_error": float(off.mean())} if len(found) else {}
+        foretold = Foretold(record["written"], len(record["runs"]), judged(record, results, plan.word))
+    found = StudyResult(parent, len(results), analyse(table, plan.settings.level), foretold, unit)
+    for name, figure in found.figures().items():
+        client.log_text(parent, to_html(figure), f"figures/{name}.html")
     largest = table.frame.sort_values("tokens").groupby("params").tail(1)
     for size, loss in zip(largest["params"], largest["loss"], strict=True):
         metrics[f"final/{size:.0f}_params"] = loss
-    for key, value in metrics.items():
+    for key, value in (metrics | found.numbers()).items():
         client.log_metric(parent, key, value)
     best = table.frame.sort_values("loss").head(1)
     values = {round(best["tokens"].item()): best["loss"].item()}
-    describe_family(client, parent, plan.kind.METRIC, analysis.verdict.found, values, ["non_embedding_params", "seed"])
-    client.log_text(parent, "\n".join(lines), "report.txt")
+    verdict = found.analysis.verdict.found
+    describe_family(client, parent, plan.kind.METRIC, verdict, values, ["non_embedding_params", "seed"])
+    client.log_text(parent, found.text(), "report.txt")
     client.log_dict(parent, table.frame.to_dict("split", index=False), "runs.json")
-    print("\n".join(lines))
-    experiment = plan.settings.experiment
-    print(
-        f"\n{len(results)} trainings below run {parent} of experiment {experiment}; next:\n"
+    return found
+
+
+def next_steps(found: StudyResult, settings: StudySettings) -> str:
+    """What a user may do with a study, as commands."""
+    return (
+        f"{found.trainings} trainings below run {found.run_id} of experiment {settings.experiment}; next:\n"
         f"  mlflow ui                                              compare them\n"
-        f"  chemscale fit --experiment {parent} --out law    the law as files\n"
-        f"  chemscale submit --run {parent} --submitter NAME"
+        f"  chemscale fit --experiment {found.run_id} --out law    the law as files\n"
+        f"  chemscale submit --run {found.run_id} --submitter NAME"
     )

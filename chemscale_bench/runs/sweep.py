@@ -41,9 +41,15 @@ FRAMES_PER_STEP = 10  # what `steps` counts, whatever the batch of a trial
 
 
 class Sweep:
-    """One process's share of a study."""
+    """One process's share of a study.
 
-    def __init__(self, settings: TuneSettings) -> None:
+    Args:
+        settings: of the verb `tune`.
+        prints: whether it shows its progress and prints what it finds.
+    """
+
+    def __init__(self, settings: TuneSettings, prints: bool = True) -> None:
+        self.prints = prints
         self.task = tasks.load(settings.task)
         self.family = self.task.family
         self.kind = KINDS[self.family]
@@ -108,7 +114,8 @@ class Sweep:
         with Stop() as stop, ended_properly(self.parent, self.queue.nobody_else_works):
             self.queue.forget_dead_trials()
             fabric = start_fabric(self.base)
-            with tqdm(total=self.settings.trials, initial=self.queue.count(), unit="trial", desc="tuning") as bar:
+            shown: dict[str, Any] = {"unit": "trial", "desc": "tuning", "disable": not self.prints}
+            with tqdm(total=self.settings.trials, initial=self.queue.count(), **shown) as bar:
 
                 def start() -> Generator[Step, None, None] | None:
                     bar.n = self.queue.count()
@@ -125,13 +132,20 @@ class Sweep:
                         while trial := start():
                             drive(trial)
                 except KeyboardInterrupt:  # where nothing polls, such as in the preparation of data
-                    print(f"{stop.requested}; the same command goes on", file=sys.stderr)
+                    self.say_how_to_go_on(stop)
                     raise
-            summarize(self.client, self.parent, self.queue, self.kind.VALUE, self.kind.METRIC)
+            text = summarize(self.client, self.parent, self.queue, self.kind.VALUE, self.kind.METRIC)
+            if self.prints:
+                print(text)
             if stop.requested:
-                print(f"{stop.requested}; the same command goes on", file=sys.stderr)
+                self.say_how_to_go_on(stop)
                 raise KeyboardInterrupt
         return stop.exit_code
+
+    def say_how_to_go_on(self, stop: Stop) -> None:
+        """After Ctrl-C and the like."""
+        if self.prints:
+            print(f"{stop.requested}; the same command goes on", file=sys.stderr)
 
     def lead(self, stop: Stop, bar: tqdm[NoReturn]) -> None:
         """Have workers run the trials."""
@@ -194,7 +208,8 @@ class Sweep:
         finally:
             if state != TrialState.COMPLETE:
                 shutil.rmtree(run_folder(child), ignore_errors=True)
-        tqdm.write(f"trial {trial.number}: {text}  {describe(chosen)}", file=sys.stderr)
+        if self.prints:
+            tqdm.write(f"trial {trial.number}: {text}  {describe(chosen)}", file=sys.stderr)
         self.log_progress(trial.number)
 
     def describe(self) -> None:

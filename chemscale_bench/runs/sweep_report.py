@@ -30,8 +30,8 @@ def numbers(queue: Queue) -> dict[str, float]:
     return found
 
 
-def summarize(client: MlflowClient, parent: str, queue: Queue, title: str, metric: str) -> None:
-    """Log the figures and print the result.
+def summarize(client: MlflowClient, parent: str, queue: Queue, title: str, metric: str) -> str:
+    """Log the figures, and say what was found.
 
     Args:
         client: of the tracking store.
@@ -49,25 +49,26 @@ def summarize(client: MlflowClient, parent: str, queue: Queue, title: str, metri
         client.log_metric(parent, f"prediction/{name}_at_20_percent", value)
     found = numbers(queue)
     pruned = sum(trial.state == TrialState.PRUNED for trial in trials)
-    print(f"study {queue.name}: {queue.count()} trials, {pruned} of them stopped early")
+    lines = [f"study {queue.name}: {queue.count()} trials, {pruned} of them stopped early"]
     what = f"{queue.count()} trials, {pruned} of them stopped early."
     values: dict[int, float] = {}
     if "best/value" in found:
         best = queue.study.best_trial
-        print(f"best: trial {best.number} with {best.value:.4f}: {describe(best.params)}")
+        lines.append(f"best: trial {best.number} with {best.value:.4f}: {describe(best.params)}")
         what += f" Best: trial {best.number} with **{best.value:.4f}** {title}: {describe(best.params)}"
         points = client.get_metric_history(best.user_attrs["mlflow_run"], metric)
         values = {point.step: point.value for point in points[-1:]}
     describe_family(client, parent, metric, what, values, studies.by_importance(queue.study))
     if len(foretold.final):
-        print(
+        lines.append(
             f"final value predicted at 20 % of the {STEPS}, {len(foretold.final)} finished trials: "
             f"R^2 {foretold.r2:.3f}, Spearman {foretold.spearman:.3f}"
         )
     else:
-        print("final value: too few trials have finished to predict it from the first 20 % of the area")
-    print(f"compute: {found['tune/flops']:.3g} FLOPs, {found['tune/saved_percent']:.1f} % saved by stopping")
-    print(f"parent run {parent}, one child per trial; compare them with: mlflow ui")
+        lines.append("final value: too few trials have finished to predict it from the first 20 % of the area")
+    lines.append(f"compute: {found['tune/flops']:.3g} FLOPs, {found['tune/saved_percent']:.1f} % saved by stopping")
+    lines.append(f"parent run {parent}, one child per trial; compare them with: mlflow ui")
+    return "\n".join(lines)
 
 
 def describe(params: dict[str, Any]) -> str:

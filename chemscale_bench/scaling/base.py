@@ -6,7 +6,9 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import Tags
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.scaling.bootstrap import Fitted, Method, regular, replicate, resample
@@ -19,7 +21,7 @@ from chemscale_bench.scaling.identify import (
     require_sizes,
 )
 from chemscale_bench.scaling.projection import best_fit
-from chemscale_bench.scaling.table import check_positive, listed
+from chemscale_bench.scaling.table import DataError, check_positive, listed
 
 OnFlat = Literal["raise", "nan", "ignore"]
 
@@ -31,8 +33,14 @@ class Interval(NamedTuple):
     high: Any
 
 
-class ScalingLaw(BaseEstimator):  # type: ignore[misc]
+class UnfittedError(UserError, NotFittedError):  # type: ignore[misc]
+    """A law was asked before it was fitted."""
+
+
+class ScalingLaw(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Base of the laws; see `PowerLaw` for what a user sees.
+
+    They are regressors of scikit-learn: `clone`, pipelines, `cross_val_score` and grids over their parameters work.
 
     The fit minimises the sum over points of weight x Huber(log loss - log law), with Huber's delta at 1e-3. The sum
     must not be divided by the number of points: gradients then fall below the optimisers' stopping rules, and the
@@ -65,6 +73,11 @@ class ScalingLaw(BaseEstimator):  # type: ignore[misc]
         self.seed = seed
         self.on_flat = on_flat
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = tags.target_tags.positive_only = True
+        return tags
+
     def _form(self) -> Form:
         raise NotImplementedError
 
@@ -80,7 +93,7 @@ class ScalingLaw(BaseEstimator):  # type: ignore[misc]
         columns = [check_positive(values, name) for values, name in zip(sizes, self.features, strict=True)]
         measured = check_positive(loss, "loss")
         if any(len(column) != len(measured) for column in columns):
-            raise UserError(
+            raise DataError(
                 f"sizes and losses must have one length, got {[len(column) for column in columns]} and "
                 f"{len(measured)}; pass one loss for each point"
             )
@@ -98,6 +111,7 @@ class ScalingLaw(BaseEstimator):  # type: ignore[misc]
         group: NDArray[np.intp] = np.unique(np.asarray(groups), return_inverse=True)[1]
         fitted = Fitted(form, theta, u, log_loss, weights, group, self.delta, centre)
         self.fitted_ = fitted._replace(regular=regular(fitted))
+        self.n_features_in_ = len(self.features)
         self._replicates: Array | None = None
         self.residuals_ = self.fitted_.residual
         self.range_ = tuple((float(column.min()), float(column.max())) for column in columns)
@@ -173,7 +187,7 @@ class ScalingLaw(BaseEstimator):  # type: ignore[misc]
 
     def _require_fit(self) -> None:
         if not hasattr(self, "fitted_"):
-            raise UserError(f"{type(self).__name__} must be fitted first, got no data; call fit")
+            raise UnfittedError(f"{type(self).__name__} must be fitted first, got no data; call fit")
 
 
 def quantiles(values: Array, level: float) -> Array:

@@ -21,7 +21,7 @@ CONFIDENCE = 0.95
 """How sure to be that a parameter matters before it is reported."""
 
 
-class UnidentifiedError(UserError):
+class UnidentifiedError(UserError, ValueError):
     """The data cannot tell what was asked; the message says why and what to run next."""
 
 

@@ -18,7 +18,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.scaling.base import Interval, OnFlat, ScalingLaw
 from chemscale_bench.scaling.bootstrap import Method
 from chemscale_bench.scaling.forms import AdditiveForm, Array, BrokenForm
-from chemscale_bench.scaling.table import check_counts
+from chemscale_bench.scaling.table import check_counts, columns_of
 
 
 class _OneSizeLaw(ScalingLaw):
@@ -28,23 +28,26 @@ class _OneSizeLaw(ScalingLaw):
         """Fit the law.
 
         Args:
-            x: sizes (n,): non-embedding parameters, tokens or FLOPs; points of one size are seeds, resampled together.
+            x: sizes (n,) or (n, 1): non-embedding parameters, tokens or FLOPs; points of one size are seeds, resampled
+                together.
             loss: (n,), positive, lower is better; nats per token, or an error in any one unit.
             sample_weight: positive weights (n,), for example 1 / (number of seeds of that size).
 
         Raises:
-            UserError: on bad values, naming the rows.
+            DataError: on bad values, naming the rows.
             UnidentifiedError: if the points cannot identify the law.
         """
-        return self._fit((x,), loss, sample_weight, groups=x)
+        sizes = columns_of(x, self.features)
+        return self._fit(sizes, loss, sample_weight, groups=sizes[0])
 
     def predict(self, x: ArrayLike) -> Array:
-        """The law's loss (m,) at sizes `x` (m,)."""
-        return self._predict((x,))
+        """The law's loss (m,) at sizes `x`, (m,) or (m, 1)."""
+        self._require_fit()
+        return self._predict(columns_of(x, self.features))
 
     def predict_interval(self, x: ArrayLike, level: float = 0.9, of: Literal["law", "run"] = "law") -> Interval:
         """Percentile interval of the loss at sizes `x` (m,): of the law itself, or of one new run around it."""
-        return self._predict_interval((x,), level, of)
+        return self._predict_interval(columns_of(x, self.features), level, of)
 
 
 class PowerLaw(_OneSizeLaw):
@@ -218,30 +221,32 @@ class JointLaw(ScalingLaw):
         self,
         params: ArrayLike,
         tokens: ArrayLike,
-        loss: ArrayLike,
+        loss: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         groups: ArrayLike | None = None,
     ) -> Self:
-        """Fit the law.
+        """Fit the law, to `fit(params, tokens, loss)` or, as in scikit-learn, `fit(X, loss)`.
 
         Args:
-            params: non-embedding parameters (n,).
-            tokens: training tokens, or frames of a force field (n,).
-            loss: (n,), positive, lower is better.
+            params: non-embedding parameters (n,); or X (n, 2), params and tokens.
+            tokens: training tokens, or frames of a force field (n,); after X, the loss.
+            loss: (n,), positive, lower is better; left out after X.
             sample_weight: positive weights (n,).
             groups: labels (n,) of points that share noise and are resampled together; by default the points of one
                 model size (all its seeds, and the budgets that one run passes).
 
         Raises:
-            UserError: on bad values, naming the rows.
+            DataError: on bad values, naming the rows.
             UnidentifiedError: if the points cannot identify the law.
         """
+        if loss is None:
+            (params, tokens), loss = columns_of(params, self.features), tokens
         check_counts(params, "params", fewest=1000)
         return self._fit((params, tokens), loss, sample_weight, groups=params if groups is None else groups)
 
-    def predict(self, params: ArrayLike, tokens: ArrayLike) -> Array:
-        """The law's loss (m,) at sizes `params` and `tokens` (m,)."""
-        return self._predict((params, tokens))
+    def predict(self, params: ArrayLike, tokens: ArrayLike | None = None) -> Array:
+        """The law's loss (m,) at sizes `params` and `tokens` (m,), or at X (m, 2)."""
+        return self._predict(columns_of(params, self.features) if tokens is None else (params, tokens))
 
     def predict_interval(
         self, params: ArrayLike, tokens: ArrayLike, level: float = 0.9, of: Literal["law", "run"] = "law"

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.scaling.forms import Array
@@ -33,6 +34,10 @@ SEARCHED = (
 """Hyperparameters, by the names that their columns have."""
 FEWEST_COUNTED = {"params": 1000.0, "tokens": 10_000.0, "frames": 1.0}
 """Smaller values than these are counts written in millions or billions by mistake."""
+
+
+class DataError(UserError, ValueError):
+    """Numbers that no law can be fitted to; a ValueError, too, as scikit-learn expects of its estimators."""
 
 
 class RunTable(NamedTuple):
@@ -57,21 +62,43 @@ def check_positive(values: ArrayLike | pd.Series[Any], name: str) -> Array:
     """A column as floats (n,).
 
     Raises:
-        UserError: if it is empty, not one-dimensional, or holds anything but finite positive numbers; names the rows.
+        DataError: if it is empty, not one-dimensional, or holds anything but finite positive numbers; names the rows.
     """
+    given = np.asarray(values)
+    if np.iscomplexobj(given):
+        raise DataError(f"{name} must hold real numbers, got complex ones; pass their real part")
     try:
-        column = np.asarray(values, dtype=float)
+        column = given.astype(float)
     except (TypeError, ValueError):
-        raise UserError(f"{name} must hold numbers, got {np.asarray(values).ravel()[:3]}; convert it first") from None
+        raise DataError(f"{name} must hold numbers, got {given.ravel()[:3]}; convert it first") from None
     if column.ndim != 1 or not len(column):
-        raise UserError(f"{name} must be a non-empty list of numbers, got shape {column.shape}; pass one value per run")
+        raise DataError(f"{name} must be a non-empty list of numbers, got shape {column.shape}; pass one value per run")
     bad = np.flatnonzero(~np.isfinite(column) | (column <= 0))
     if len(bad):
-        raise UserError(
+        raise DataError(
             f"{name} must be finite and positive, got {column[bad[0]]:g} in {rows(_labels(values, bad))}; "
             "leave such runs out or rerun them"
         )
     return column
+
+
+def columns_of(values: ArrayLike, names: tuple[str, ...]) -> tuple[ArrayLike, ...]:
+    """The columns of a matrix (n, features), as scikit-learn passes them; one column may also come as a list (n,).
+
+    Raises:
+        DataError: if there are not as many columns as names.
+    """
+    if issparse(values):
+        raise DataError(f"{', '.join(names)} must be dense, got sparse data; pass values.toarray()")
+    matrix = np.asarray(values)
+    if matrix.ndim < 2 and len(names) == 1:
+        return (values,)
+    if matrix.ndim != 2 or matrix.shape[1] != len(names):
+        raise DataError(
+            f"sizes must be a matrix with the columns {', '.join(names)}, got shape {matrix.shape}; "
+            "pass one row for each run"
+        )
+    return tuple(matrix.T)
 
 
 def listed(values: ArrayLike) -> ArrayLike:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from contextlib import suppress
@@ -158,7 +159,13 @@ def create(path: Path) -> None:
 
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
-    store = SqlAlchemyStore(f"sqlite:///{draft}", str(path.parent / "mlruns"))
+    logger = logging.getLogger("mlflow.store.db.utils")
+    before = logger.level
+    logger.setLevel(logging.WARNING)  # its tables are no news to the user
+    try:
+        store = SqlAlchemyStore(f"sqlite:///{draft}", str(path.parent / "mlruns"))
+    finally:
+        logger.setLevel(before)
     store._dispose_engine()
     os.replace(draft, path)
 

@@ -8,7 +8,7 @@ from importlib import import_module
 import pytest
 
 
-@pytest.mark.parametrize("name", ["laws", "regimes", "choice", "planning", "design"])
+@pytest.mark.parametrize("name", ["laws", "regimes", "choice", "planning", "design", "forecast"])
 def test_examples(name: str) -> None:
     result = doctest.testmod(import_module(f"chemscale_bench.scaling.{name}"))
     assert result.attempted

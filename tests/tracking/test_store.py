@@ -152,3 +152,8 @@ def test_stores_that_are_not_files_are_left_to_mlflow() -> None:
     for uri in ("http://example.org:5000", "postgresql://host/db", "sqlite:///:memory:"):
         assert sqlite_path(uri) is None
     assert sqlite_path("sqlite:///mlflow.db") == Path(os.getcwd()) / "mlflow.db"
+
+
+def test_making_a_store_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    prepare_store(f"sqlite:///{tmp_path / 'quiet.db'}")
+    assert not [record.message for record in caplog.records if record.name.startswith("mlflow")]
