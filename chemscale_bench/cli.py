@@ -22,6 +22,7 @@ from chemscale_bench.settings.leaderboard import LeaderboardSettings
 from chemscale_bench.settings.plan import PlanSettings
 from chemscale_bench.settings.probe import ProbeSettings
 from chemscale_bench.settings.replay import ReplaySettings
+from chemscale_bench.settings.simulate import SimulateSettings
 from chemscale_bench.settings.speed import SpeedSettings
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.settings.submit import SubmitSettings
@@ -42,6 +43,7 @@ VERBS: dict[str, type[Settings]] = {
     "generate": GenerateSettings,
     "embed": EmbedSettings,
     "probe": ProbeSettings,
+    "simulate": SimulateSettings,
     "submit": SubmitSettings,
     "verify": VerifySettings,
     "leaderboard": LeaderboardSettings,

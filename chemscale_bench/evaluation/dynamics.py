@@ -21,7 +21,7 @@ from chemscale_bench.models.force_fields import load
 from chemscale_bench.models.potential import energy_and_forces, molecule_graph
 
 LEAST_FORCE = 1e-3  # eV/Angstrom, where a relaxation ends
-MOST_STEPS = 1_000  # of a relaxation
+MOST_STEPS = 500  # of a relaxation
 
 
 class ForceFieldCalculator(Calculator):

@@ -91,7 +91,7 @@ def test_a_model_of_one_molecule_takes_its_stoichiometry_only_in_any_order(folde
     assert water.get_potential_energy() == pytest.approx(turned.get_potential_energy(), abs=1e-9)
     two = Atoms("OH2OH2", [*WATER.positions, *(WATER.positions + 3)], calculator=ForceFieldCalculator(folder))
     with pytest.raises(
-        UserError, match="those that the model was trained on, H2O, got H4O2: .*; train on that"
+        UserError, match=r"those that the model was trained on, H2O, got H4O2: .*; train on that"
     ) as error:
         two.get_potential_energy()
     assert "\n" not in str(error.value)
