@@ -178,7 +178,7 @@ def find(run: str, temporary: Path) -> tuple[list[Subject], dict[str, int]]:
     for each in found:
         if (kind := each.params.get("model", "")) not in FORCE_FIELDS:
             left_out["runs of no force field"] += 1
-            if len(found) == 1 and kind:
+            if kind and each.run_id == run:
                 raise UserError(f"run must be of a force field, {run} is of the language model {kind}; give another")
         elif "non_embedding_params" not in each.params:  # a parent, or a simulation
             left_out["studies and simulations"] += 1

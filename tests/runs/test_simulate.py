@@ -102,7 +102,7 @@ def test_an_experiment_is_all_its_force_fields_over_their_errors() -> None:
         (["--temperature", "300,300"], "temperature must be different temperatures, got '300,300'"),
         (["--picoseconds", "0"], "picoseconds must be greater than 0, got '0'"),
         (["--picoseconds", "0.001"], "picoseconds must be at least 0.01"),
-        (["--replicas", "0"], "replicas must be greater than or equal to 1, got '0'"),
+        (["--replicas", "0"], "replicas must be greater than or equal to 1, got 0;"),
         (["--timestep_fs", "20"], "timestep_fs must be less than or equal to 2, got '20'"),
         ([], "run must be an experiment or a run id, got nothing"),
         (["--run", "nowhere"], "run must be an experiment or a run id of this store, got 'nowhere'"),
