@@ -24,6 +24,7 @@ from chemscale_bench.settings.plan import PlanSettings
 from chemscale_bench.settings.probe import ProbeSettings
 from chemscale_bench.settings.publish import PublishSettings
 from chemscale_bench.settings.replay import ReplaySettings
+from chemscale_bench.settings.simulate import SimulateSettings
 from chemscale_bench.settings.speed import SpeedSettings
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.settings.submit import SubmitSettings
@@ -45,6 +46,7 @@ VERBS: dict[str, type[Settings]] = {
     "embed": EmbedSettings,
     "probe": ProbeSettings,
     "publish": PublishSettings,
+    "simulate": SimulateSettings,
     "submit": SubmitSettings,
     "verify": VerifySettings,
     "leaderboard": LeaderboardSettings,

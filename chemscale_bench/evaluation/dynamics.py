@@ -1,9 +1,10 @@
-"""Molecular dynamics with a trained force field, through ASE: does it conserve energy?"""
+"""A trained force field through ASE: relaxation, vibrations, constant energy. motion.py has many replicas at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,16 +13,22 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
 from ase.md.verlet import VelocityVerlet
+from ase.optimize import BFGS
+from ase.vibrations import Vibrations
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.force_fields import load
 from chemscale_bench.models.potential import energy_and_forces, molecule_graph
+
+LEAST_FORCE = 1e-3  # eV/Angstrom, where a relaxation ends
+MOST_STEPS = 500  # of a relaxation
 
 
 class ForceFieldCalculator(Calculator):
     """An ASE calculator for one molecule without periodic images.
 
     It computes in float64: relaxations, vibrations and numerical derivatives take differences of nearly equal energies.
+    A model of one molecule (`numbers` in its config.json) takes its stoichiometry only, in any order of the atoms.
     There are no electrons, so that the free energy, which ASE's optimizers and vibrations ask for, is the energy.
 
     Args:
@@ -56,6 +63,12 @@ class ForceFieldCalculator(Calculator):
             raise UserError(
                 f"atoms must be of elements {self.record['elements']}, got {sorted(unknown)}; train on them"
             )
+        trained = sorted(self.record.get("numbers", ()))
+        if trained and sorted(molecule.numbers.tolist()) != trained:
+            raise UserError(
+                f"atoms must be those that the model was trained on, {formula(trained)}, got "
+                f"{formula(molecule.numbers)}: elsewhere its energy means nothing; train on that molecule"
+            )
         if molecule.pbc.any():
             raise UserError(f"atoms must have no periodic images, got pbc={molecule.pbc}; set it to False")
         graph = molecule_graph(
@@ -65,6 +78,44 @@ class ForceFieldCalculator(Calculator):
         relative, forces = energy_and_forces(self.potential, graph, differentiable=False)
         energy = float(relative) + self.record["reference_ev"]
         self.results = {"energy": energy, "free_energy": energy, "forces": forces.cpu().numpy()}
+
+
+def formula(numbers: Any) -> str:
+    """Of atomic numbers, in Hill's order: C2H6O."""
+    return str(Atoms(sorted(numbers)).get_chemical_formula("hill"))
+
+
+class AtRest(NamedTuple):
+    """A molecule at a minimum of its potential energy, and how it vibrates there."""
+
+    positions_A3: np.ndarray  # Angstrom
+    steps: int  # of the relaxation
+    converged: bool  # whether no force is above 1e-3 eV/Angstrom
+    wavenumbers_per_cm: np.ndarray  # of the vibrations, the imaginary ones negative, ascending
+
+    @property
+    def imaginary(self) -> int:
+        """Vibrations of negative curvature: none at a minimum."""
+        return int((self.wavenumbers_per_cm < 0).sum())
+
+
+def rest(atoms: Atoms) -> AtRest:
+    """Relax a molecule and find its harmonic vibrations, by ASE.
+
+    Args:
+        atoms: with a calculator; is moved.
+    """
+    with BFGS(atoms, logfile=None) as relaxation:
+        converged = bool(relaxation.run(fmax=LEAST_FORCE, steps=MOST_STEPS))
+    with TemporaryDirectory() as temporary:
+        vibrations = Vibrations(atoms, name=str(Path(temporary) / "vibrations"))
+        vibrations.run()
+        found = np.asarray(vibrations.get_frequencies())
+    signed = found.real - found.imag  # each is real or imaginary
+    inertia = atoms.get_moments_of_inertia()
+    rigid = 5 if inertia[0] < 1e-3 * inertia[-1] else 6
+    kept = np.sort(signed[np.argsort(np.abs(signed))[rigid:]])
+    return AtRest(atoms.positions.copy(), relaxation.nsteps, converged, kept)
 
 
 class Conservation(NamedTuple):

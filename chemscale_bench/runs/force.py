@@ -12,12 +12,15 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from chemscale_bench import tasks
-from chemscale_bench.data.frames import official, prepare_frames
+from chemscale_bench.data.frames import official
 from chemscale_bench.errors import UserError
+from chemscale_bench.evaluation.distances import find_bonds
 from chemscale_bench.evaluation.physics import check
+from chemscale_bench.evaluation.stretching import stretch
 from chemscale_bench.models import force_fields
 from chemscale_bench.models.potential import Potential
 from chemscale_bench.models.registry import FORCE_FIELDS
+from chemscale_bench.runs.frames import frames_of
 from chemscale_bench.runs.tracked import Judge, TrackedRun, run_folder
 from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.tracking import pyfunc
@@ -63,13 +66,7 @@ class ForceRun(TrackedRun):
         self.steps = self.task.gradient_steps if settings.steps == "auto" else settings.steps
         self.budgets = [self.steps * settings.batch_frames]
         with stop.at_once():
-            self.frames = prepare_frames(
-                self.task.data if settings.data == "auto" else settings.data, molecule=self.task.molecules[0],
-                split=settings.split, train_size=settings.train_size,
-                validation_frames=self.task.validation_frames, test_frames=self.task.test_frames,
-                test_data=settings.test_data, energy_unit=settings.energy_unit, length_unit=settings.length_unit,
-                force_unit=settings.force_unit, cutoff=settings.cutoff,
-            )  # fmt: skip
+            self.frames = frames_of(self.task, settings)
         if saved and saved["frames_digest"] != self.frames.digest:
             raise UserError(
                 f"resume must find the frames that the run was started with, {self.frames.name} has changed since; "
@@ -230,8 +227,13 @@ class ForceRun(TrackedRun):
         self.log["errors"] = list(errors)
         cost = {"cost/flops": self.flops_per_unit * budget}
         with self.clocked("checks"):
-            physics = check(potential, test.numbers, test.positions[0], charge=test.charge, unpaired=test.unpaired)
-        self.recorder.metrics(errors.metrics("test") | cost | physics, budget)
+            state = {"charge": test.charge, "unpaired": test.unpaired}
+            physics = check(potential, test.numbers, test.positions[0], **state)
+            bonds = find_bonds(test.numbers, test.positions)
+            pulled = stretch(potential, test.numbers, test.positions[0], bonds, **state)
+        if pulled.warning:
+            self.tell(f"note: {pulled.warning}")
+        self.recorder.metrics(errors.metrics("test") | cost | physics | pulled.metrics, budget)
 
     def identity(self) -> dict[str, Any]:
         """The frames' digest and the best weights so far."""

@@ -32,7 +32,7 @@ LAUNCHED_RUN = "CHEMSCALE_LAUNCHED_RUN"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ENTRY_POINTS = (
     "main", "chemgpt", "language", "forcefield", "study", "tune", "replay", "fit", "plan", "generate", "embed", "probe",
-    "publish", "submit", "verify", "leaderboard", "tasks", "speed",
+    "publish", "simulate", "submit", "verify", "leaderboard", "tasks", "speed",
 )  # fmt: skip
 """Of MLproject."""
 SECONDS_TO_START = 120

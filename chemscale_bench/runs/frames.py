@@ -1,0 +1,17 @@
+"""The frames that a force field's settings name: those it is trained on, and those a simulation is compared with."""
+
+from __future__ import annotations
+
+from chemscale_bench.data.frames import FrameSplit, prepare_frames
+from chemscale_bench.settings.forcefield import ForceFieldSettings
+from chemscale_bench.tasks import ForceTask
+
+
+def frames_of(task: ForceTask, settings: ForceFieldSettings) -> FrameSplit:
+    """Training, validation and test frames of a task on one molecule."""
+    return prepare_frames(
+        task.data if settings.data == "auto" else settings.data, molecule=task.molecules[0], split=settings.split,
+        train_size=settings.train_size, validation_frames=task.validation_frames, test_frames=task.test_frames,
+        test_data=settings.test_data, energy_unit=settings.energy_unit, length_unit=settings.length_unit,
+        force_unit=settings.force_unit, cutoff=settings.cutoff,
+    )  # fmt: skip

@@ -1,0 +1,258 @@
+"""Simulations with trained force fields, tracked as one MLflow run: found, moved, measured, shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from ase import Atoms
+from ase.io import write
+from tqdm import tqdm
+
+from chemscale_bench import tasks
+from chemscale_bench.data.opening import user_path
+from chemscale_bench.data.rmd17 import official
+from chemscale_bench.data.structures import Frames
+from chemscale_bench.errors import UserError
+from chemscale_bench.evaluation import motion_report
+from chemscale_bench.evaluation.distances import Reference
+from chemscale_bench.evaluation.dynamics import ForceFieldCalculator, rest
+from chemscale_bench.evaluation.motion import PotentialForces, Start, move, steps_of
+from chemscale_bench.evaluation.simulated import LANGEVIN, NVE, Simulated, masses_of, metrics, rows
+from chemscale_bench.evaluation.stretching import stretch
+from chemscale_bench.leaderboard.sources import runs_named
+from chemscale_bench.models import force_fields
+from chemscale_bench.models.registry import FORCE_FIELDS
+from chemscale_bench.runs.frames import frames_of
+from chemscale_bench.scaling.table import describe
+from chemscale_bench.settings.forcefield import ForceFieldSettings
+from chemscale_bench.settings.simulate import SimulateSettings
+from chemscale_bench.tracking.housekeeping import housekeeping_run
+from chemscale_bench.tracking.provenance import code_tags, environment_tags
+from chemscale_bench.tracking.reader import LoggedRun
+from chemscale_bench.tracking.recorder import Recorder
+from chemscale_bench.tracking.store import open_store
+from chemscale_bench.training.devices import evaluation_device
+
+FORCE_MAE = "test/force_mae_mev_per_angstrom"
+
+
+class Subject(NamedTuple):
+    """A trained force field, and the test frames of its task."""
+
+    name: str
+    run_id: str
+    """Of the run that trained it; empty for a folder."""
+    force_mae: float
+    folder: Path
+    """With its config.json and model.safetensors."""
+    test: Frames
+
+
+def simulate(settings: SimulateSettings) -> None:
+    """Simulate with every force field that is named; log and print how they hold.
+
+    Raises:
+        UserError: if there is no such force field, its frames are not to be had, or the run is too short.
+    """
+    device = evaluation_device(settings.device)
+    steps_of(settings.picoseconds, settings.timestep_fs)
+    open_store()
+    with TemporaryDirectory() as temporary:
+        subjects, left_out = find(settings.run, Path(temporary))
+        with housekeeping_run("simulate", settings.experiment) as run_id:
+            recorder = Recorder(run_id)
+            about = {"model": " ".join(sorted({subject.name.split()[0] for subject in subjects}))}
+            recorder.params(settings.model_dump() | about)
+            name = {"mlflow.runName": f"simulate-{subjects[0].name if len(subjects) == 1 else settings.run}"}
+            source = {"source_run": subjects[0].run_id or settings.run} if len(subjects) == 1 else {}
+            recorder.tags(name | source | code_tags() | environment_tags(device))
+            tables = [one_model(recorder, settings, subject, device, len(subjects) == 1) for subject in subjects]
+            table = pd.concat(tables)
+            recorder.client.log_text(run_id, table.to_csv(index=False), "motion.csv")
+            if len(subjects) > 1:
+                recorder.figure(motion_report.comparison_figure(table, settings.picoseconds), "figures/stability.html")
+                print(f"\n{motion_report.comparison_text(table)}")
+            if left_out:
+                print(f"of the runs: {describe(left_out)}")
+            recorder.deliver()
+            print(f"logged to MLflow run {run_id}: motion.csv, figures, trajectory.extxyz; look at it with: mlflow ui")
+
+
+def one_model(
+    recorder: Recorder, settings: SimulateSettings, subject: Subject, device: torch.device, alone: bool
+) -> pd.DataFrame:
+    """Simulate with one force field, log and print it; gives its rows."""
+    test, place = subject.test, "" if alone else f"{subject.name.replace(' ', '-')}/"
+    reference = Reference.of(test.numbers, test.positions)
+    found = moved(settings, subject, reference, device)
+    table = pd.DataFrame(rows(found, reference))
+    recorder.metrics({f"{place}{name}": value for name, value in metrics(found, reference).items()}, 0)
+    title = f"{subject.name}, {test.formula}: {settings.replicas} replicas of {settings.picoseconds:g} ps"
+    recorder.figure(motion_report.figure(found, reference, title), f"{place}figures/motion.html")
+    with TemporaryDirectory() as temporary:
+        path = Path(temporary) / "trajectory.extxyz"
+        write(path, list(trajectories(found, test.numbers)), format="extxyz")
+        recorder.client.log_artifact(recorder.run_id, str(path), place.rstrip("/") or None)
+    print(f"{title}\n{motion_report.text(found, table, reference)}")
+    if found.stretched.warning:
+        print(f"note: {found.stretched.warning}", file=sys.stderr)
+    return table
+
+
+def moved(settings: SimulateSettings, subject: Subject, reference: Reference, device: torch.device) -> Simulated:
+    """Relax, stretch and simulate."""
+    potential, record = force_fields.load(subject.folder)
+    potential.to(device)
+    test = subject.test
+    electrons = {"charge": record.get("charge", 0), "unpaired": record.get("unpaired", 0)}
+    at_rest = rest(Atoms(test.numbers, test.positions[0], calculator=ForceFieldCalculator(subject.folder, str(device))))
+    pulled = stretch(potential, test.numbers, at_rest.positions_A3, reference.bonds, **electrons)
+    starts = starts_of(settings, test)
+    steps = steps_of(settings.picoseconds, settings.timestep_fs)
+    with tqdm(total=steps, desc=f"simulating {subject.name}", unit="step", file=sys.stderr,
+              mininterval=0.2 if sys.stderr.isatty() else 20.0) as bar:  # fmt: skip
+
+        def tell(done: int, intact: int) -> None:
+            bar.set_postfix_str(f"{intact}/{len(starts)} intact", refresh=False)
+            bar.update(done)
+
+        begun = time.perf_counter()
+        motion = move(
+            PotentialForces(potential, test.numbers, **electrons), masses_of(test.numbers), starts, reference.bonds,
+            picoseconds=settings.picoseconds, timestep_fs=settings.timestep_fs, device=device, tell=tell,
+        )  # fmt: skip
+        seconds = time.perf_counter() - begun
+    return Simulated(subject.name, subject.run_id, subject.force_mae, starts, motion, at_rest, pulled, seconds)
+
+
+def starts_of(settings: SimulateSettings, test: Frames) -> list[Start]:
+    """A start for each temperature, ensemble and replica, from test frames.
+
+    What a replica draws depends on its seed, number, temperature and ensemble, not on what others there are.
+    """
+    starts = []
+    for kelvin in settings.temperature:
+        for thermostat in (True, False):
+            for replica in range(settings.replicas):
+                seed = (settings.seed, replica, round(1000 * kelvin), int(thermostat))
+                frame = np.random.default_rng((settings.seed, replica)).integers(len(test))
+                starts.append(Start(test.positions[frame], kelvin, thermostat, seed))
+    return starts
+
+
+def trajectories(found: Simulated, numbers: np.ndarray) -> Iterator[Atoms]:
+    """The frames of one replica of each temperature and ensemble, of one that breaks if any does."""
+    for kelvin, thermostat in found.conditions():
+        replicas = found.chosen(kelvin, thermostat)
+        shown = replicas[np.argmin(found.motion.stable_ps_R[replicas])]
+        for time_ps, positions_A3 in zip(found.motion.frame_ps_K, found.motion.frames_RKA3[shown], strict=True):
+            if np.isfinite(positions_A3).all():
+                about = {
+                    "temperature_K": kelvin, "ensemble": LANGEVIN if thermostat else NVE, "time_ps": float(time_ps),
+                    "replica": int(shown - replicas[0]), "intact": bool(found.motion.intact_R[shown]),
+                }  # fmt: skip
+                yield Atoms(numbers, positions_A3, info=about)
+
+
+def find(run: str, temporary: Path) -> tuple[list[Subject], dict[str, int]]:
+    """The force fields that a run, a folder or an experiment names, and what was left out.
+
+    Raises:
+        UserError: if there is none, or its test frames are not to be had.
+    """
+    if run and user_path(run).is_dir():
+        return [of_folder(user_path(run))], {}
+    found = runs_named(run, "run")
+    chosen, left_out = [], Counter[str]()
+    for each in found:
+        if (kind := each.params.get("model", "")) not in FORCE_FIELDS:
+            left_out["runs of no force field"] += 1
+            if kind and each.run_id == run:
+                raise UserError(f"run must be of a force field, {run} is of the language model {kind}; give another")
+        elif "non_embedding_params" not in each.params:  # a parent, or a simulation
+            left_out["studies and simulations"] += 1
+        elif each.status != "FINISHED":
+            left_out[f"runs {each.status}"] += 1
+        else:
+            chosen.append(each)
+    if not chosen:
+        raise UserError(
+            f"run must name finished runs of force fields, got {run!r} with none ({describe(dict(left_out))}); "
+            "`mlflow ui` shows them"
+        )
+    return [of_run(each, temporary, len(chosen) > 1) for each in chosen], dict(left_out)
+
+
+def of_run(run: LoggedRun, temporary: Path, one_of_many: bool) -> Subject:
+    """The force field of a finished run."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # beside our own
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(
+            run_id=run.run_id, artifact_path="model", dst_path=str(temporary / run.run_id)
+        ))  # fmt: skip
+    except (MlflowException, OSError):
+        raise UserError(
+            f"run must have a model among its artifacts, {run.run_id} has none; give another, or the folder of a model"
+        ) from None
+    fields = {name: value for name, value in run.params.items() if name in ForceFieldSettings.model_fields}
+    settings = ForceFieldSettings.model_validate(fields)
+    test = test_frames(settings, record_of(folder), run.run_id)
+    name = f"{run.params['model']} {int(run.params['non_embedding_params']):.2g}"
+    if one_of_many:
+        name += f" {run.run_id[:6]}"
+    return Subject(name, run.run_id, run.metrics.get(FORCE_MAE, float("nan")), folder, test)
+
+
+def of_folder(folder: Path) -> Subject:
+    """The force field in a folder, trained on frames that the package knows by their digest."""
+    folder = folder / "model" if (folder / "model" / "config.json").is_file() else folder
+    potential, record = force_fields.load(folder)
+    name, _, molecule = str(record.get("task", "")).partition("@")
+    known = official(str(record.get("data_digest", "")))
+    try:
+        task = tasks.load_force(name) if name else None
+    except UserError:
+        task = None
+    if task is None or not (known or (task.data == "embedded" and molecule in task.molecules)):
+        raise UserError(
+            f"run must be a folder whose frames are those of a task, {folder} was trained on {record.get('task')!r}, "
+            "which nobody here has; give the id of its run"
+        )
+    chosen = {"task": name, "molecule": known.molecule if known else molecule, "split": known.split if known else 1}
+    settings = ForceFieldSettings.model_validate(chosen | {"train_size": 1})
+    params = f"{record['model']} {potential.non_embedding_params:.2g}"
+    return Subject(params, "", float("nan"), folder, test_frames(settings, record, str(folder)))
+
+
+def test_frames(settings: ForceFieldSettings, record: Mapping[str, Any], origin: str) -> Frames:
+    """The test frames of a model's task, found to be those that it was trained beside.
+
+    Raises:
+        UserError: if they have changed since.
+    """
+    split = frames_of(tasks.load_force(settings.task).on(settings.molecule, settings.data), settings)
+    if record.get("data_digest") != split.digest:
+        raise UserError(
+            f"run must find the frames that it was trained on, {split.name} of {origin} has changed since; give the "
+            "file as it was"
+        )
+    return split.test
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    """The config.json of a model."""
+    return dict(json.loads((folder / "config.json").read_text()))
