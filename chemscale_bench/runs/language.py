@@ -12,11 +12,12 @@ import torch
 
 from chemscale_bench import tasks
 from chemscale_bench.data.cache import home, keep
+from chemscale_bench.data.held_out import held_out
 from chemscale_bench.data.layout import explain
 from chemscale_bench.data.opening import user_path
 from chemscale_bench.data.prepare import REFUSALS, prepare
-from chemscale_bench.data.sources import NAMES
-from chemscale_bench.data.store import TokenStore
+from chemscale_bench.data.sources import NAMES, official_name
+from chemscale_bench.data.store import Molecules, TokenStore
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import ngram
 from chemscale_bench.evaluation.ngram import Trigram
@@ -63,10 +64,13 @@ class LanguageRun(TrackedRun):
         self.options = options_of(settings.model, settings)
         self.loss: dict[int, float] = self.log.setdefault("loss", {})
         self.trigram: dict[int, float] = self.log.setdefault("trigram", {})
-        self.task = tasks.load_language(settings.task).with_data(settings.data, settings.vocabulary)
+        # The file of a named data set, given by hand, is that data set.
+        self.task = tasks.load_language(settings.task).with_data(official_name(settings.data), settings.vocabulary)
         self.budgets = self.task.budgets_up_to(settings.tokens)[0 if settings.smaller_budgets else -1 :]
         with stop.at_once(), self.clocked("data"):
             self.store = self.prepare_data()
+            sample = self.task.data, self.store.vocabulary, self.task.validation_molecules
+            self.test_sets = {name: held_out(name, *sample) for name in (self.task.test_sets if self.speaks else ())}
         self.model = self.make_model()
         lengths = self.store.train.lengths.astype(np.int64)
         attended = float((lengths * (lengths + 1) / 2).sum() / lengths.sum())
@@ -153,7 +157,8 @@ class LanguageRun(TrackedRun):
         return {
             "task_name": self.task.name, "model": self.settings.model,
             "non_embedding_params": self.config.non_embedding_params,
-            "budgets_tokens": " ".join(map(str, self.budgets)), **self.config.sizes,
+            "budgets_tokens": " ".join(map(str, self.budgets)), "data": official_name(self.settings.data),
+            **self.config.sizes,
         }  # fmt: skip
 
     def tags(self) -> dict[str, object]:
@@ -216,14 +221,29 @@ class LanguageRun(TrackedRun):
         """Validate, and put the trigram model of the same tokens beside it."""
         if not self.speaks:
             return
-        store, fabric = self.store, self.fabric
-        with fabric.autocast(), self.clocked("validation"):
-            result = validate(self.model, store.validation, store.vocabulary.start_id, fabric.device)
-        self.loss[budget] = result.metrics["val/loss_nats_per_token"]
+        found = self.measured(self.store.validation, "val")
+        self.loss[budget] = found["val/loss_nats_per_token"]
+        if budget == self.budgets[-1]:
+            for name, test_set in self.test_sets.items():
+                found |= self.measured(test_set, name)
+        else:
+            self.save_model(run_folder(self.run_id) / "models" / str(budget))
         with self.clocked("baseline"):
             self.trigram[budget] = self.baseline(budget)
         cost = {"cost/flops": self.flops_per_unit * budget, "baseline/trigram_nats_per_token": self.trigram[budget]}
-        self.recorder.metrics(result.metrics | cost, budget)
+        self.recorder.metrics(found | cost, budget)
+
+    def measured(self, molecules: Molecules, split: str) -> dict[str, float]:
+        """The losses of the weights as they are, on a split of that name."""
+        with self.fabric.autocast(), self.clocked("validation"):
+            found = validate(self.model, molecules, self.store.vocabulary.start_id, self.fabric.device)
+        return found.metrics_of(split)
+
+    def save_model(self, folder: Path) -> None:
+        """The weights as they are, and the tokenizer."""
+        vocabulary = self.store.vocabulary
+        self.family.save_pretrained(self.model, folder, vocabulary.start_id, vocabulary.end_id, vocabulary.pad_id)
+        vocabulary.save_pretrained(folder)
 
     def baseline(self, budget: int) -> float:
         """Loss of the trigram model of a budget's molecules, kept for all runs on these data: they are the same."""
@@ -245,11 +265,12 @@ class LanguageRun(TrackedRun):
         """Log the loss curve and a checkpoint."""
         figure = loss_curve(self.title, self.log["curve"], self.loss, self.trigram, "nats/token")
         self.recorder.figure(figure, "loss_curve.html")
-        folder, vocabulary = run_folder(self.run_id) / "model", self.store.vocabulary
-        self.family.save_pretrained(self.model, folder, vocabulary.start_id, vocabulary.end_id, vocabulary.pad_id)
-        vocabulary.save_pretrained(folder)
+        folder = run_folder(self.run_id) / "model"
+        self.save_model(folder)
         pyfunc.describe(folder, self.run_id)
         self.recorder.folder(folder, "model")
+        if (earlier := folder.with_name("models")).exists():
+            self.recorder.folder(earlier, "models")
         return {
             "log10/non_embedding_params": math.log10(self.config.non_embedding_params),
             "log10/tokens": math.log10(self.budgets[-1]),

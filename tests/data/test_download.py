@@ -84,11 +84,9 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         open_source("pubchen")
 
 
-@pytest.mark.parametrize("name", ["pubchem10m", "pubchem", "moses"])
+@pytest.mark.parametrize("name", ["pubchem10m", "pubchem"])
 def test_a_downloaded_set_put_in_place_by_hand_is_used(name: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = {"pubchem10m": "CCO\nCC\n", "pubchem": "1\tCCO\n2\tCC\n", "moses": "SMILES,SPLIT\nCCO,train\nCC,train\n"}[
-        name
-    ]
+    text = {"pubchem10m": "CCO\nCC\n", "pubchem": "1\tCCO\n2\tCC\n"}[name]
     entry = sources.DOWNLOADS[name]
     unchecked = Download(entry.file_name, entry.urls, None, entry.layout)
     monkeypatch.setitem(sources.DOWNLOADS, name, unchecked)
