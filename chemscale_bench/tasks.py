@@ -41,6 +41,8 @@ class Task(BaseModel):
     def digest(self) -> str:
         """First 16 hex digits of the sha256 over all that decides what is measured."""
         identity = self.model_dump(mode="json", exclude={"description"})
+        if not identity.get("test_sets", True):  # tasks without them are what they were before there were any
+            del identity["test_sets"]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def digest_with(self, data_digest: str, validation_digest: str) -> str:
@@ -60,6 +62,9 @@ class LanguageTask(Task):
     """Token budgets at which the loss is reported, ascending."""
     validation_molecules: int = Field(ge=1)
     """Molecules of the validation split that are used: the first ones in the order of the source."""
+    test_sets: tuple[Literal["test", "test_scaffolds"], ...] = ()
+    """Test sets that come with the data set and are never trained on: a run ends with the losses on a uniform sample of
+    `validation_molecules` of each, and generated molecules are compared with them."""
     primary_metric: Literal["val/loss_nats_per_token"]
     """What the board ranks."""
     secondary_metrics: tuple[Literal["val/nats_per_molecule", "val/bits_per_heavy_atom"], ...] = ()
@@ -89,6 +94,7 @@ class LanguageTask(Task):
             "name": name,
             "data": file_label(data),  # not the path: the content's digest joins this one where runs are compared
             "vocabulary": vocabulary,
+            "test_sets": self.test_sets if data == self.data else (),
             "validation_molecules": min(self.validation_molecules, USER_VALIDATION_MOLECULES),
         }
         return self.model_copy(update=changes)

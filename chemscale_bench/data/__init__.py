@@ -2,7 +2,8 @@
 
 - Molecules: `sources.py` finds a data set or a file (`layout.py`, `text_lines.py`, `opening.py` read it), `prepare.py`
   puts its lines through `codec.py` (SMILES to SELFIES, in kernel/) into the token store of `store.py`, whose ids are
-  those of `vocabulary.py`; `workers.py` spreads that over processes.
+  those of `vocabulary.py`; `workers.py` spreads that over processes. `wheels.py` takes a data set out of a Python
+  package, `held_out.py` samples the test sets that come with one.
 - Frames: `rmd17.py` (official archives), `frame_files.py` (the user's own; units by `frame_units.py`, checked by
   `plausible.py`), `structures.py` (what a frame is), `frames.py` (splits).
 

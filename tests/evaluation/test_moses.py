@@ -10,6 +10,7 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
+from chemscale_bench.data.sources import WHEELS
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import generation, moses
 from chemscale_bench.evaluation.generation import Distribution
@@ -31,12 +32,11 @@ def statistics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Distribution:
     stats |= {
         name: {"values": ours.properties[:, i].tolist()} for i, name in enumerate(("logP", "SA", "QED", "weight"))
     }
-    folder = tmp_path / "home" / "downloads"
-    folder.mkdir(parents=True)
-    np.savez(folder / "moses_test_stats.npz", stats=np.array(stats, dtype=object))
-    digest = hashlib.sha256((folder / "moses_test_stats.npz").read_bytes()).hexdigest()
-    monkeypatch.setitem(moses.SETS, "test", digest)
     monkeypatch.setenv("CHEMSCALE_HOME", str(tmp_path / "home"))
+    file = WHEELS["moses"].folder / "test_stats.npz"
+    file.parent.mkdir(parents=True)
+    np.savez(file, stats=np.array(stats, dtype=object))
+    monkeypatch.setitem(WHEELS["moses"].members, file.name, ("", hashlib.sha256(file.read_bytes()).hexdigest()))
     return ours
 
 
@@ -51,7 +51,7 @@ def test_a_set_is_exactly_as_near_to_itself_as_can_be(statistics: Distribution) 
 def test_what_is_not_the_published_file_is_never_unpickled(
     statistics: Distribution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(moses.SETS, "test", "0" * 64)
+    monkeypatch.setitem(WHEELS["moses"].members, "test_stats.npz", ("", "0" * 64))
     monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("it was opened"))
     with pytest.raises(UserError, match="delete it to download it again"):
         moses.reference("test")

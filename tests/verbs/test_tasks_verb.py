@@ -24,8 +24,10 @@ def test_every_task_is_listed_and_its_data_are_known(capsys: pytest.CaptureFixtu
 def test_what_is_here_is_said(chemscale_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["tasks", "--task", "moses-lm"])
     assert "to be downloaded" in capsys.readouterr().out
-    (chemscale_home / "downloads").mkdir(parents=True)
-    (chemscale_home / "downloads" / "moses_train.csv").touch()
+    folder = chemscale_home / "downloads" / "molsets-0.3.1"
+    folder.mkdir(parents=True)
+    for name in ("train", "test", "test_scaffolds"):
+        (folder / f"{name}.csv.gz").touch()
     main(["tasks", "--task", "moses-lm"])
     assert "; downloaded" in capsys.readouterr().out
     prepare("embedded", train_tokens=1000, validation_molecules=10)
