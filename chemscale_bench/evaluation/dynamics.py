@@ -13,8 +13,6 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
 from ase.md.verlet import VelocityVerlet
-from ase.optimize import BFGS
-from ase.vibrations import Vibrations
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.force_fields import load
@@ -105,6 +103,9 @@ def rest(atoms: Atoms) -> AtRest:
     Args:
         atoms: with a calculator; is moved.
     """
+    from ase.optimize import BFGS
+    from ase.vibrations import Vibrations  # loads matplotlib
+
     with BFGS(atoms, logfile=None) as relaxation:
         converged = bool(relaxation.run(fmax=LEAST_FORCE, steps=MOST_STEPS))
     with TemporaryDirectory() as temporary:
