@@ -51,7 +51,7 @@ GOOD = (tasks.FOLDER / "moses-lm.yaml").read_text().replace("moses-lm", "mine")
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("version: 2", "version: 0", "version"),
+        ("version: 3", "version: 0", "version"),
         ("data: moses", "data: moses\nextra: 1", "extra"),
         ("[1e6, 3e6, 1e7, 3e7]", "[3e6, 1e6]", "ascend"),
         ("[1e6, 3e6, 1e7, 3e7]", "[many]", "whole number such as 1e8, got 'many'"),

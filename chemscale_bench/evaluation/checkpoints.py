@@ -37,13 +37,14 @@ class Checkpoint:
     """Of that run."""
 
 
-def load(run: str | Path, untrained: bool = False) -> Checkpoint:
+def load(run: str | Path, untrained: bool = False, artifact: str = "model") -> Checkpoint:
     """Load a trained model, or the same network as it was before training.
 
     Args:
         run: id of a finished run, a folder with a checkpoint and its tokenizer.json, or a name on the hub.
         untrained: take fresh random weights: of a run those of its seed, with which it began unless it had `init`; of a
             folder those of seed 0.
+        artifact: of a run: `model`, or `models/TOKENS` for the model of an earlier budget.
 
     Raises:
         UserError: if there is no such run or checkpoint, or it is of no language model.
@@ -51,7 +52,7 @@ def load(run: str | Path, untrained: bool = False) -> Checkpoint:
     if not run:
         raise UserError("run must be the id of a run or the folder of a checkpoint, got nothing; `mlflow ui` shows ids")
     if RUN_ID.fullmatch(str(run)) and not user_path(str(run)).is_dir():
-        return of_run(str(run), untrained)
+        return of_run(str(run), untrained, artifact)
     return of_folder(folder_of(str(run)), untrained, {})
 
 
@@ -87,7 +88,7 @@ def folder_of(source: str) -> Path:
         raise UserError(str(error).replace("init must be", "run must be the id of a run,", 1)) from None
 
 
-def of_run(run_id: str, untrained: bool) -> Checkpoint:
+def of_run(run_id: str, untrained: bool, artifact: str) -> Checkpoint:
     """The checkpoint of a run of this store."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # beside our own
     import mlflow
@@ -105,7 +106,7 @@ def of_run(run_id: str, untrained: bool) -> Checkpoint:
         raise UserError(f"run must be of a language model, {run_id} is of the force field {kind}; give another")
     with TemporaryDirectory() as temporary:
         try:
-            folder = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="model", dst_path=temporary)
+            folder = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=artifact, dst_path=temporary)
         except (MlflowException, OSError):
             raise UserError(
                 f"run must have a model among its artifacts, {run_id} has none (it is {run.info.status}); give a "

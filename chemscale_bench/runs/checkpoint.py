@@ -44,12 +44,13 @@ class Data(NamedTuple):
         return store
 
 
-def find(run: str, task: str = "") -> tuple[Checkpoint, Data | None]:
+def find(run: str, task: str = "", artifact: str = "model") -> tuple[Checkpoint, Data | None]:
     """The checkpoint of a run of this tracking store, or of a folder, and its data, if they are known.
 
     Args:
         run: id, path, or name on the Hugging Face hub.
         task: that a folder's model was trained on.
+        artifact: of a run, as `checkpoints.load` takes it.
 
     Raises:
         UserError: if there is none, or it is no language model with its vocabulary.
@@ -57,7 +58,7 @@ def find(run: str, task: str = "") -> tuple[Checkpoint, Data | None]:
     if task and RUN_ID.fullmatch(run):
         raise UserError(f"task must be left out for a run, which knows its own, got {task!r}; leave it out")
     open_store()  # as all verbs do: with little patience for a server that is away, and no half-made database
-    checkpoint = load(run)
+    checkpoint = load(run, artifact=artifact)
     if task:
         typed = tasks.load_language(task)
         return checkpoint, Data(typed, typed.data, typed.budgets_tokens[-1], "")
@@ -68,3 +69,32 @@ def find(run: str, task: str = "") -> tuple[Checkpoint, Data | None]:
     source = trained.data if chosen["data"] == "auto" else chosen["data"]
     tokens = int(chosen["budgets_tokens"].split()[-1])
     return checkpoint, Data(trained, source, tokens, checkpoint.tags.get("data.train_digest", ""))
+
+
+def kept_budgets(run: str) -> list[int]:
+    """The budgets in tokens whose models a run has kept beside its last one, ascending.
+
+    Raises:
+        UserError: if it is no run.
+    """
+    if not RUN_ID.fullmatch(run):
+        raise UserError(f"budget=all needs the id of a run, got run={run}; leave budget out for a folder")
+    open_store()
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = mlflow.MlflowClient().list_artifacts(run, "models")
+    except MlflowException:
+        return []  # of a run that is not there `find` has more to say
+    return sorted(int(name) for file in found if (name := file.path.rpartition("/")[2]).isdigit())
+
+
+def losses_at(run: str, budget: int) -> dict[str, float]:
+    """The validation losses that a run had at one of its budgets."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    names = ("val/loss_nats_per_token", "val/nats_per_molecule", "val/bits_per_heavy_atom")
+    histories = {name: client.get_metric_history(run, name) for name in names}
+    return {name: each.value for name, history in histories.items() for each in history if each.step == budget}

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,7 +27,7 @@ from chemscale_bench.evaluation.chemnet import Gaussian
 from chemscale_bench.evaluation.generation import Distribution, progress_bar
 from chemscale_bench.evaluation.sampling import Drawing, Samples, sample
 from chemscale_bench.places import PROJECT
-from chemscale_bench.runs.checkpoint import Data, find
+from chemscale_bench.runs.checkpoint import Data, find, kept_budgets, losses_at
 from chemscale_bench.settings.generate import GenerateSettings
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 from chemscale_bench.tracking.provenance import code_tags, environment_tags
@@ -44,11 +45,19 @@ def generate(settings: GenerateSettings) -> None:
     Raises:
         UserError: if there is no such model, its data are not to be had, or none of its molecules is valid.
     """
-    device = evaluation_device(settings.device)
+    for budget in kept_budgets(settings.run) if settings.budget == "all" else ():
+        checkpoint, data = find(settings.run, settings.task, f"models/{budget}")
+        generate_from(settings, replace(checkpoint, metrics=losses_at(settings.run, budget)), data, budget)
     checkpoint, data = find(settings.run, settings.task)
+    generate_from(settings, checkpoint, data, data.tokens if data else 0)
+
+
+def generate_from(settings: GenerateSettings, checkpoint: Checkpoint, data: Data | None, budget: int) -> None:
+    """Draw from one model, of that budget in tokens if it is known, as one MLflow run."""
+    device = evaluation_device(settings.device)
     with housekeeping_run("generate", settings.experiment) as run_id:
         recorder = Recorder(run_id)
-        describe(recorder, settings, checkpoint, data, device)
+        describe(recorder, settings, checkpoint, data, budget, device)
         store = data.prepare() if data else None
         of_moses = data is not None and data.task.data == "moses"
         found = metrics_of(recorder, settings, checkpoint, store, device, of_moses)
@@ -64,13 +73,14 @@ def generate(settings: GenerateSettings) -> None:
 
 
 def describe(
-    recorder: Recorder, settings: GenerateSettings, checkpoint: Checkpoint, data: Data | None, device: torch.device
-) -> None:
+    recorder: Recorder, settings: GenerateSettings, checkpoint: Checkpoint, data: Data | None, budget: int,
+    device: torch.device,
+) -> None:  # fmt: skip
     """Log what is drawn from."""
     config = checkpoint.network.config
     about = {"model": checkpoint.model, "non_embedding_params": config.non_embedding_params, **config.sizes}
     if data:
-        about |= {"task_name": data.task.name, "tokens": data.tokens}
+        about |= {"task_name": data.task.name, "tokens": budget}
     recorder.params(settings.model_dump() | about)
     name = f"generate-{checkpoint.model}-{config.non_embedding_params:.2g}-seed{settings.seed}"
     tags = {"source_run": checkpoint.run_id or settings.run, "mlflow.runName": name}

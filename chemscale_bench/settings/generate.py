@@ -14,6 +14,9 @@ class GenerateSettings(Settings):
 
     run: str = ""
     """Id of a finished run of a language model, or the folder of a checkpoint with its tokenizer."""
+    budget: Literal["last", "all"] = "last"
+    """Of a run: draw from its last model, or from the model of every budget it passed, each as an MLflow run of its
+    own beside the loss of that budget."""
     molecules: Count = Field(30_000, ge=1, le=100_000_000)
     """How many to draw; MOSES takes 30,000."""
     temperature: float = Field(1.0, gt=0, le=100)

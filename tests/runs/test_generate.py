@@ -21,6 +21,8 @@ from chemscale_bench.runs.generation import spelled, tokens_of
 
 SMALL = ["--task", "embedded-lm", "--params", "3e4", "--tokens", "2e4", "--device", "cpu"]
 
+WEIGHTS = ("models/30000/model.safetensors", "model/model.safetensors")
+
 
 @pytest.fixture(autouse=True)
 def environment(prepared_home: Path, tracking_uri: str, monkeypatch: pytest.MonkeyPatch, chemscale_home: Path) -> None:
@@ -81,6 +83,21 @@ def test_from_a_run(data: str) -> None:
     assert artifact(made, "molecules.png").read_bytes().startswith(b"\x89PNG")
     assert "molecules are valid: unique_at_1k is that of all" in shown
     assert "generation]'" in shown or "generation/fcd_test" in found
+
+
+def test_every_budget_has_its_model_and_its_loss(data: str) -> None:
+    call("language", "--model", "llama", "--data", data, *SMALL, "--tokens", "4e4")
+    source = newest("chemscale")
+    history = mlflow.MlflowClient().get_metric_history(source.info.run_id, "val/loss_nats_per_token")
+    losses = {str(each.step): each.value for each in history}
+    assert list(losses) == ["30000", "40000"]
+    call("generate", "--run", source.info.run_id, "--molecules", "40", "--budget", "all")
+    made = mlflow.search_runs(experiment_names=["chemscale-generation"], output_format="list")
+    assert {run.data.params["tokens"]: run.data.metrics["source/val/loss_nats_per_token"] for run in made} == losses  # type: ignore[union-attr]
+    first, last = (artifact(source, path).read_bytes() for path in WEIGHTS)
+    assert first != last
+    refused = call("generate", "--run", "some/folder", "--budget", "all", expected=2)
+    assert "budget=all needs the id of a run, got run=some/folder" in refused
 
 
 def test_from_a_folder_with_and_without_its_task(folder: Path) -> None:
