@@ -46,7 +46,7 @@ class SimulateSettings(Settings):
     timestep_fs: float = Field(0.5, gt=0, le=2)
     """Of the integrator, in fs."""
     seed: int = Field(0, ge=0, lt=2**31)
-    """Seed of first frames, velocities and thermostat; the first n replicas are the same for every number of them."""
+    """Seed of first frames, velocities and thermostat; the first n replicas start alike for every number."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; `auto` takes a GPU if there is one."""
     experiment: str = "chemscale-motion"
