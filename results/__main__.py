@@ -88,21 +88,19 @@ def panels(number: int, x: str, y: str) -> tuple[Figure, list[mpl.axes.Axes]]:
     return figure, list(axes)
 
 
-def loss_against(along: str, found: Sequence[Scaled], x: str, y: str) -> Figure:
-    """Means over seeds with their range, and the joint law: a panel per study, a line per value of the other axis."""
+def loss_against_params(found: Sequence[Scaled], x: str, y: str) -> Figure:
+    """Means over seeds with their range, and the joint law: a panel per study, a line per budget."""
     figure, axes = panels(len(found), x, y)
-    other = "budget" if along == "params" else "params"
     for axis, (study, points, analysis) in zip(axes, found, strict=True):
-        for i, (value, part) in enumerate(sorted(points.groupby(other), reverse=True)):
-            means = part.groupby(along)["loss"].agg(["mean", "min", "max"])
+        for i, (budget, part) in enumerate(sorted(points.groupby("budget"), reverse=True)):
+            means = part.groupby("params")["loss"].agg(["mean", "min", "max"])
             colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
             off = np.abs(means[["min", "max"]].to_numpy().T - means["mean"].to_numpy())
-            label = f"{value:.2g} {'params' if along == 'budget' else analysis.table.data_column}"
+            label = f"{budget:,} {analysis.table.data_column}"
             axis.errorbar(means.index, means["mean"], off, fmt=marker, color=colour, ms=5, label=label)
             if analysis.joint is not None:
                 ends = np.geomspace(means.index.min(), means.index.max(), 50)
-                both = (ends, np.full(50, value)) if along == "params" else (np.full(50, value), ends)
-                axis.plot(ends, analysis.joint.predict(*both), color=colour, lw=1)
+                axis.plot(ends, analysis.joint.predict(ends, np.full(50, budget)), color=colour, lw=1)
         axis.set_title(study.model)
         axis.legend(fontsize=7, frameon=False)
     return figure
@@ -177,11 +175,11 @@ def prune_table(sweeps: dict[str, Curves]) -> Iterator[str]:
 # -- the page ----------------------------------------------------------------------------------------------------
 
 
-def laws_section(tasks: dict[str, list[Scaled]], family: str, along: str, x: str, y: str) -> Iterator[str]:
+def laws_section(tasks: dict[str, list[Scaled]], family: str, x: str, y: str) -> Iterator[str]:
     """Markdown: a figure, a table and a verdict in words for each task of a family."""
     for task, found in tasks.items():
         if found[0].study.family == family:
-            figure = save(loss_against(along, found, x, y), f"scaling_{task.replace('@', '_')}")
+            figure = save(loss_against_params(found, x, y), f"scaling_{task.replace('@', '_')}")
             yield f"### {task}\n\n{figure}\n"
             yield from law_table(found)
             for study, _, analysis in found:
@@ -213,8 +211,8 @@ def page() -> str:
     """README.md; its figures are written on the way."""
     tasks = by_task(read_entries(ENTRIES, Level.VALID)[0])
     sections = {
-        "language": laws_section(tasks, "language_model", "params", "parameters without embeddings", "nats per token"),
-        "forces": laws_section(tasks, "force_field", "budget", "training frames", "force MAE, meV/Å"),
+        "language": laws_section(tasks, "language_model", "parameters without embeddings", "nats per token"),
+        "forces": laws_section(tasks, "force_field", "parameters", "force MAE, meV/Å"),
         "pruner": pruner_section(),
     }
     filled = {name: "\n".join(lines) for name, lines in sections.items()}
