@@ -84,6 +84,7 @@ def panels(number: int, x: str, y: str) -> tuple[Figure, list[mpl.axes.Axes]]:
         axis.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 1.2, 1.5, 2, 3, 4, 5, 7)))
         axis.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
         axis.yaxis.set_minor_locator(mpl.ticker.NullLocator())
+        axis.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     axes[0].set_ylabel(y)
     return figure, list(axes)
 
