@@ -56,7 +56,7 @@ def test_a_study_is_a_parent_with_a_child_for_every_trial_and_two_processes_shar
     assert 10 <= len(children) <= 11  # both may start a last one
     assert parent.info.status == "FINISHED"
     for run in children:
-        assert run.info.run_name == f"trial {run.data.tags['trial']}"
+        assert run.info.run_name == f"trial {run.data.tags['trial']}, schnet, embedded-ff"
         assert run.data.params["task_name"] == "embedded-ff@ethanol"
         assert run.data.params["model"] == "schnet"
         pruned = "stopped at" in run.data.tags["chemscale.reason"]

@@ -115,7 +115,10 @@ def test_a_bad_run_is_named_and_does_not_widen_the_law(planted: Any) -> None:
     assert high - low < 1.3 * (clean.high - clean.low)
     assert Forecast(replicates=50).fit(params, tokens, loss).suspects_.tolist() == [7]
     frame = pd.DataFrame({"params": params, "tokens": tokens, "loss": loss})
-    assert "Warning: row 7 lies far off the law" in analyse(validate(frame), replicates=50).text()
+    assert (
+        "Warning: row 7 (3.16e+07 params, 1e+10 tokens) lies far off the law"
+        in analyse(validate(frame), replicates=50).text()
+    )
 
 
 def test_size_and_data_in_step_tell_the_loss_against_compute() -> None:

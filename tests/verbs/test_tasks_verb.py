@@ -10,6 +10,7 @@ from chemscale_bench import tasks
 from chemscale_bench.cli import main
 from chemscale_bench.data.catalogue import DATA_SETS
 from chemscale_bench.data.prepare import prepare
+from chemscale_bench.data.sources import WHEELS
 
 
 def test_every_task_is_listed_and_its_data_are_known(capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,8 +27,8 @@ def test_what_is_here_is_said(chemscale_home: Path, capsys: pytest.CaptureFixtur
     assert "to be downloaded" in capsys.readouterr().out
     folder = chemscale_home / "downloads" / "molsets-0.3.1"
     folder.mkdir(parents=True)
-    for name in ("train", "test", "test_scaffolds"):
-        (folder / f"{name}.csv.gz").touch()
+    for name in WHEELS["moses"].members:
+        (folder / name).touch()
     main(["tasks", "--task", "moses-lm"])
     assert "; downloaded" in capsys.readouterr().out
     prepare("embedded", train_tokens=1000, validation_molecules=10)
