@@ -15,7 +15,7 @@ import rdkit
 
 from chemscale_bench.data.cache import home, writing
 from chemscale_bench.data.packing import UNKNOWN_SYMBOL, EncodedShard, Seen, SymbolNumbers
-from chemscale_bench.data.sources import held_out_source
+from chemscale_bench.data.sources import Source, held_out_source
 from chemscale_bench.data.store import FIELDS, SPLITS, Molecules
 from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.data.workers import default_workers, encode_all
@@ -45,7 +45,7 @@ def held_out(split: str, data: str, vocabulary: Vocabulary, molecules: int) -> M
         with writing(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             draft = path.with_suffix(f".{os.getpid()}.npz")
-            np.savez(draft, **encoded(data, split, vocabulary, molecules))
+            np.savez(draft, **encoded(source, vocabulary, molecules))
             draft.replace(path)
     with np.load(path) as kept:
         tokens, lengths, heavy_atoms, unknown = (kept[name] for name in (*FIELDS, "unknown"))
@@ -56,9 +56,9 @@ def held_out(split: str, data: str, vocabulary: Vocabulary, molecules: int) -> M
     return Molecules(tokens, offsets, heavy_atoms, digest)
 
 
-def encoded(data: str, split: str, vocabulary: Vocabulary, molecules: int) -> dict[str, Any]:
+def encoded(source: Source, vocabulary: Vocabulary, molecules: int) -> dict[str, Any]:
     """Tokens, lengths and heavy atoms of the sample, and how many of its molecules can't be spelled."""
-    source, symbols = held_out_source(data, split), SymbolNumbers()
+    symbols = SymbolNumbers()
     order = source.in_random_order(BATCH_LINES, 0, lambda _: None)
     chunks = islice(order, -(-molecules // BATCH_LINES))
     with closing(encode_all(chunks, default_workers(), source.selfies)) as results:

@@ -1,7 +1,8 @@
 """What one tracked training is, and what many of them are.
 
 - `start.py` starts a run or carries one on, and sees to its end; `seeds.py` starts one per seed;
-- `kind.py` is what a kind of run has to say for itself, `language.py` and `force.py` say it;
+- `kind.py` is what a kind of run has to say for itself, `language.py` and `force.py` say it, `molecules.py` and
+  `frames.py` of their data;
 - `tracked.py` is what all runs share: progress bar, MLflow run, cost, resume state, a clean stop; `clock.py` counts
   time;
 - `sweep.py` searches hyperparameters: trains the trials that `queue.py` hands out to any number of processes;

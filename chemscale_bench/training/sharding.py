@@ -87,16 +87,20 @@ def own_part(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
+def as_spread(part: Tensor, like: DTensor) -> DTensor:
+    """The tensor of which this process holds `part`, spread as `like` is."""
+    return DTensor.from_local(
+        part.to(like.device), like.device_mesh, like.placements, shape=like.shape, stride=like.stride()
+    )
+
+
 def to_whole(
     weights: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, keeps: bool
 ) -> dict[str, Any]:
     """`Trainer.weights` with whole tensors in place of parts; all processes have to call it, and one `keeps` them."""
 
     def gather(part: Tensor, like: DTensor) -> Tensor:
-        here = DTensor.from_local(
-            part.to(like.device), like.device_mesh, like.placements, shape=like.shape, stride=like.stride()
-        )
-        full = here.full_tensor()
+        full = as_spread(part, like).full_tensor()
         return full.cpu() if keeps else full.new_empty(0)
 
     return _converted(weights, model, optimizer, gather)
@@ -116,11 +120,6 @@ def load(weights: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optim
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             own_part(tensor).copy_(weights["model"][name])
-
-    def as_spread(part: Tensor, like: DTensor) -> Tensor:
-        return DTensor.from_local(
-            part.to(like.device), like.device_mesh, like.placements, shape=like.shape, stride=like.stride()
-        )
 
     optimizer.load_state_dict(_converted(weights, model, optimizer, as_spread)["optimizer"])
 
