@@ -85,6 +85,28 @@ def test_several_first_starts_build_once(project: Project) -> None:
     assert "--editable=." in project.done_file.read_text()
 
 
+def test_a_folder_of_ours_never_lacks_its_mark(tmp_path: Path) -> None:
+    # What a start sees while another begins, breaks off and begins again; a folder without mark is somebody else's.
+    code = """
+import sys, pathlib; sys.path.insert(0, "tools"); import environment
+folder = pathlib.Path(sys.argv[1])
+for number in range(100):
+    environment.begin(folder)
+    (folder / "half").touch()
+    environment.mark(folder, "built")
+print("done")
+"""
+    folder = tmp_path / ".venv"
+    others = subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    seen = 0
+    while others.poll() is None:
+        if folder.exists():
+            assert (folder / "chemscale-built-from").read_text() in ("building", "built")
+            seen += 1
+    assert others.communicate()[0] == "done\n"
+    assert seen > 100
+
+
 def test_a_killed_build_begins_anew(project: Project) -> None:
     start = project.start(SECONDS_OF_PIP="60")
     while "pip" not in project.done():

@@ -62,7 +62,7 @@ def place() -> tuple[Path, str]:
     started in the project folder, whose code Python then takes first.
     """
     local = PROJECT / ".venv"
-    if not is_temporary() and (state(local) or not local.exists()):
+    if not is_temporary() and (not local.exists() or state(local)):
         return local, "--editable=."
     home = Path(os.environ.get("CHEMSCALE_HOME") or Path.home() / ".cache" / "chemscale")
     return home / "environments" / f"{digest()}-python{sys.version_info[0]}.{sys.version_info[1]}", "."
@@ -83,18 +83,44 @@ def build(environment: Path, what: str) -> None:
         python = str(environment / "bin" / "python")
         steps = [[python, "-m", "pip", "install", "--constraint=constraints.txt", what]]
         if state(environment) in ("", "building"):
-            shutil.rmtree(environment, ignore_errors=True)
+            begin(environment)
             steps.insert(0, [sys.executable, "-m", "venv", str(environment)])
-        environment.mkdir(exist_ok=True)
-        (environment / MARKER).write_text("building")
+        mark(environment, "building")
         log = environment.with_name(environment.name + ".log")
         say(f"building the environment in {environment} (once; minutes, and some GB for a GPU); progress in {log}")
         with log.open("w") as output:
             for step in steps:
                 if subprocess.run(step, stdout=output, stderr=output, pass_fds=[lock.fileno()]).returncode != 0:
                     sys.exit(failure(log))
-        (environment / MARKER).write_text(digest())
+        mark(environment, digest())
         say("the environment is ready")
+
+
+def begin(environment: Path) -> None:
+    """Make an empty folder of ours, which never lacks its mark.
+
+    A start that looks for a `.venv` meanwhile takes a folder without a mark for somebody else's.
+    """
+    if state(environment):
+        for entry in environment.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name != MARKER:
+                entry.unlink()
+        return
+    new = environment.with_name(environment.name + ".new")
+    for folder in (new, environment):
+        shutil.rmtree(folder, ignore_errors=True)
+    new.mkdir()
+    mark(new, "building")
+    new.rename(environment)
+
+
+def mark(environment: Path, text: str) -> None:
+    """Write the mark in one step, because a start may read it at any moment."""
+    marker = environment / MARKER
+    marker.with_suffix(".new").write_text(text)
+    marker.with_suffix(".new").replace(marker)
 
 
 def failure(log: Path) -> str:
