@@ -87,8 +87,8 @@ def tracking_uri(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Chromium without a window."""
+def chromium() -> Iterator[Any]:
+    """One for all tests; they take `browser`."""
     chromium, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
     if not chromium or not driver:
         pytest.skip("needs chromium and chromedriver (apt install chromium-driver)")
@@ -101,3 +101,10 @@ def browser() -> Iterator[Any]:
     found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield found
     found.quit()
+
+
+@pytest.fixture
+def browser(chromium: Any) -> Iterator[Any]:
+    """Chromium without a window; a page that is left open would go on drawing, on the cores that other tests need."""
+    yield chromium
+    chromium.get("about:blank")

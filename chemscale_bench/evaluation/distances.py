@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from ase.data import chemical_symbols, covalent_radii
-from scipy.stats import wasserstein_distance
 
 from chemscale_bench.data.structures import all_pairs, pair_distances
 from chemscale_bench.evaluation.motion import BROKEN, Bonds
@@ -65,6 +64,8 @@ def bond_lengths(numbers: np.ndarray, bonds: Bonds, positions_FA3: np.ndarray) -
 
 def bond_errors(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> dict[str, float]:
     """Wasserstein distance of the lengths of each kind of bond, in milli-Angstrom."""
+    from scipy.stats import wasserstein_distance  # it takes long to load
+
     return {kind: 1000 * float(wasserstein_distance(one[kind], other[kind])) for kind in one}
 
 

@@ -32,6 +32,10 @@ class Pace(NamedTuple):
     flops_per_unit: float
     rate_factor: float = 1.0
     """What a learning rate of the base shape is multiplied by to be typed for this size."""
+    step: float = 0.0
+    """Tokens or frames of an optimizer step."""
+    measured: bool = True
+    """Whether this size was trained for it, or it is told from another."""
 
 
 class Quiet(Events):
@@ -61,19 +65,21 @@ def measure_pace(kind: type[TrackedRun], settings: TrainingSettings, fabric: Fab
     if isinstance(run, LanguageRun):
         trainer.position = run.budgets[-1] // 2
     start = time.perf_counter() - began
-    times, per_unit = [], []
+    times, per_unit, amount = [], [], 0
     for step in trainer.steps_due():
         before = time.perf_counter()
         trainer.perform(step)
         if fabric.device.type == "cuda":
             torch.cuda.synchronize(fabric.device)
         times.append(time.perf_counter() - before)
-        per_unit.append(times[-1] / step.amount)
+        amount = step.amount
+        per_unit.append(times[-1] / amount)
         if len(times) > STEPS and sum(times[1:]) > SECONDS:
             break
     params = int(run.params()["non_embedding_params"])
     # The first step warms up, and others may disturb a few.
-    return Pace(params, start, statistics.median(per_unit[1:] or per_unit), run.flops_per_unit, run.rate_factor)
+    per = statistics.median(per_unit[1:] or per_unit)
+    return Pace(params, start, per, run.flops_per_unit, run.rate_factor, amount)
 
 
 def undisturbed(paces: dict[int, Pace]) -> dict[int, Pace]:

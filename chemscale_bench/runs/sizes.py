@@ -8,11 +8,14 @@ from tqdm import tqdm
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.registry import SizeError
 from chemscale_bench.runs.cells import Training
-from chemscale_bench.runs.pace import measure_pace, undisturbed
+from chemscale_bench.runs.pace import STEPS, Pace, measure_pace, undisturbed
 from chemscale_bench.runs.study_plan import StudyPlan
 from chemscale_bench.scaling.design import FEWEST_SIZES
 from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.training.devices import start_fabric
+
+LONGEST = 60.0
+"""Seconds that measuring a size may take; a larger one is told from the largest that was measured, by its FLOPs."""
 
 
 def measure_sizes(plan: StudyPlan, seconds: float, stop: Stop) -> None:
@@ -39,7 +42,11 @@ def measure_sizes(plan: StudyPlan, seconds: float, stop: Stop) -> None:
                 with stop.at_once():
                     if not plan.paces:  # the data are prepared once, by whoever comes first
                         plan.kind(settings, fabric, "", stop, None)  # type: ignore[arg-type]
-                    plan.paces[size] = measure_pace(plan.kind, settings, fabric, stop)
+                    plan.paces[size] = (
+                        plan.pace_of(size)._replace(measured=False)
+                        if plan.paces and takes_long(plan.pace_of(size))
+                        else measure_pace(plan.kind, settings, fabric, stop)
+                    )
             except SizeError:
                 if typed:
                     raise
@@ -53,6 +60,11 @@ def measure_sizes(plan: StudyPlan, seconds: float, stop: Stop) -> None:
                 break
     plan.paces = undisturbed(plan.paces)
     plan.sizes = tuple(plan.paces)
+
+
+def takes_long(pace: Pace) -> bool:
+    """Whether the first step and those to be timed are too much to wait for."""
+    return pace.start + (1 + STEPS) * pace.step * pace.per_unit > LONGEST
 
 
 def beyond(plan: StudyPlan, size: int, data: int, seconds: float) -> bool:

@@ -18,6 +18,7 @@ from chemscale_bench.scaling.belief import Belief, Measured, prior
 from chemscale_bench.scaling.design import Cell, choose, expected
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.settings.training import TrainingSettings
+from chemscale_bench.training.sharding import BYTES_PER_PARAM
 
 HALF_DECADES = tuple(digit * 10**power for power in range(4, 11) for digit in (1, 3))
 FEWEST_TOKENS_PER_PARAM = 0.3
@@ -228,18 +229,23 @@ class StudyPlan:
 
     def table(self, planned: Sequence[Planned]) -> str:
         """The trainings as a table, with times and what they should tell."""
-        lines = [f"{'params':>12} {self.word:>12} {'seeds':>6} {'s each':>9} {'FLOPs each':>11}"]
+        lines = [f"{'params':>12} {self.word:>12} {'seeds':>6} {'s each':>9} {'FLOPs each':>11} {'GiB each':>9}"]
         groups: dict[tuple[int, int], list[Planned]] = {}
         for one in planned:
             groups.setdefault((one.training.params, one.training.data), []).append(one)
         for (size, data), group in sorted(groups.items()):
-            params, first = self.pace_of(size).params, group[0]
-            lines.append(f"{params:>12,} {data:>12,} {len(group):>6} {first.seconds:>9.0f} {first.flops:>11.2g}")
+            pace, (_, seconds, flops) = self.pace_of(size), group[0]
+            each = f"{'' if pace.measured else '*'}{seconds:.0f}"
+            memory = pace.params * BYTES_PER_PARAM / 2**30
+            lines.append(f"{pace.params:>12,} {data:>12,} {len(group):>6} {each:>9} {flops:>11.2g} {memory:>9.2g}")
         seconds = sum(one.seconds for one in planned) / self.settings.workers
         lines.append(
             f"{len(planned)} trainings, {duration(seconds)} with {self.settings.workers} at a time, "
             f"{sum(one.flops for one in planned):.3g} FLOPs"
         )
+        lines.append("GiB: of weights, gradients and the optimizer's moments; activations come on top")
+        if any(not self.pace_of(size).measured for size, _ in groups):
+            lines.append("*: a step takes too long to be measured; told from the largest size that was, by its FLOPs")
         return "\n".join(lines)
 
     def expectation(self, planned: Iterable[Planned], results: Sequence[Result]) -> str:

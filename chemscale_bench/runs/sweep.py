@@ -210,7 +210,7 @@ class Sweep:
                 shutil.rmtree(run_folder(child), ignore_errors=True)
         if self.prints:
             tqdm.write(f"trial {trial.number}: {text}  {describe(chosen)}", file=sys.stderr)
-        self.log_progress(trial.number)
+        self.log_progress()
 
     def describe(self) -> None:
         """Log what is studied, and where."""
@@ -224,7 +224,12 @@ class Sweep:
         self.client.set_tag(self.parent, "mlflow.runName", f"tune {self.settings.model}, {self.queue.name}")
         self.client.set_tag(self.parent, "storage", storage or f"journal file on {socket.gethostname()}")
 
-    def log_progress(self, number: int) -> None:
-        """Put the study's numbers on the parent's curves."""
-        for name, value in numbers(self.queue).items():
-            self.client.log_metric(self.parent, name, value, step=number)
+    def log_progress(self) -> None:
+        """Put the study's numbers on the parent's curves, over the trials that are over.
+
+        MLflow shows the value of the highest step: of processes that log at once, that of the one that knows most.
+        """
+        trials = self.queue.trials()
+        over = sum(trial.state.is_finished() for trial in trials)
+        for name, value in numbers(trials).items():
+            self.client.log_metric(self.parent, name, value, step=over)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from chemscale_bench.runs.queue import STEPS, Queue
 from chemscale_bench.tracking.families import describe_family
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def numbers(queue: Queue) -> dict[str, float]:
+def numbers(trials: list[FrozenTrial]) -> dict[str, float]:
     """Best trial so far and what pruning saved."""
-    trials = queue.trials()
     spent = studies.spent(trials)
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
     found = {"tune/saved_percent": spent.saved_percent, "tune/flops": spent.flops}
@@ -47,7 +46,7 @@ def summarize(client: MlflowClient, parent: str, queue: Queue, title: str, metri
     foretold = foretell(trials, studies.REPORTS)
     for name, value in (("r2", foretold.r2), ("spearman", foretold.spearman)):
         client.log_metric(parent, f"prediction/{name}_at_20_percent", value)
-    found = numbers(queue)
+    found = numbers(trials)
     pruned = sum(trial.state == TrialState.PRUNED for trial in trials)
     lines = [f"study {queue.name}: {queue.count()} trials, {pruned} of them stopped early"]
     what = f"{queue.count()} trials, {pruned} of them stopped early."

@@ -11,7 +11,7 @@ from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training.language import pack
 
 LADDERS = {
-    "width": [Shape(3, width, width // 32) for width in (64, 128, 256, 512, 1024)],
+    "width": [Shape(3, width, width // 32) for width in (64, 128, 256, 512)],
     "depth": [Shape(layers, 64, 2) for layers in (3, 6, 12, 24)],
     "paper": [Shape(24, width, 16) for width in (64, 128, 256)],
     "head size": [Shape(3, 128, heads) for heads in (32, 16, 8, 4, 2)],
@@ -39,7 +39,7 @@ def test_activations_and_what_a_step_changes_stay_the_same_over_a_ladder(ladder:
 
 @pytest.mark.parametrize("ladder", LADDERS)
 def test_the_check_fails_for_the_usual_parametrization(ladder: str) -> None:
-    found = [check("standard", shape) for shape in LADDERS[ladder]]
+    found = [check("standard", shape) for shape in (LADDERS[ladder][0], LADDERS[ladder][-1])]
     assert max(spread([getattr(each, name) for each in found]) for name in Coordinates._fields) > SLOPED
 
 

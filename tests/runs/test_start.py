@@ -146,7 +146,7 @@ def test_a_run_says_what_it_was(prepared_home: Path) -> None:
 
 
 def test_ctrl_c_saves_the_run_and_says_how_to_go_on(prepared_home: Path) -> None:
-    process = start("--tokens", "2e5")
+    process = start("--tokens", "1e5")
     wait_for(lambda: list((prepared_home / "runs").glob("*/state.pt")), process)
     process.send_signal(signal.SIGINT)
     text = finish(process, expected=130)
@@ -169,7 +169,18 @@ def test_divergence_fails_the_run_with_its_reason(prepared_home: Path) -> None:
 
 
 def serve(uri: str, port: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        uri,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:

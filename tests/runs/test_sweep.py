@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import mlflow
 import optuna
@@ -15,6 +17,7 @@ from mlflow.entities import Run
 from optuna.trial import TrialState
 
 from chemscale_bench.cli import main
+from chemscale_bench.runs.sweep import Sweep
 from chemscale_bench.tuning.study import open_storage
 
 STUDY = [
@@ -72,6 +75,16 @@ def test_a_study_is_a_parent_with_a_child_for_every_trial_and_two_processes_shar
     assert f"{stopped} of them stopped early" in out
     figures = mlflow.MlflowClient().list_artifacts(parent.info.run_id, "figures")
     assert len(figures) >= 3
+
+
+def test_of_processes_that_log_at_once_the_one_that_knows_most_is_believed() -> None:
+    client = mlflow.MlflowClient()
+    parent = client.create_run(client.create_experiment("study")).info.run_id
+    trials = [optuna.create_trial(value=value, params={}, distributions={}) for value in (5.0, 3.0)]
+    for known in (trials, trials[:1]):  # what the second one logs it has read before the first one
+        seen = SimpleNamespace(client=client, parent=parent, queue=SimpleNamespace(trials=lambda known=known: known))
+        Sweep.log_progress(cast(Sweep, seen))
+    assert client.get_run(parent).data.metrics["best/value"] == 3.0
 
 
 def test_workers_share_the_trials(chemscale_home: Path) -> None:
