@@ -135,8 +135,11 @@ def _law(joint: JointLaw | None, data: str) -> Iterator[str]:
 
 def _rising(frame: pd.DataFrame, data: str) -> Iterator[str]:
     """A remark on values that grow with compute."""
-    rank = stats.spearmanr(frame["params"] * frame["tokens"], frame["loss"])
-    if len(frame) > 2 and rank.statistic > 0 and rank.pvalue < CHANCE:
+    compute = frame["params"] * frame["tokens"]
+    if len(frame) < 3 or compute.nunique() == 1 or frame["loss"].nunique() == 1:
+        return
+    rank = stats.spearmanr(compute, frame["loss"])
+    if rank.statistic > 0 and rank.pvalue < CHANCE:
         yield (
             f"the values rise with params and {data}, where a loss falls: of an accuracy give 1 - accuracy, "
             "of a loss look at how the larger runs were trained"

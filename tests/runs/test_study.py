@@ -215,7 +215,7 @@ def test_hyperparameters_are_searched_at_the_smallest_size_and_carried() -> None
 
 
 def test_workers_take_what_the_search_found() -> None:
-    call(*SMALL, "--params", "3e3,1e4", "--train_size", "20", "--tune", "1", "--workers", "2")
+    call(*SMALL, "--params", "3e3", "--train_size", "20,40", "--tune", "1", "--workers", "2")
     parent, children = parent_and_children()
     chosen = json.loads(parent.data.tags["tuned"])["chosen"]
     assert [float(child.data.params["warmup"]) for child in children] == pytest.approx([chosen["warmup"]] * 2)
