@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -121,6 +122,9 @@ def test_a_run_is_trained_silently_read_and_loaded(
     assert predicted["energy_ev"].to_list() == energies[:1]
     assert np.array(predicted["forces_ev_per_angstrom"][0]) == pytest.approx(ethanol.get_forces(), abs=1e-6)
     assert len(model.predict(model.input_example)) == 1
+    (shown,) = json.loads(mlflow.get_run(run.run_id).data.tags["mlflow.log-model.history"])
+    assert shown["artifact_path"] == "model"
+    assert "python_function" in shown["flavors"]
     assert "pickle" not in (Path(folder) / "MLmodel").read_text()
 
 

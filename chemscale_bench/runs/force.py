@@ -258,7 +258,8 @@ class ForceRun(TrackedRun):
             about |= {"charge": frames.train.charge, "unpaired": frames.train.unpaired}
         force_fields.save(folder, self.settings.model, self.best_potential(), self.config, self.elements, about)
         first = frames.train.numbers.tolist(), frames.train.positions[0].tolist()
-        pyfunc.describe(folder, self.run_id, pd.DataFrame([first], columns=["numbers", "positions"]))
+        example = pd.DataFrame([first], columns=["numbers", "positions"])
+        self.recorder.tags(pyfunc.describe(folder, self.run_id, example))
         self.recorder.folder(folder, "model")
         per_second = self.log["amount"] / self.trainer.train_seconds
         return {

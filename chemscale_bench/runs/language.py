@@ -261,7 +261,7 @@ class LanguageRun(TrackedRun):
         assert self.trained is not None
         folder = run_folder(self.run_id) / "model"
         self.save_model(self.trained, folder)
-        pyfunc.describe(folder, self.run_id)
+        self.recorder.tags(pyfunc.describe(folder, self.run_id))
         self.recorder.folder(folder, "model")
         if (earlier := folder.with_name("models")).exists():
             self.recorder.folder(earlier, "models")

@@ -5,6 +5,7 @@ MLflow reads `MLmodel` beside the weights, imports this module and calls `_load_
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,22 @@ from chemscale_bench.evaluation.loaded import TrainedForceField, TrainedLanguage
 MOLECULES = pd.DataFrame({"smiles": ["CCO", "c1ccccc1"]})
 
 
-def describe(folder: Path, run_id: str, example: pd.DataFrame = MOLECULES) -> None:
+def describe(folder: Path, run_id: str, example: pd.DataFrame = MOLECULES) -> dict[str, str]:
     """Write what makes the folder of a trained model an MLflow model: `MLmodel` and an example of its input.
 
     Args:
         folder: with `config.json` and `model.safetensors`.
         run_id: of the run that trained it.
         example: of the input: column `smiles`, or of a force field `numbers` and `positions`.
+
+    Returns:
+        The tag by which MLflow's pages show a run's artifact of the folder's name as a model, with schema and code.
     """
     from mlflow.models import Model, ModelSignature
     from mlflow.models.utils import _save_example
     from mlflow.pyfunc import add_to_model
     from mlflow.types.schema import Array, ColSpec, DataType, Schema
+    from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_MODELS
 
     vectors = Array(Array(DataType.double))
     inputs: list[Any] = [ColSpec("string", "smiles")]
@@ -35,10 +40,11 @@ def describe(folder: Path, run_id: str, example: pd.DataFrame = MOLECULES) -> No
     if "positions" in example:
         inputs = [ColSpec(Array(DataType.long), "numbers"), ColSpec(vectors, "positions")]
         outputs = [ColSpec("double", "energy_ev"), ColSpec(vectors, "forces_ev_per_angstrom")]
-    model = Model(run_id=run_id, signature=ModelSignature(Schema(inputs), Schema(outputs)))
+    model = Model(folder.name, run_id, signature=ModelSignature(Schema(inputs), Schema(outputs)))
     _save_example(model, example, str(folder))
     add_to_model(model, loader_module=__name__)
     model.save(str(folder / "MLmodel"))
+    return {MLFLOW_LOGGED_MODELS: json.dumps([model.get_tags_dict()])}
 
 
 class Predictor:
