@@ -133,7 +133,7 @@ def measured(
     found = metrics_of(recorder, settings, checkpoint, store, references, of_moses, place)
     about = {
         "model": checkpoint.model, "non_embedding_params": checkpoint.network.config.non_embedding_params,
-        "tokens": tokens, "seed": run.params.get("seed", ""), "run_id": run.run_id, "drawn": place,
+        "tokens": tokens, "seed": run.params.get("seed", ""), "run_id": run.run_id, "folder": place,
         "loss_nats_per_token": checkpoint.metrics.get(LOSS, float("nan")),
     }  # fmt: skip
     return about | {"drawn_tokens" if name == "tokens" else name: value for name, value in found.items()}, of_moses

@@ -109,12 +109,13 @@ def figure(table: pd.DataFrame, line: Line | None, goal: float | None, title: st
         math.ceil(len(panels) / 2), 2, subplot_titles=list(panels.values()), horizontal_spacing=0.1,
         vertical_spacing=0.14,
     )  # fmt: skip
-    sizes = sorted(set(table["non_embedding_params"]))
+    about = table.assign(size=[float(f"{params:.2g}") for params in table["non_embedding_params"]])
+    sizes = sorted(set(about["size"]))
     shades = sample_colorscale("Viridis", np.linspace(0, 0.9, len(sizes)).tolist() if len(sizes) > 1 else [0.0])
     models = list(dict.fromkeys(table["model"]))
     for place, name in enumerate(panels):
         row, column = 1 + place // 2, 1 + place % 2
-        for (model, size), of in table.groupby(["model", "non_embedding_params"], sort=True):
+        for (model, size), of in about.groupby(["model", "size"]):
             marker = {
                 "color": shades[sizes.index(size)], "symbol": MARKERS[models.index(model) % len(MARKERS)], "size": 10,
             }  # fmt: skip
