@@ -16,11 +16,11 @@ SETS = ("test", "test_scaffolds")
 
 
 class Reference(NamedTuple):
-    """A whole test set: 176,074 molecules, or 176,225 whose scaffolds are in no other set."""
+    """A test set: of MOSES the whole 176,074 molecules, or 176,225 whose scaffolds are in no other set."""
 
     distribution: Distribution
-    gaussian: Gaussian
-    """What ChemNet makes of it."""
+    gaussian: Gaussian | None
+    """What ChemNet makes of it; nothing without its package."""
 
 
 def reference(name: str) -> Reference:

@@ -9,7 +9,9 @@
 - `study.py` makes a scaling study: trains by `study_plan.py`, in groups (`group.py`), the cells of `cells.py`, at the
   pace of `pace.py`, with workers that `engines/` starts, and tells what was found by `study_report.py`,
   as a `study_result.py`;
-- `generation.py` draws from the trained models that `checkpoint.py` finds, and measures what they draw;
+- `trained.py` finds the models of an experiment, for all that looks at many;
+- `generation.py` draws from the trained models that `checkpoint.py` finds, and measures what they draw; `quality.py`
+  does so with many, and `quality_report.py` tells how good that is over their losses;
   `publication.py` makes a repository of the Hugging Face hub of one;
 - `shared.py` is what both share: an Optuna storage and a parent run; `kinds.py` says which kind a task asks for.
 

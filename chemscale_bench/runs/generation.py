@@ -25,6 +25,7 @@ from chemscale_bench.evaluation.checkpoints import Checkpoint
 from chemscale_bench.evaluation.chemistry import Read, in_parallel, read_selfies
 from chemscale_bench.evaluation.chemnet import Gaussian
 from chemscale_bench.evaluation.generation import Distribution, progress_bar
+from chemscale_bench.evaluation.moses import Reference
 from chemscale_bench.evaluation.sampling import Drawing, Samples, sample
 from chemscale_bench.places import PROJECT
 from chemscale_bench.runs.checkpoint import Data, find, kept_budgets, losses_at
@@ -37,6 +38,49 @@ from chemscale_bench.training.devices import evaluation_device
 SHOWN, COLUMNS = 24, 6
 REFERENCE = 10_000  # test molecules that others are compared with
 ENOUGH = generation.UNIQUE_AT[0]  # valid molecules, for the smallest metric of MOSES
+PUBLISHED_AS = ("valid", "unique_at_10k", "fcd_test", "novelty", "internal_diversity_1")
+"""Our names of the columns of published rows."""
+
+
+class References:
+    """The molecules that drawn ones are compared with, each set measured once: models of one task share theirs."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.measured: dict[str, dict[str, Reference]] = {}
+        self.told = False
+
+    def of(self, store: TokenStore, of_moses: bool) -> dict[str, Reference]:
+        """By name: the whole official test sets for models of MOSES, else the first test molecules.
+
+        Without ChemNet the latter have no gaussian; without two molecules there is no set.
+        """
+        key = "moses" if of_moses else store.test.digest
+        if key not in self.measured:
+            self.measured[key] = {name: moses.reference(name) for name in moses.SETS} if of_moses else self.first(store)
+        return self.measured[key]
+
+    def first(self, store: TokenStore) -> dict[str, Reference]:
+        """The first test molecules of a task."""
+        with progress_bar("decoding test molecules", min(REFERENCE, len(store.test))) as bar:
+            test = in_parallel(read_selfies, test_selfies(store), bar.update)
+        known = [each.smiles for each in test if each.smiles]
+        if len(known) < 2:
+            return {}
+        distribution = Distribution.of_reference(known, "test molecules")
+        return {"test": Reference(distribution, self.seen(known))}
+
+    def seen(self, smiles: list[str]) -> Gaussian | None:
+        """What ChemNet makes of molecules; without the package, None and, once, a line that says how to get it."""
+        try:
+            chemnet.check_installed()
+        except UserError as error:
+            if not self.told:
+                say(str(error))
+            self.told = True
+            return None
+        with progress_bar("Frechet ChemNet distance", len(smiles)) as bar:
+            return chemnet.activations_of(smiles, self.device, bar.update)
 
 
 def generate(settings: GenerateSettings) -> None:
@@ -46,10 +90,18 @@ def generate(settings: GenerateSettings) -> None:
         UserError: if there is no such model, its data are not to be had, or none of its molecules is valid.
     """
     for budget in kept_budgets(settings.run) if settings.budget == "all" else ():
-        checkpoint, data = find(settings.run, settings.task, f"models/{budget}")
-        generate_from(settings, replace(checkpoint, metrics=losses_at(settings.run, budget)), data, budget)
-    checkpoint, data = find(settings.run, settings.task)
+        generate_from(settings, *at_budget(settings.run, budget, settings.task), budget)
+    try:
+        checkpoint, data = find(settings.run, settings.task)
+    except UserError as error:  # what may be given here, beside what any verb takes
+        raise UserError(str(error).replace("be the id of a run,", "be an experiment, the id of a run,", 1)) from None
     generate_from(settings, checkpoint, data, data.tokens if data else 0)
+
+
+def at_budget(run: str, budget: int, task: str = "") -> tuple[Checkpoint, Data | None]:
+    """The model that a run has kept of one of its budgets, with its losses there, and its data."""
+    checkpoint, data = find(run, task, f"models/{budget}")
+    return replace(checkpoint, metrics=losses_at(run, budget)), data
 
 
 def generate_from(settings: GenerateSettings, checkpoint: Checkpoint, data: Data | None, budget: int) -> None:
@@ -60,7 +112,7 @@ def generate_from(settings: GenerateSettings, checkpoint: Checkpoint, data: Data
         describe(recorder, settings, checkpoint, data, budget, device)
         store = data.prepare() if data else None
         of_moses = data is not None and data.task.data == "moses"
-        found = metrics_of(recorder, settings, checkpoint, store, device, of_moses)
+        found = metrics_of(recorder, settings, checkpoint, store, References(device), of_moses)
         recorder.metrics({f"generation/{name}": value for name, value in found.items()}, 0)
         losses = {name: value for name, value in checkpoint.metrics.items() if name.startswith("val/")}
         recorder.metrics({f"source/{name}": value for name, value in losses.items()}, 0)
@@ -89,10 +141,10 @@ def describe(
 
 def metrics_of(
     recorder: Recorder, settings: GenerateSettings, checkpoint: Checkpoint, store: TokenStore | None,
-    device: torch.device, of_moses: bool,
+    references: References, of_moses: bool, place: str = "",
 ) -> dict[str, float]:  # fmt: skip
-    """Draw, log the molecules, and measure them; those of a model of MOSES against its own test sets."""
-    start = time.perf_counter()
+    """Draw, log the molecules in the folder `place`, and measure them; of MOSES against its own test sets."""
+    device, start = references.device, time.perf_counter()
     drawing = Drawing(settings.temperature, settings.top_k, settings.top_p)
     with progress_bar("drawing", settings.molecules) as bar:
         drawn = sample(
@@ -110,7 +162,7 @@ def metrics_of(
         raise UserError(
             f"some of the molecules must be valid, got none of {settings.molecules:,}; draw more, or train longer"
         )
-    log_molecules(recorder, drawn, read)
+    log_molecules(recorder, drawn, read, place)
     if len(smiles) < ENOUGH:
         say(f"{len(smiles):,} molecules are valid: unique_at_1k is that of all, and everything else depends on so few")
     ours = Distribution.of(smiles, "what was drawn")
@@ -119,16 +171,16 @@ def metrics_of(
         say("of a folder nothing is known but the model: task=NAME adds novelty and the comparison with a test set")
         return counts
     counts["novelty"] = generation.novelty(spelled(smiles, store.vocabulary), tokens_of(store))
-    if of_moses and len(smiles) > 1:
-        return counts | against_moses(ours, smiles, device)
-    with progress_bar("decoding test molecules", min(REFERENCE, len(store.test))) as bar:
-        test = in_parallel(read_selfies, test_selfies(store), bar.update)
-    known = [each.smiles for each in test if each.smiles]
-    if min(len(smiles), len(known)) < 2:
-        say(f"{len(smiles)} molecules can't be compared with {len(known)} test molecules: two of each are needed")
+    known = references.of(store, of_moses) if len(smiles) > 1 else {}
+    if not known:
+        say(f"{len(smiles)} molecules can't be compared with {len(store.test)} test molecules: two of each are needed")
         return counts
-    counts |= generation.metrics_against(ours, Distribution.of_reference(known, "test molecules"), "test")
-    return counts | distance(smiles, known, device)
+    seen = references.seen(smiles)
+    for name, reference in known.items():
+        counts |= generation.metrics_against(ours, reference.distribution, name)
+        if seen and reference.gaussian:
+            counts[f"fcd_{name}"] = chemnet.frechet_distance(seen, reference.gaussian)
+    return counts
 
 
 def counts_of(molecules: int, drawn: Samples, read: list[Read]) -> dict[str, float]:
@@ -141,7 +193,7 @@ def counts_of(molecules: int, drawn: Samples, read: list[Read]) -> dict[str, flo
     }  # fmt: skip
 
 
-def log_molecules(recorder: Recorder, drawn: Samples, read: list[Read]) -> None:
+def log_molecules(recorder: Recorder, drawn: Samples, read: list[Read], place: str) -> None:
     """Log `molecules.smi`, canonical SMILES, tab, nats, and a picture of the first ones."""
     valid = [(each.smiles, nats) for each, nats in zip(read, drawn.nats, strict=True) if each.smiles]
     with TemporaryDirectory() as temporary:
@@ -152,7 +204,7 @@ def log_molecules(recorder: Recorder, drawn: Samples, read: list[Read]) -> None:
             legends=[f"{nats:.1f} nats" for _, nats in valid[:SHOWN]], returnPNG=True,
         )  # fmt: skip
         (folder / "molecules.png").write_bytes(grid if isinstance(grid, bytes) else grid.data)
-        recorder.client.log_artifacts(recorder.run_id, temporary)
+        recorder.client.log_artifacts(recorder.run_id, temporary, place or None)
 
 
 def spelled(smiles: list[str], vocabulary: Vocabulary) -> list[bytes]:
@@ -182,41 +234,21 @@ def test_selfies(store: TokenStore) -> list[str]:
     return [store.vocabulary.decode(sequence.tolist()) for sequence, _ in sequences]
 
 
-def distance(smiles: list[str], known: list[str], device: torch.device) -> dict[str, float]:
-    """The Frechet ChemNet distance to the test molecules; without its network, a line that says how to get it."""
-    ours = chemnet_sees(smiles, device)
-    theirs = chemnet_sees(known, device) if ours else None
-    return {"fcd_test": chemnet.frechet_distance(ours, theirs)} if ours and theirs else {}
-
-
-def against_moses(ours: Distribution, smiles: list[str], device: torch.device) -> dict[str, float]:
-    """How alike the molecules are to the whole official test sets: what published rows say."""
-    seen, found = chemnet_sees(smiles, device), dict[str, float]()
-    for name in moses.SETS:
-        reference = moses.reference(name)
-        found |= generation.metrics_against(ours, reference.distribution, name)
-        found |= {f"fcd_{name}": chemnet.frechet_distance(seen, reference.gaussian)} if seen else {}
-    return found
-
-
-def chemnet_sees(smiles: list[str], device: torch.device) -> Gaussian | None:
-    """What ChemNet makes of molecules; without the package, None and a line that says how to get it."""
-    try:
-        chemnet.check_installed()
-    except UserError as error:
-        say(str(error))
-        return None
-    with progress_bar("Frechet ChemNet distance", len(smiles)) as bar:
-        return chemnet.activations_of(smiles, device, bar.update)
+def published() -> dict[str, dict[str, float]]:
+    """The published metrics of models of MOSES, by our names; those that a paper gives."""
+    rows = json.loads((PROJECT / "leaderboard" / "published" / "moses.json").read_text())["rows"]
+    return {
+        model: {name: value for name, value in zip(PUBLISHED_AS, values, strict=True) if value is not None}
+        for model, *values in rows
+    }
 
 
 def beside_published(model: str, found: dict[str, float]) -> list[str]:
     """A table of these metrics and the published ones."""
-    published = json.loads((PROJECT / "leaderboard" / "published" / "moses.json").read_text())
-    own = (found.get(name) for name in ("valid", "unique_at_10k", "fcd_test", "novelty", "internal_diversity_1"))
-    cells = [[cell if isinstance(cell, str) else "" if cell is None else f"{cell:.4f}" for cell in row]
-             for row in ([f"{model} (this run)", *own], *published["rows"])]  # fmt: skip
-    return ["".join(f"{cell:>20}" for cell in row) for row in ([str(name) for name in published["columns"]], *cells)]
+    columns = json.loads((PROJECT / "leaderboard" / "published" / "moses.json").read_text())["columns"]
+    rows = {f"{model} (this run)": found} | published()
+    cells = [[name, *(f"{row[key]:.4f}" if key in row else "" for key in PUBLISHED_AS)] for name, row in rows.items()]
+    return ["".join(f"{cell:>20}" for cell in row) for row in (columns, *cells)]
 
 
 def say(message: str) -> None:

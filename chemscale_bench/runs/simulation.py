@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,10 +29,9 @@ from chemscale_bench.evaluation.dynamics import ForceFieldCalculator, rest
 from chemscale_bench.evaluation.motion import PotentialForces, Start, move, steps_of
 from chemscale_bench.evaluation.simulated import LANGEVIN, NVE, Simulated, masses_of, metrics, rows
 from chemscale_bench.evaluation.stretching import stretch
-from chemscale_bench.leaderboard.sources import runs_named
 from chemscale_bench.models import force_fields
-from chemscale_bench.models.registry import FORCE_FIELDS
 from chemscale_bench.runs.frames import frames_of
+from chemscale_bench.runs.trained import trained_models
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.settings.simulate import SimulateSettings
@@ -173,25 +171,8 @@ def find(run: str, temporary: Path) -> tuple[list[Subject], dict[str, int]]:
     """
     if run and user_path(run).is_dir():
         return [of_folder(user_path(run))], {}
-    found = runs_named(run, "run")
-    chosen, left_out = [], Counter[str]()
-    for each in found:
-        if (kind := each.params.get("model", "")) not in FORCE_FIELDS:
-            left_out["runs of no force field"] += 1
-            if kind and each.run_id == run:
-                raise UserError(f"run must be of a force field, {run} is of the language model {kind}; give another")
-        elif "non_embedding_params" not in each.params:  # a parent, or a simulation
-            left_out["studies and simulations"] += 1
-        elif each.status != "FINISHED":
-            left_out[f"runs {each.status}"] += 1
-        else:
-            chosen.append(each)
-    if not chosen:
-        raise UserError(
-            f"run must name finished runs of force fields, got {run!r} with none ({describe(dict(left_out))}); "
-            "`mlflow ui` shows them"
-        )
-    return [of_run(each, temporary, len(chosen) > 1) for each in chosen], dict(left_out)
+    chosen, left_out = trained_models(run, "force field")
+    return [of_run(each, temporary, len(chosen) > 1) for each in chosen], left_out
 
 
 def of_run(run: LoggedRun, temporary: Path, one_of_many: bool) -> Subject:

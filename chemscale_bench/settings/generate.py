@@ -13,10 +13,11 @@ class GenerateSettings(Settings):
     """Draw molecules from a trained language model, and say how good they are by the metrics of MOSES."""
 
     run: str = ""
-    """Id of a finished run of a language model, or the folder of a checkpoint with its tokenizer."""
+    """Id of a finished run of a language model, or the folder of a checkpoint with its tokenizer; or an experiment, or
+    a run with children: all of its language models, their quality over their loss."""
     budget: Literal["last", "all"] = "last"
     """Of a run: draw from its last model, or from the model of every budget it passed, each as an MLflow run of its
-    own beside the loss of that budget."""
+    own beside the loss of that budget; of an experiment each as a row of its one table."""
     molecules: Count = Field(30_000, ge=1, le=100_000_000)
     """How many to draw; MOSES takes 30,000."""
     temperature: float = Field(1.0, gt=0, le=100)

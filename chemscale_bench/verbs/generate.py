@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from chemscale_bench.runs import generation
+from chemscale_bench.runs import generation, quality
 from chemscale_bench.settings.generate import GenerateSettings
 
 
 def generate(settings: GenerateSettings) -> None:
-    """Draw molecules from a checkpoint, tracked as one MLflow run, and print their metrics."""
-    generation.generate(settings)
+    """Draw molecules from a checkpoint, or from all of an experiment, and print their metrics."""
+    if quality.names_many(settings.run):
+        quality.generate_from_all(settings)
+    else:
+        generation.generate(settings)

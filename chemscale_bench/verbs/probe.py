@@ -18,8 +18,7 @@ from chemscale_bench.data.packing import UNKNOWN_SYMBOL
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import probe_report, probes
 from chemscale_bench.evaluation.featurizer import Featurizer
-from chemscale_bench.leaderboard.sources import runs_named
-from chemscale_bench.models.registry import LANGUAGE_MODELS
+from chemscale_bench.runs.trained import check_one_task, trained_models
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.probe import ProbeSettings
 from chemscale_bench.tracking.adoption import launched_run
@@ -125,29 +124,9 @@ def chosen_runs(name: str) -> tuple[list[tuple[str, LoggedRun | None]], dict[str
     """
     if user_path(name).is_dir():
         return [(str(user_path(name)), None)], {}
-    runs, left_out = runs_named(name, "run"), Counter[str]()
-    chosen: list[tuple[str, LoggedRun | None]] = []
-    for run in runs:
-        if run.params.get("model", "") not in LANGUAGE_MODELS:
-            left_out["runs of no language model"] += 1
-        elif "non_embedding_params" not in run.params:  # a parent, whose children are probed
-            left_out["searches and studies"] += 1
-        elif run.status != "FINISHED":
-            left_out[f"runs {run.status}"] += 1
-        else:
-            chosen.append((run.run_id, run))
-    if not chosen:
-        raise UserError(
-            f"run must name finished runs of language models, got {name!r} with none ({describe(dict(left_out))}); "
-            "`mlflow ui` shows them"
-        )
-    digests = {run.tags.get("task_digest", ""): run.params.get("task_name", "") for _, run in chosen if run}
-    if len(digests) > 1:
-        raise UserError(
-            f"run must name runs of one task, whose losses can be compared, {name!r} has those of "
-            f"{', '.join(sorted(digests.values()))}; give a study, or one run"
-        )
-    return chosen, dict(left_out)
+    runs, left_out = trained_models(name, "language model")
+    check_one_task(runs, name)
+    return [(run.run_id, run) for run in runs], left_out
 
 
 def embedded(

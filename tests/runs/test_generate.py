@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 import pytest
 from commands import call
 from mlflow.entities import Run
@@ -98,6 +99,71 @@ def test_every_budget_has_its_model_and_its_loss(data: str) -> None:
     assert first != last
     refused = call("generate", "--run", "some/folder", "--budget", "all", expected=2)
     assert "budget=all needs the id of a run, got run=some/folder" in refused
+
+
+def test_an_experiment_is_its_language_models_over_their_losses(data: str) -> None:
+    call("language", "--model", "llama", "--data", data, *SMALL, "--params", "1e4", "--tokens", "4e4", "--seeds", "2")
+    runs = mlflow.search_runs(experiment_names=["chemscale"], output_format="list")
+    parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    children = [run for run in runs if run is not parent]
+    client = mlflow.MlflowClient()
+    empty, drawn = (client.create_run(parent.info.experiment_id).info.run_id for _ in range(2))
+    for made_up in (empty, drawn):  # a training that has kept no model, and what `generate` logs of one
+        for name in ("model", "non_embedding_params", "task_name", "budgets_tokens"):
+            client.log_param(made_up, name, children[0].data.params[name])
+        client.set_tag(made_up, "task_digest", children[0].data.tags["task_digest"])
+        client.set_terminated(made_up)
+    client.set_tag(drawn, "verb", "generate")
+
+    shown = call("generate", "--run", "chemscale", "--molecules", "30", "--budget", "all")
+    made = newest("chemscale-generation")
+    table = pd.read_csv(artifact(made, "quality.csv"))
+    assert set(table["run_id"]) == {run.info.run_id for run in children}
+    assert sorted(table["tokens"]) == [30_000, 30_000, 40_000, 40_000]
+    last = table[table["tokens"] == 40_000].set_index("run_id")["loss_nats_per_token"]
+    assert last.to_dict() == {run.info.run_id: run.data.metrics["val/loss_nats_per_token"] for run in children}
+    assert table["loss_nats_per_token"].nunique() == 4
+    for name in ("valid", "raw_valid", "unique_at_10k", "novelty", "scaffolds_test"):
+        assert table[name].notna().all()
+    for folder in table["folder"]:
+        assert artifact(made, f"{folder}/molecules.smi").read_text().count("\n") <= 30
+    page = artifact(made, "figures/quality.html").read_text()
+    assert "raw validity" in page
+    assert "<script src=" not in page  # opens without a network
+    assert f"run {empty[:6]} is left out: run must have a model among its artifacts, {empty} has none" in shown
+    for part in ("1 models that could not be drawn from", "1 runs of no language model", "1 runs that trained nothing"):
+        assert part in shown
+    if "fcd_test" in table:
+        assert made.data.metrics["fcd_over_loss/slope_per_nat_per_token"] > -1e9
+        assert "over 4 models; 90 % intervals: slope " in shown
+    assert "CharRNN" not in shown  # of MOSES, which this is not
+
+    shown = call("generate", "--run", parent.info.run_id, "--molecules", "20")
+    assert len(pd.read_csv(artifact(newest("chemscale-generation"), "quality.csv"))) == 2
+    assert "a line of FCD over loss needs 4 models" in shown
+
+
+def test_experiments_without_models_to_draw_from() -> None:
+    def refusal(*arguments: str) -> str:
+        return call("generate", "--run", "mine", *arguments, expected=2).splitlines()[-1]
+
+    client = mlflow.MlflowClient()
+    experiment = client.create_experiment("mine")
+    none = "error: run must name finished runs of language models, got 'mine' with none (none left out); `mlflow ui`"
+    assert refusal().startswith(none)
+    assert refusal("--task", "embedded-lm").startswith("error: task must be left out for runs, which know their own")
+    made = []
+    for model in ("schnet", "lstm", "lstm"):
+        made.append(client.create_run(experiment).info.run_id)
+        client.log_param(made[-1], "model", model)
+        client.log_param(made[-1], "non_embedding_params", 10_000)
+    assert "with none (2 runs running, 1 runs of no language model left out)" in refusal()
+    assert mlflow.get_experiment_by_name("chemscale-generation") is None, "nothing was made"
+    client.set_terminated(made[1])
+    assert "none (1 models that could not be drawn from, 1 runs running, 1 runs of no language model left" in refusal()
+    client.set_terminated(made[2])
+    client.set_tag(made[2], "task_digest", "another")
+    assert refusal().startswith("error: run must name runs of one task, whose losses can be compared, 'mine' has those")
 
 
 def test_from_a_folder_with_and_without_its_task(folder: Path) -> None:

@@ -1,0 +1,150 @@
+"""Molecules of many models, tracked as one MLflow run: how good they are, over the loss of the model."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+
+import pandas as pd
+from tqdm import tqdm
+
+from chemscale_bench.data.opening import user_path
+from chemscale_bench.errors import UserError
+from chemscale_bench.evaluation.checkpoints import RUN_ID
+from chemscale_bench.runs import quality_report
+from chemscale_bench.runs.checkpoint import find, kept_budgets
+from chemscale_bench.runs.generation import References, at_budget, metrics_of, published, say
+from chemscale_bench.runs.trained import check_one_task, trained_models
+from chemscale_bench.scaling.table import describe
+from chemscale_bench.settings.generate import GenerateSettings
+from chemscale_bench.tracking.charts import LOSS
+from chemscale_bench.tracking.housekeeping import housekeeping_run
+from chemscale_bench.tracking.provenance import code_tags, environment_tags
+from chemscale_bench.tracking.reader import LoggedRun
+from chemscale_bench.tracking.recorder import Recorder
+from chemscale_bench.tracking.store import open_store
+from chemscale_bench.training.devices import evaluation_device
+
+YARDSTICK = "CharRNN"
+"""The published model whose Frechet ChemNet distance the line is followed to."""
+
+
+class Subject(NamedTuple):
+    """A model to draw from."""
+
+    run: LoggedRun
+    kept: int
+    """Budget in tokens that its run has kept it of; 0 for the last model."""
+    tokens: int
+    """That it was trained on."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        size = f"{self.run.params['model']} {int(self.run.params['non_embedding_params']):.2g}"
+        return f"{size}, {self.tokens:.2g} tokens, run {self.run.run_id[:6]}"
+
+
+def names_many(run: str) -> bool:
+    """Whether a name is that of an experiment, or of a run with children."""
+    from mlflow.exceptions import MlflowException
+
+    if not run or user_path(run).is_dir():
+        return False
+    client = open_store()
+    if client.get_experiment_by_name(run) is not None:
+        return True
+    if not RUN_ID.fullmatch(run):
+        return False
+    try:
+        experiment = client.get_run(run).info.experiment_id
+    except MlflowException:
+        return False
+    return bool(client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run}'", max_results=1))
+
+
+def generate_from_all(settings: GenerateSettings) -> None:
+    """Draw from every finished language model that is named; log and print how good the molecules are over the loss.
+
+    A model that can't be drawn from is named and left out.
+
+    Raises:
+        UserError: if there is none, they are of several tasks, or none can be drawn from.
+    """
+    if settings.task:
+        raise UserError(f"task must be left out for runs, which know their own, got {settings.task!r}; leave it out")
+    device = evaluation_device(settings.device)
+    runs, left_out = trained_models(settings.run, "language model")
+    check_one_task(runs, settings.run)
+    subjects = [subject for run in runs for subject in models_of(run, settings.budget == "all")]
+    with housekeeping_run("generate", settings.experiment) as run_id:
+        recorder = Recorder(run_id)
+        families = " ".join(sorted({run.params["model"] for run in runs}))
+        recorder.params(settings.model_dump() | {"model": families, "task_name": runs[0].params.get("task_name", "")})
+        recorder.tags({"mlflow.runName": f"generate-{settings.run}"} | code_tags() | environment_tags(device))
+        rows: list[dict[str, Any]] = []
+        references, of_moses = References(device), False
+        with tqdm(subjects, desc="models", unit="model", file=sys.stderr) as bar:
+            for subject in bar:
+                bar.set_postfix_str(subject.name)
+                try:
+                    row, of_moses = measured(recorder, settings, subject, references)
+                except UserError as error:
+                    say(f"{subject.name} is left out: {error}")
+                    left_out["models that could not be drawn from"] = (
+                        left_out.get("models that could not be drawn from", 0) + 1
+                    )
+                    continue
+                rows.append(row)
+                # What is measured so far outlives an interruption.
+                recorder.client.log_text(run_id, pd.DataFrame(rows).to_csv(index=False), "quality.csv")
+        if not rows:
+            raise UserError(
+                f"run must name models that can be drawn from, got {settings.run!r} with none ({describe(left_out)}); "
+                "the notes above say what each lacks"
+            )
+        report(recorder, settings, pd.DataFrame(rows), published()[YARDSTICK] if of_moses else {})
+        if left_out:
+            print(f"of the runs: {describe(left_out)}")
+        recorder.deliver()
+        print(f"logged to MLflow run {run_id}: quality.csv, figures/quality.html; look at it with: mlflow ui")
+
+
+def models_of(run: LoggedRun, every_budget: bool) -> list[Subject]:
+    """The last model of a run, after those of its earlier budgets if these are wanted."""
+    last = int(run.params.get("budgets_tokens", "0").split()[-1])
+    kept = kept_budgets(run.run_id) if every_budget else []
+    return [*(Subject(run, budget, budget) for budget in kept), Subject(run, 0, last)]
+
+
+def measured(
+    recorder: Recorder, settings: GenerateSettings, subject: Subject, references: References
+) -> tuple[dict[str, Any], bool]:
+    """The row of one model, and whether it is compared with MOSES' own test sets.
+
+    Raises:
+        UserError: if the model or its data are not to be had, or none of its molecules is valid.
+    """
+    run, kept, tokens = subject
+    checkpoint, data = at_budget(run.run_id, kept) if kept else find(run.run_id)
+    of_moses = data is not None and data.task.data == "moses"
+    store = data.prepare() if data else None
+    place = f"molecules/{run.run_id[:6]}-{tokens}"
+    found = metrics_of(recorder, settings, checkpoint, store, references, of_moses, place)
+    about = {
+        "model": checkpoint.model, "non_embedding_params": checkpoint.network.config.non_embedding_params,
+        "tokens": tokens, "seed": run.params.get("seed", ""), "run_id": run.run_id, "folder": place,
+        "loss_nats_per_token": checkpoint.metrics.get(LOSS, float("nan")),
+    }  # fmt: skip
+    return about | {"drawn_tokens" if name == "tokens" else name: value for name, value in found.items()}, of_moses
+
+
+def report(recorder: Recorder, settings: GenerateSettings, table: pd.DataFrame, yardstick: dict[str, float]) -> None:
+    """Log and print the table, its figure and the line of FCD over loss; `yardstick` is empty but for MOSES."""
+    line = quality_report.line_of(table)
+    goal = yardstick.get("fcd_test")
+    title = f"Quality of {settings.molecules:,} molecules over loss, {settings.run}"
+    recorder.figure(quality_report.figure(table, line, goal, title), "figures/quality.html")
+    recorder.metrics({"models": len(table), **quality_report.metrics(table, line, goal)}, 0)
+    shown = quality_report.text(table, {f"{YARDSTICK}, published": yardstick} if yardstick else {})
+    print(f"\n{shown}\n{quality_report.line_text(table, line, goal, settings.molecules, YARDSTICK)}")
