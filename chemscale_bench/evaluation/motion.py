@@ -225,8 +225,13 @@ def move(
         tell: called with the steps done and the replicas that go on, for a progress bar.
 
     Raises:
-        UserError: if the run is too short for three readings.
+        UserError: if the run is too short for three readings, or there is no bond whose breaking could be seen.
     """
+    if not len(bonds.length_B):
+        raise UserError(
+            f"the test frames must keep a bond within {BROKEN:g} Angstrom of its length, by which it is seen whether a "
+            "molecule holds together, these keep none; simulate another molecule"
+        )
     steps = steps_of(picoseconds, timestep_fs)
     integrator = Integrator(forces, masses, timestep_fs)
     integrator.begin(starts, device or torch.device("cpu"))

@@ -106,7 +106,7 @@ function drawTable() {
     (state.board.data === "tokens" ? " of training." : " in the training set.") +
     " Each stands with its best size there, the mean over its seeds.";
   if (!state.board.rows.some((row) => row.points.length))
-    byId("about").textContent = `Nobody has measured this yet${best ? "; what stands here is published" : ""}. Be the first: chemscale study --task ${state.board.task.split("@")[0]} --hours 2, then chemscale submit.`;
+    byId("about").textContent = `Nobody has measured this yet${best ? "; what stands here is published" : ""}. Be the first: chemscale study --task ${state.board.task.replace("@", state.board.data === "tokens" ? " --data " : " --molecule ")} --hours 2, then chemscale submit.`;
   byId("legend").textContent =
     `Brackets are ${Math.round(100 * state.board.level)} % intervals: of the mean by Student's t over seeds, of laws by bootstrap. ` +
     "p: chance of so large a difference to the next rank without a true one (Welch's t-test; it needs two seeds of both). " +

@@ -125,32 +125,35 @@ def runs_named(name: str, parameter: str) -> list[LoggedRun]:
     Raises:
         UserError: if there is neither.
     """
+    experiment = experiment_of(name, parameter)
+    if experiment == name:
+        return runs_of_experiment(name)
+    family = [run for run in runs_of_experiment(experiment) if name in (run.run_id, run.tags.get("mlflow.parentRunId"))]
+    # A parent that trained nothing itself is only the bracket around its children.
+    return family if len(family) == 1 else [run for run in family if "task_name" in run.params]
+
+
+def experiment_of(name: str, parameter: str = "experiment") -> str:
+    """The experiment of that name, or of the run with that id.
+
+    Raises:
+        UserError: if there is neither; it names the parameter that gave the name.
+    """
     from mlflow.exceptions import MlflowException
 
     client = open_store()
     if not name:
         raise UserError(f"{parameter} must be an experiment or a run id, got nothing; `mlflow ui` shows both")
     if client.get_experiment_by_name(name) is not None:
-        return runs_of_experiment(name)
+        return name
     try:
-        parent = client.get_run(name)
+        run = client.get_run(name)
     except MlflowException:
         raise UserError(
             f"{parameter} must be an experiment or a run id of this store, got {name!r}; check it and "
             "MLFLOW_TRACKING_URI"
         ) from None
-    experiment = client.get_experiment(parent.info.experiment_id).name
-    family = [run for run in runs_of_experiment(experiment) if name in (run.run_id, run.tags.get("mlflow.parentRunId"))]
-    # A parent that trained nothing itself is only the bracket around its children.
-    return family if len(family) == 1 else [run for run in family if "task_name" in run.params]
-
-
-def experiment_of(name: str) -> str:
-    """The experiment of that name, or of the run with that id."""
-    client = open_store()
-    if client.get_experiment_by_name(name) is not None:
-        return name
-    return str(client.get_experiment(client.get_run(name).info.experiment_id).name)
+    return str(client.get_experiment(run.info.experiment_id).name)
 
 
 def read_saved(path: str) -> RunTable:

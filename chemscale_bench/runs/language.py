@@ -63,7 +63,8 @@ class LanguageRun(TrackedRun):
         self.loss: dict[int, float] = self.log.setdefault("loss", {})
         self.trigram: dict[int, float] = self.log.setdefault("trigram", {})
         # The file of a named data set, given by hand, is that data set.
-        self.task = tasks.load_language(settings.task).with_data(official_name(settings.data), settings.vocabulary)
+        self.data = official_name(settings.data)
+        self.task = tasks.load_language(settings.task).with_data(self.data, settings.vocabulary)
         self.budgets = self.task.budgets_up_to(settings.tokens)[0 if settings.smaller_budgets else -1 :]
         with stop.at_once(), self.clocked("data"):
             self.store = self.prepare_data()
@@ -177,8 +178,7 @@ class LanguageRun(TrackedRun):
     @property
     def own(self) -> str:
         """The name of the user's own data, if any."""
-        data = self.settings.data
-        return "" if data == "auto" or data in NAMES else f"-{Path(data).stem}"
+        return "" if self.data == "auto" or self.data in NAMES else f"-{Path(self.data).stem}"
 
     @property
     def about(self) -> str:

@@ -127,7 +127,11 @@ def card(run: Run, repo: str, licence: str) -> str:
             for name, value in found.items() if not name.startswith("baseline/")
         ],
     )  # fmt: skip
-    data = f"{params['train_frames']} frames" if is_force_field else f"{params['tokens']} tokens"
+    data = (
+        f"{params['train_frames']} frames"
+        if is_force_field
+        else f"{int(params['budgets_tokens'].split()[-1]):,} tokens"
+    )
     table = "\n".join(f"| `{name}` | {value:.6g} |" for name, value in found.items())
     return f"""---
 {about.to_yaml()}
@@ -136,7 +140,8 @@ def card(run: Run, repo: str, licence: str) -> str:
 # {about.model_name}
 
 A {"force field" if is_force_field else "language model of molecules, written as SELFIES"}: `{kind}` with
-{int(params["non_embedding_params"]):,} parameters, trained on {data} of the task `{task}` of chemscale-bench (digest
+{int(params["non_embedding_params"]):,} parameters besides embeddings, trained on {data} of the task
+`{task}` of chemscale-bench (digest
 `{run.data.tags["task_digest"]}`).
 
 ## Use
@@ -187,6 +192,7 @@ def push(folder: Path, repo: str, private: bool) -> str:
     except Exception as error:  # the hub client raises many kinds, all of which mean that it was not taken
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"the hub must take {repo}, it says: {reason}; run `hf auth login`, check the name, and send {folder} again"
+            f"the hub must take {repo}, it says: {reason}; check the name, run `hf auth login`, then "
+            f"`hf upload {repo} {folder}`"
         ) from None
     return str(address)

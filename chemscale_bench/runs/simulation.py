@@ -31,7 +31,7 @@ from chemscale_bench.evaluation.simulated import LANGEVIN, NVE, Simulated, masse
 from chemscale_bench.evaluation.stretching import stretch
 from chemscale_bench.models import force_fields
 from chemscale_bench.runs.frames import frames_of
-from chemscale_bench.runs.trained import trained_models
+from chemscale_bench.runs.trained import check_one_task, trained_models
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.settings.simulate import SimulateSettings
@@ -172,6 +172,7 @@ def find(run: str, temporary: Path) -> tuple[list[Subject], dict[str, int]]:
     if run and user_path(run).is_dir():
         return [of_folder(user_path(run))], {}
     chosen, left_out = trained_models(run, "force field")
+    check_one_task(chosen, run)
     return [of_run(each, temporary, len(chosen) > 1) for each in chosen], left_out
 
 

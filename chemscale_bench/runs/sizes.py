@@ -8,11 +8,12 @@ from tqdm import tqdm
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.registry import SizeError
 from chemscale_bench.runs.cells import Training
-from chemscale_bench.runs.pace import STEPS, Pace, measure_pace, undisturbed
+from chemscale_bench.runs.pace import STEPS, measure_pace, undisturbed
 from chemscale_bench.runs.study_plan import StudyPlan
 from chemscale_bench.scaling.design import FEWEST_SIZES
 from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.training.devices import start_fabric
+from chemscale_bench.training.sharding import fits
 
 LONGEST = 60.0
 """Seconds that measuring a size may take; a larger one is told from the largest that was measured, by its FLOPs."""
@@ -42,11 +43,13 @@ def measure_sizes(plan: StudyPlan, seconds: float, stop: Stop) -> None:
                 with stop.at_once():
                     if not plan.paces:  # the data are prepared once, by whoever comes first
                         plan.kind(settings, fabric, "", stop, None)  # type: ignore[arg-type]
-                    plan.paces[size] = (
-                        plan.pace_of(size)._replace(measured=False)
-                        if plan.paces and takes_long(plan.pace_of(size))
-                        else measure_pace(plan.kind, settings, fabric, stop)
-                    )
+                    if is_too_long(plan, size):
+                        plan.kind.check(settings)  # type: ignore[arg-type]
+                        plan.paces[size] = plan.pace_of(size)._replace(measured=False)
+                    else:
+                        plan.paces[size] = measure_pace(plan.kind, settings, fabric, stop)
+                if not (plan.paces[size].measured or plan.settings.dry_run or fits(size, fabric)):
+                    raise torch.OutOfMemoryError
             except SizeError:
                 if typed:
                     raise
@@ -62,8 +65,11 @@ def measure_sizes(plan: StudyPlan, seconds: float, stop: Stop) -> None:
     plan.sizes = tuple(plan.paces)
 
 
-def takes_long(pace: Pace) -> bool:
-    """Whether the first step and those to be timed are too much to wait for."""
+def is_too_long(plan: StudyPlan, size: int) -> bool:
+    """Whether the first step of a language model, and those to be timed, are too much to wait for."""
+    if not plan.paces or plan.task.family != "language_model":  # small, and their rates depend on the width
+        return False
+    pace = plan.pace_of(size)
     return pace.start + (1 + STEPS) * pace.step * pace.per_unit > LONGEST
 
 

@@ -155,12 +155,13 @@ def finish(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan) -> 
     found = StudyResult(parent, len(results), analyse(table, plan.settings.level), foretold, unit)
     for name, figure in found.figures().items():
         client.log_text(parent, to_html(figure), f"figures/{name}.html")
-    largest = table.frame.sort_values("tokens").groupby("params").tail(1)
+    means = table.frame.groupby(["params", "tokens"])["loss"].mean().reset_index()  # over seeds
+    largest = means.groupby("params").tail(1)
     for size, loss in zip(largest["params"], largest["loss"], strict=True):
         metrics[f"final/{size:.0f}_params"] = loss
     for key, value in (metrics | found.numbers()).items():
         client.log_metric(parent, key, value)
-    best = table.frame.sort_values("loss").head(1)
+    best = means.sort_values("loss").head(1)
     values = {round(best["tokens"].item()): best["loss"].item()}
     verdict = found.analysis.verdict.found
     describe_family(client, parent, plan.kind.METRIC, verdict, values, ["non_embedding_params", "seed"])

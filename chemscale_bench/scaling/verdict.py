@@ -83,7 +83,8 @@ def judge(
             best, following = spend.frontier, spend.next_run
             sentences.append(
                 f"Ten times the compute should reach {best.loss[0]:.4g} [{best.loss_interval.low[0]:.4g}, "
-                f"{best.loss_interval.high[0]:.4g}], with {best.params[0]:.2g} params on {best.tokens[0]:.2g} tokens."
+                f"{best.loss_interval.high[0]:.4g}], with {best.params[0]:.2g} params on {best.tokens[0]:.2g} tokens, "
+                "none seen twice."
             )
             if following is not None:
                 sentences.append(

@@ -35,12 +35,16 @@ def is_needed(chosen: Sharding, model: nn.Module, fabric: Fabric) -> bool:
     """Whether to spread a model: `auto` does if it would not fit into the device of one process."""
     if fabric.world_size == 1 or chosen == "none":
         return False
+    return chosen == "full" or not fits(sum(weight.numel() for weight in model.parameters()), fabric)
+
+
+def fits(params: int, fabric: Fabric) -> bool:
+    """Whether weights, gradients and moments leave room for activations in the memory of one process."""
     if fabric.device.type == "cuda":
         memory = float(torch.cuda.get_device_properties(fabric.device).total_memory)
     else:
         memory = psutil.virtual_memory().total / fabric.world_size
-    needed = BYTES_PER_PARAM * sum(weight.numel() for weight in model.parameters())
-    return chosen == "full" or needed > SHARE * memory
+    return params * BYTES_PER_PARAM <= SHARE * memory
 
 
 def spread(model: nn.Module, layers: Sequence[nn.Module], fabric: Fabric) -> None:

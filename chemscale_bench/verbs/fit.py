@@ -44,16 +44,9 @@ def _show_next(analysis: Analysis, settings: FitSettings, source: str) -> None:
         {
             "how to spend ten times the compute": f"chemscale plan {source} --flops {ten_times:.2g}" if able else "",
             "the run that narrows its loss most": next_command.training(frame, analysis.verdict.next_run, experiment),
-            "two hours of runs that are chosen to tell the law": "" if able else _study(analysis),
+            "two hours of runs that are chosen to tell the law": "" if able else next_command.study(frame),
         }
     )
-
-
-def _study(analysis: Analysis) -> str:
-    frame = analysis.table.frame
-    if analysis.table.data_column == "frames" or not {"task", "model"} <= set(frame):
-        return "chemscale study --hours 2"
-    return f"chemscale study --task {frame['task'].iloc[0]} --model {frame['model'].iloc[0]} --hours 2"
 
 
 def _fit(settings: FitSettings) -> tuple[Analysis, dict[str, Any]]:

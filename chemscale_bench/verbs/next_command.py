@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pandas as pd
 
+from chemscale_bench import tasks
 from chemscale_bench.scaling.planning import NextRun
 
 
 def training(frame: pd.DataFrame, run: NextRun | None, experiment: str) -> str:
-    """The command that trains a run; nothing if the table does not say of what task and model.
+    """The command that trains a run; nothing if the table does not say of what model, and of what task of the project.
 
     Args:
         frame: the runs that it should join, with the columns `task` and `model`.
         run: size and tokens.
         experiment: of those runs, or nothing.
     """
-    if run is None or any(name not in frame or not str(frame[name].iloc[0]) for name in ("task", "model")):
+    chosen = what_was_trained(frame)
+    if run is None or not chosen:
         return ""
-    task, _, data = str(frame["task"].iloc[0]).partition("@")
-    command = f"chemscale language --model {frame['model'].iloc[0]} --task {task}"
-    command += f" --data {data}" if data else ""
-    command += f" --params {run.params:.2g} --tokens {run.tokens:.2g}"
-    return command + (f" --experiment {experiment}" if experiment else "")
+    command = f"chemscale language {chosen} --params {run.params:.2g} --tokens {run.tokens:.2g}"
+    return command + (f" --experiment {shlex.quote(experiment)}" if experiment else "")
+
+
+def study(frame: pd.DataFrame) -> str:
+    """The command of a study of the same, under the same condition."""
+    chosen = what_was_trained(frame)
+    return f"chemscale study {chosen} --hours 2" if chosen else ""
+
+
+def what_was_trained(frame: pd.DataFrame) -> str:
+    """Model and task as parameters; nothing for data or a task of the user's own, whose paths a table does not know."""
+    if any(name not in frame or not str(frame[name].iloc[0]) for name in ("task", "model")):
+        return ""
+    model, (name, _, molecule) = frame["model"].iloc[0], str(frame["task"].iloc[0]).partition("@")
+    if name not in tasks.names():
+        return ""
+    task = tasks.load(name)
+    if molecule and molecule not in (task.molecules if isinstance(task, tasks.ForceTask) else ()):
+        return ""
+    return f"--model {model} --task {name}" + (f" --molecule {molecule}" if molecule else "")
 
 
 def show(commands: dict[str, str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.leaderboard.sources import read, read_saved
+from chemscale_bench.leaderboard.sources import experiment_of, read, read_saved
 from chemscale_bench.scaling import Forecast, flops_of
 from chemscale_bench.scaling import plan as plan_for
 from chemscale_bench.scaling.planning import NextRun, Plan, describe_plan
@@ -43,10 +43,11 @@ def _plan(settings: PlanSettings) -> Plan:
         print(f"{settings.gpu_hours:g} {settings.device} GPU-hours at {settings.mfu:.0%} of the bf16 peak:")
     print(describe_plan(result, settings.level))
     best = NextRun(float(result.frontier.params[0]), float(result.frontier.tokens[0]), result.flops, 0.0)
+    experiment = experiment_of(settings.experiment) if settings.experiment else ""
     next_command.show(
         {
-            "the run that narrows this loss most": next_command.training(frame, result.next_run, settings.experiment),
-            "the run that was planned": next_command.training(frame, best, settings.experiment),
+            "the run that narrows this loss most": next_command.training(frame, result.next_run, experiment),
+            "the run that was planned": next_command.training(frame, best, experiment),
         }
     )
     return result

@@ -7,6 +7,7 @@ import sys
 import click
 
 from chemscale_bench import tasks
+from chemscale_bench.data.frames import NAMES as FRAMES
 from chemscale_bench.data.sources import NAMES
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.entry import slug
@@ -53,9 +54,8 @@ def ask_before_publishing(settings: SubmitSettings, run: LoggedRun | None) -> No
     Raises:
         UserError: unless it was allowed, in the settings or on a terminal.
     """
-    data = run.params.get("data", "auto") if run else "auto"
-    known = {"auto", *NAMES, *(tasks.load(name).data for name in tasks.names())}
-    if data in known or settings.publish:
+    data = own_data(run) if run else ""
+    if not data or settings.publish:
         return
     weights = "" if settings.checkpoint == "none" else ", and weights, from which molecules like yours can be drawn"
     holds = f"an entry holds the name {data.rpartition('/')[2]}, its digest, all settings and loss curves{weights}"
@@ -66,3 +66,14 @@ def ask_before_publishing(settings: SubmitSettings, run: LoggedRun | None) -> No
     raise UserError(
         f"data of your own are published only if you say so: {holds}; give publish=True, or checkpoint=none with it"
     )
+
+
+def own_data(run: LoggedRun) -> str:
+    """The name or path of data that are the user's own, also if a task of the user's names them; or nothing."""
+    data, task = run.params.get("data", "auto"), run.params.get("task", "")
+    if data == "auto" and task:
+        try:
+            data = tasks.load(task).data
+        except UserError:  # its file is gone or elsewhere, so that it is none of ours
+            data = task
+    return "" if data in {"auto", *NAMES, *FRAMES} else data

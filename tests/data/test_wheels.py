@@ -16,7 +16,7 @@ from chemscale_bench.data.download import file_sha256
 from chemscale_bench.data.embedded import files
 from chemscale_bench.data.held_out import held_out
 from chemscale_bench.data.prepare import prepare
-from chemscale_bench.data.sources import TRAIN, WHEELS, official_name
+from chemscale_bench.data.sources import TRAIN, WHEELS, held_out_source, official_name
 from chemscale_bench.data.wheels import Wheel
 from chemscale_bench.errors import UserError
 
@@ -122,3 +122,8 @@ def test_a_wheel_put_in_place_by_hand_needs_no_index(index: tuple[Path, Wheel], 
 def test_the_pinned_test_sets_are_the_official_ones(name: str, shared_data: Path) -> None:
     _, sha256 = WHEELS["moses"].members[f"{name}.csv.gz"]
     assert file_sha256(shared_data / "moses" / f"moses_{name}.csv.gz") == sha256
+
+
+def test_a_data_set_without_test_sets_has_none() -> None:
+    with pytest.raises(UserError, match="test_sets must be those that come with the data, moses, got data=embedded"):
+        held_out_source("embedded", "test")

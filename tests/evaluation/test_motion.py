@@ -173,3 +173,9 @@ def test_a_run_too_short_for_readings_is_refused() -> None:
     with pytest.raises(UserError, match=r"picoseconds must be at least 0\.01, .* got 0\.001; run longer"):
         steps_of(0.001, 0.5)
     assert steps_of(0.01, 0.5) == 20
+
+
+def test_without_a_bond_nothing_is_said_to_hold_together() -> None:
+    none = np.zeros(0, int)
+    with pytest.raises(UserError, match="must keep a bond within"):
+        move(springs, np.ones(2), [], Bonds(none, none, np.zeros(0)), picoseconds=0.1)

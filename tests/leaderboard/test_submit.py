@@ -23,7 +23,7 @@ from chemscale_bench.settings.submit import SubmitSettings
 from chemscale_bench.settings.verify import VerifySettings
 from chemscale_bench.tracking.reader import LoggedRun
 from chemscale_bench.verbs.forcefield import forcefield
-from chemscale_bench.verbs.submit import ask_before_publishing, submit
+from chemscale_bench.verbs.submit import ask_before_publishing, own_data, submit
 from chemscale_bench.verbs.verify import verify
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +99,20 @@ def test_own_data_are_published_only_if_that_was_said(data: str, more: dict[str,
         ask_before_publishing(SubmitSettings(**more), run)
     assert says in str(refusal.value)
     assert "ours/" not in str(refusal.value)
+
+
+def test_data_that_a_task_of_ones_own_names_are_own_data_too(tmp_path: Path) -> None:
+    task = (ROOT / "benchmarks" / "embedded-lm.yaml").read_text()
+    task = task.replace("data: embedded", "data: /private/mine.smi").replace("name: embedded-lm", "name: mine")
+    (tmp_path / "mine.yaml").write_text(task)
+
+    def own(**params: str) -> str:
+        return own_data(LoggedRun("0" * 32, "FINISHED", 0, params))
+
+    assert own(task="embedded-lm", data="auto") == own(task="rmd17-ff", data="rmd17") == ""
+    assert own(task=str(tmp_path / "mine.yaml"), data="auto") == "/private/mine.smi"
+    gone = str(tmp_path / "gone.yaml")
+    assert own(task=gone, data="auto") == gone
 
 
 def altered(path: Path, tmp_path: Path, by: float, sign: bool) -> Path:

@@ -1,0 +1,44 @@
+"""What a report tells to type next can be typed: it names what there is, or there is no command."""
+
+import pandas as pd
+import pytest
+
+from chemscale_bench.scaling.planning import NextRun
+from chemscale_bench.settings.language import LanguageSettings
+from chemscale_bench.settings.study import StudySettings
+from chemscale_bench.verbs.next_command import study, training
+
+RUN = NextRun(3e5, 1.2e7, 2e13, 0.5)
+
+
+def table(task: str, model: str = "llama") -> pd.DataFrame:
+    return pd.DataFrame({"task": [task], "model": [model]})
+
+
+def test_a_run_joins_the_others() -> None:
+    command = training(table("moses-lm"), RUN, "my runs")
+    assert command == (
+        "chemscale language --model llama --task moses-lm --params 3e+05 --tokens 1.2e+07 --experiment 'my runs'"
+    )
+    words = command.split()[2:10]
+    chosen = LanguageSettings.read(dict(zip((w[2:] for w in words[::2]), words[1::2], strict=True)), "language")
+    assert isinstance(chosen, LanguageSettings)
+    assert (chosen.params, chosen.tokens) == (300_000, 12_000_000)
+
+
+def test_a_study_of_a_force_field_is_on_its_molecule() -> None:
+    command = study(table("rmd17-ff@benzene", "schnet"))
+    assert command == "chemscale study --model schnet --task rmd17-ff --molecule benzene --hours 2"
+    words = command.split()[2:]
+    StudySettings.read(dict(zip((w[2:] for w in words[::2]), words[1::2], strict=True)), "study")
+
+
+@pytest.mark.parametrize("task", ["embedded-lm@mine.csv", "pubchem10m-lm@chemgpt", "tiny-lm", "rmd17-ff@mine.npz", ""])
+def test_data_and_tasks_of_ones_own_have_a_path_that_a_table_does_not_know(task: str) -> None:
+    assert training(table(task), RUN, "") == ""
+    assert study(table(task)) == ""
+
+
+def test_a_table_that_says_neither_gets_no_command() -> None:
+    assert study(pd.DataFrame({"params": [1.0]})) == ""
+    assert training(table("moses-lm"), None, "") == ""
