@@ -10,6 +10,7 @@ import csv
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from rdkit import Chem, rdBase
@@ -98,6 +99,13 @@ def find_layout(path: Path) -> tuple[Layout, str]:
     Raises:
         UserError: as `read_head`.
     """
+    state = path.stat() if path.is_file() else None
+    return layout_of(path, (state.st_size, state.st_mtime_ns) if state else ())
+
+
+@lru_cache  # every training of a study asks, and RDKit reads the lines in each way that they may be meant
+def layout_of(path: Path, state: tuple[int, ...]) -> tuple[Layout, str]:
+    """What `find_layout` gives of a file in this state, its size and the time of its last change."""
     layout, lines = read_head(path)
     return layout, (lines[int(layout.header) :] or lines)[0]
 
