@@ -54,10 +54,9 @@ class LanguageTask(Task):
     """A language model's loss on a data set of molecules, at fixed budgets of training tokens."""
 
     family: Literal["language_model"]
-    vocabulary: Literal["dataset", "chemgpt"]
-    """Vocabulary built from the data set, or the released one."""
-    strings: Literal["SELFIES"] = Field("SELFIES", exclude=True)
-    """How molecules are written; part of the digest once there is a choice."""
+    vocabulary: Literal["dataset", "smiles", "chemgpt"]
+    """How molecules are written, and in which symbols: SELFIES with those of the data set, canonical SMILES with those
+    of the data set, or SELFIES with those of the released ChemGPT."""
     budgets_tokens: tuple[Count, ...] = Field(min_length=1)
     """Token budgets at which the loss is reported, ascending."""
     validation_molecules: int = Field(ge=1)

@@ -61,7 +61,7 @@ def encoded(source: Source, vocabulary: Vocabulary, molecules: int) -> dict[str,
     symbols = SymbolNumbers()
     order = source.in_random_order(BATCH_LINES, 0, lambda _: None)
     chunks = islice(order, -(-molecules // BATCH_LINES))
-    with closing(encode_all(chunks, default_workers(), source.selfies)) as results:
+    with closing(encode_all(chunks, default_workers(), source.selfies, vocabulary.string)) as results:
         batches = [result.batch for result in results]
     shard = EncodedShard.join(batches, symbols, Seen(np.zeros(0, np.uint64)))
     by_split, counts = shard.pack(symbols.ids(vocabulary), Vocabulary.end_id)

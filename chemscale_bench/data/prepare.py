@@ -21,6 +21,7 @@ from chemscale_bench.data import chemgpt
 from chemscale_bench.data.cache import home, writing
 from chemscale_bench.data.packing import DUPLICATE, SPLIT_RULE, UNKNOWN_SYMBOL, EncodedShard, Seen, SymbolNumbers
 from chemscale_bench.data.progress import Progress
+from chemscale_bench.data.smiles import String
 from chemscale_bench.data.sources import ORDER, Source, open_source
 from chemscale_bench.data.store import HASHES, SPLITS, Manifest, TokenStore
 from chemscale_bench.data.vocabulary import Vocabulary
@@ -31,7 +32,7 @@ from chemscale_bench.errors import UserError
 CODEC_VERSION = 2  # raise it when the stored tokens of some molecule change
 BATCH_LINES, SHARD_BATCHES = 2048, 32  # a shard is 65,536 lines
 VOCABULARY_SHARDS = 2
-VOCABULARIES = ("dataset", "chemgpt")
+VOCABULARIES = ("dataset", "smiles", "chemgpt")
 LOCK_SECONDS = 2.0
 MOST_UNSPELLED = 0.5  # of a source's first molecules; beyond this a given vocabulary does not fit the source
 REFUSALS = (UNPARSABLE, NOT_ENCODABLE, TOO_LONG, UNKNOWN_SYMBOL)
@@ -59,7 +60,8 @@ def prepare(
             .xz, .zip, .zst).
         train_tokens: tokens of training data to provide, end tokens included.
         validation_molecules: molecules of validation data to provide; there are no more.
-        vocabulary: "dataset" (the symbols of the first two shards) or "chemgpt" (the released 684 tokens).
+        vocabulary: "dataset" (the SELFIES symbols of the first two shards), "smiles" (the symbols of their canonical
+            SMILES: the same molecules in the same order and split) or "chemgpt" (the released 684 tokens).
         workers: processes that encode; by default one per core, at most 16.
 
     Raises:
@@ -75,7 +77,8 @@ def prepare(
         raise UserError(f"workers must be at least 1, got {workers}; leave it out to use all cores")
     source = open_source(data)
     given = chemgpt.load() if vocabulary == "chemgpt" else None
-    folder = store_folder(source, given)
+    string: String = "smiles" if vocabulary == "smiles" else "selfies"
+    folder = store_folder(source, given, string)
     manifest, waiting = Manifest.read(folder), False
     while manifest is None or manifest.enough(train_tokens, validation_molecules) is None:
         with writing(folder):
@@ -89,6 +92,7 @@ def prepare(
                     extend(
                         source,
                         given,
+                        string,
                         folder,
                         manifest,
                         train_tokens,
@@ -104,8 +108,9 @@ def prepare(
     return _load(manifest, folder, train_tokens, validation_molecules)
 
 
-def store_folder(source: Source, given: Vocabulary | None) -> Path:
+def store_folder(source: Source, given: Vocabulary | None, string: String) -> Path:
     """The folder of a source, prepared by this code with this vocabulary."""
+    built = "dataset" if string == "selfies" else string
     identity = {
         "source": source.sha256,
         "reading": source.reading,
@@ -113,7 +118,7 @@ def store_folder(source: Source, given: Vocabulary | None) -> Path:
         "split": SPLIT_RULE,
         "order": ORDER,
         "lines": BATCH_LINES * SHARD_BATCHES,
-        "vocabulary": given.fingerprint if given else f"dataset, {VOCABULARY_SHARDS} shards",
+        "vocabulary": given.fingerprint if given else f"{built}, {VOCABULARY_SHARDS} shards",
         # Another RDKit may write another canonical SMILES: a store must not mix them.
         "rdkit": rdkit.__version__,
     }
@@ -124,6 +129,7 @@ def store_folder(source: Source, given: Vocabulary | None) -> Path:
 def extend(
     source: Source,
     given: Vocabulary | None,
+    string: String,
     folder: Path,
     manifest: Manifest | None,
     train_tokens: int,
@@ -136,10 +142,10 @@ def extend(
     symbols = SymbolNumbers()
     with Progress(source.name, train_tokens, validation_molecules, manifest) as progress:
         skip, seen = (len(manifest.shards), manifest.hashes(folder)) if manifest else (0, np.zeros(0, np.uint64))
-        shards = encoded_shards(source, symbols, skip, Seen(seen), workers, progress)
+        shards = encoded_shards(source, symbols, skip, Seen(seen), workers, progress, string)
         with closing(shards):
             first = [] if manifest else list(islice(shards, VOCABULARY_SHARDS))
-            manifest = manifest or _begin(source, given, first, symbols)
+            manifest = manifest or _begin(source, given, string, first, symbols)
             vocabulary = Vocabulary.from_json(manifest.vocabulary)
             for shard in chain(first, shards):
                 packed, counts = shard.pack(symbols.ids(vocabulary), Vocabulary.end_id)
@@ -156,11 +162,11 @@ def extend(
 
 
 def encoded_shards(
-    source: Source, symbols: SymbolNumbers, skip: int, seen: Seen, workers: int, progress: Progress
+    source: Source, symbols: SymbolNumbers, skip: int, seen: Seen, workers: int, progress: Progress, string: String
 ) -> Generator[EncodedShard, None, None]:
     """The shards of a source in order, from the one numbered `skip` on."""
     chunks = source.in_random_order(BATCH_LINES, skip * SHARD_BATCHES * BATCH_LINES, progress.indexed)
-    results = encode_all(chunks, workers, source.selfies)
+    results = encode_all(chunks, workers, source.selfies, string)
     with closing(results):
         batches: list[Batch] = []
         for result in results:
@@ -173,7 +179,9 @@ def encoded_shards(
             yield EncodedShard.join(batches, symbols, seen)
 
 
-def _begin(source: Source, given: Vocabulary | None, first: list[EncodedShard], symbols: SymbolNumbers) -> Manifest:
+def _begin(
+    source: Source, given: Vocabulary | None, string: String, first: list[EncodedShard], symbols: SymbolNumbers
+) -> Manifest:
     """The manifest of a new store, with the vocabulary built from its first shards unless one is given."""
     found = sum((shard.symbol_counts(symbols) for shard in first), Counter[str]())
     molecules = sum(len(shard.lengths) for shard in first)
@@ -192,7 +200,7 @@ def _begin(source: Source, given: Vocabulary | None, first: list[EncodedShard], 
                 f"vocabulary=chemgpt must spell the data, but {unspelled} of its first {molecules} molecules "
                 "have symbols outside it (it knows neither stereo nor salts); use vocabulary=dataset"
             )
-    vocabulary = given or Vocabulary.build(found, version("selfies"))
+    vocabulary = given or Vocabulary.build(found, version("selfies"), string)
     identity = [source.sha256, source.reading, ORDER, CODEC_VERSION, MAX_TOKENS, SPLIT_RULE, vocabulary.fingerprint]
     return Manifest(
         name=source.name,

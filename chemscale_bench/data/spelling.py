@@ -10,6 +10,7 @@ from rdkit import Chem, rdBase
 
 from chemscale_bench.data.codec import Codec
 from chemscale_bench.data.packing import UNKNOWN_SYMBOL
+from chemscale_bench.data.smiles import SmilesCodec
 from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.data.worker import EMPTY, MAX_SMILES, MAX_TOKENS, NOT_ENCODABLE, TOO_LONG, UNPARSABLE, parse
 
@@ -25,13 +26,13 @@ class Spelled(NamedTuple):
     """Of each molecule why it was refused, an empty text if it was not."""
 
 
-def spell(smiles: Sequence[str], vocabulary: Vocabulary, codec: Codec) -> Spelled:
-    """The ids of molecules as training has them: of the SELFIES of RDKit's canonical SMILES.
+def spell(smiles: Sequence[str], vocabulary: Vocabulary, codec: Codec | SmilesCodec) -> Spelled:
+    """The ids of molecules as training has them: of RDKit's canonical SMILES, or of its SELFIES.
 
     Args:
         smiles: one molecule each, in SMILES.
         vocabulary: of the model.
-        codec: that encodes them; it gets faster with every molecule.
+        codec: of the vocabulary (see `codec_for`); it gets faster with every molecule.
     """
     reasons, canonical = [""] * len(smiles), [""] * len(smiles)
     with rdBase.BlockLogs():

@@ -1,4 +1,4 @@
-"""The vocabulary: which SELFIES symbol has which id, and the tokenizer files that say the same to `transformers`."""
+"""The vocabulary: which symbol has which id, and the tokenizer files that say the same to `transformers`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from selfies.compatibility import modernize_symbol
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
 from chemscale_bench.data.kernel.tokenizing import SymbolTable, symbol_table, tokenize
+from chemscale_bench.data.smiles import PATTERN, SmilesCodec, String
 from chemscale_bench.errors import UserError
 
+SMILES = json.dumps(PATTERN)
 SPECIAL = ("[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -28,7 +30,7 @@ def modern(token: str) -> str:
     return str(modernize_symbol(token)) if whole else token
 
 
-CARD = """# A language model of molecules
+SELFIES_CARD = """# A language model of molecules
 
 Its tokenizer takes SELFIES, not SMILES, each symbol of which is a token; of `CCO` it would make `[UNK]`:
 
@@ -42,7 +44,22 @@ ids = tokenizer(selfies.encoder("CCO"))["input_ids"]  # [C][C][O] between bos an
 
 `chemscale_bench.load("this/folder").loss(["CCO"])` takes SMILES and converts them itself.
 """
-"""README.md beside a saved tokenizer."""
+"""README.md beside a saved tokenizer of SELFIES."""
+SMILES_CARD = """# A language model of molecules
+
+Its tokenizer takes canonical SMILES as RDKit writes them; each atom, bond, bracket and ring closure is a token:
+
+```python
+from rdkit import Chem
+from transformers import AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("this/folder")
+ids = tokenizer(Chem.MolToSmiles(Chem.MolFromSmiles("OCC")))["input_ids"]  # C C O between bos and eos
+```
+
+`chemscale_bench.load("this/folder").loss(["OCC"])` takes any SMILES and writes them so itself.
+"""
+"""The same of SMILES."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +77,9 @@ class Vocabulary:
     symbols: tuple[str, ...]
     """Symbol of each id, special tokens included."""
     selfies_version: str
-    """Version of the selfies package that the symbols were spelled by."""
+    """Version of the selfies package that the symbols were spelled by; with SMILES, that the split rests on."""
+    string: String = "selfies"
+    """Whether the symbols are those of SELFIES or of SMILES."""
 
     unknown_id: ClassVar[int] = 0
     pad_id: ClassVar[int] = 1
@@ -69,10 +88,12 @@ class Vocabulary:
     mask_id: ClassVar[int] = 4
 
     @classmethod
-    def build(cls, counts: Counter[str] | dict[str, int], selfies_version: str) -> Vocabulary:
+    def build(
+        cls, counts: Counter[str] | dict[str, int], selfies_version: str, string: String = "selfies"
+    ) -> Vocabulary:
         """Order the counted symbols by frequency, ties by name."""
         ranked = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
-        return cls((*SPECIAL, *ranked), selfies_version)
+        return cls((*SPECIAL, *ranked), selfies_version, string)
 
     @property
     def size(self) -> int:
@@ -89,16 +110,21 @@ class Vocabulary:
         """The id of each symbol that is not a special token."""
         return {symbol: i for i, symbol in enumerate(self.symbols) if i >= len(SPECIAL)}
 
-    def encode(self, selfies: str) -> np.ndarray:
-        """Ids of a SELFIES string, uint16 [T], without start and end; a symbol outside gives the unknown id."""
-        return self.encode_many([selfies])[0]
+    def encode(self, string: str) -> np.ndarray:
+        """Ids of a molecule, uint16 [T], without start and end; a symbol outside gives the unknown id."""
+        return self.encode_many([string])[0]
 
     def encode_many(self, strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of many SELFIES strings, one after another.
+        """Ids of many strings, one after another.
 
         Returns:
             Ids, uint16 [N], and the number of ids of each string, int64 [M].
         """
+        if self.string == "smiles":
+            codec = SmilesCodec()
+            found = codec.encode(list(strings))
+            known = np.array([self.ids.get(symbol, self.unknown_id) for symbol in codec.symbols], np.uint16)
+            return known[found.symbols], found.lengths
         # One line per string is what the kernel counts on.
         lines = "".join([string.replace("\n", " ") + "\n" for string in strings])
         text = np.frombuffer(lines.encode("ascii", "replace"), np.uint8)
@@ -110,7 +136,7 @@ class Vocabulary:
         return symbol_table(self.ids)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The SELFIES string of some ids: start and padding are left out, the end id ends it."""
+        """The string of some ids: start and padding are left out, the end id ends it."""
         pieces = []
         for i in ids:
             if i == self.end_id:
@@ -121,12 +147,13 @@ class Vocabulary:
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` needs."""
-        return {"symbols": list(self.symbols), "selfies_version": self.selfies_version}
+        written = {} if self.string == "selfies" else {"string": self.string}
+        return {"symbols": list(self.symbols), "selfies_version": self.selfies_version, **written}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Vocabulary:
         """The vocabulary that `to_json` described."""
-        return cls(tuple(content["symbols"]), content["selfies_version"])
+        return cls(tuple(content["symbols"]), content["selfies_version"], content.get("string", "selfies"))
 
     @classmethod
     def load_pretrained(cls, folder: Path) -> Vocabulary:
@@ -151,7 +178,8 @@ class Vocabulary:
             ValueError: if it cannot be read, or is not of ChemGPT's kind.
         """
         try:
-            ids: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"]
+            content = json.loads(file.read_text(encoding="utf-8"))
+            ids: dict[str, int] = content["model"]["vocab"]
             symbols = sorted(ids, key=ids.__getitem__)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(str(error) or type(error).__name__) from None
@@ -159,13 +187,17 @@ class Vocabulary:
             raise ValueError("its ids have gaps")
         if tuple(symbols[: len(SPECIAL)]) != SPECIAL:
             raise ValueError(f"it does not begin with {' '.join(SPECIAL)}")
+        if SMILES in json.dumps(content.get("pre_tokenizer")):
+            return cls(tuple(symbols), version("selfies"), "smiles")
         return cls(tuple(modern(symbol) for symbol in symbols), version("selfies"))
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write tokenizer files, so that `transformers.AutoTokenizer.from_pretrained(folder)` gives [CLS] ids [SEP]."""
         tokenizer = Tokenizer(models.WordLevel({s: i for i, s in enumerate(self.symbols)}, unk_token=SPECIAL[0]))
         tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in SPECIAL])
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\[.*?\]|\."), "isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(
+            Regex(PATTERN if self.string == "smiles" else r"\[.*?\]|\."), "isolated"
+        )
         start, end = SPECIAL[self.start_id], SPECIAL[self.end_id]
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"{start} $A {end}", special_tokens=[(start, self.start_id), (end, self.end_id)]
@@ -181,12 +213,13 @@ class Vocabulary:
             # The same tokens by the names that generation asks for.
             "bos_token": start,
             "eos_token": end,
-            "takes": "SELFIES",
+            "takes": self.string.upper(),
             **roles,
         }
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save(str(folder / "tokenizer.json"))
-        (folder / "README.md").write_text(CARD.format(version=self.selfies_version))
+        card = SMILES_CARD if self.string == "smiles" else SELFIES_CARD.format(version=self.selfies_version)
+        (folder / "README.md").write_text(card)
         (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
         (folder / "special_tokens_map.json").write_text(json.dumps(roles, indent=2) + "\n")

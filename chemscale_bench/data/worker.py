@@ -8,6 +8,7 @@ import pickle
 import signal
 import sys
 from collections import Counter
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from rdkit import Chem, rdBase
 from selfies.compatibility import modernize_symbol
 
 from chemscale_bench.data.codec import Codec, warm_up
+from chemscale_bench.data.smiles import SmilesCodec
 
 MAX_TOKENS = 512  # symbols and end of a molecule; longer ones are counted as too long
 MAX_SMILES = 16_384  # characters; far above what 512 tokens can take, so that nobody waits for RDKit on garbage
@@ -32,9 +34,9 @@ class Batch(NamedTuple):
     heavy_atoms: np.ndarray
     """uint16 [M]."""
     hashes: np.ndarray
-    """uint64 [M], from the symbols: equal for molecules that a model cannot tell apart, uniform."""
+    """uint64 [M], from the SELFIES: equal for molecules that a model of SELFIES cannot tell apart, uniform."""
     symbols: list[str]
-    """The SELFIES symbols that occur."""
+    """The symbols that occur."""
     counts: Counter[str]
     """Refused lines by reason, and `read`: all lines."""
 
@@ -59,8 +61,14 @@ def parse(text: str, is_selfies: bool) -> Chem.Mol | None:
     return molecule
 
 
-def encode_lines(codec: Codec, lines: list[str], is_selfies: bool = False) -> Batch:
-    """Parse, canonicalise, encode; the symbols are those of `selfies.encoder` on RDKit's isomeric SMILES."""
+def encode_lines(
+    codec: Codec, lines: list[str], is_selfies: bool = False, smiles_codec: SmilesCodec | None = None
+) -> Batch:
+    """Parse, canonicalise, encode.
+
+    The symbols are those of `selfies.encoder` on RDKit's isomeric SMILES, or with a `smiles_codec` those of that
+    SMILES. Which molecules there are, their order, their split and what is a duplicate is the same of both.
+    """
     counts: Counter[str] = Counter(read=len(lines))
     canonical: list[str] = []
     heavy: list[int] = []
@@ -82,24 +90,28 @@ def encode_lines(codec: Codec, lines: list[str], is_selfies: bool = False) -> Ba
     counts[NOT_ENCODABLE] += int((encoded.lengths == 0).sum())
     counts[TOO_LONG] += int((encoded.lengths >= MAX_TOKENS).sum())
     numbers, lengths = encoded.symbols[np.repeat(kept, encoded.lengths)], encoded.lengths[kept]
+    heavy_atoms = np.array(heavy, np.int64)[kept].astype(np.uint16)
     spelled = [codec.symbols[number] for number in numbers]
     ends = np.cumsum(lengths).tolist()
     hashes = [molecule_hash("".join(spelled[start:end])) for start, end in zip([0, *ends], ends, strict=False)]
+    known = codec.symbols
+    if smiles_codec:
+        encoded, known = smiles_codec.encode(list(compress(canonical, kept))), smiles_codec.symbols
+        fits = (encoded.lengths > 0) & (encoded.lengths < MAX_TOKENS)
+        counts[NOT_ENCODABLE] += int((encoded.lengths == 0).sum())
+        counts[TOO_LONG] += int((encoded.lengths >= MAX_TOKENS).sum())
+        numbers, lengths = encoded.symbols[np.repeat(fits, encoded.lengths)], encoded.lengths[fits]
+        heavy_atoms, hashes = heavy_atoms[fits], list(compress(hashes, fits))
     present, numbers = np.unique(numbers, return_inverse=True)
-    return Batch(
-        numbers.astype(np.uint16),
-        lengths,
-        np.array(heavy, np.int64)[kept].astype(np.uint16),
-        np.array(hashes, np.uint64),
-        [codec.symbols[number] for number in present],
-        counts,
-    )
+    symbols = [known[number] for number in present]
+    return Batch(numbers.astype(np.uint16), lengths, heavy_atoms, np.array(hashes, np.uint64), symbols, counts)
 
 
 def serve() -> None:
     """Answer batches of lines from standard input on standard output until the other side goes away.
 
-    A request is 8 bytes of length, a byte that is 1 for SELFIES, and the lines.
+    A request is 8 bytes of length, a byte that is 1 for lines of SELFIES, one that is 1 if SMILES are wanted, and the
+    lines.
     """
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
@@ -107,10 +119,11 @@ def serve() -> None:
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not enter the answers
     warm_up()
-    codec = Codec()
+    codec, smiles_codec = Codec(), SmilesCodec()
     while head := requests.read(8):
         request = requests.read(int.from_bytes(head, "big"))
-        batch = encode_lines(codec, request[1:].decode("utf-8").split("\n"), is_selfies=bool(request[0]))
+        lines = request[2:].decode("utf-8").split("\n")
+        batch = encode_lines(codec, lines, bool(request[0]), smiles_codec if request[1] else None)
         reply = pickle.dumps(batch, protocol=pickle.HIGHEST_PROTOCOL)
         replies.write(len(reply).to_bytes(8, "big") + reply)
         replies.flush()

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 from chemscale_bench.data.codec import Codec, warm_up
+from chemscale_bench.data.smiles import SmilesCodec, String
 from chemscale_bench.data.sources import Lines
 from chemscale_bench.data.worker import Batch, encode_lines
 from chemscale_bench.errors import UserError
@@ -37,8 +38,10 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def encode_all(chunks: Iterator[Lines], workers: int, is_selfies: bool) -> Generator[Result, None, None]:
-    """Encode chunks of molecules, in order.
+def encode_all(
+    chunks: Iterator[Lines], workers: int, is_selfies: bool, string: String
+) -> Generator[Result, None, None]:
+    """Encode chunks of molecules, in order, into the symbols of SELFIES or SMILES.
 
     The processes are children on pipes, not a `multiprocessing` pool: they never import the user's main script, so a
     script without a main guard works, and they end by themselves when this process is killed, because their input
@@ -49,9 +52,9 @@ def encode_all(chunks: Iterator[Lines], workers: int, is_selfies: bool) -> Gener
     """
     if workers == 1:
         warm_up()
-        codec = Codec()
+        codec, smiles_codec = Codec(), SmilesCodec() if string == "smiles" else None
         for lines in chunks:
-            yield Result(encode_lines(codec, lines.molecules, is_selfies), lines.fraction)
+            yield Result(encode_lines(codec, lines.molecules, is_selfies, smiles_codec), lines.fraction)
         return
     children = threading.local()
     processes: list[subprocess.Popen[bytes]] = []
@@ -60,7 +63,7 @@ def encode_all(chunks: Iterator[Lines], workers: int, is_selfies: bool) -> Gener
         if not hasattr(children, "process"):
             children.process = _start()
             processes.append(children.process)
-        return Result(_ask(children.process, lines.molecules, is_selfies), lines.fraction)
+        return Result(_ask(children.process, lines.molecules, is_selfies, string), lines.fraction)
 
     pending: deque[Future[Result]] = deque()
     threads = ThreadPoolExecutor(workers)
@@ -88,10 +91,10 @@ def _start() -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
 
-def _ask(process: subprocess.Popen[bytes], molecules: list[str], is_selfies: bool) -> Batch:
+def _ask(process: subprocess.Popen[bytes], molecules: list[str], is_selfies: bool, string: String) -> Batch:
     assert process.stdin is not None
     assert process.stdout is not None
-    request = bytes([is_selfies]) + "\n".join(molecules).encode("utf-8")
+    request = bytes([is_selfies, string == "smiles"]) + "\n".join(molecules).encode("utf-8")
     try:
         process.stdin.write(len(request).to_bytes(8, "big") + request)
         process.stdin.flush()

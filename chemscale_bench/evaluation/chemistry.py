@@ -18,6 +18,8 @@ from rdkit import Chem, RDConfig, rdBase
 from rdkit.Chem import QED, Crippen, Descriptors, rdFingerprintGenerator
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
+from chemscale_bench.data.smiles import String
+
 Result = TypeVar("Result")
 
 BITS, RADIUS = 1024, 2  # of Morgan fingerprints
@@ -29,12 +31,12 @@ FEW = 1000  # molecules up to which further processes take longer to start than 
 
 
 class Read(NamedTuple):
-    """What a SELFIES stands for."""
+    """What a string stands for."""
 
     smiles: str
     """Canonical SMILES; empty if it stands for no molecule."""
     raw_valid: bool
-    """Whether RDKit also takes the molecule that it stands for where selfies corrects no valences."""
+    """Whether RDKit also takes what it stands for where selfies corrects no valences; of SMILES the same."""
 
 
 class Features(NamedTuple):
@@ -83,6 +85,16 @@ def read_selfies(strings: list[str]) -> list[Read]:
     finally:
         selfies.set_semantic_constraints(before)
     return [Read(*pair) for pair in zip(smiles, raw, strict=True)]
+
+
+def read_smiles(strings: list[str]) -> list[Read]:
+    """Read SMILES, which nobody corrects."""
+    smiles = [canonical(string) for string in strings]
+    return [Read(each, bool(each)) for each in smiles]
+
+
+READERS: dict[String, Callable[[list[str]], list[Read]]] = {"selfies": read_selfies, "smiles": read_smiles}
+"""By how molecules are written."""
 
 
 def decoded(string: str) -> str:

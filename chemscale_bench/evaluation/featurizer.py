@@ -20,7 +20,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from torch import Tensor
 from tqdm import tqdm
 
-from chemscale_bench.data.codec import Codec
+from chemscale_bench.data.smiles import codec_for
 from chemscale_bench.data.spelling import Spelled, spell
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.checkpoints import load
@@ -88,7 +88,7 @@ class Featurizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             )
         checkpoint.network.to(self.device)
         self.checkpoint_ = checkpoint
-        self.codec_ = Codec()
+        self.codec_ = codec_for(self.checkpoint_.vocabulary.string)
         self.n_features_out_ = int(checkpoint.network.config.sizes["width"])
         self.loaded_ = self.get_params()
         return self

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chemscale_bench.data.codec import Codec
+from chemscale_bench.data.smiles import codec_for
 from chemscale_bench.data.spelling import spell
 from chemscale_bench.data.store import Molecules
 from chemscale_bench.errors import UserError
@@ -36,12 +36,13 @@ class TrainedLanguageModel:
         self.folder, self.device = Path(folder), device
         checkpoint = of_folder(self.folder, untrained=False, params={})
         self.network, self.vocabulary = checkpoint.network.to(device), checkpoint.vocabulary
-        self._codec = Codec()
+        self._codec = codec_for(self.vocabulary.string)
 
     def loss(self, smiles: Sequence[str]) -> np.ndarray:
-        """Nats (M,) of each molecule: the summed cross-entropy of its SELFIES symbols and its end.
+        """Nats (M,) of each molecule: the summed cross-entropy of its symbols and its end.
 
-        Molecules are read as those of training were: canonical SMILES by RDKit, without atom-map numbers, to SELFIES.
+        Molecules are read as those of training were: canonical SMILES by RDKit, without atom-map numbers, and its
+        SELFIES unless the model was trained on SMILES.
 
         Args:
             smiles: M molecules.
@@ -76,11 +77,11 @@ class TrainedLanguageModel:
         Raises:
             UserError: if one of them is out of range.
         """
-        from chemscale_bench.evaluation.chemistry import read_selfies
+        from chemscale_bench.evaluation.chemistry import READERS
         from chemscale_bench.evaluation.sampling import Drawing, sample
 
         drawn = sample(self.network, self.vocabulary, molecules, seed=seed, drawing=Drawing(temperature))
-        return [read.smiles for read in read_selfies(drawn.selfies) if read.smiles]
+        return [read.smiles for read in READERS[self.vocabulary.string](drawn.strings) if read.smiles]
 
     def embed(self, smiles: Sequence[str]) -> np.ndarray:
         """Features (M, C) of molecules, the mean of the last layer over their symbols; see `Featurizer` for more.

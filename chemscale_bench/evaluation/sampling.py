@@ -36,8 +36,8 @@ SHARED = 256  # molecules whose random numbers are drawn together
 class Samples:
     """What was drawn, in order; molecules that did not end are left out."""
 
-    selfies: list[str] = field(default_factory=list)
-    """SELFIES of each."""
+    strings: list[str] = field(default_factory=list)
+    """SELFIES or SMILES of each, as the model writes them."""
     nats: list[float] = field(default_factory=list)
     """-log p of each by the model as it is, the end included: at temperature 1, whatever it was drawn at."""
     tokens: int = 0
@@ -101,6 +101,8 @@ PLAIN = Drawing()
 def allowed_tokens(vocabulary: Vocabulary, size: int) -> np.ndarray:
     """1.0 for each token (V,) that may be drawn: the end, and whole symbols that decode; 0.0 for all others.
 
+    A symbol of SMILES means nothing by itself: all may be drawn.
+
     Raises:
         UserError: if the vocabulary is not that of a model of this size.
     """
@@ -113,6 +115,9 @@ def allowed_tokens(vocabulary: Vocabulary, size: int) -> np.ndarray:
     allowed[vocabulary.end_id] = 1
     for token in range(len(SPECIAL), size):
         symbol = vocabulary.symbols[token]
+        if vocabulary.string == "smiles":
+            allowed[token] = 1
+            continue
         whole = symbol == "." or (symbol[:1] == "[" and symbol.find("]") == len(symbol) - 1)
         try:
             allowed[token] = whole and selfies.decoder(symbol) is not None
@@ -164,7 +169,7 @@ def sample(
 
     Example:
         >>> checkpoint = load("model")
-        >>> sample(checkpoint.network, checkpoint.vocabulary, 1000).selfies[:2]
+        >>> sample(checkpoint.network, checkpoint.vocabulary, 1000).strings[:2]
         ['[C][C][O]', '[N][C]']
     """
     drawing.check()
@@ -195,7 +200,7 @@ def sample(
         if tokens[-1] != vocabulary.end_id:
             found.unfinished += 1
             continue
-        found.selfies.append(vocabulary.decode(tokens.tolist()))
+        found.strings.append(vocabulary.decode(tokens.tolist()))
         found.nats.append(nats)
         found.tokens += len(tokens)
     return found

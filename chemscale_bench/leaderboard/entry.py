@@ -167,7 +167,7 @@ class Entry(Record):
     """Of the task on the data it was run on; entries are compared under one digest only."""
     data: Text
     """Named data set, or the submitter's file as the run was given it; it is never opened."""
-    vocabulary: Literal["dataset", "chemgpt"] | None = None
+    vocabulary: Literal["dataset", "smiles", "chemgpt"] | None = None
     """Of a language model."""
     molecule: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")] | None = None
     """Of a force field."""

@@ -1,11 +1,11 @@
-"""Scaling studies of several models in one command, and what they say of one another."""
+"""Scaling studies of several models, or ways to write molecules, in one command, and what they say of one another."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Iterator, Sequence
-from itertools import chain, combinations
+from itertools import chain, combinations, product
 
 import pandas as pd
 from filelock import FileLock
@@ -23,28 +23,37 @@ from chemscale_bench.tracking.ending import ended_properly
 from chemscale_bench.tracking.figures import to_html
 from chemscale_bench.tracking.store import open_store
 
+PER_MOLECULE = "validation loss (nats per molecule)"
 KEPT = "comparison"
 """Attribute of the first study: the run of the comparison, which the same command writes again."""
 
 
 def studies_of(settings: StudySettings) -> list[Study]:
-    """A study for every model that was typed, each with an equal share of the budget, checked before any begins.
+    """A study for every model and vocabulary that was typed, each with an equal share of the budget.
+
+    All are checked before any begins.
 
     Raises:
-        UserError: if a model stands there twice, or one can't be studied so.
+        UserError: if one stands there twice, or can't be studied so.
     """
-    models = [name.strip() for name in settings.model.split(",")]
-    if len(models) == 1:
+    pairs = list(product(names_in("model", settings.model), names_in("vocabulary", settings.vocabulary)))
+    if len(pairs) == 1:
         return [Study(settings)]
-    if len(set(models)) < len(models) or not all(models) or "auto" in models:
-        raise UserError(f"model must name each model once, got {settings.model!r}; give each by its name")
-    share = {"hours": settings.hours / len(models), "flops": settings.flops / len(models)}
-    return [
-        Study(
-            settings.model_copy(update={**share, "model": name, "study": settings.study and f"{settings.study}-{name}"})
-        )
-        for name in models
-    ]
+    share = {"hours": settings.hours / len(pairs), "flops": settings.flops / len(pairs)}
+    each = [settings.model_copy(update={**share, "model": model, "vocabulary": written}) for model, written in pairs]
+    return [Study(one.model_copy(update={"study": one.study and f"{one.study}-{name_of(one)}"})) for one in each]
+
+
+def names_in(parameter: str, text: str) -> list[str]:
+    """What was typed, with commas.
+
+    Raises:
+        UserError: if one is empty, stands there twice, or is `auto` among others.
+    """
+    names = [name.strip() for name in text.split(",")]
+    if len(names) > 1 and (len(set(names)) < len(names) or not all(names) or "auto" in names):
+        raise UserError(f"{parameter} must name each {parameter} once, got {text!r}; give each by its name")
+    return names
 
 
 def run_studies(studies: Sequence[Study]) -> int:
@@ -84,6 +93,7 @@ def compare(studies: Sequence[Study]) -> None:
         client.log_text(run_id, text, "report.txt")
         client.log_dict(run_id, measured.to_dict("split", index=False), "runs.json")
         unit = LOSS_TITLE if first.task.family == "language_model" else first.kind.METRIC
+        unit = PER_MOLECULE if differ(studies) else unit
         figure = figure_models(measured, found, unit, first.plan.word)
         client.log_text(run_id, to_html(figure), "figures/models.html")
         for each in found:
@@ -97,17 +107,43 @@ def compare(studies: Sequence[Study]) -> None:
 def table(studies: Sequence[Study]) -> pd.DataFrame:
     """What was measured: model, params (as wanted), data, seed, loss."""
     rows = [
-        (model_of(study), result.training.params, data, result.training.seed, loss)
-        for study in studies
+        (model_of(study), result.training.params, data, result.training.seed, loss * tokens)
+        for study, tokens in zip(studies, tokens_per_molecule(studies), strict=True)
         for result in study.cells.results()
         for data, loss in result.losses.items()
     ]
     return pd.DataFrame(rows, columns=["model", "params", "data", "seed", "loss"])
 
 
+def differ(studies: Sequence[Study]) -> bool:
+    """Whether a token is not the same in all of them."""
+    return len({study.settings.vocabulary for study in studies}) > 1
+
+
+def tokens_per_molecule(studies: Sequence[Study]) -> list[float]:
+    """What makes losses of each comparable: 1 if their tokens are the same, else those of a validation molecule."""
+    if not differ(studies):
+        return [1.0] * len(studies)
+    return [per_molecule(study) for study in studies]
+
+
+def per_molecule(study: Study) -> float:
+    """Tokens of a validation molecule of a study, its end included; nan before the first training is over."""
+    for result in study.cells.results():
+        metrics = open_store().get_run(result.run_id).data.metrics
+        if "val/nats_per_molecule" in metrics:
+            return float(metrics["val/nats_per_molecule"] / metrics["val/loss_nats_per_token"])
+    return math.nan
+
+
 def model_of(study: Study) -> str:
-    """The model that a study trains."""
-    return study.settings.model
+    """What a study is called beside others."""
+    return name_of(study.settings)
+
+
+def name_of(settings: StudySettings) -> str:
+    """The model, and how molecules are written if that is not usual."""
+    return settings.model if settings.vocabulary == "dataset" else f"{settings.model}-{settings.vocabulary}"
 
 
 def exponents(studies: Sequence[Study]) -> Iterator[str]:
@@ -129,11 +165,13 @@ def lines(decision: Decision, studies: Sequence[Study]) -> Iterator[str]:
     word, level = studies[0].plan.word, studies[0].settings.level
     low, high = decision.interval
     interval = f" [{low:.4g}, {high:.4g}] ({level:.0%})" if not math.isnan(low) else ", from one seed"
+    interval = f" nats per molecule{interval}" if differ(studies) else interval
     yield (
         f"\n{decision.better} is better than {decision.other} at {decision.params:.3g} params and {decision.data:.3g} "
         f"{word}, by {decision.difference:.4g}{interval}"
     )
-    said = [foretold(by_name[name], decision) for name in (decision.other, decision.better)]
+    sizes = dict(zip(by_name, tokens_per_molecule(studies), strict=True))
+    said = [foretold(by_name[name], decision, sizes[name]) for name in (decision.other, decision.better)]
     if not any(map(math.isnan, said)):
         yield f"  foretold before these were trained: by {said[0] - said[1]:.4g}"
     if not len(decision.smaller):
@@ -159,11 +197,12 @@ def decade_of(share: float) -> int:
     return math.ceil(round(math.log10(share), 6))
 
 
-def foretold(study: Study, decision: Decision) -> float:
-    """What a study's forecast says of the cell of a decision; nan if it does not."""
+def foretold(study: Study, decision: Decision, tokens: float) -> float:
+    """What a study's forecast says of the cell of a decision, times `tokens`; nan if it does not."""
     record = study_report.read_forecast(open_store(), study.parent)
     if record is None:
         return math.nan
     built = {result.params for result in study.cells.results() if result.training.params == decision.params}
     at = zip(record["params"], record[study.plan.word], record["loss"], strict=True)
-    return next((loss for params, data, loss in at if params in built and data == decision.data), math.nan)
+    found = next((loss for params, data, loss in at if params in built and data == decision.data), math.nan)
+    return found * tokens

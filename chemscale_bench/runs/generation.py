@@ -15,14 +15,14 @@ import torch
 from rdkit import Chem
 from rdkit.Chem import Draw
 
-from chemscale_bench.data.codec import Codec
+from chemscale_bench.data.smiles import codec_for
 from chemscale_bench.data.spelling import spell
 from chemscale_bench.data.store import TokenStore
 from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import chemnet, generation, moses
 from chemscale_bench.evaluation.checkpoints import Checkpoint
-from chemscale_bench.evaluation.chemistry import Read, in_parallel, read_selfies
+from chemscale_bench.evaluation.chemistry import READERS, Read, in_parallel
 from chemscale_bench.evaluation.chemnet import Gaussian
 from chemscale_bench.evaluation.generation import Distribution, progress_bar
 from chemscale_bench.evaluation.moses import Reference
@@ -63,7 +63,7 @@ class References:
     def first(self, store: TokenStore) -> dict[str, Reference]:
         """The first test molecules of a task."""
         with progress_bar("decoding test molecules", min(REFERENCE, len(store.test))) as bar:
-            test = in_parallel(read_selfies, test_selfies(store), bar.update)
+            test = in_parallel(READERS[store.vocabulary.string], test_strings(store), bar.update)
         known = [each.smiles for each in test if each.smiles]
         if len(known) < 2:
             return {}
@@ -152,8 +152,8 @@ def metrics_of(
             drawing=drawing, progress=bar.update,
         )  # fmt: skip
     seconds = time.perf_counter() - start
-    with progress_bar("decoding", len(drawn.selfies)) as bar:
-        read = in_parallel(read_selfies, drawn.selfies, bar.update)
+    with progress_bar("decoding", len(drawn.strings)) as bar:
+        read = in_parallel(READERS[checkpoint.vocabulary.string], drawn.strings, bar.update)
     smiles = [each.smiles for each in read if each.smiles]
     counts = counts_of(settings.molecules, drawn, read) | {"molecules_per_s": settings.molecules / seconds}
     if drawn.unfinished:
@@ -212,7 +212,7 @@ def spelled(smiles: list[str], vocabulary: Vocabulary) -> list[bytes]:
 
     What the vocabulary can't spell is in no training set: it stays as it is.
     """
-    found = spell(smiles, vocabulary, Codec())
+    found = spell(smiles, vocabulary, codec_for(vocabulary.string))
     words = np.split(found.ids.astype(np.uint16), found.lengths.cumsum()[:-1])
     return [
         np.append(word, np.uint16(vocabulary.end_id)).tobytes() if len(word) else each.encode()
@@ -228,7 +228,7 @@ def tokens_of(store: TokenStore) -> Iterator[bytes]:
             bar.update()
 
 
-def test_selfies(store: TokenStore) -> list[str]:
+def test_strings(store: TokenStore) -> list[str]:
     """The first test molecules: a uniform sample of them, as a source is read in a random order."""
     sequences = zip(store.test.sequences(), range(REFERENCE), strict=False)
     return [store.vocabulary.decode(sequence.tolist()) for sequence, _ in sequences]

@@ -121,7 +121,7 @@ class LanguageRun(TrackedRun):
             return fresh
         folder = hub.checkpoint_folder(self.settings.init)
         model: LanguageModel = self.family.load_pretrained(folder)
-        known = hub.symbols_of(folder) if self.settings.vocabulary == "dataset" else None
+        known = hub.symbols_of(folder) if self.settings.vocabulary != "chemgpt" else None
         if known is not None and known != list(self.store.vocabulary.symbols):
             raise UserError(
                 f"init must have the vocabulary of the data, the tokenizer.json of {self.settings.init} has another; "

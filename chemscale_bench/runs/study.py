@@ -58,7 +58,9 @@ class Study:
 
     def __init__(self, settings: StudySettings, prints: bool = True) -> None:
         self.settings, self.task, self.prints = settings, tasks.load(settings.task), prints
-        refuse_other_family(settings, self.task, FRAMES if self.task.family == "language_model" else ("tokens",))
+        refuse_other_family(
+            settings, self.task, FRAMES if self.task.family == "language_model" else ("tokens", "vocabulary")
+        )
         if settings.hours and settings.flops:
             raise UserError(
                 f"a study has one budget, got hours={settings.hours:g} and flops={settings.flops:g}; leave one out"
@@ -67,6 +69,10 @@ class Study:
             raise UserError(
                 f"learning_rate must be left out where it is searched, got learning_rate={settings.learning_rate} and "
                 f"tune={settings.tune}; leave one out"
+            )
+        if settings.tune and settings.vocabulary != "dataset":
+            raise UserError(
+                f"tune searches with vocabulary=dataset, got vocabulary={settings.vocabulary}; leave one of them out"
             )
         if settings.params == "auto" and not (settings.hours or settings.flops):
             raise UserError("a study needs sizes or a budget, got neither; give params=1e4,3e4,1e5, or hours=2")

@@ -24,8 +24,9 @@ class LanguageModelSettings(TrainingSettings):
     data: str = "auto"
     """Data set (pubchem10m, pubchem, moses, embedded) or a path to a .smi, .csv or .txt file of SMILES or SELFIES,
     compressed or not."""
-    vocabulary: Literal["dataset", "chemgpt"] = "dataset"
-    """Vocabulary built from the data set, or the released ChemGPT one (684 tokens, SELFIES 1.x spelling)."""
+    vocabulary: Literal["dataset", "smiles", "chemgpt"] = "dataset"
+    """How molecules are written, and in which symbols: `dataset`, SELFIES with those of the data set; `smiles`,
+    canonical SMILES with those of the data set; `chemgpt`, SELFIES with the 684 of the released ChemGPT."""
     ladder: Literal["balanced", "chemgpt"] = "balanced"
     """Shapes: `balanced` keeps depth and width in proportion, `chemgpt` is the paper's 24 layers and 16 heads."""
     parametrization: Literal["mutransfer", "standard"] = "mutransfer"

@@ -57,6 +57,9 @@ class StudySettings(Settings):
     """What is trained: of language models chemgpt (`auto`), llama or lstm, of force fields painn (`auto`), schnet,
     mace, spookynet or allegro. Several with commas, chemgpt,llama, are studied in turn, each with its share of the
     budget, and compared: which is better, by how much, and whether small runs knew."""
+    vocabulary: str = "dataset"
+    """Language models: `dataset`, SELFIES, `smiles` or `chemgpt`, as in `language`. Several with commas,
+    dataset,smiles, are studied like several models, and compared by nats per molecule."""
     molecule: str = "auto"
     """Force fields: molecule of the task; `auto` is its first."""
     steps: Annotated[Count, Field(ge=1)] | Auto = "auto"

@@ -29,7 +29,7 @@ def described(task: Task, typed: str) -> str:
     data = f"{task.data}: {known.size}, {known.licence}; {known.here()}" if known else f"{task.data}: a file of yours"
     if isinstance(task, LanguageTask):
         budgets, verb, models = task.budgets_tokens, "language", LANGUAGE_MODELS
-        unit = f"training tokens, {task.strings}"
+        unit = f"training tokens, {'SMILES' if task.vocabulary == 'smiles' else 'SELFIES'}"
     else:
         assert isinstance(task, all_tasks.ForceTask)
         budgets, unit, verb, models = task.budgets_frames, "training frames", "forcefield", FORCE_FIELDS
