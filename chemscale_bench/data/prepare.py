@@ -61,7 +61,8 @@ def prepare(
         train_tokens: tokens of training data to provide, end tokens included.
         validation_molecules: molecules of validation data to provide; there are no more.
         vocabulary: "dataset" (the SELFIES symbols of the first two shards), "smiles" (the symbols of their canonical
-            SMILES: the same molecules in the same order and split) or "chemgpt" (the released 684 tokens).
+            SMILES: the same molecules in the same order and split, but for those with a symbol that only later
+            shards have) or "chemgpt" (the released 684 tokens).
         workers: processes that encode; by default one per core, at most 16.
 
     Raises:

@@ -12,7 +12,9 @@ import torch
 
 from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.errors import UserError
+from chemscale_bench.evaluation.chemistry import READERS
 from chemscale_bench.evaluation.loaded import TrainedLanguageModel, load
+from chemscale_bench.evaluation.sampling import sample
 from chemscale_bench.models.registry import LANGUAGE_MODELS
 from chemscale_bench.training.language import pack
 
@@ -83,3 +85,23 @@ def test_what_is_no_model_is_refused(tmp_path: Path, spoil: object, message: str
     with pytest.raises(UserError, match=message) as error:
         load(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_a_model_of_smiles_reads_and_writes_smiles(tmp_path: Path) -> None:
+    vocabulary = Vocabulary.build(dict.fromkeys(("C", "O", "=", "(", ")", "1"), 1), selfies.__version__, "smiles")
+    family = LANGUAGE_MODELS.family("llama")
+    network = family.build(family.config_for(10_000, vocabulary.size), seed=0)
+    family.save_pretrained(network, tmp_path, vocabulary.start_id, vocabulary.end_id, vocabulary.pad_id)
+    vocabulary.save_pretrained(tmp_path)
+    trained = load(tmp_path)
+    assert isinstance(trained, TrainedLanguageModel)
+    ids = np.append(vocabulary.encode("C=CCO"), vocabulary.end_id).astype(np.uint16)
+    with torch.no_grad():
+        alone = trained.network(pack([ids], vocabulary.start_id))
+    assert trained.loss(["OCC=C", "CN"]) == pytest.approx([float(alone), np.nan], rel=1e-5, nan_ok=True)
+    drawn = sample(trained.network, vocabulary, 200)
+    read = READERS["smiles"](drawn.strings)
+    assert [each.raw_valid for each in read] == [bool(each.smiles) for each in read]
+    assert 0 < sum(each.raw_valid for each in read) < len(read), "an untrained model writes most of them wrong"
+    assert trained.sample(200) == [each.smiles for each in read if each.smiles]
+    assert np.isfinite(trained.embed(["CCO"])).all()

@@ -42,8 +42,8 @@ def drawn(model: LanguageModel, molecules: int = 64, **settings: object) -> Samp
 def test_nats_are_those_of_the_loss_that_training_and_validation_measure(name: str) -> None:
     model = model_of(name)
     found = drawn(model, drawing=Drawing(temperature=1.3, top_p=0.95))
-    assert len(found.selfies) + found.unfinished == 64
-    whole = [np.append(VOCABULARY.encode(text), VOCABULARY.end_id).astype(np.uint16) for text in found.selfies]
+    assert len(found.strings) + found.unfinished == 64
+    whole = [np.append(VOCABULARY.encode(text), VOCABULARY.end_id).astype(np.uint16) for text in found.strings]
     assert found.tokens == sum(map(len, whole))
     with torch.no_grad():
         losses = model.token_losses(pack(whole, VOCABULARY.start_id)).split([len(each) for each in whole])
@@ -56,14 +56,14 @@ def test_a_seed_decides_and_nothing_else() -> None:
     assert drawn(model, 40, rows=40) == alone
     assert sample(model, VOCABULARY, 40, longest=60, rows=5, threads=2) == alone
     more = drawn(model, 64)
-    assert more.selfies[: len(alone.selfies)] == alone.selfies
-    assert drawn(model, 40, seed=1).selfies != alone.selfies
+    assert more.strings[: len(alone.strings)] == alone.strings
+    assert drawn(model, 40, seed=1).strings != alone.strings
 
 
 def test_tokens_that_are_no_symbol_or_do_not_decode_are_never_drawn() -> None:
     allowed = allowed_tokens(VOCABULARY, VOCABULARY.size)
     assert {VOCABULARY.symbols[token] for token in np.flatnonzero(allowed)} == {SPECIAL[VOCABULARY.end_id], *SYMBOLS}
-    for text in drawn(model_of(), 200, drawing=Drawing(temperature=5.0)).selfies:
+    for text in drawn(model_of(), 200, drawing=Drawing(temperature=5.0)).strings:
         assert set(re.findall(r"\[.*?\]|\.|[^\[.]+", text)) <= set(SYMBOLS)
 
 

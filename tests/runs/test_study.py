@@ -197,6 +197,23 @@ def test_models_are_studied_in_turn_and_compared() -> None:
     assert len(mlflow.search_runs(experiment_names=["chemscale-studies"], output_format="list")) == len(runs)
 
 
+def test_strings_are_compared_by_molecule() -> None:
+    call("study", "--task", "embedded-lm", "--model", "llama", "--vocabulary", "dataset,smiles", "--params", "1e4",
+         "--tokens", "1e5", "--device", "cpu")  # fmt: skip
+    runs = mlflow.search_runs(experiment_names=["chemscale-studies"], output_format="list")
+    (comparison,) = [run for run in runs if "studies" in run.data.tags]
+    rows = mlflow.artifacts.load_dict(f"runs:/{comparison.info.run_id}/runs.json")["data"]
+    trained = {run.data.params["vocabulary"]: run for run in runs if "task_name" in run.data.params}
+    assert trained["smiles"].data.params["task_name"] == "embedded-lm@smiles"
+    found = {name: loss for name, *_, loss in rows}
+    for name, vocabulary in (("llama", "dataset"), ("llama-smiles", "smiles")):
+        assert found[name] == pytest.approx(trained[vocabulary].data.metrics["val/nats_per_molecule"])
+    drawn = call("generate", "--run", trained["smiles"].info.run_id, "--molecules", "400", "--experiment", "drawn")
+    assert "novelty" in drawn
+    metrics = mlflow.search_runs(experiment_names=["drawn"], output_format="list")[0].data.metrics
+    assert metrics["generation/raw_valid"] == metrics["generation/valid"] < 1
+
+
 def test_hyperparameters_are_searched_at_the_smallest_size_and_carried() -> None:
     assert "checked at 1e+04 params: " in call(*SMALL, "--params", "3e3,1e4", "--train_size", "20", "--tune", "2")
     parent, children = parent_and_children()
