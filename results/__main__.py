@@ -23,6 +23,7 @@ from chemscale_bench.leaderboard.entry import RESULTS
 from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.scaling import validate
 from chemscale_bench.scaling.analysis import Analysis, analyse
+from chemscale_bench.scaling.decisions import decisions
 from chemscale_bench.tuning.estimators import sum_of_losses
 from chemscale_bench.tuning.figures import FRACTION, Foretold
 from chemscale_bench.tuning.recorded import Curves, read
@@ -32,6 +33,8 @@ HERE = Path(__file__).parent
 ENTRIES = HERE.parent / "leaderboard" / "entries"
 CURVES = HERE.parent / "benchmarks" / "curves"
 LEAST_SIZES = 3
+SMILES, LEVEL = "@smiles", 0.9
+SIZES = (1e4, 3e4, 1e5, 3e5, 1e6)
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe & Ito
 MARKERS = "osD^vP"
 PRUNERS = {"paper": "rule of the paper", "performance": "`performance`, ours"}
@@ -188,6 +191,60 @@ def laws_section(tasks: dict[str, list[Scaled]], family: str, x: str, y: str) ->
             yield ""
 
 
+def in_smiles(study: Study) -> bool:
+    """Whether its molecules were written as SMILES."""
+    return study.task.endswith(SMILES)
+
+
+def named(study: Study) -> str:
+    """Model and string."""
+    return f"{study.model}, {'SMILES' if in_smiles(study) else 'SELFIES'}"
+
+
+def strings_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
+    """Markdown: models of SELFIES and of SMILES of the same molecules, by what is comparable, bits per heavy atom."""
+    for task in (name.removesuffix(SMILES) for name in tasks if name.endswith(SMILES)):
+        found = [one for name in (task, task + SMILES) for one in tasks.get(name, [])]
+        budget = min(one.points["budget"].max() for one in found)
+        figure, (axis,) = panels(1, "parameters without embeddings", "bits per heavy atom")
+        cells = []
+        for (study, points, _), colour, marker in zip(found, COLOURS, MARKERS, strict=False):
+            part = points[points["budget"] == budget]
+            bits = part.groupby("params")["val/bits_per_heavy_atom"].agg(["mean", "min", "max"])
+            off = np.abs(bits[["min", "max"]].to_numpy().T - bits["mean"].to_numpy())
+            style = "-" if in_smiles(study) else "--"
+            axis.errorbar(
+                bits.index, bits["mean"], off, fmt=marker + style, color=colour, ms=5, lw=1, label=named(study)
+            )
+            half_decades = 10 ** (np.round(2 * np.log10(points["params"])) / 2)
+            rows = points.assign(model=named(study), params=half_decades, data=points["budget"])
+            cells.append(rows.assign(loss=rows["val/nats_per_molecule"])[["model", "params", "data", "loss"]])
+        axis.legend(fontsize=7, frameon=False)
+        yield f"### {task}\n\n{save(figure, f'strings_{task}')}\n"
+        yield f"After {budget:,} training tokens; both strings take as many tokens a molecule as the table says.\n"
+        yield "| model, string | tokens per molecule | " + " | ".join(f"{at:.0e}" for at in SIZES) + " |"
+        yield "|" + (2 + len(SIZES)) * "---|"
+        for (study, points, _), rows in zip(found, cells, strict=True):
+            tokens = (points["val/nats_per_molecule"] / points["loss"]).mean()
+            last = points[points["budget"] == budget].assign(size=rows["params"])
+            bits = last.groupby("size")["val/bits_per_heavy_atom"].mean()
+            shown = (bits[np.isclose(bits.index, at, rtol=0.1)] for at in SIZES)
+            yield (
+                f"| {named(study)} | {tokens:.1f} | "
+                + " | ".join(f"{x.iloc[0]:.3f}" if len(x) else "" for x in shown)
+                + " |"
+            )
+        yield ""
+        for each in decisions(pd.concat(cells), LEVEL):
+            low, high = each.interval
+            yield (
+                f"- **{each.better}** is better than {each.other} at {each.params:.0e} parameters and {each.data:.0e} "
+                f"tokens, by {each.difference:.2f} [{low:.2f}, {high:.2f}] nats per molecule; {each.accuracy:.0%} of "
+                "pairs of smaller runs say so."
+            )
+        yield ""
+
+
 def pruner_section() -> Iterator[str]:
     """Markdown: the figure of predictions, and what they and two pruners reach on every recorded sweep."""
     sweeps = {path.stem: read(str(path)) for path in sorted(CURVES.glob("*.parquet"))}
@@ -213,6 +270,7 @@ def page() -> str:
     tasks = by_task(read_entries(ENTRIES, Level.VALID)[0])
     sections = {
         "language": laws_section(tasks, "language_model", "parameters without embeddings", "nats per token"),
+        "strings": strings_section(tasks),
         "forces": laws_section(tasks, "force_field", "parameters", "force MAE, meV/Å"),
         "pruner": pruner_section(),
     }
