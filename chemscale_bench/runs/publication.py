@@ -173,7 +173,9 @@ MOLECULES = """model.loss(["CCO", "c1ccccc1"])  # nats per molecule
 model.sample(10)"""
 FORCES = "atoms.calc = model.calculator()  # of ASE"
 TRANSFORMERS = """
-It is a plain checkpoint of `transformers`, too: `AutoModelForCausalLM.from_pretrained("{repo}")`.
+It is a plain checkpoint of `transformers`, too: `AutoModelForCausalLM.from_pretrained("{repo}")`. Its tokenizer takes
+SELFIES; `AutoTokenizer.from_pretrained("{repo}", trust_remote_code=True)` takes SMILES, converted by
+`smiles_tokenizer.py` (needs `selfies` and `rdkit`).
 """
 
 
