@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 
 class SmilesTokenizer(PreTrainedTokenizerFast):
-    """Reads SMILES as the training did: canonical, without atom-map numbers, then as SELFIES. `decode` gives SELFIES."""
+    """Reads SMILES as the training did: canonical, without atom-map numbers, as SELFIES. `decode` gives SELFIES."""
 
     def __call__(self, text: str | list[str], *args: Any, **kwargs: Any) -> Any:
         """The tokens of one molecule or of a list of them."""

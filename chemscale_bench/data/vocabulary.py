@@ -42,8 +42,8 @@ tokenizer = AutoTokenizer.from_pretrained("this/folder", trust_remote_code=True)
 tokenizer("CCO")["input_ids"]  # [C][C][O] between bos and eos
 ```
 
-Without `trust_remote_code=True`, which runs `smiles_tokenizer.py` of this folder, the tokenizer takes SELFIES, not SMILES,
-and makes `[UNK]` of `CCO`; `tokenizer(selfies.encoder("CCO"))` gives the same ids as above.
+Without `trust_remote_code=True`, which runs `smiles_tokenizer.py` of this folder, the tokenizer takes SELFIES, not
+SMILES, and makes `[UNK]` of `CCO`; `tokenizer(selfies.encoder("CCO"))` gives the same ids as above.
 
 `chemscale_bench.load("this/folder").loss(["CCO"])` takes SMILES and converts them itself.
 """
