@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from chemscale_bench.errors import UserError
 
 SMILES = json.dumps(PATTERN)
 SPECIAL = ("[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]")
+SMILES_TOKENIZER = Path(__file__).with_name("smiles_tokenizer.py")
+"""Written beside tokenizer files, which by themselves can read no SMILES."""
 
 
 def modern(token: str) -> str:
@@ -32,15 +35,17 @@ def modern(token: str) -> str:
 
 SELFIES_CARD = """# A language model of molecules
 
-Its tokenizer takes SELFIES, not SMILES, each symbol of which is a token; of `CCO` it would make `[UNK]`:
+Its tokens are SELFIES symbols. From SMILES, with `pip install selfies=={version} rdkit`:
 
 ```python
-import selfies  # {version}
 from transformers import AutoTokenizer
 
-tokenizer = AutoTokenizer.from_pretrained("this/folder")
-ids = tokenizer(selfies.encoder("CCO"))["input_ids"]  # [C][C][O] between bos and eos
+tokenizer = AutoTokenizer.from_pretrained("this/folder", trust_remote_code=True)
+tokenizer("CCO")["input_ids"]  # [C][C][O] between bos and eos
 ```
+
+Without `trust_remote_code=True`, which runs `smiles_tokenizer.py` of this folder, the tokenizer takes SELFIES, not
+SMILES, and makes `[UNK]` of `CCO`; `tokenizer(selfies.encoder("CCO"))` gives the same ids as above.
 
 `chemscale_bench.load("this/folder").loss(["CCO"])` takes SMILES and converts them itself.
 """
@@ -213,12 +218,17 @@ class Vocabulary:
             # The same tokens by the names that generation asks for.
             "bos_token": start,
             "eos_token": end,
-            "takes": self.string.upper(),
+            "takes": "canonical SMILES",
             **roles,
         }
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save(str(folder / "tokenizer.json"))
+        if self.string == "selfies":
+            shutil.copyfile(SMILES_TOKENIZER, folder / SMILES_TOKENIZER.name)
+            config["takes"] = "SELFIES; with trust_remote_code=True SMILES"
+            # Read with trust_remote_code alone.
+            config["auto_map"] = {"AutoTokenizer": [None, f"{SMILES_TOKENIZER.stem}.SmilesTokenizer"]}
         card = SMILES_CARD if self.string == "smiles" else SELFIES_CARD.format(version=self.selfies_version)
         (folder / "README.md").write_text(card)
         (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")

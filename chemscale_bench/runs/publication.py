@@ -132,6 +132,7 @@ def card(run: Run, repo: str, licence: str) -> str:
         if is_force_field
         else f"{int(params['budgets_tokens'].split()[-1]):,} tokens"
     )
+    string = "SMILES" if params.get("vocabulary") == "smiles" else "SELFIES"
     table = "\n".join(f"| `{name}` | {value:.6g} |" for name, value in found.items())
     return f"""---
 {about.to_yaml()}
@@ -139,7 +140,7 @@ def card(run: Run, repo: str, licence: str) -> str:
 
 # {about.model_name}
 
-A {"force field" if is_force_field else "language model of molecules, written as SELFIES"}: `{kind}` with
+A {"force field" if is_force_field else "language model of molecules, written as " + string}: `{kind}` with
 {int(params["non_embedding_params"]):,} parameters besides embeddings, trained on {data} of the task
 `{task}` of chemscale-bench (digest
 `{run.data.tags["task_digest"]}`).
@@ -153,7 +154,7 @@ from huggingface_hub import snapshot_download
 model = cs.load(snapshot_download("{repo}"))
 {FORCES if is_force_field else MOLECULES}
 ```
-{TRANSFORMERS.format(repo=repo) if kind in LOADED_AS else ""}
+{TRANSFORMERS.format(repo=repo, tokenizer=TOKENIZERS[string].format(repo=repo)) if kind in LOADED_AS else ""}
 ## Results
 
 On {"test frames" if is_force_field else "validation molecules"} that it was not trained on; `baseline/` is what
@@ -173,8 +174,14 @@ MOLECULES = """model.loss(["CCO", "c1ccccc1"])  # nats per molecule
 model.sample(10)"""
 FORCES = "atoms.calc = model.calculator()  # of ASE"
 TRANSFORMERS = """
-It is a plain checkpoint of `transformers`, too: `AutoModelForCausalLM.from_pretrained("{repo}")`.
+It is a plain checkpoint of `transformers`, too: `AutoModelForCausalLM.from_pretrained("{repo}")`. Its tokenizer takes
+{tokenizer}
 """
+TOKENIZERS = {
+    "SELFIES": """SELFIES; `AutoTokenizer.from_pretrained("{repo}", trust_remote_code=True)` takes SMILES, converted by
+`smiles_tokenizer.py` (needs `selfies` and `rdkit`).""",
+    "SMILES": "canonical SMILES as RDKit writes them.",
+}
 
 
 def push(folder: Path, repo: str, private: bool) -> str:

@@ -1,4 +1,4 @@
-"""What MLflow loads from this package into `mlflow run`: a store that is made only once, and a proper experiment.
+"""What MLflow loads from this package into `mlflow run`: a store made only once, the experiment, a word on misspelling.
 
 Both act only in a process that runs this project; every other use of MLflow in the same environment is left alone.
 MLflow loads this module while it is being imported itself: nothing heavy, and nothing of MLflow, at the top.
@@ -30,6 +30,15 @@ def names_this_project(argument: str) -> bool:
         return "/" in uri and Path(uri).name.removesuffix(".git") == PROJECT
 
 
+def refuse_misspelled() -> None:
+    """End `mlflow run` with one line if it was called with an entry point or a parameter that there is not."""
+    from chemscale_bench.tracking.misspelled import complaint
+
+    if reason := complaint(sys.argv[1:]):
+        print(f"error: {reason}", file=sys.stderr)
+        sys.exit(2)
+
+
 class ProjectExperiment:
     """MLflow's `default_experiment_provider`: runs go to the benchmark's experiment, not to "Default"."""
 
@@ -43,6 +52,7 @@ class ProjectExperiment:
         from chemscale_bench.tracking.adoption import DEFAULT_EXPERIMENT
         from chemscale_bench.tracking.store import experiment_id
 
+        refuse_misspelled()
         try:
             return experiment_id(DEFAULT_EXPERIMENT)
         except UserError as error:
@@ -60,6 +70,7 @@ def sqlite_store(store_uri: str, artifact_uri: str | None = None) -> Any:
         from chemscale_bench.errors import UserError
         from chemscale_bench.tracking.store import prepare_store
 
+        refuse_misspelled()
         try:
             prepare_store(store_uri)
         except UserError as error:

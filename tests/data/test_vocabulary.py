@@ -91,5 +91,19 @@ def test_transformers_reads_the_same_ids(vocabulary: Vocabulary, strings: list[s
         3,
     )
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (2, 3)
-    assert "takes SELFIES, not SMILES" in (tmp_path / "README.md").read_text()
+    assert "takes SELFIES, not\nSMILES" in (tmp_path / "README.md").read_text()
     assert tokenizer("[C][Uue]")["input_ids"] == [2, vocabulary.ids["[C]"], 0, 3]
+
+
+def test_the_saved_tokenizer_takes_smiles_as_the_training_read_them(tmp_path: Path) -> None:
+    vocabulary = Vocabulary.build({"[C]": 4, "[O]": 3, "[=C]": 2, "[Ring1]": 2, "[=Branch1]": 1}, "2.2.0")
+    vocabulary.save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path, trust_remote_code=True)
+    ethanol = [2, *vocabulary.encode("[C][C][O]").tolist(), 3]
+    benzene = [2, *vocabulary.encode("[C][=C][C][=C][C][=C][Ring1][=Branch1]").tolist(), 3]
+    assert tokenizer("OCC")["input_ids"] == tokenizer.encode("[CH3:1]CO") == ethanol
+    assert tokenizer(["CCO", "c1ccccc1"], padding=True)["input_ids"] == [ethanol + 5 * [1], benzene]
+    assert tokenizer.tokenize("CCO") == ["[C]", "[C]", "[O]"]
+    with pytest.raises(ValueError, match=r"text must be SMILES, which RDKit reads, got 'C1CC'; for SELFIES load"):
+        tokenizer("C1CC")
+    assert AutoTokenizer.from_pretrained(tmp_path)("[C][C][O]")["input_ids"] == ethanol
