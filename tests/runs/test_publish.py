@@ -60,8 +60,8 @@ def test_a_language_model(store: tuple[str, str, str], tmp_path: Path) -> None:
     assert "hf upload ada/alcohols-1e4" in out
     folder = tmp_path / "alcohols-1e4"
     assert {path.name for path in folder.iterdir()} == {
-        "README.md", "config.json", "generation_config.json", "model.safetensors", "provenance.json", "smiles_tokenizer.py",
-        "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json",
+        "README.md", "config.json", "generation_config.json", "model.safetensors", "provenance.json",
+        "smiles_tokenizer.py", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
     card = ModelCard.load(folder / "README.md")
     assert (card.data.license, card.data.library_name) == ("cc-by-4.0", "transformers")
