@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from chemscale_bench.leaderboard.board import Board, build
-from chemscale_bench.leaderboard.collect import read_entries, read_published
+from chemscale_bench.leaderboard.collect import read_entries
 from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.leaderboard.planted import plant, true_loss
+from chemscale_bench.leaderboard.published import read_published
 from chemscale_bench.verbs.leaderboard import PUBLISHED
 
 SIZES, BUDGETS = (30_000, 100_000, 300_000, 1_000_000), (30_000, 100_000, 300_000, 1_000_000)

@@ -10,9 +10,10 @@ import pytest
 
 from chemscale_bench.leaderboard import page
 from chemscale_bench.leaderboard.board import Board, build
-from chemscale_bench.leaderboard.collect import Refusal, read_entries, read_published
+from chemscale_bench.leaderboard.collect import Refusal, read_entries
 from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.leaderboard.planted import plant
+from chemscale_bench.leaderboard.published import read_published
 from chemscale_bench.verbs.leaderboard import PUBLISHED
 
 SCRIPT = "<script>document.title='hit'</script><img src=x onerror=\"document.title='hit'\">"
