@@ -61,6 +61,9 @@ REFERENCES = ("test", "test_scaffolds")
 """Metrics against sets of test molecules, named METRIC_SET: of MOSES its own two, of other tasks the first only."""
 DRAWN = (*OF_MOLECULES, *(f"{name}_{of}" for of in REFERENCES for name in AGAINST))
 
+MOST_MOLECULES = 100_000
+"""From one model: whoever verifies an entry draws so many again, and compares each with each."""
+
 # Printable text in one line, without what could be taken for markup or turn the reading direction around.
 CLEAN = r"^[^<>\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*$"
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=CLEAN)]
@@ -108,7 +111,7 @@ class Checkpoint(Record):
 class Generation(Record):
     """Molecules drawn from a model, and what they are like by the metrics of MOSES."""
 
-    molecules: int = Field(ge=1, le=100_000_000)
+    molecules: int = Field(ge=1, le=MOST_MOLECULES)
     """That were drawn."""
     seed: int = Field(ge=0, lt=2**31)
     """Of the draws."""

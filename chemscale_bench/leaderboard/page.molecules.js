@@ -8,8 +8,8 @@ const MOLECULES = [
   ["loss", (r) => r.loss, SHARE],
   ["molecules", (r) => r.metrics.molecules, (n) => (has(n) ? n.toLocaleString("en-US") : "–")],
   ...[
-    ["valid", "valid"], ["raw valid", "raw_valid"], ["unique@1k", "unique_at_1k"], ["unique@10k", "unique_at_10k"], ["novelty", "novelty"],
-    ["IntDiv", "internal_diversity_1"], ["filters", "filters"], ["FCD, test", "fcd_test"], ["FCD, scaffolds", "fcd_test_scaffolds"],
+    ["FCD, test", "fcd_test"], ["FCD, scaffolds", "fcd_test_scaffolds"], ["valid", "valid"], ["raw valid", "raw_valid"], ["unique@1k", "unique_at_1k"], ["unique@10k", "unique_at_10k"], ["novelty", "novelty"],
+    ["IntDiv", "internal_diversity_1"], ["filters", "filters"],
     ["SNN, test", "snn_test"], ["SNN, scaffolds", "snn_test_scaffolds"], ["fragments, test", "fragments_test"], ["fragments, scaffolds", "fragments_test_scaffolds"],
     ["scaffolds, test", "scaffolds_test"], ["scaffolds, scaffolds", "scaffolds_test_scaffolds"],
   ].map(([head, name]) => [head, (r) => r.metrics[name], name.startsWith("fcd") ? fixed(3) : SHARE]),
@@ -23,8 +23,9 @@ function drawMolecules() {
   byId("molecules").hidden = !rows.length;
   const columns = MOLECULES.filter(([, value]) => rows.some((row) => has(value(row))));
   const head = el("tr", {}, el("th", { class: "name", scope: "col" }, "model"), el("th", { scope: "col" }, "level"), ...columns.map(([name]) => el("th", { class: "number", scope: "col" }, name)));
+  const by = (row) => (row.link.startsWith("https://") ? el("a", { href: row.link, rel: "noopener nofollow" }, row.by) : row.by);
   const body = rows.map((row) =>
-    el("tr", {}, el("th", { class: "name", scope: "row" }, row.model, el("span", { class: "by" }, row.by + (row.drawing ? "; " + row.drawing : ""))),
+    el("tr", {}, el("th", { class: "name", scope: "row" }, row.model, el("span", { class: "by" }, by(row), row.drawing ? "; " + row.drawing : "")),
       el("td", {}, el("span", { class: "level " + row.level }, row.level)),
       ...columns.map(([, value, show]) => el("td", { class: "number" }, show(value(row))))));
   byId("molecules-table").replaceChildren(el("thead", {}, head), el("tbody", {}, ...body));

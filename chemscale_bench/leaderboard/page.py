@@ -113,7 +113,8 @@ def drawn(board: Board) -> list[dict[str, Any]]:
     """Every model that molecules were drawn from: how large it is, what it was trained on, and their metrics."""
     rows: list[dict[str, Any]] = []
     for study in (row.study for row in board.rows):
-        about = {"model": study.model, "by": study.submitter, "level": LEVEL.get(study.kind, study.level.word)}
+        about = {"model": study.model, "by": study.submitter, "link": study.link}
+        about["level"] = LEVEL.get(study.kind, study.level.word)
         if study.generated:
             rows.append(about | {"metrics": study.generated})
         for run in study.runs:

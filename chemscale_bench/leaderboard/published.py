@@ -22,11 +22,11 @@ def read_published(folder: Path) -> tuple[list[Study], list[dict[str, Any]]]:
             continue
         if "generated" in paper:
             for row in paper["generated"]:
-                model = row.pop("model")
+                model, source, link = (row.pop(name, paper.get(name)) for name in ("model", "source", "link"))
                 studies.append(
                     Study(
-                        "published", paper["source"], "language_model", paper["task"], "", model, paper["source"],
-                        link=paper["link"], note=paper["note"], generated=row,
+                        "published", source, "language_model", paper["task"], "", model, source, link=link,
+                        note=paper["note"], generated=row,
                     )
                 )  # fmt: skip
             continue

@@ -132,10 +132,7 @@ def test_papers_stand_on_the_boards_of_their_labels() -> None:
     assert not {"SchNet", "PaiNN"} & set(names), "they have no published rMD17 row"
     chemgpt = boards["pubchem10m-lm"].rows[0]
     assert chemgpt.laws.params_exponent[:3] == pytest.approx((0.17, 0.16, 0.18))
-    assert {table["title"] for table in tables} >= {
-        "Generated molecules, MOSES",
-        "Roughness of representations, ROGI-XD",
-    }
+    assert "Roughness of representations, ROGI-XD" in {table["title"] for table in tables}
 
 
 def test_laws_are_fitted_once_for_the_same_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
