@@ -28,7 +28,8 @@ Generations = dict[tuple[str, int], Generation]
 def read_generations(run_ids: Collection[str]) -> Generations:
     """What was drawn from the models of some runs, in whatever experiment it was logged.
 
-    Where a model was drawn from several times, the most molecules count; of as many, the newest.
+    Where a model was drawn from several times, the most molecules count; of as many, the newest. What an entry can't
+    hold is left out, which a line on the standard error says.
     """
     from mlflow.exceptions import MlflowException
 
@@ -44,9 +45,8 @@ def read_generations(run_ids: Collection[str]) -> Generations:
             try:
                 made = generation_of(drawing, row)
             except ValidationError as error:
-                left_out[
-                    f"models without {' '.join(map(str, error.errors()[0]['loc'])) or 'all metrics'} (generate again)"
-                ] += 1
+                about = ".".join(map(str, error.errors()[0]["loc"])) or "metrics"
+                left_out[f"models whose {about} is missing or out of range"] += 1
                 continue
             key = row["run_id"], int(float(row["tokens"]))
             if key not in found or made.molecules >= found[key].molecules:

@@ -99,7 +99,6 @@ def test_an_entry_carries_what_its_models_draw(kept: Path, capsys: pytest.Captur
     ("change", "says"),
     [
         (lambda made: made["metrics"].update(snn_test=0.9), "snn_test of 120 molecules of run"),
-        (lambda made: made["metrics"].update(raw_valid=1.0), "raw_valid of 120 molecules of run"),
         (lambda made: made.update(temperature=0.1), "of 120 molecules of run"),
         (lambda made: made.update(reference_digest="0" * 64), "one for all drawn molecules"),
     ],
@@ -179,6 +178,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (metric("beauty", 1.0), Level.REFUSED, "got beauty"),
         (metric("fcd_test", -1.0), Level.REFUSED, "fcd_test"),
         (lambda made: made.update(temperature=0), Level.REFUSED, "temperature"),
+        (lambda made: made.update(molecules=10**8), Level.REFUSED, "molecules"),
     ],
 )
 def test_numbers_that_no_molecules_have(planted: Path, tmp_path: Path, change: Any, level: Level, says: str) -> None:
