@@ -23,6 +23,11 @@ class Reference(NamedTuple):
     """What ChemNet makes of it; nothing without its package."""
 
 
+def pinned() -> list[str]:
+    """The sha256 of the statistics of each of `SETS`."""
+    return [WHEELS["moses"].members[f"{name}_stats.npz"][1] for name in SETS]
+
+
 def reference(name: str) -> Reference:
     """One of `SETS`, downloaded from the package index unless it is in the cache.
 

@@ -1,8 +1,7 @@
-"""Studies from entries, from the user's experiments and from papers, in one form that the board ranks."""
+"""Studies from entries and from the user's experiments, in one form that the board ranks."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.entry import RESULTS, Entry, Family, Network, Run
+from chemscale_bench.leaderboard.generated import Generations, read_generations
 from chemscale_bench.leaderboard.levels import Level, judge
 from chemscale_bench.tracking.reader import LoggedRun, read_curves, runs_of_experiment
 
@@ -115,8 +115,10 @@ def describe_task(run: LoggedRun, family: Family) -> dict[str, Any]:
     return about | {"molecule": run.params.get("molecule", ""), "split_digest": tags.get("data.test_digest", "")}
 
 
-def record(kept: Measured, family: Family, curves: pd.DataFrame, checkpoint: dict[str, Any] | None) -> Run:
-    """A run as the entry tells it, from what was logged and its own curves."""
+def record(
+    kept: Measured, family: Family, curves: pd.DataFrame, checkpoint: dict[str, Any] | None, drawn: Generations
+) -> Run:
+    """A run as the entry tells it, from what was logged, its own curves, and what was drawn from its models."""
     run, params, tags, metrics = kept.run, kept.run.params, kept.run.tags, kept.run.metrics
 
     def number(name: str) -> float | None:
@@ -132,9 +134,8 @@ def record(kept: Measured, family: Family, curves: pd.DataFrame, checkpoint: dic
     for budget in sorted(kept.by_budget):
         points = curves if "train_frames" in params else curves[curves["step"] == budget]
         values = dict(zip(points["metric"].astype(str), points["value"].tolist(), strict=True))
-        results.append(
-            {"budget": budget, "metrics": {name: values[name] for name in RESULTS[family] if name in values}}
-        )
+        told = {name: values[name] for name in RESULTS[family] if name in values}
+        results.append({"budget": budget, "metrics": told, "generation": drawn.get((run.run_id, budget))})
     network = None
     if "layers" in params and family == "language_model":
         network = Network(**{name: int(params[name]) for name in ("layers", "width", "heads", "vocabulary_size")})
@@ -198,6 +199,8 @@ class Study:
     """Of a paper: metrics by budget."""
     published_exponent: tuple[float, float] | None = None
     """Of a paper: exponent along parameters, and its error."""
+    generated: dict[str, float] = field(default_factory=dict)
+    """Of a paper that says nothing else: how many molecules its model drew, and their metrics."""
 
 
 class Refusal(NamedTuple):
@@ -249,6 +252,7 @@ def read_experiment(name: str) -> tuple[list[Study], dict[str, int]]:
     logged = runs_of_experiment(name)
     left_out: Counter[str] = Counter()
     groups: dict[tuple[Family, str, str, str], list[Run]] = defaultdict(list)
+    drawn = read_generations({run.run_id for run in logged})
     for family, metrics in RESULTS.items():
         own = [run for run in logged if metrics[0] in run.metrics]
         kept, reasons = measure(own, metrics[0])
@@ -258,7 +262,7 @@ def read_experiment(name: str) -> tuple[list[Study], dict[str, int]]:
             params, tags = measured.run.params, measured.run.tags
             key = (family, params.get("task_name", ""), tags.get("task_digest", ""), params.get("model", ""))
             try:
-                run = record(measured, family, part, None)
+                run = record(measured, family, part, None, drawn)
             except (UserError, ValidationError):
                 left_out["without cost or settings"] += 1
             else:
@@ -268,29 +272,3 @@ def read_experiment(name: str) -> tuple[list[Study], dict[str, int]]:
         for (family, task, digest, model), runs in groups.items()
     ]
     return studies, dict(left_out)
-
-
-def read_published(folder: Path) -> tuple[list[Study], list[dict[str, Any]]]:
-    """The results of papers: studies of our tasks, and tables of other metrics."""
-    studies: list[Study] = []
-    tables: list[dict[str, Any]] = []
-    for path in sorted(folder.glob("*.json")):
-        paper = json.loads(path.read_text())
-        if "rows" in paper:
-            tables.append(paper)
-            continue
-        family: Family = "force_field" if tasks.load(paper["task"]).family == "force_field" else "language_model"
-        for result in paper["results"]:
-            task = "@".join(filter(None, (paper["task"], result.get("molecule"))))
-            metrics = {f"test/{name}": value for name, value in result.items() if "_mae_" in name}
-            exponent = (
-                (result["params_exponent"], result["params_exponent_error"]) if "params_exponent" in result else None
-            )
-            studies.append(
-                Study(
-                    "published", paper["source"], family, task, "", result["model"], paper["source"],
-                    link=paper["link"], note=paper["note"],
-                    published={paper["budget"]: metrics} if metrics else {}, published_exponent=exponent,
-                )
-            )  # fmt: skip
-    return studies, tables

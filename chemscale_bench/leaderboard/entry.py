@@ -51,6 +51,19 @@ CURVES: dict[Family, tuple[str, ...]] = {
 }
 """Metrics that the curves may hold; the first four are loss and speed on the trunk and on the decays."""
 
+OF_MOLECULES = (
+    "valid", "raw_valid", "unique_at_1k", "unique_at_10k", "novelty", "internal_diversity_1", "internal_diversity_2",
+    "filters",
+)  # fmt: skip
+"""Metrics of drawn molecules by themselves, shares all of them."""
+AGAINST = ("snn", "fragments", "scaffolds", "fcd", *(f"wasserstein_{name}" for name in ("logp", "sa", "qed", "weight")))
+REFERENCES = ("test", "test_scaffolds")
+"""Metrics against sets of test molecules, named METRIC_SET: of MOSES its own two, of other tasks the first only."""
+DRAWN = (*OF_MOLECULES, *(f"{name}_{of}" for of in REFERENCES for name in AGAINST))
+
+MOST_MOLECULES = 100_000
+"""From one model: whoever verifies an entry draws so many again, and compares each with each."""
+
 # Printable text in one line, without what could be taken for markup or turn the reading direction around.
 CLEAN = r"^[^<>\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*$"
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=CLEAN)]
@@ -95,6 +108,34 @@ class Checkpoint(Record):
     """Address of a folder with both files; without one they lie in `<submitter>-<date>/<run>/` beside the entry."""
 
 
+class Generation(Record):
+    """Molecules drawn from a model, and what they are like by the metrics of MOSES."""
+
+    molecules: int = Field(ge=1, le=MOST_MOLECULES)
+    """That were drawn."""
+    seed: int = Field(ge=0, lt=2**31)
+    """Of the draws."""
+    temperature: float = Field(gt=0, le=100)
+    top_k: int = Field(ge=0, le=65_536)
+    top_p: float = Field(gt=0, le=1)
+    reference_digest: Digest
+    """Of the test molecules that they are compared with."""
+    chemnet: bool
+    """Whether ChemNet was there; without it there is no Frechet distance."""
+    metrics: dict[Annotated[str, Field(max_length=60)], Annotated[float, Field(ge=0, lt=1e40)]]
+    """By the name that `generate` logs."""
+
+    @model_validator(mode="after")
+    def _metrics_are_known(self) -> Self:
+        unknown, missing = sorted(set(self.metrics) - set(DRAWN)), sorted(set(OF_MOLECULES) - set(self.metrics))
+        if unknown or missing:
+            raise ValueError(
+                f"metrics of drawn molecules must hold {', '.join(OF_MOLECULES)}, and besides only those against a set "
+                f"of test molecules, got {unknown[0][:60] if unknown else f'no {missing[0]}'}"
+            )
+        return self
+
+
 class Result(Record):
     """What a run reached at one budget."""
 
@@ -102,6 +143,8 @@ class Result(Record):
     """Training tokens seen (language model), or training frames in the set (force field)."""
     metrics: dict[Annotated[str, Field(max_length=60)], Positive]
     """By the name that the run logs, which ends in the unit."""
+    generation: Generation | None = None
+    """What the language model of that budget draws, if that was measured."""
 
 
 class Run(Record):
@@ -206,6 +249,8 @@ class Entry(Record):
                         f"got {', '.join(unknown)[:80] or 'none of that name'} in run {run.run}"
                     )
         language = self.family == "language_model"
+        if not language and any(result.generation for run in self.runs for result in run.results):
+            raise ValueError("only language models draw molecules, got molecules of a force field")
         if (self.vocabulary is None) == language or (self.molecule is None) != language:
             raise ValueError(
                 "a language model must have a vocabulary, a force field a molecule, and neither the other, got "

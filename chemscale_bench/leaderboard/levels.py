@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.leaderboard import consistent, files, reproduce
+from chemscale_bench.leaderboard import consistent, files, molecules, reproduce
 
 
 class Level(IntEnum):
@@ -51,6 +51,7 @@ def judge(path: Path, up_to: Level = Level.CONSISTENT, copies: reproduce.Copies 
     try:
         if up_to >= Level.CONSISTENT:
             consistent.check(loaded.entry, loaded.curves)
+            molecules.check(loaded.entry)
             level = Level.CONSISTENT
         if up_to >= Level.REPRODUCED:
             reproduce.check(loaded, copies)

@@ -250,6 +250,7 @@ function chooseBoard(index) {
   });
   byId("models").replaceChildren(el("legend", {}, "Models"), ...boxes);
   draw();
+  drawMolecules();
 }
 function draw() {
   drawTable();
@@ -276,7 +277,7 @@ function start() {
   byId("refused").hidden = !data.refused.length;
   byId("refused").querySelector("ul").append(...data.refused.map(([name, reason]) => el("li", {}, el("code", {}, name), ": " + reason)));
   byId("made").textContent = data.made;
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawFigure);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { drawFigure(); drawMolecules(); });
   if (data.boards.length) chooseBoard(data.first);
   else byId("about").textContent = "There are no entries yet.";
 }

@@ -19,10 +19,11 @@ import pandas as pd
 
 from chemscale_bench.leaderboard.board import Board, Row
 from chemscale_bench.leaderboard.collect import Refusal
-from chemscale_bench.leaderboard.entry import Run
+from chemscale_bench.leaderboard.entry import Result, Run
 from chemscale_bench.leaderboard.laws import Estimate
 
 FOLDER = Path(__file__).parent
+SCRIPTS = ("page.molecules.js", "page.js")  # the last one starts
 LEVEL = {"experiment": "yours", "published": "published"}
 
 
@@ -48,7 +49,7 @@ def render(
         "tables": list(tables),
         "made": made,
     }
-    plotly, script = get_plotlyjs(), (FOLDER / "page.js").read_text()
+    plotly, script = get_plotlyjs(), "\n".join((FOLDER / name).read_text() for name in SCRIPTS)
     allowed = " ".join(f"'sha256-{_sha256(text)}'" for text in (plotly, script))
     parts = {
         "policy": f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:",
@@ -81,7 +82,8 @@ def _board(board: Board) -> dict[str, Any]:
     return {
         "task": board.task, "task_digest": board.task_digest, "metric": board.metric, "data": board.data,
         "flops": board.flops, "level": board.level, "budgets": board.budgets,
-        "rows": [_row(row, board.metric) for row in board.rows],
+        "rows": [_row(row, board.metric) for row in board.rows if not row.study.generated],
+        "drawn": drawn(board),
     }  # fmt: skip
 
 
@@ -107,6 +109,19 @@ def _row(row: Row, metric: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def drawn(board: Board) -> list[dict[str, Any]]:
+    """Every model that molecules were drawn from: how large it is, what it was trained on, and their metrics."""
+    rows: list[dict[str, Any]] = []
+    for study in (row.study for row in board.rows):
+        about = {"model": study.model, "by": study.submitter, "link": study.link}
+        about["level"] = LEVEL.get(study.kind, study.level.word)
+        if study.generated:
+            rows.append(about | {"metrics": study.generated})
+        for run in study.runs:
+            rows += [about | drawn_by(run, result, board.metric) for result in run.results if result.generation]
+    return rows
+
+
 def _shared(runs: Sequence[Run], what: str) -> dict[str, str]:
     """What all runs have in common."""
     items = [set(getattr(run, what).items()) for run in runs]
@@ -119,6 +134,27 @@ def _run(run: Run) -> list[Any]:
         run.run, run.non_embedding_params, run.seed, run.units_trained, run.train_seconds, run.mfu, run.energy_kj,
         run.gpus, run.arithmetic, code,
     ]  # fmt: skip
+
+
+def drawn_by(run: Run, result: Result, metric: str) -> dict[str, Any]:
+    """One of these models, of which it is said how it was drawn from where that is not plainly."""
+    made = result.generation
+    assert made is not None
+    chosen = {"temperature": (made.temperature, 1), "top-k": (made.top_k, 0), "top-p": (made.top_p, 1)}
+    return {
+        "params": run.non_embedding_params, "budget": result.budget, "run": run.run, "seed": run.seed,
+        "loss": result.metrics[metric], "metrics": {"molecules": made.molecules, **made.metrics},
+        "drawing": ", ".join(f"{name} {value:g}" for name, (value, plain) in chosen.items() if value != plain),
+    }  # fmt: skip
+
+
+def molecules_table(boards: Sequence[Board]) -> pd.DataFrame:
+    """The same of every board as a table, for molecules.csv."""
+    rows = [
+        {"task": board.task, "task_digest": board.task_digest, **row, **row["metrics"]}
+        for board in boards for row in drawn(board)
+    ]  # fmt: skip
+    return pd.DataFrame(rows).drop(columns="metrics", errors="ignore")
 
 
 def table(boards: Sequence[Board]) -> pd.DataFrame:

@@ -11,17 +11,21 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
+from chemscale_bench.leaderboard import regenerate
 from chemscale_bench.leaderboard.consistent import task_of
 from chemscale_bench.leaderboard.entry import Entry, Family, Run
 from chemscale_bench.leaderboard.files import MOST_JSON_BYTES, Loaded, read, shown
 from chemscale_bench.models.registry import FORCE_FIELDS, LANGUAGE_MODELS
 from chemscale_bench.tasks import ForceTask, LanguageTask, Task
+
+if TYPE_CHECKING:
+    from chemscale_bench.data.store import TokenStore
 
 LOSS_TOLERANCE = {"32-true": 2e-4, "bf16-mixed": 5e-3}
 """Share by which a loss may differ when it is computed again in fp32, by the arithmetic it was stated in."""
@@ -57,7 +61,7 @@ class NotReproduced(UserError):
 
 
 def check(loaded: Loaded, copies: Copies = NO_COPIES) -> None:
-    """Compute the primary metric of every checkpoint of an entry again.
+    """Compute the primary metric of every checkpoint of an entry again, and draw the molecules of the cheapest.
 
     The entry's best run must be among them.
 
@@ -73,6 +77,7 @@ def check(loaded: Loaded, copies: Copies = NO_COPIES) -> None:
     with_checkpoint = [run for run in entry.runs if run.checkpoint is not None]
     if best_run(entry) not in with_checkpoint:
         raise NotReproduced(f"the best run must have a checkpoint, run {best_run(entry).run} has none; publish it")
+    regenerate.chosen(entry)  # refuses before anything is computed
     elsewhere = [run.checkpoint.url for run in with_checkpoint if run.checkpoint is not None and run.checkpoint.url]
     if elsewhere and copies.checkpoints is None:
         raise NotReproduced(
@@ -171,17 +176,24 @@ def measure_language(entry: Entry, runs: list[Run], folder: Path, copies: Copies
     for run in runs:
         check_language_model(entry.model, run, folder / run.run)
     needs_file(entry, task, copies)
-    largest = max(result.budget for run in runs for result in run.results)
-    store = prepare(
-        copies.data or task.data, vocabulary=task.vocabulary, train_tokens=largest,
-        validation_molecules=task.validation_molecules,
-    )  # fmt: skip
+
+    def data(tokens: int) -> TokenStore:
+        return prepare(
+            copies.data or task.data, vocabulary=task.vocabulary, train_tokens=tokens,
+            validation_molecules=task.validation_molecules,
+        )  # fmt: skip
+
+    store = data(max(result.budget for run in runs for result in run.results))
     same_data(entry, store.digest, store.validation.digest)
     for run in runs:
         model = LANGUAGE_MODELS.family(entry.model).load_pretrained(folder / run.run).eval()
         found = validate(model, store.validation, store.vocabulary.start_id, "cpu").metrics[entry.primary_metric]
         tolerance = LOSS_TOLERANCE.get(run.arithmetic, min(LOSS_TOLERANCE.values()))
         check_agrees(run, entry.primary_metric, run.results[-1].metrics[entry.primary_metric], found, tolerance)
+    if drawn := regenerate.chosen(entry):
+        model = LANGUAGE_MODELS.family(entry.model).load_pretrained(folder / drawn.run).eval()
+        # Novelty is against what this run has read.
+        regenerate.check(drawn, model, data(drawn.results[-1].budget), task.data == "moses")
 
 
 def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -> None:

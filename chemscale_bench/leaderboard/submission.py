@@ -17,6 +17,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard import files
 from chemscale_bench.leaderboard.collect import Measured, describe_task, measure, record
 from chemscale_bench.leaderboard.entry import CURVES, RESULTS, Entry, Family
+from chemscale_bench.leaderboard.generated import read_generations
 from chemscale_bench.leaderboard.levels import Level, judge
 from chemscale_bench.leaderboard.sources import runs_named
 from chemscale_bench.settings.submit import SubmitSettings
@@ -99,8 +100,9 @@ def stage(settings: SubmitSettings, runs: list[Measured], draft: Path) -> Path:
         chosen = {"best": [best], "all": ids, "none": []}[settings.checkpoint]
         folder = draft / "checkpoints"
         checkpoints = {run_id: fetch_checkpoint(run_id, folder, settings) for run_id in chosen}
+        drawn = read_generations(ids)
         records = [
-            record(kept, family, part, checkpoints.get(kept.run.run_id))
+            record(kept, family, part, checkpoints.get(kept.run.run_id), drawn)
             for kept, (_, part) in zip(runs, curves.groupby("run", observed=True), strict=True)
         ]
         files.write_curves(curves, draft / "curves")

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
 from rdkit import Chem
 from rdkit.Chem import Draw
 
-from chemscale_bench.data.smiles import codec_for
-from chemscale_bench.data.spelling import spell
 from chemscale_bench.data.store import TokenStore
-from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.errors import UserError
-from chemscale_bench.evaluation import chemnet, generation, moses
 from chemscale_bench.evaluation.checkpoints import Checkpoint
-from chemscale_bench.evaluation.chemistry import READERS, Read, in_parallel
-from chemscale_bench.evaluation.chemnet import Gaussian
-from chemscale_bench.evaluation.generation import Distribution, progress_bar
-from chemscale_bench.evaluation.moses import Reference
-from chemscale_bench.evaluation.sampling import Drawing, Samples, sample
+from chemscale_bench.evaluation.drawn import Drawn, References, draw, metrics_of, reference_digest
+from chemscale_bench.evaluation.sampling import Drawing
 from chemscale_bench.places import PROJECT
 from chemscale_bench.runs.checkpoint import Data, find, kept_budgets, losses_at
 from chemscale_bench.settings.generate import GenerateSettings
@@ -36,51 +25,11 @@ from chemscale_bench.tracking.recorder import Recorder
 from chemscale_bench.training.devices import evaluation_device
 
 SHOWN, COLUMNS = 24, 6
-REFERENCE = 10_000  # test molecules that others are compared with
-ENOUGH = generation.UNIQUE_AT[0]  # valid molecules, for the smallest metric of MOSES
-PUBLISHED_AS = ("valid", "unique_at_10k", "fcd_test", "novelty", "internal_diversity_1")
-"""Our names of the columns of published rows."""
-
-
-class References:
-    """The molecules that drawn ones are compared with, each set measured once: models of one task share theirs."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.measured: dict[str, dict[str, Reference]] = {}
-        self.told = False
-
-    def of(self, store: TokenStore, of_moses: bool) -> dict[str, Reference]:
-        """By name: the whole official test sets for models of MOSES, else the first test molecules.
-
-        Without ChemNet the latter have no gaussian; without two molecules there is no set.
-        """
-        key = "moses" if of_moses else store.test.digest
-        if key not in self.measured:
-            self.measured[key] = {name: moses.reference(name) for name in moses.SETS} if of_moses else self.first(store)
-        return self.measured[key]
-
-    def first(self, store: TokenStore) -> dict[str, Reference]:
-        """The first test molecules of a task."""
-        with progress_bar("decoding test molecules", min(REFERENCE, len(store.test))) as bar:
-            test = in_parallel(READERS[store.vocabulary.string], test_strings(store), bar.update)
-        known = [each.smiles for each in test if each.smiles]
-        if len(known) < 2:
-            return {}
-        distribution = Distribution.of_reference(known, "test molecules")
-        return {"test": Reference(distribution, self.seen(known))}
-
-    def seen(self, smiles: list[str]) -> Gaussian | None:
-        """What ChemNet makes of molecules; without the package, None and, once, a line that says how to get it."""
-        try:
-            chemnet.check_installed()
-        except UserError as error:
-            if not self.told:
-                say(str(error))
-            self.told = True
-            return None
-        with progress_bar("Frechet ChemNet distance", len(smiles)) as bar:
-            return chemnet.activations_of(smiles, self.device, bar.update)
+PUBLISHED = {
+    "valid": "valid", "unique_at_10k": "unique@10k", "fcd_test": "FCD test", "fcd_test_scaffolds": "FCD scaffolds",
+    "novelty": "novelty", "internal_diversity_1": "IntDiv",
+}  # fmt: skip
+"""Metrics that stand beside published ones, and what these call them."""
 
 
 def generate(settings: GenerateSettings) -> None:
@@ -112,7 +61,8 @@ def generate_from(settings: GenerateSettings, checkpoint: Checkpoint, data: Data
         describe(recorder, settings, checkpoint, data, budget, device)
         store = data.prepare() if data else None
         of_moses = data is not None and data.task.data == "moses"
-        found = metrics_of(recorder, settings, checkpoint, store, References(device), of_moses)
+        found = measured(recorder, settings, checkpoint, store, References(device), of_moses)
+        recorder.tags({"reference_digest": reference_digest(store, of_moses)})
         recorder.metrics({f"generation/{name}": value for name, value in found.items()}, 0)
         losses = {name: value for name, value in checkpoint.metrics.items() if name.startswith("val/")}
         recorder.metrics({f"source/{name}": value for name, value in losses.items()}, 0)
@@ -139,63 +89,22 @@ def describe(
     recorder.tags(tags | code_tags() | environment_tags(device))
 
 
-def metrics_of(
+def measured(
     recorder: Recorder, settings: GenerateSettings, checkpoint: Checkpoint, store: TokenStore | None,
     references: References, of_moses: bool, place: str = "",
 ) -> dict[str, float]:  # fmt: skip
     """Draw, log the molecules in the folder `place`, and measure them; of MOSES against its own test sets."""
-    device, start = references.device, time.perf_counter()
     drawing = Drawing(settings.temperature, settings.top_k, settings.top_p)
-    with progress_bar("drawing", settings.molecules) as bar:
-        drawn = sample(
-            checkpoint.network.to(device), checkpoint.vocabulary, settings.molecules, seed=settings.seed,
-            drawing=drawing, progress=bar.update,
-        )  # fmt: skip
-    seconds = time.perf_counter() - start
-    with progress_bar("decoding", len(drawn.strings)) as bar:
-        read = in_parallel(READERS[checkpoint.vocabulary.string], drawn.strings, bar.update)
-    smiles = [each.smiles for each in read if each.smiles]
-    counts = counts_of(settings.molecules, drawn, read) | {"molecules_per_s": settings.molecules / seconds}
-    if drawn.unfinished:
-        say(f"{drawn.unfinished:,} of {settings.molecules:,} molecules did not end, and are left out")
-    if not smiles:
-        raise UserError(
-            f"some of the molecules must be valid, got none of {settings.molecules:,}; draw more, or train longer"
-        )
-    log_molecules(recorder, drawn, read, place)
-    if len(smiles) < ENOUGH:
-        say(f"{len(smiles):,} molecules are valid: unique_at_1k is that of all, and everything else depends on so few")
-    ours = Distribution.of(smiles, "what was drawn")
-    counts |= generation.own_metrics(smiles, ours)
-    if store is None:
-        say("of a folder nothing is known but the model: task=NAME adds novelty and the comparison with a test set")
-        return counts
-    counts["novelty"] = generation.novelty(spelled(smiles, store.vocabulary), tokens_of(store))
-    known = references.of(store, of_moses) if len(smiles) > 1 else {}
-    if not known:
-        say(f"{len(smiles)} molecules can't be compared with {len(store.test)} test molecules: two of each are needed")
-        return counts
-    seen = references.seen(smiles)
-    for name, reference in known.items():
-        counts |= generation.metrics_against(ours, reference.distribution, name)
-        if seen and reference.gaussian:
-            counts[f"fcd_{name}"] = chemnet.frechet_distance(seen, reference.gaussian)
-    return counts
+    drawn = draw(
+        checkpoint.network, checkpoint.vocabulary, settings.molecules, settings.seed, drawing, references.device
+    )
+    log_molecules(recorder, drawn, place)
+    return metrics_of(drawn, store, references, of_moses)
 
 
-def counts_of(molecules: int, drawn: Samples, read: list[Read]) -> dict[str, float]:
-    """How many there are, as numbers and as shares of all that were drawn."""
-    valid = sum(bool(each.smiles) for each in read)
-    return {
-        "molecules": molecules, "unfinished": drawn.unfinished, "valid": valid / molecules,
-        "raw_valid": sum(each.raw_valid for each in read) / molecules, "tokens": drawn.tokens,
-        "nats_per_token": sum(drawn.nats) / max(1, drawn.tokens),
-    }  # fmt: skip
-
-
-def log_molecules(recorder: Recorder, drawn: Samples, read: list[Read], place: str) -> None:
+def log_molecules(recorder: Recorder, drawn: Drawn, place: str) -> None:
     """Log `molecules.smi`, canonical SMILES, tab, nats, and a picture of the first ones."""
-    valid = [(each.smiles, nats) for each, nats in zip(read, drawn.nats, strict=True) if each.smiles]
+    valid = [(each.smiles, nats) for each, nats in zip(drawn.read, drawn.samples.nats, strict=True) if each.smiles]
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "molecules.smi").write_text("".join(f"{smiles}\t{nats:.4f}\n" for smiles, nats in valid))
@@ -207,50 +116,14 @@ def log_molecules(recorder: Recorder, drawn: Samples, read: list[Read], place: s
         recorder.client.log_artifacts(recorder.run_id, temporary, place or None)
 
 
-def spelled(smiles: list[str], vocabulary: Vocabulary) -> list[bytes]:
-    """Tokens of molecules as training data have them, the end included; by these they are told apart.
-
-    What the vocabulary can't spell is in no training set: it stays as it is.
-    """
-    found = spell(smiles, vocabulary, codec_for(vocabulary.string))
-    words = np.split(found.ids.astype(np.uint16), found.lengths.cumsum()[:-1])
-    return [
-        np.append(word, np.uint16(vocabulary.end_id)).tobytes() if len(word) else each.encode()
-        for word, each in zip(words, smiles, strict=True)
-    ]
-
-
-def tokens_of(store: TokenStore) -> Iterator[bytes]:
-    """The training molecules, as `spelled` has them."""
-    with progress_bar("novelty", len(store.train)) as bar:
-        for sequence in store.train.sequences():
-            yield sequence.tobytes()
-            bar.update()
-
-
-def test_strings(store: TokenStore) -> list[str]:
-    """The first test molecules: a uniform sample of them, as a source is read in a random order."""
-    sequences = zip(store.test.sequences(), range(REFERENCE), strict=False)
-    return [store.vocabulary.decode(sequence.tolist()) for sequence, _ in sequences]
-
-
 def published() -> dict[str, dict[str, float]]:
     """The published metrics of models of MOSES, by our names; those that a paper gives."""
-    rows = json.loads((PROJECT / "leaderboard" / "published" / "moses.json").read_text())["rows"]
-    return {
-        model: {name: value for name, value in zip(PUBLISHED_AS, values, strict=True) if value is not None}
-        for model, *values in rows
-    }
+    rows = json.loads((PROJECT / "leaderboard" / "published" / "moses.json").read_text())["generated"]
+    return {row.pop("model"): row for row in rows}
 
 
 def beside_published(model: str, found: dict[str, float]) -> list[str]:
     """A table of these metrics and the published ones."""
-    columns = json.loads((PROJECT / "leaderboard" / "published" / "moses.json").read_text())["columns"]
     rows = {f"{model} (this run)": found} | published()
-    cells = [[name, *(f"{row[key]:.4f}" if key in row else "" for key in PUBLISHED_AS)] for name, row in rows.items()]
-    return ["".join(f"{cell:>20}" for cell in row) for row in (columns, *cells)]
-
-
-def say(message: str) -> None:
-    """Tell the user."""
-    print(f"note: {message}", file=sys.stderr, flush=True)
+    cells = [[name, *(f"{row[key]:.4f}" if key in row else "" for key in PUBLISHED)] for name, row in rows.items()]
+    return ["".join(f"{cell:>20}" for cell in row) for row in (["model", *PUBLISHED.values()], *cells)]

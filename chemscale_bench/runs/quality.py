@@ -11,9 +11,10 @@ from tqdm import tqdm
 from chemscale_bench.data.opening import user_path
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.checkpoints import RUN_ID
+from chemscale_bench.evaluation.drawn import References, reference_digest, say
 from chemscale_bench.runs import quality_report
 from chemscale_bench.runs.checkpoint import find, kept_budgets
-from chemscale_bench.runs.generation import References, at_budget, metrics_of, published, say
+from chemscale_bench.runs.generation import at_budget, measured, published
 from chemscale_bench.runs.trained import check_one_task, trained_models
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.generate import GenerateSettings
@@ -88,7 +89,7 @@ def generate_from_all(settings: GenerateSettings) -> None:
             for subject in bar:
                 bar.set_postfix_str(subject.name)
                 try:
-                    row, of_moses = measured(recorder, settings, subject, references)
+                    row, of_moses = row_of(recorder, settings, subject, references)
                 except UserError as error:
                     say(f"{subject.name} is left out: {error}")
                     left_out["models that could not be drawn from"] = (
@@ -117,7 +118,7 @@ def models_of(run: LoggedRun, every_budget: bool) -> list[Subject]:
     return [*(Subject(run, budget, budget) for budget in kept), Subject(run, 0, last)]
 
 
-def measured(
+def row_of(
     recorder: Recorder, settings: GenerateSettings, subject: Subject, references: References
 ) -> tuple[dict[str, Any], bool]:
     """The row of one model, and whether it is compared with MOSES' own test sets.
@@ -130,10 +131,11 @@ def measured(
     of_moses = data is not None and data.task.data == "moses"
     store = data.prepare() if data else None
     place = f"molecules/{run.run_id[:6]}-{tokens}"
-    found = metrics_of(recorder, settings, checkpoint, store, references, of_moses, place)
+    found = measured(recorder, settings, checkpoint, store, references, of_moses, place)
     about = {
         "model": checkpoint.model, "non_embedding_params": checkpoint.network.config.non_embedding_params,
         "tokens": tokens, "seed": run.params.get("seed", ""), "run_id": run.run_id, "folder": place,
+        "reference_digest": reference_digest(store, of_moses),
         "loss_nats_per_token": checkpoint.metrics.get(LOSS, float("nan")),
     }  # fmt: skip
     return about | {"drawn_tokens" if name == "tokens" else name: value for name, value in found.items()}, of_moses

@@ -11,8 +11,9 @@ from chemscale_bench.data.opening import output_path
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard import page
 from chemscale_bench.leaderboard.board import Board, build
-from chemscale_bench.leaderboard.collect import Refusal, Study, read_entries, read_experiment, read_published
+from chemscale_bench.leaderboard.collect import Refusal, Study, read_entries, read_experiment
 from chemscale_bench.leaderboard.levels import Level
+from chemscale_bench.leaderboard.published import read_published
 from chemscale_bench.places import PROJECT
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.leaderboard import LeaderboardSettings
@@ -92,4 +93,5 @@ def log(run_id: str, out: Path, boards: Sequence[Board]) -> None:
     recorder.deliver()
     recorder.client.log_artifact(run_id, str(out))
     recorder.client.log_text(run_id, page.table(boards).to_csv(index=False), "board.csv")
+    recorder.client.log_text(run_id, page.molecules_table(boards).to_csv(index=False), "molecules.csv")
     print(f"logged to MLflow run {run_id}")

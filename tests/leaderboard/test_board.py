@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from chemscale_bench.leaderboard.board import Board, build
-from chemscale_bench.leaderboard.collect import read_entries, read_published
+from chemscale_bench.leaderboard.collect import read_entries
 from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.leaderboard.planted import plant, true_loss
+from chemscale_bench.leaderboard.published import read_published
 from chemscale_bench.verbs.leaderboard import PUBLISHED
 
 SIZES, BUDGETS = (30_000, 100_000, 300_000, 1_000_000), (30_000, 100_000, 300_000, 1_000_000)
@@ -131,10 +132,7 @@ def test_papers_stand_on_the_boards_of_their_labels() -> None:
     assert not {"SchNet", "PaiNN"} & set(names), "they have no published rMD17 row"
     chemgpt = boards["pubchem10m-lm"].rows[0]
     assert chemgpt.laws.params_exponent[:3] == pytest.approx((0.17, 0.16, 0.18))
-    assert {table["title"] for table in tables} >= {
-        "Generated molecules, MOSES",
-        "Roughness of representations, ROGI-XD",
-    }
+    assert "Roughness of representations, ROGI-XD" in {table["title"] for table in tables}
 
 
 def test_laws_are_fitted_once_for_the_same_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

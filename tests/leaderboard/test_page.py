@@ -10,9 +10,10 @@ import pytest
 
 from chemscale_bench.leaderboard import page
 from chemscale_bench.leaderboard.board import Board, build
-from chemscale_bench.leaderboard.collect import Refusal, read_entries, read_published
+from chemscale_bench.leaderboard.collect import Refusal, read_entries
 from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.leaderboard.planted import plant
+from chemscale_bench.leaderboard.published import read_published
 from chemscale_bench.verbs.leaderboard import PUBLISHED
 
 SCRIPT = "<script>document.title='hit'</script><img src=x onerror=\"document.title='hit'\">"
@@ -24,8 +25,8 @@ DASH = "\N{EN DASH}"
 def boards(tmp_path_factory: pytest.TempPathFactory) -> list[Board]:
     """Two language models, one whose every text is a script, papers, and a force field."""
     root = tmp_path_factory.mktemp("entries")
-    plant(root, "Worse", factor=1.05)
-    plant(root, "Better", gpu=True)
+    plant(root, "Worse", factor=1.05, molecules=1_000)
+    plant(root, "Better", gpu=True, molecules=1_000)
     plant(root, "Emmy", family="force_field", sizes=(4_000, 16_000, 64_000), budgets=(50, 100, 200), seeds=1)
     studies, _ = read_entries(root, Level.CONSISTENT)
     worse = next(study for study in studies if study.submitter == "Worse")
@@ -154,7 +155,30 @@ def test_papers_are_marked(shown: Any) -> None:
     assert set(column(shown, "level")) == {"published"}
     heads = "return [...document.querySelectorAll('#board th[data-column]')].map((th) => th.dataset.column)"
     assert shown.execute_script(heads) == ["value", "name", "loss", "level", "device"], "empty columns are hidden"
-    assert "MOSES" in shown.find_element("id", "elsewhere").text
+    assert "ROGI-XD" in shown.find_element("id", "elsewhere").text
+
+
+def molecules(browser: Any, name: str) -> list[str]:
+    script = """const heads = [...document.querySelectorAll('#molecules-table thead th')];
+    const place = heads.findIndex((th) => th.innerText === arguments[0]);
+    return [...document.querySelectorAll('#molecules-table tbody tr')].map((tr) => tr.cells[place].innerText)"""
+    return list(browser.execute_script(script, name))
+
+
+def test_molecules_stand_beside_published_ones(shown: Any) -> None:
+    distances = [float(text) for text in molecules(shown, "FCD, test")]
+    assert len(distances) == 3 * 18
+    assert distances == sorted(distances)
+    assert set(molecules(shown, "level")) == {"consistent", "yours"}
+    assert SCRIPT in "".join(molecules(shown, "model")), "texts of strangers stay texts"
+    wait(shown, "return document.getElementById('molecules-figure').data?.length === 3 * 6")
+    choose(shown, "task", "moses-lm")
+    assert molecules(shown, "model")[0] == "CharRNN\nPolykovskiy et al. 2020"
+    assert molecules(shown, "FCD, scaffolds")[0] == "0.520"
+    assert set(molecules(shown, "level")) == {"published"}
+    assert not shown.find_element("id", "molecules-figure").is_displayed(), "there is nothing of ours to draw"
+    choose(shown, "task", "rmd17-ff@aspirin")
+    assert not shown.find_element("id", "molecules").is_displayed()
 
 
 def test_no_scroll_sideways_on_a_phone(address: str, browser: Any) -> None:

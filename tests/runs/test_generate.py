@@ -17,8 +17,8 @@ from chemscale_bench.data.prepare import prepare
 from chemscale_bench.data.store import TokenStore
 from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.evaluation.chemistry import canonical, decoded
+from chemscale_bench.evaluation.drawn import spelled, tokens_of
 from chemscale_bench.models.registry import LANGUAGE_MODELS
-from chemscale_bench.runs.generation import spelled, tokens_of
 
 SMALL = ["--task", "embedded-lm", "--params", "3e4", "--tokens", "2e4", "--device", "cpu"]
 
