@@ -140,5 +140,10 @@ def nearest_parameter(error: click.NoSuchOption) -> str:
 
 def complain(message: str) -> int:
     """Print the error line and give the exit code of bad input."""
-    click.echo("error: " + " ".join(message.split()), err=True)
+    line = " ".join(message.split())
+    click.echo(f"error: {line}", err=True)
+    if "MLFLOW_RUN_ID" in os.environ:  # its run was not adopted: it would stay behind, failed, under a random name
+        from chemscale_bench.tracking.adoption import refused
+
+        refused(line)
     return 2

@@ -89,11 +89,11 @@ def test_as_a_user_types_it(tmp_path: Path) -> None:
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "PYTHONPATH": str(ROOT),
     }
-    command = [sys.executable, "-m", "mlflow", "run", str(ROOT), "-e", "chemgpt", "-P", "parms=1e8"]
+    command = [sys.executable, "-m", "mlflow", "run", str(ROOT), "-e", "chemgpt", "-P", "params=many"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     line = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
-    assert "did you mean params?" in line
+    assert "params must be a whole number such as 1e8, got 'many'" in line
     assert "Traceback" not in done.stderr
     with sqlite3.connect(tmp_path / "mlflow.db") as connection:
         assert connection.execute("SELECT status FROM runs").fetchall() == [("FAILED",)]

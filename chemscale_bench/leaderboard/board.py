@@ -46,7 +46,7 @@ class Row:
     """One row per run and budget: params, budget, seed, loss, flops, device_seconds, energy_kj."""
     laws: Laws = NO_LAWS
     rank: dict[str, int] = field(default_factory=dict)
-    """By budget (as text), `params_exponent` and `predicted`; unverified entries have none."""
+    """By budget (as text), `params_exponent` and, if near its runs, `predicted`; unverified entries have none."""
     differs: dict[str, float] = field(default_factory=dict)
     """By budget: chance of a difference to the next rank as large as this one's without a true one (Welch's t)."""
 
@@ -109,7 +109,7 @@ def _board(task: str, digest: str, studies: Sequence[Study], level: float, flops
         _rank(rows, str(budget), lambda row, budget=budget: _primary(row, budget, metric))
         _compare(rows, budget)
     _rank(rows, "params_exponent", lambda row: -row.laws.params_exponent.value)
-    _rank(rows, "predicted", lambda row: row.laws.predicted.value)
+    _rank(rows, "predicted", lambda row: row.laws.predicted.rankable)
     return board
 
 

@@ -19,14 +19,22 @@ from chemscale_bench.scaling import Forecast, PowerLaw, compute_optimal, find_re
 from chemscale_bench.scaling.frontier import undominated
 from chemscale_bench.scaling.regimes import Axis, Curve
 
+FAR = 3.0
+"""A law may be asked this many times beyond the largest run of a study; what it says farther out is not ranked."""
+
 
 class Estimate(NamedTuple):
-    """A number with its interval, or the reason why there is none."""
+    """A number with its interval, or the reason why there is none, or why it takes no part in a ranking."""
 
     value: float = math.nan
     low: float = math.nan
     high: float = math.nan
     reason: str = ""
+
+    @property
+    def rankable(self) -> float:
+        """The number, NaN if there is a reason against it."""
+        return math.nan if self.reason else self.value
 
 
 UNKNOWN = Estimate(reason="there are no runs")
@@ -99,12 +107,14 @@ def fit(points: pd.DataFrame, question: Question) -> Laws:
             forecast = Forecast(replicates=question.replicates).fit(params, data, loss, weight)
             best = compute_optimal(forecast, [question.flops], question.level)
             loss_at, interval = best.loss, best.loss_interval
+            asked = {"parameters": best.params[0] / params.max(), "tokens": best.tokens[0] / data.max()}
         else:
             front = _front(points)
             power = PowerLaw(replicates=question.replicates).fit(front["flops"], front["loss"])
             loss_at = power.predict([question.flops])
             interval = power.predict_interval([question.flops], question.level)
-        predicted = Estimate(float(loss_at[0]), float(interval.low[0]), float(interval.high[0]))
+            asked = {"compute": question.flops / front["flops"].max()}
+        predicted = Estimate(float(loss_at[0]), float(interval.low[0]), float(interval.high[0]), _too_far(asked))
     except UserError as refusal:
         predicted = Estimate(reason=str(refusal))
     return found._replace(predicted=predicted)
@@ -121,6 +131,14 @@ def _exponent(
         return Estimate(curve.law.exponent_, low, high), curve
     except UserError as refusal:
         return Estimate(reason=str(refusal)), None
+
+
+def _too_far(asked: dict[str, float]) -> str:
+    """Why a prediction is no measurement: what it asks a law for, in multiples of the most that the runs had."""
+    what, times = max(asked.items(), key=lambda item: item[1])
+    return (
+        f"it takes {times:.2g} times the {what} of any run here: too far from them to be ranked" if times > FAR else ""
+    )
 
 
 def _front(points: pd.DataFrame) -> pd.DataFrame:

@@ -28,7 +28,7 @@ function count(value) {
   return (factor === "1" ? "" : factor + "×") + "10" + superscript(power);
 }
 const number = (value, digits) => (has(value) ? Number(value.toPrecision(digits)).toLocaleString("en-US", { maximumFractionDigits: 6 }) : "–");
-const loss = (value) => (has(value) ? (state.board.data === "tokens" ? value.toFixed(4) : number(value, 3)) : "–");
+const loss = (value) => (has(value) ? (state.board.data === "tokens" && value < 100 ? value.toFixed(4) : number(value, 3)) : "–");
 const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 const unit = (metric) => metric.replace(/^(val|test)\//, "").replace(/_/g, " ").replace("mev", "meV").replace("per angstrom", "/ Å").replace("mae", "MAE");
 
@@ -52,7 +52,7 @@ const COLUMNS = [
   { id: "differs", head: () => "p, next rank", value: (r) => r.differs[state.budget], number: true, show: (r) => number(r.differs[state.budget], 2) },
   { id: "exponent", head: () => "exponent, size", value: (r) => r.params_exponent[0], number: true, show: (r) => estimate(r.params_exponent) },
   { id: "data", head: () => "exponent, data", value: (r) => r.data_exponent[0], number: true, show: (r) => estimate(r.data_exponent) },
-  { id: "predicted", head: () => "at " + count(state.board.flops) + " FLOPs", value: (r) => r.predicted[0], number: true, show: (r) => estimate(r.predicted, loss) },
+  { id: "predicted", head: () => "predicted at " + count(state.board.flops) + " FLOPs", value: (r) => (r.predicted[3] ? NaN : r.predicted[0]), there: (r) => r.predicted[0], number: true, show: (r) => estimate(r.predicted, loss) },
   { id: "flops", head: () => "FLOPs", value: (r) => cost(r, 3), number: true, show: (r) => count(cost(r, 3)) },
   { id: "hours", head: () => "device-hours", value: (r) => cost(r, 5) / 3600, number: true, show: (r) => number(cost(r, 5) / 3600, 2) },
   { id: "energy", head: () => "energy, kJ", value: (r) => cost(r, 4), number: true, show: (r) => number(cost(r, 4), 3) },
@@ -64,7 +64,10 @@ function interval(text, low, high, format) {
   return cell;
 }
 function estimate([value, low, high, reason], format = (v) => v.toFixed(3)) {
-  return has(value) ? interval(format(value), low, high, format) : el("span", { title: reason || null }, "–");
+  if (!has(value)) return el("span", { title: reason || null }, "–");
+  const cell = interval(format(value), low, high, format);
+  if (reason) cell.append(el("span", { class: "far", title: reason }, "far beyond its runs"));
+  return cell;
 }
 
 // -- the table ------------------------------------------------------------------------------------------------------
@@ -84,7 +87,7 @@ function shownRows() {
 }
 function drawTable() {
   // A column that is empty for every study only pushes the others out of sight.
-  state.columns = COLUMNS.filter((column) => !column.number || state.board.rows.some((row) => has(column.value(row))));
+  state.columns = COLUMNS.filter((column) => !column.number || state.board.rows.some((row) => has((column.there ?? column.value)(row))));
   const head = el("tr");
   for (const column of state.columns) {
     const sorted = state.sort === column.id ? (state.down ? "descending" : "ascending") : null;
@@ -110,7 +113,7 @@ function drawTable() {
   byId("legend").textContent =
     `Brackets are ${Math.round(100 * state.board.level)} % intervals: of the mean by Student's t over seeds, of laws by bootstrap. ` +
     "p: chance of so large a difference to the next rank without a true one (Welch's t-test; it needs two seeds of both). " +
-    "Exponents are those of pure power laws, where the other resource is largest. Cost is that of one run of the best size; device-hours count every GPU, or the processor. A dash stands for what cannot be told; the pointer over it, or the details, say why.";
+    "Exponents are those of pure power laws, where the other resource is largest. The predicted loss is that of the best size and data for this compute, by the law of the study; one that is marked lies far beyond its runs and is not ranked. Cost is that of one run of the best size; device-hours count every GPU, or the processor. A dash stands for what cannot be told; the pointer over it, or the details, say why.";
   return rows;
 }
 function studyRow(row) {
@@ -144,7 +147,7 @@ function moreRow(row) {
   add("more", row.link && link(row.link));
   add("level", row.level + (row.why ? `; not further: ${row.why}` : ""));
   for (const [name, what] of [["exponent, size", row.params_exponent], ["exponent, data", row.data_exponent], ["prediction", row.predicted]])
-    if (!has(what[0]) && row.points.length) add(name, what[3]);
+    if (row.points.length) add(name, what[3]);
   add("software", row.software);
   add("settings", row.settings);
   const inside = el("div", { class: "inside" }, list);
@@ -157,7 +160,8 @@ function moreRow(row) {
   return el("tr", { class: "more" }, el("td", { colspan: state.columns.length }, inside));
 }
 function plainTable(head, body) {
-  const line = (cells, tag) => el("tr", {}, ...cells.map((cell) => el(tag, { class: typeof cell === "number" ? "number" : null }, cell === null ? "–" : String(cell))));
+  const numeric = head.map((_, i) => body.some((cells) => typeof cells[i] === "number"));
+  const line = (cells, tag) => el("tr", {}, ...cells.map((cell, i) => el(tag, { class: numeric[i] ? "number" : null }, cell === null ? "–" : String(cell))));
   return el("table", {}, el("thead", {}, line(head, "th")), el("tbody", {}, ...body.map((cells) => line(cells, "td"))));
 }
 
@@ -169,13 +173,13 @@ const AXES = {
   flops: ["compute", "training FLOPs"],
   energy: ["energy", "energy of training (kJ)"],
 };
-function series(row) {
-  if (state.axis === "data") {
+function series(row, axis = state.axis) {
+  if (axis === "data") {
     const budgets = Object.keys(row.reached).sort((a, b) => a - b);
     return budgets.map((budget) => [Number(budget), row.reached[budget][0]]);
   }
-  const column = { params: 0, flops: 3, energy: 4 }[state.axis];
-  const chosen = row.points.filter((p) => state.axis !== "params" || String(p[1]) === state.budget);
+  const column = { params: 0, flops: 3, energy: 4 }[axis];
+  const chosen = row.points.filter((p) => axis !== "params" || String(p[1]) === state.budget);
   const means = new Map();
   for (const p of chosen.filter((p) => has(p[column]))) {
     const key = p[0] + " " + p[1];
@@ -183,6 +187,19 @@ function series(row) {
   }
   const mean = (list, i) => list.reduce((sum, p) => sum + p[i], 0) / list.length;
   return [...means.values()].map((list) => [mean(list, column), mean(list, 2)]).sort((a, b) => a[0] - b[0]);
+}
+function wide(values) {
+  // In decades. Values that hardly differ are not to look as if they lay far apart.
+  const found = values.filter((value) => value > 0).map(Math.log10);
+  if (!found.length) return undefined;
+  const [low, high] = [Math.min(...found), Math.max(...found)];
+  const room = Math.max(0.06 * (high - low), (1 - (high - low)) / 2);
+  return [low - room, high + room];
+}
+function bestAxis() {
+  // The axis that was chosen, if some study has three points along it; or else the first one with so many.
+  const most = (axis) => Math.max(0, ...state.board.rows.map((row) => series(row, axis).length));
+  return [state.axis, ...Object.keys(AXES)].find((axis) => most(axis) >= 3) ?? state.axis;
 }
 function drawFigure() {
   // Megabytes of plotly are read only once the table is there to be used.
@@ -209,9 +226,10 @@ function drawFigure() {
   const axis = { gridcolor: line, linecolor: line, zeroline: false, exponentformat: "power", automargin: true };
   const title = state.axis === "data" ? (state.board.data === "tokens" ? "training tokens" : "training frames") : AXES[state.axis][1];
   const narrow = window.innerWidth < 640;
+  const range = wide(withPoints.flatMap(([, points]) => points.map((p) => p[0])));
   const layout = {
     paper_bgcolor: back, plot_bgcolor: back, font: { color: text, family: "system-ui, sans-serif", size: narrow ? 11 : 13 }, margin: { t: 30, r: 10, b: 50, l: 55 }, height: narrow ? 480 : 460,
-    xaxis: { ...axis, type: "log", title: { text: title }, dtick: narrow ? 1 : undefined }, yaxis: { ...axis, type: "log", title: { text: escaped(unit(state.board.metric)) } },
+    xaxis: { ...axis, type: "log", title: { text: title }, range, dtick: narrow && range && range[1] - range[0] > 1.5 ? 1 : undefined }, yaxis: { ...axis, type: "log", title: { text: escaped(unit(state.board.metric)) } },
     legend: narrow ? { orientation: "h", y: -0.25 } : { x: 1.02, y: 1 }, showlegend: true, hovermode: "closest",
     shapes: papers.map((row) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: reached(row)[0], y1: reached(row)[0], line: { color: colours[models.indexOf(row.model) % colours.length], width: 1, dash: "dot" } })),
     annotations: papers.map((row) => ({ xref: "paper", x: 1, xanchor: "right", y: Math.log10(reached(row)[0]), yanchor: "bottom", showarrow: false, text: escaped(row.model) + " (published)", font: { size: 10, color: text } })),
@@ -249,6 +267,8 @@ function chooseBoard(index) {
     return el("label", {}, box, model);
   });
   byId("models").replaceChildren(el("legend", {}, "Models"), ...boxes);
+  state.axis = bestAxis();
+  byId("axis").querySelector(`input[value=${state.axis}]`).checked = true;
   draw();
   drawMolecules();
 }

@@ -40,8 +40,8 @@ def render(
     """
     from plotly.offline import get_plotlyjs
 
-    # The board that people came for: one with entries, or else their own runs.
-    first = max(range(len(boards)), key=lambda i: sum(bool(row.study.runs) for row in boards[i].rows), default=0)
+    # The board whose figure tells most: of the most studies that have several sizes, or else of the most points.
+    first = max(range(len(boards)), key=lambda i: _told(boards[i]), default=0)
     data = {
         "boards": [_board(board) for board in boards],
         "first": first,
@@ -76,6 +76,12 @@ def _clean(value: Any) -> Any:
         rounded = float(f"{value:.6g}") if math.isfinite(value) else None
         return int(rounded) if rounded is not None and rounded.is_integer() and abs(rounded) < 1e15 else rounded
     return value
+
+
+def _told(board: Board) -> tuple[int, int]:
+    """How many studies have three sizes or more, and how many points all have."""
+    points = [row.points.drop_duplicates(["params", "budget"]) for row in board.rows]
+    return sum(each["params"].nunique() >= 3 for each in points), sum(map(len, points))
 
 
 def _board(board: Board) -> dict[str, Any]:

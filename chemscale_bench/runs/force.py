@@ -184,12 +184,12 @@ class ForceRun(TrackedRun):
         frames, nothing = self.frames, self.baseline
         self.recorder.dataset(frames.name, frames.source, frames.digest, "training")
         sizes = {"train": len(frames.train), "validation": len(frames.validation), "test": len(frames.test)}
-        self.recorder.metrics({f"data/{name}_frames": float(size) for name, size in sizes.items()}, 0)
+        self.beforehand.append(({f"data/{name}_frames": float(size) for name, size in sizes.items()}, 0))
         of_nothing = {
             name.replace("force_mae", "zero_force_mae").replace("energy_mae", "mean_energy_mae"): error
             for name, error in nothing.metrics("baseline").items()
         }
-        self.recorder.metrics(of_nothing, self.budgets[-1])
+        self.beforehand.append((of_nothing, self.budgets[-1]))
         for note in frames.notes:
             self.tell(f"note: {note}")
 

@@ -190,7 +190,7 @@ class LanguageRun(TrackedRun):
     def describe_data(self) -> None:
         """Log how many molecules there are, and how many could not be read, by reason."""
         self.recorder.dataset(self.store.name, self.store.source, self.store.digest, "training")
-        self.recorder.metrics(molecules.numbers(self.store, self.budgets[-1]), 0)
+        self.beforehand.append((molecules.numbers(self.store, self.budgets[-1]), 0))
         for line in molecules.notes(self.store, self.budgets[-1], self.settings.data if self.own else ""):
             self.tell(line)
 

@@ -32,7 +32,9 @@ def measure_sizes(plan: StudyPlan, seconds: float, stop: Stop) -> None:
     """
     typed = plan.settings.params != "auto"
     fabric = start_fabric(plan.settings_of(Training(plan.sizes[0], plan.data[0], 0)))
-    with tqdm(plan.sizes, desc="measuring this machine", unit="size", leave=False, disable=not plan.prints) as bar:
+    with tqdm(
+        plan.sizes, desc="measuring this machine", unit="size", leave=False, disable=None if plan.prints else True
+    ) as bar:
         for size in bar:
             bar.set_postfix_str(f"{size:.0e} params")
             tops = plan.tops(size)

@@ -277,7 +277,9 @@ class Study:
     def progress(self) -> Any:
         """A bar of trainings."""
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
-        return tqdm(total=1, unit="run", desc="study", bar_format=form, disable=self.is_worker or not self.prints)
+        # None: no bar where nobody looks, in a file that keeps the output.
+        hidden = True if self.is_worker or not self.prints else None
+        return tqdm(total=1, unit="run", desc="study", bar_format=form, disable=hidden)
 
     def show(self, bar: Any, now: str = "") -> None:
         """How far the study is, when it ends, and what it tells so far."""

@@ -114,7 +114,7 @@ class Sweep:
         with Stop() as stop, ended_properly(self.parent, self.queue.nobody_else_works):
             self.queue.forget_dead_trials()
             fabric = start_fabric(self.base)
-            shown: dict[str, Any] = {"unit": "trial", "desc": "tuning", "disable": not self.prints}
+            shown: dict[str, Any] = {"unit": "trial", "desc": "tuning", "disable": None if self.prints else True}
             with tqdm(total=self.settings.trials, initial=self.queue.count(), **shown) as bar:
 
                 def start() -> Generator[Step, None, None] | None:

@@ -67,6 +67,8 @@ class TrackedRun(RunKind):
         self.clock = Clock(self.log, fabric.device)
         self.clocked = self.clock.clocked
         self.verdict: str | None = None
+        # Numbers of the data, and their steps. MLflow's views begin with what was logged first: the training.
+        self.beforehand: list[tuple[dict[str, float], int]] = []
         self.prints = self.speaks and judge is None
 
     def train(self) -> None:
@@ -177,13 +179,14 @@ class TrackedRun(RunKind):
             self.log["amount"] += report.amount
             self.clock.report(report)
             name = "train" if report.kind == "trunk" else "decay"
-            values = {
+            values = self.report_metrics(report, name) | {
+                f"speed/{name}_{self.UNIT}_per_s": report.amount / report.seconds,
                 f"{name}/learning_rate": report.learning_rate,
                 f"{name}/gradient_norm": report.gradient_norm,
-                f"speed/{name}_{self.UNIT}_per_s": report.amount / report.seconds,
             }
-            values |= self.report_metrics(report, name)
             self.recorder.metrics(values, report.position)
+            for known, step in self.beforehand:
+                self.recorder.metrics(known, step)
             self.bar.set_postfix_str(f"loss {report.loss:.3g} {report.kind}")
             self.bar.update(report.amount)
             if self.judge:

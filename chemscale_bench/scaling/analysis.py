@@ -229,7 +229,8 @@ def analyse(table: RunTable, level: float = 0.9, replicates: int = 1000, seed: i
             frontier = attempt("frontier", lambda: compute_optimal(forecast, grid, level))
     curve = max(regimes[0].curves, key=lambda curve: (len(np.unique(params[curve.rows])), curve.at))
     choice = attempt("choice between laws", lambda: choose_law(params[curve.rows], loss[curve.rows]))
-    verdict = judge(table.frame, table.data_column, joint, forecast, extrapolation, compute, level)
+    why_not = refusals.get("forecast", "")
+    verdict = judge(table.frame, table.data_column, joint, forecast, extrapolation, compute, level, why_not)
     return Analysis(
         table, level, regimes, joint, forecast, verdict, choice, extrapolation, compute, frontier, parabolas, refusals
     )

@@ -42,6 +42,7 @@ def judge(
     extrapolation: Extrapolation | None,
     compute: LawChoice | None,
     level: float,
+    why_not: str = "",
 ) -> Verdict:
     """Put a fit in words.
 
@@ -53,11 +54,10 @@ def judge(
         extrapolation: of the cheaper runs, to the others.
         compute: laws of compute alone, unless none could be compared.
         level: of the intervals.
+        why_not: there is no forecast.
     """
     if forecast is None:
-        found = (
-            f"These runs do not tell how the loss scales with params and {data}; why, and what to run, stands below."
-        )
+        found = f"These runs do not tell how the loss scales with params and {data}: {why_not or 'see below'}."
         if compute is not None:
             ten = [10 * FLOPS_PER_PARAM_TOKEN * float((frame["params"] * frame["tokens"]).max())]
             (low,), (high,) = compute.chosen.predict_interval(ten, level)
@@ -70,9 +70,10 @@ def judge(
     if extrapolation is not None:
         count = len(extrapolation.measured)
         sentences.append(
-            f"From runs of up to {extrapolation.share:.2g} of the compute it foretold the {count} larger ones to "
-            f"{extrapolation.error:.1%} on average, {round(extrapolation.coverage * count)} inside their {level:.0%} "
-            "intervals."
+            f"Fitted to the runs of up to {extrapolation.share:.2g} of the largest compute, it foretold the {count} "
+            f"larger one{'s' if count > 1 else ''} to {extrapolation.error:.1%}{' on average' if count > 1 else ''}, "
+            f"{round(extrapolation.coverage * count)} of {count} inside {'their' if count > 1 else 'its'} {level:.0%} "
+            f"interval{'s' if count > 1 else ''}."
         )
     if data == "tokens":
         try:
@@ -81,16 +82,22 @@ def judge(
             sentences.append("It does not tell the best size for more compute.")
         else:
             best, following = spend.frontier, spend.next_run
-            sentences.append(
-                f"Ten times the compute should reach {best.loss[0]:.4g} [{best.loss_interval.low[0]:.4g}, "
-                f"{best.loss_interval.high[0]:.4g}], with {best.params[0]:.2g} params on {best.tokens[0]:.2g} tokens, "
-                "none seen twice."
-            )
+            low, high = best.loss_interval.low[0], best.loss_interval.high[0]
+            if high > frame["loss"].max():
+                sentences.append(
+                    f"These runs do not tell what ten times the compute would reach: anything from {low:.4g} to "
+                    f"{high:.4g} ({level:.0%})."
+                )
+            else:
+                sentences.append(
+                    f"Ten times the compute should reach {best.loss[0]:.4g} [{low:.4g}, {high:.4g}], with "
+                    f"{best.params[0]:.2g} params on {best.tokens[0]:.2g} tokens, none seen twice."
+                )
             if following is not None:
                 sentences.append(
-                    f"The next run to tell most of that per FLOP: {following.params:.2g} params on "
-                    f"{following.tokens:.2g} tokens ({following.flops:.2g} FLOPs), after which "
-                    f"{following.narrows:.0%} of its variance should be gone."
+                    f"The run that would tell most of that for its compute: {following.params:.2g} params on "
+                    f"{following.tokens:.2g} tokens ({following.flops:.2g} FLOPs); it should take away "
+                    f"{following.narrows:.0%} of the variance."
                 )
     return Verdict(" ".join(sentences), list(_warnings(frame, data, joint, forecast, extrapolation)), following)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,9 +86,10 @@ def adopt_run(experiment: str, resume: str = "", shared: bool = False) -> str:
     client = open_store()
     named = named_by_environment()
     launched = named if named and waits_for_us(named) else None
+    resumed = reopen(client, resume, shared) if resume else ""
     os.environ.pop("MLFLOW_RUN_ID", None)
-    if resume:
-        run_id = reopen(client, resume, shared)
+    if resumed:
+        run_id = resumed
     elif launched and in_right_experiment(client, launched, experiment):
         run_id = launched.info.run_id
     else:
@@ -101,16 +103,27 @@ def adopt_run(experiment: str, resume: str = "", shared: bool = False) -> str:
     if not (shared and is_worked_on(client.get_run(run_id))):
         mark_process(client, run_id)
     if launched and launched.info.run_id != run_id:
-        launched_id = launched.info.run_id
-        client.set_tag(launched_id, REASON_TAG, f"its work went on in run {run_id}")
-        client.set_tag(launched_id, FINAL_TAG, DELETED)
-        if is_alive(find_launcher()):
-            atexit.register(settle_after_launcher, launched_id)
-        else:
-            settle(client, launched_id)
+        give_up(client, launched.info.run_id, f"its work went on in run {run_id}")
     elif launched:
         os.environ[LAUNCHED_RUN] = launched.info.run_id
     return run_id
+
+
+def give_up(client: MlflowClient, launched_id: str, reason: str) -> None:
+    """Have a run of `mlflow run` that nothing was logged to deleted; among the deleted its name is the reason."""
+    for name, value in {REASON_TAG: reason, "mlflow.runName": reason[:200], FINAL_TAG: DELETED}.items():
+        client.set_tag(launched_id, name, value)
+    if is_alive(find_launcher()):
+        atexit.register(settle_after_launcher, launched_id)
+    else:
+        settle(client, launched_id)
+
+
+def refused(reason: str) -> None:
+    """Give up the run that `mlflow run` made for a call that was refused before it was adopted."""
+    with suppress(Exception):  # the store may be what the call was refused for
+        if launched := launched_run():
+            give_up(open_store(), launched.info.run_id, f"refused: {reason}")
 
 
 def in_right_experiment(client: MlflowClient, run: Run, experiment: str) -> bool:

@@ -44,13 +44,13 @@ def address(experiment_id: str) -> str:
     return f"#/experiments/{experiment_id}/runs?viewStateShareKey={KEY}&compareRunsMode=CHART"
 
 
-def columns(searched: Sequence[str]) -> list[str]:
+def columns(searched: Sequence[str], results: Sequence[str] = RESULTS) -> list[str]:
     """Of the table: the results first, then what was searched, then what runs are told apart by."""
     settings = [*searched, *(name for name in SETTINGS if name not in searched)]
-    return [*(f"metrics.`{name}`" for name in RESULTS), *(f"params.`{name}`" for name in settings)]
+    return [*(f"metrics.`{name}`" for name in results), *(f"params.`{name}`" for name in settings)]
 
 
-def view(searched: Sequence[str] = (), sorted_by: str = "") -> dict[str, Any]:
+def view(searched: Sequence[str] = (), sorted_by: str = "", results: Sequence[str] = RESULTS) -> dict[str, Any]:
     """The state of the UI: which charts, in which sections, and which columns of the table.
 
     Args:
@@ -58,6 +58,7 @@ def view(searched: Sequence[str] = (), sorted_by: str = "") -> dict[str, Any]:
         sorted_by: metric whose lowest value comes first. Runs that are not sorted by date are shown beside their
             parents, not folded below them, and only runs that are shown are drawn; what is folded is no part of a
             shared view.
+        results: metrics of the table, which MLflow shows by name.
     """
     order = {"orderByKey": f"metrics.`{sorted_by}`", "orderByAsc": True} if sorted_by else {}
     charts: list[dict[str, Any]] = []
@@ -86,7 +87,7 @@ def view(searched: Sequence[str] = (), sorted_by: str = "") -> dict[str, Any]:
          "isGenerated": False, "columns": wide[key], "cardHeight": 360} for key, title in titles.items()
     ]  # fmt: skip
     return {
-        "compareRunCharts": charts, "compareRunSections": sections, "selectedColumns": columns(searched),
+        "compareRunCharts": charts, "compareRunSections": sections, "selectedColumns": columns(searched, results),
         "runsHiddenMode": "FIRST_20_RUNS", "hideEmptyCharts": True, "isAccordionReordered": True, **order,
     }  # fmt: skip
 
@@ -117,8 +118,10 @@ def share(client: MlflowClient, experiment_id: str) -> None:
         client.set_experiment_tag(experiment_id, key, value)
 
 
-def compare_children(client: MlflowClient, parent: str, metric: str, searched: Sequence[str] = ()) -> None:
-    """Have the charts of a run's experiment compare its children, by what they searched."""
+def compare_children(
+    client: MlflowClient, parent: str, metric: str, searched: Sequence[str] = (), results: Sequence[str] = RESULTS
+) -> None:
+    """Have the charts of a run's experiment compare its children, by what they searched and those results."""
     experiment = client.get_experiment(client.get_run(parent).info.experiment_id)
     if TAG in experiment.tags:  # else it is one that the user made otherwise
-        client.set_experiment_tag(experiment.experiment_id, TAG, pack(view(searched, metric)))
+        client.set_experiment_tag(experiment.experiment_id, TAG, pack(view(searched, metric, results)))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from chemscale_bench.tracking.charts import compare_children
+from chemscale_bench.tracking.charts import FORCES, LOSS, compare_children
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,7 +68,9 @@ def describe_family(
         query = f"tags.`mlflow.parentRunId` = '{parent}'"
         children = list(client.search_runs([experiment], query, max_results=1000))
         client.set_tag(parent, NOTE, _table(children, metric, found, searched))
-        compare_children(client, parent, metric, searched)
+        # A column that is empty, or that stands before the result, only pushes it out of sight.
+        results = [name for name in (LOSS, FORCES) if any(name in child.data.metrics for child in children)]
+        compare_children(client, parent, metric, searched, results or [metric])
 
 
 def _table(children: Sequence[Run], metric: str, found: str, searched: Sequence[str]) -> str:

@@ -85,6 +85,16 @@ def test_compute_can_be_chosen(root: Path) -> None:
     assert losses[0] > losses[1]
 
 
+def test_a_prediction_far_beyond_the_runs_is_marked_and_not_ranked(root: Path) -> None:
+    studies, _ = read_entries(root, Level.VALID)
+    (board,) = build([study for study in studies if study.submitter == "Better"], flops=1e16)
+    predicted = board.rows[0].laws.predicted
+    assert predicted.value > 0
+    assert "times the" in predicted.reason
+    assert "too far from them to be ranked" in predicted.reason
+    assert "predicted" not in board.rows[0].rank
+
+
 def test_unverified_entries_are_shown_but_not_ranked(root: Path, tmp_path: Path) -> None:
     shutil.copytree(root, tmp_path / "entries")
     path = next((tmp_path / "entries").glob("*/*/better*.json"))

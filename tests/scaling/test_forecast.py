@@ -100,8 +100,21 @@ def test_one_size_off_the_curve_is_named_and_nothing_else() -> None:
     first = clean.text().splitlines()[0]
     assert "The loss falls with" in first
     assert "Ten times the compute should reach" in first
-    assert "The next run to tell most of that per FLOP" in first
+    assert "The run that would tell most of that for its compute" in first
     assert report.numbers()["forecast/warnings"] >= 2
+
+
+def test_the_first_sentence_says_why_there_is_no_law_or_that_its_forecast_is_too_wide() -> None:
+    narrow = analyse(validate(measured(1)), replicates=100).text().splitlines()[0]
+    assert narrow.startswith("These runs do not tell how the loss scales with params and tokens: a forecast needs ")
+    params, tokens = np.repeat([3e4, 1e5, 3e5], 3), np.tile([3e4, 1e5, 3e5], 3)
+    loss = np.array([1.9679, 1.5774, 1.2869, 1.8242, 1.4922, 1.2262, 1.8134, 1.4536, 1.1757])  # of a demo
+    few = validate(pd.DataFrame({"params": params, "tokens": tokens, "loss": loss}))
+    first = analyse(few, replicates=200).text().splitlines()[0]
+    assert "it foretold the 1 larger one to " in first
+    assert "1 of 1 inside its 90% interval." in first
+    assert "These runs do not tell what ten times the compute would reach: anything from 0.5" in first
+    assert "Ten times the compute should reach" not in first
 
 
 def test_a_bad_run_is_named_and_does_not_widen_the_law(planted: Any) -> None:

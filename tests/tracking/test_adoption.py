@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from chemscale_bench.cli import main
 from chemscale_bench.errors import UserError
 from chemscale_bench.tracking.adoption import adopt_run, launched_run
 from chemscale_bench.tracking.lifetime import HOST_TAG, LAUNCHED_RUN, PID_TAG, end_run, reap_dead_runs
@@ -75,6 +76,16 @@ def test_resuming_goes_on_under_the_same_id(monkeypatch: pytest.MonkeyPatch) -> 
     assert adopt_run("chemscale", resume=first) == first
     assert client.get_run(first).info.status == "RUNNING"
     assert client.get_run(launched).info.lifecycle_stage == "deleted"
+
+
+@pytest.mark.parametrize("arguments", [["chemgpt", "--params", "abc"], ["chemgpt", "--resume", "nonsense"]])
+def test_a_refused_call_leaves_no_run_behind(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    launched = launch(monkeypatch, "chemscale")
+    with pytest.raises(SystemExit):
+        main(arguments)
+    run = MlflowClient().get_run(launched)
+    assert run.info.lifecycle_stage == "deleted"
+    assert run.info.run_name.startswith(f"refused: {arguments[1].lstrip('-')} must be ")
 
 
 def test_what_can_not_be_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
