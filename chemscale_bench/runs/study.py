@@ -101,7 +101,7 @@ class Study:
         planned = self.plan.wanted([], [], self.seconds_to_end() - REPORT)
         self.plan.check_target(planned, [])
         print(self.plan.table(planned))
-        print(self.plan.expectation(planned, []))
+        print(study_report.expectation(self.plan, planned, []))
 
     def seconds_to_end(self) -> float:
         """Of the hours that are given, the time used by this command apart."""
@@ -207,7 +207,7 @@ class Study:
             return
         print(f"study {self.cells.name}: {len(self.results)} trainings are done, to do:")
         print(self.plan.table(self.to_do))
-        print(self.plan.expectation(self.to_do, self.results), flush=True)
+        print(study_report.expectation(self.plan, self.to_do, self.results), flush=True)
 
     def work(self, stop: Stop) -> None:
         """Train one group of trainings after the other."""

@@ -18,7 +18,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.runs.cells import Cells, Result
 from chemscale_bench.runs.study_plan import Planned, StudyPlan
 from chemscale_bench.runs.study_result import Foretold, StudyResult
-from chemscale_bench.scaling import Forecast, RunTable, UnidentifiedError, validate
+from chemscale_bench.scaling import Forecast, JointLaw, RunTable, UnidentifiedError, validate
 from chemscale_bench.scaling.analysis import analyse
 from chemscale_bench.scaling.figures import LOSS_TITLE
 from chemscale_bench.settings.study import StudySettings
@@ -40,8 +40,24 @@ def describe(client: MlflowClient, parent: str, cells: Cells, settings: StudySet
         if name not in known:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else value
             client.log_param(parent, name, text)
-    client.set_tag(parent, "mlflow.runName", f"study {model}, {cells.name}")
+    written = "" if settings.vocabulary == "dataset" else f"-{settings.vocabulary}"
+    client.set_tag(parent, "mlflow.runName", f"study {model}{written}, {cells.name}")
     client.set_tag(parent, "storage", cells.where)
+
+
+def expectation(plan: StudyPlan, planned: Sequence[Planned], results: Sequence[Result]) -> str:
+    """What a design is expected to tell, and a word where no joint law can come of it."""
+    said = plan.expectation(planned, results)
+    trainings = [one.training for one in planned] + [one.training for one in results]
+    fewest, sizes = JointLaw.fewest_sizes, {training.params for training in trainings}
+    data = {at for training in trainings for at in plan.points(training.data)}
+    if min(len(sizes), len(data)) >= fewest:
+        return said
+    return (
+        f"note: a joint law and a forecast need {fewest} sizes and {fewest} numbers of {plan.word}, these are "
+        f"{len(sizes)} and {len(data)} ({', '.join(f'{at:.3g}' for at in sorted(data))}); "
+        "exponents along each alone may come of it"
+    )
 
 
 def table_of(results: Sequence[Result], plan: StudyPlan) -> RunTable:

@@ -197,6 +197,13 @@ def test_models_are_studied_in_turn_and_compared() -> None:
     assert len(mlflow.search_runs(experiment_names=["chemscale-studies"], output_format="list")) == len(runs)
 
 
+def test_a_study_of_two_budgets_is_told_that_no_joint_law_comes_of_it() -> None:
+    out = call("study", "--task", "embedded-lm", "--params", "1e4,3e4,1e5", "--tokens", "1e5", "--dry_run", "True",
+               "--device", "cpu")  # fmt: skip
+    assert "need 3 sizes and 3 numbers of tokens, these are 3 and 2 (3e+04, 1e+05)" in out
+    assert "expected: alpha" not in out
+
+
 def test_strings_are_compared_by_molecule() -> None:
     call("study", "--task", "embedded-lm", "--model", "llama", "--vocabulary", "dataset,smiles", "--params", "1e4",
          "--tokens", "1e5", "--device", "cpu")  # fmt: skip
