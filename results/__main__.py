@@ -24,6 +24,7 @@ from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.scaling import validate
 from chemscale_bench.scaling.analysis import Analysis, analyse
 from chemscale_bench.scaling.decisions import decisions
+from chemscale_bench.scaling.line import straight_line
 from chemscale_bench.tuning.estimators import sum_of_losses
 from chemscale_bench.tuning.figures import FRACTION, Foretold
 from chemscale_bench.tuning.recorded import Curves, read
@@ -77,10 +78,10 @@ def save(figure: Figure, name: str) -> str:
     return f"![{name.replace('_', ' ')}]({name}.svg)"
 
 
-def panels(number: int, x: str, y: str) -> tuple[Figure, list[mpl.axes.Axes]]:
-    """A row of log-log panels with one y axis."""
+def panels(number: int, x: str, y: str, sharey: bool = True) -> tuple[Figure, list[mpl.axes.Axes]]:
+    """A row of log-log panels, usually with one y axis."""
     figure = Figure(figsize=(1 + 3.6 * number, 3.9), layout="constrained")
-    axes = figure.subplots(1, number, sharey=True, squeeze=False)[0]
+    axes = figure.subplots(1, number, sharey=sharey, squeeze=False)[0]
     for axis in axes:
         axis.set(xscale="log", yscale="log", xlabel=x)
         axis.grid(alpha=0.3)
@@ -245,6 +246,47 @@ def strings_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
         yield ""
 
 
+def drawn_of(found: Sequence[Scaled]) -> pd.DataFrame:
+    """What entries tell of molecules that their models have drawn: a row for each run and budget."""
+    return pd.DataFrame(
+        [
+            {"model": named(study), "params": run.non_embedding_params, "nats": result.metrics["val/nats_per_molecule"],
+             "molecules": result.generation.molecules, **result.generation.metrics}
+            for study, _, _ in found for run in study.runs for result in run.results if result.generation
+        ]
+    )  # fmt: skip
+
+
+def quality_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
+    """Markdown: the Frechet ChemNet distance of drawn molecules over the loss, for each data set that has some."""
+    for task in dict.fromkeys(name.removesuffix(SMILES) for name in tasks):
+        table = drawn_of([one for name in (task, task + SMILES) for one in tasks.get(name, [])])
+        line = straight_line(table["nats"], table["fcd_test"], LEVEL) if "fcd_test" in table else None
+        if line is None:
+            continue
+        figure, axes = panels(2, "loss, nats per molecule", "", sharey=False)
+        for axis, metric, label in zip(
+            axes, ("fcd_test", "raw_valid"), ("FCD to the test set", "raw validity"), strict=True
+        ):
+            axis.set(xscale="linear", yscale="linear", ylabel=label)
+            axis.yaxis.set_major_locator(mpl.ticker.AutoLocator())
+            for model, marker in zip(dict.fromkeys(table["model"]), MARKERS, strict=False):
+                part = table[table["model"] == model]
+                for (params, of), colour in zip(part.groupby("params"), COLOURS, strict=False):
+                    axis.plot(of["nats"], of[metric], marker, color=colour, label=f"{model}, {params:,}")
+        ends = np.array([table["nats"].min(), table["nats"].max()])
+        axes[0].plot(ends, line.intercept + line.slope * ends, color="#999999", lw=1)
+        axes[0].legend(fontsize=7, frameon=False)
+        left = table["fcd_test"] - (line.intercept + line.slope * table["nats"])
+        yield f"### {task}\n\n{save(figure, f'quality_{task}')}\n"
+        low, high = line.slope_interval
+        yield (
+            f"{len(table)} models, {table['molecules'].min():,} molecules of each, colours are sizes: FCD falls by "
+            f"{line.slope:.2f} [{low:.2f}, {high:.2f}] for every nat per molecule, from {table['fcd_test'].max():.1f} "
+            f"to {table['fcd_test'].min():.1f}; the standard deviation about the line is {left.std(ddof=2):.2f}.\n"
+        )
+
+
 def pruner_section() -> Iterator[str]:
     """Markdown: the figure of predictions, and what they and two pruners reach on every recorded sweep."""
     sweeps = {path.stem: read(str(path)) for path in sorted(CURVES.glob("*.parquet"))}
@@ -271,6 +313,7 @@ def page() -> str:
     sections = {
         "language": laws_section(tasks, "language_model", "parameters without embeddings", "nats per token"),
         "strings": strings_section(tasks),
+        "quality": quality_section(tasks),
         "forces": laws_section(tasks, "force_field", "parameters", "force MAE, meV/Å"),
         "pruner": pruner_section(),
     }

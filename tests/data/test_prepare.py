@@ -311,7 +311,7 @@ def test_files_without_enough_molecules_are_refused(text: str, words: str, tmp_p
     [
         ({"train_tokens": 0}, "train_tokens must be at least 1, got 0"),
         ({"validation_molecules": -1}, "validation_molecules must be at least 1, got -1"),
-        ({"vocabulary": "gpt2"}, "dataset, chemgpt, got gpt2"),
+        ({"vocabulary": "gpt2"}, "dataset, smiles, chemgpt, got gpt2"),
         ({"workers": 0}, "workers must be at least 1, got 0"),
     ],
 )
