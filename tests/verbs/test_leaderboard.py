@@ -91,7 +91,8 @@ def test_own_runs_stand_beside_the_entries(
     (run,) = client.search_runs([client.get_experiment_by_name("chemscale-housekeeping").experiment_id])
     assert run.info.status == "FINISHED"
     assert run.data.metrics["leaderboard/studies"] == 4
-    assert {item.path for item in client.list_artifacts(run.info.run_id)} == {"index.html", "board.csv", "molecules.csv"}
+    files = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert files == {"index.html", "board.csv", "molecules.csv"}
 
 
 def test_what_was_logged_is_what_is_submitted(client: Any, planted: tuple[Path, Path], tmp_path: Path) -> None:
