@@ -23,4 +23,4 @@ docs:
 	        echo "installing the tools for the documentation" && \
 	        "$$python" -m pip install --quiet --quiet "pip>=25.1" && \
 	        "$$python" -m pip install --quiet --quiet --constraint=constraints.txt --group docs; }; } && \
-	    "$$python" -m sphinx -b html -W --keep-going docs docs/_build/html
+	    OMP_WAIT_POLICY=passive "$$python" -m sphinx -b html -W --keep-going docs docs/_build/html
