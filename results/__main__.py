@@ -283,9 +283,9 @@ def quality_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
             axes[0].plot(ends, line.intercept + line.slope * ends, color="#999999", lw=1)
             lines.append(
                 f"- **{model}**: {len(part)} models, {part['molecules'].min():,} molecules of each; FCD "
-                f"{best['fcd_test']:.2f} and raw validity {best['raw_valid']:.2f} at best, at {best['nats']:.1f} nats per "
-                f"molecule; {line.slope:.2f} [{low:.2f}, {high:.2f}] less of FCD for every nat, with a standard deviation of "
-                f"{left.std(ddof=2):.2f} about the line."
+                f"{best['fcd_test']:.2f} and raw validity {best['raw_valid']:.2f} at best, at {best['nats']:.1f} nats "
+                f"per molecule; {line.slope:.2f} [{low:.2f}, {high:.2f}] less of FCD for every nat, with a standard "
+                f"deviation of {left.std(ddof=2):.2f} about the line."
             )
         axes[0].legend(fontsize=6, frameon=False)
         yield "\n".join([f"### {task}\n\n{save(figure, f'quality_{task}')}\n\nColours are sizes.\n", *lines, ""])
