@@ -27,8 +27,7 @@ class SmilesCodec:
     """
 
     def __init__(self) -> None:
-        self.symbols: list[str] = []
-        self._number: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}
         self._split = re.compile(PATTERN).findall
 
     def encode(self, smiles: list[str]) -> Encoded:
@@ -39,14 +38,13 @@ class SmilesCodec:
             found = self._split(text)
             if "".join(found) == text:
                 lengths[place] = len(found)
-                pieces += [self._number_of(symbol) for symbol in found]
+                pieces += [self._numbers.setdefault(symbol, len(self._numbers)) for symbol in found]
         return Encoded(np.array(pieces, np.int32), lengths)
 
-    def _number_of(self, symbol: str) -> int:
-        number = self._number.setdefault(symbol, len(self.symbols))
-        if number == len(self.symbols):
-            self.symbols.append(symbol)
-        return number
+    @property
+    def symbols(self) -> list[str]:
+        """The symbol of each number."""
+        return list(self._numbers)
 
 
 def codec_for(string: String) -> Codec | SmilesCodec:

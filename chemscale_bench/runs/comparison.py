@@ -39,9 +39,18 @@ def studies_of(settings: StudySettings) -> list[Study]:
     pairs = list(product(names_in("model", settings.model), names_in("vocabulary", settings.vocabulary)))
     if len(pairs) == 1:
         return [Study(settings)]
+    if "," in settings.vocabulary and "chemgpt" in settings.vocabulary:
+        raise UserError(
+            f"several vocabularies must spell the same molecules, as dataset,smiles do, got {settings.vocabulary}; "
+            "study chemgpt by itself"
+        )
     share = {"hours": settings.hours / len(pairs), "flops": settings.flops / len(pairs)}
-    each = [settings.model_copy(update={**share, "model": model, "vocabulary": written}) for model, written in pairs]
-    return [Study(one.model_copy(update={"study": one.study and f"{one.study}-{name_of(one)}"})) for one in each]
+    studies = []
+    for model, written in pairs:
+        name = settings.study and f"{settings.study}-{study_report.name_of(model, written)}"
+        changes = {**share, "model": model, "vocabulary": written, "study": name}
+        studies.append(Study(settings.model_copy(update=changes)))
+    return studies
 
 
 def names_in(parameter: str, text: str) -> list[str]:
@@ -138,12 +147,7 @@ def per_molecule(study: Study) -> float:
 
 def model_of(study: Study) -> str:
     """What a study is called beside others."""
-    return name_of(study.settings)
-
-
-def name_of(settings: StudySettings) -> str:
-    """The model, and how molecules are written if that is not usual."""
-    return settings.model if settings.vocabulary == "dataset" else f"{settings.model}-{settings.vocabulary}"
+    return study_report.name_of(study.settings.model, study.settings.vocabulary)
 
 
 def exponents(studies: Sequence[Study]) -> Iterator[str]:

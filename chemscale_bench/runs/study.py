@@ -72,7 +72,8 @@ class Study:
             )
         if settings.tune and settings.vocabulary != "dataset":
             raise UserError(
-                f"tune searches with vocabulary=dataset, got vocabulary={settings.vocabulary}; leave one of them out"
+                f"vocabulary must be dataset where hyperparameters are searched, got {settings.vocabulary} and "
+                f"tune={settings.tune}; leave one out"
             )
         if settings.params == "auto" and not (settings.hours or settings.flops):
             raise UserError("a study needs sizes or a budget, got neither; give params=1e4,3e4,1e5, or hours=2")

@@ -40,9 +40,13 @@ def describe(client: MlflowClient, parent: str, cells: Cells, settings: StudySet
         if name not in known:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else value
             client.log_param(parent, name, text)
-    written = "" if settings.vocabulary == "dataset" else f"-{settings.vocabulary}"
-    client.set_tag(parent, "mlflow.runName", f"study {model}{written}, {cells.name}")
+    client.set_tag(parent, "mlflow.runName", f"study {name_of(model, settings.vocabulary)}, {cells.name}")
     client.set_tag(parent, "storage", cells.where)
+
+
+def name_of(model: str, vocabulary: str) -> str:
+    """The model, and how molecules are written if that is not usual."""
+    return model if vocabulary == "dataset" else f"{model}-{vocabulary}"
 
 
 def expectation(plan: StudyPlan, planned: Sequence[Planned], results: Sequence[Result]) -> str:

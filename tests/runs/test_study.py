@@ -174,51 +174,11 @@ def test_a_dry_run_prints_the_plan_and_records_nothing() -> None:
     assert mlflow.MlflowClient().get_experiment_by_name("chemscale-studies") is None
 
 
-def test_models_are_studied_in_turn_and_compared() -> None:
-    command = [*SMALL[:3], *SMALL[5:], "--params", "3e3,1e4", "--train_size", "20", "--model", "schnet,painn"]
-    out = call(*command)
-    runs = mlflow.search_runs(experiment_names=["chemscale-studies"], output_format="list")
-    (comparison,) = [run for run in runs if "studies" in run.data.tags]
-    parents = comparison.data.tags["studies"].split(",")
-    errors = {
-        run.data.params["model"]: run.data.metrics["test/force_mae_mev_per_angstrom"]
-        for run in runs
-        if run.data.tags.get("mlflow.parentRunId") in parents and float(run.data.params["non_embedding_params"]) > 9e3
-    }
-    better, other = sorted(errors, key=lambda model: errors[model])
-    assert f"{better} is better than {other} at 1e+04 params and 20 frames" in out
-    metrics = comparison.data.metrics
-    assert metrics[f"difference/{better}_better_than_{other}"] == pytest.approx(errors[other] - errors[better])
-    assert metrics[f"decision_accuracy/{better}_better_than_{other}"] in (0.0, 1.0)
-    rows = mlflow.artifacts.load_dict(f"runs:/{comparison.info.run_id}/runs.json")["data"]
-    assert len(rows) == 4
-    call(*command)  # again: nothing is trained, and the comparison is not made twice
-    assert mlflow.artifacts.load_dict(f"runs:/{comparison.info.run_id}/runs.json")["data"] == rows
-    assert len(mlflow.search_runs(experiment_names=["chemscale-studies"], output_format="list")) == len(runs)
-
-
 def test_a_study_of_two_budgets_is_told_that_no_joint_law_comes_of_it() -> None:
     out = call("study", "--task", "embedded-lm", "--params", "1e4,3e4,1e5", "--tokens", "1e5", "--dry_run", "True",
                "--device", "cpu")  # fmt: skip
     assert "need 3 sizes and 3 numbers of tokens, these are 3 and 2 (3e+04, 1e+05)" in out
     assert "expected: alpha" not in out
-
-
-def test_strings_are_compared_by_molecule() -> None:
-    call("study", "--task", "embedded-lm", "--model", "llama", "--vocabulary", "dataset,smiles", "--params", "1e4",
-         "--tokens", "1e5", "--device", "cpu")  # fmt: skip
-    runs = mlflow.search_runs(experiment_names=["chemscale-studies"], output_format="list")
-    (comparison,) = [run for run in runs if "studies" in run.data.tags]
-    rows = mlflow.artifacts.load_dict(f"runs:/{comparison.info.run_id}/runs.json")["data"]
-    trained = {run.data.params["vocabulary"]: run for run in runs if "task_name" in run.data.params}
-    assert trained["smiles"].data.params["task_name"] == "embedded-lm@smiles"
-    found = {name: loss for name, *_, loss in rows}
-    for name, vocabulary in (("llama", "dataset"), ("llama-smiles", "smiles")):
-        assert found[name] == pytest.approx(trained[vocabulary].data.metrics["val/nats_per_molecule"])
-    drawn = call("generate", "--run", trained["smiles"].info.run_id, "--molecules", "400", "--experiment", "drawn")
-    assert "novelty" in drawn
-    metrics = mlflow.search_runs(experiment_names=["drawn"], output_format="list")[0].data.metrics
-    assert metrics["generation/raw_valid"] == metrics["generation/valid"] < 1
 
 
 def test_hyperparameters_are_searched_at_the_smallest_size_and_carried() -> None:
@@ -374,6 +334,7 @@ def test_what_was_foretold_is_judged_by_later_runs_only() -> None:
         ([], "a study needs sizes or a budget, got neither"),
         (["--params", "1e4", "--tokens", "1e5"], "tokens must be left out for a force_field task"),
         (["--params", "1e4,x"], "params must be a whole number such as 1e8, got 'x'"),
+        (["--params", "1e4", "--vocabulary", "smiles"], "vocabulary must be left out for a force_field task"),
         (["--params", "1e4", "--model", "schnett"], "did you mean schnet?"),
         (["--params", "1e4", "--model", "schnet,schnet"], "model must name each model once, got 'schnet,schnet'"),
         (["--params", "1e4", "--model", "auto,painn"], "model must name each model once, got 'auto,painn'"),
