@@ -6,7 +6,7 @@ The distance itself is computed here: that of the package asks SciPy for what it
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -23,6 +23,11 @@ class Gaussian(NamedTuple):
     """float64 [512]."""
     covariance: np.ndarray
     """float64 [512, 512]."""
+
+    @classmethod
+    def of(cls, activations: np.ndarray) -> Self:
+        """Of at least two molecules, what `activations_of` gives."""
+        return cls(activations.mean(0), np.cov(activations.T))
 
 
 def check_installed() -> None:
@@ -42,8 +47,8 @@ def check_installed() -> None:
 
 def activations_of(
     smiles: list[str], device: torch.device, progress: Callable[[int], object] = lambda count: None
-) -> Gaussian:
-    """ChemNet's view of at least two molecules.
+) -> np.ndarray:
+    """ChemNet's view of molecules: float32 [N, 512].
 
     Args:
         smiles: canonical, valid.
@@ -65,8 +70,7 @@ def activations_of(
             found = network(torch.from_numpy(one_hot).transpose(1, 2).float().to(device))
         parts.append(found.numpy(force=True))
         progress(len(one_hot))
-    activations = np.concatenate(parts)
-    return Gaussian(activations.mean(0), np.cov(activations.T))
+    return np.concatenate(parts)
 
 
 def frechet_distance(ours: Gaussian, theirs: Gaussian) -> float:

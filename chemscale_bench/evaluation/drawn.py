@@ -45,6 +45,11 @@ class Drawn:
         """Canonical SMILES of the valid ones, in order."""
         return [each.smiles for each in self.read if each.smiles]
 
+    @property
+    def raw_valid(self) -> np.ndarray:
+        """Which of these RDKit takes where selfies corrects no valences: bool [N]."""
+        return np.array([each.raw_valid for each in self.read if each.smiles], bool)
+
 
 def draw(
     network: LanguageModel, vocabulary: Vocabulary, molecules: int, seed: int, drawing: Drawing, device: torch.device
@@ -93,9 +98,10 @@ class References:
         if len(known) < 2:
             return {}
         distribution = Distribution.of_reference(known, "test molecules")
-        return {"test": Reference(distribution, self.seen(known))}
+        seen = self.seen(known)
+        return {"test": Reference(distribution, None if seen is None else Gaussian.of(seen))}
 
-    def seen(self, smiles: list[str]) -> Gaussian | None:
+    def seen(self, smiles: list[str]) -> np.ndarray | None:
         """What ChemNet makes of molecules; without the package, None and, once, a line that says how to get it."""
         try:
             chemnet.check_installed()
@@ -138,10 +144,13 @@ def metrics_of(drawn: Drawn, store: TokenStore | None, references: References, o
         say(f"{len(smiles)} molecules can't be compared with {len(store.test)} test molecules: two of each are needed")
         return found
     seen = references.seen(smiles)
+    shares = {"fcd": np.ones(len(smiles), bool), "fcd_raw_valid": drawn.raw_valid}
     for name, reference in known.items():
         found |= generation.metrics_against(ours, reference.distribution, name)
-        if seen and reference.gaussian:
-            found[f"fcd_{name}"] = chemnet.frechet_distance(seen, reference.gaussian)
+        for metric, share in shares.items():
+            if seen is not None and reference.gaussian and share.sum() > 1:
+                gaussian = Gaussian.of(seen[share])
+                found[f"{metric}_{name}"] = chemnet.frechet_distance(gaussian, reference.gaussian)
     return found
 
 

@@ -56,7 +56,10 @@ OF_MOLECULES = (
     "filters",
 )  # fmt: skip
 """Metrics of drawn molecules by themselves, shares all of them."""
-AGAINST = ("snn", "fragments", "scaffolds", "fcd", *(f"wasserstein_{name}" for name in ("logp", "sa", "qed", "weight")))
+AGAINST = (
+    "snn", "fragments", "scaffolds", "fcd", "fcd_raw_valid",
+    *(f"wasserstein_{name}" for name in ("logp", "sa", "qed", "weight")),
+)  # fmt: skip
 REFERENCES = ("test", "test_scaffolds")
 """Metrics against sets of test molecules, named METRIC_SET: of MOSES its own two, of other tasks the first only."""
 DRAWN = (*OF_MOLECULES, *(f"{name}_{of}" for of in REFERENCES for name in AGAINST))

@@ -111,4 +111,6 @@ def deviation(made: Generation, name: str) -> float:
         # That of a binomial share, and no less than one molecule makes.
         return max(math.sqrt(max(0.0, value * (1 - value)) / of), 1 / of)
     kind = next(kind for kind in SPREAD if name.startswith(kind))
+    if name.startswith("fcd_raw_valid"):
+        valid = max(1.0, made.metrics["raw_valid"] * made.molecules)
     return SPREAD[kind] * (math.sqrt(value) if kind == "fcd" else 1.0) / math.sqrt(valid)

@@ -20,7 +20,7 @@ def gaussian(seed: int, samples: int = 60) -> Gaussian:
     """Of 20 channels."""
     rng = np.random.default_rng(seed)
     points = rng.normal(size=(samples, 20)) @ rng.normal(size=(20, 20))
-    return Gaussian(points.mean(0), np.cov(points.T))
+    return Gaussian.of(points)
 
 
 def test_the_distance_is_that_of_the_paper() -> None:
@@ -43,7 +43,8 @@ def test_without_the_network_one_line_says_how_to_get_it(monkeypatch: pytest.Mon
 
 def test_golden_numbers_of_moses() -> None:
     nci, wehi, chembl = files()
-    generated = activations_of(molecules(nci, 0, 350) + molecules(chembl, 0, 50) + molecules(nci, 0, 40), CPU)
+    drawn = molecules(nci, 0, 350) + molecules(chembl, 0, 50) + molecules(nci, 0, 40)
+    generated = Gaussian.of(activations_of(drawn, CPU))
     for name, file, start, stop in (("test", wehi, 0, 300), ("sf", chembl, 50, 150)):
-        distance = frechet_distance(generated, activations_of(molecules(file, start, stop), CPU))
+        distance = frechet_distance(generated, Gaussian.of(activations_of(molecules(file, start, stop), CPU)))
         assert distance == pytest.approx(FCD[name], rel=1e-6)
