@@ -22,7 +22,7 @@ from chemscale_bench.models import attention
 from chemscale_bench.models import parametrization as scaling
 from chemscale_bench.models.gpt_neo import POSITIONS, WINDOW, GPTNeo, GPTNeoConfig
 from chemscale_bench.models.hub import save_generation_config
-from chemscale_bench.models.parametrization import Parametrization
+from chemscale_bench.models.parametrization import Optimizer, Parametrization
 from chemscale_bench.models.sizes import Ladder, Shape, shape_for
 
 TITLE = "ChemGPT"
@@ -75,12 +75,14 @@ def untrained(
 
 
 def parameter_groups(
-    model: GPTNeo, learning_rate: float | Literal["auto"], weight_decay: float, *, ladder: Ladder = "balanced",
-    parametrization: Parametrization = "mutransfer",
+    model: GPTNeo, learning_rate: float | Literal["auto"], weight_decay: float, *,
+    optimizer: Optimizer = "adamw", ladder: Ladder = "balanced", parametrization: Parametrization = "mutransfer",
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """AdamW's parameter groups; `learning_rate` is that of the base shape, `auto` the one found by measurement."""
-    rate = scaling.LEARNING_RATE[parametrization] if learning_rate == "auto" else learning_rate
-    return scaling.parameter_groups(model, model.config.shape, parametrization, rate, weight_decay)
+    """The optimizer's parameter groups; `learning_rate` is that of the base shape, `auto` one found by measurement."""
+    return scaling.parameter_groups(
+        model, model.config.shape, parametrization, learning_rate, weight_decay,
+        optimizer=optimizer, auto=scaling.LEARNING_RATE[parametrization], fused={"query_key_value": 3},
+    )  # fmt: skip
 
 
 def check_gpu(precision: str) -> None:

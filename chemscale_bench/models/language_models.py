@@ -9,7 +9,8 @@
   whose `logits` takes packed molecules and those that are written token by token, with its `memory` of them;
 - `config_for(params, vocabulary_size, **options)`, its ladder; `stated(sizes)`, the config of what an entry states;
 - `build(config, seed, **options)`, a fresh model; `untrained(config, seed, **options)`, one of a loaded checkpoint's
-  sizes, as it was before training; `parameter_groups(model, learning_rate, weight_decay, **options)`;
+  sizes, as it was before training; `parameter_groups(model, learning_rate, weight_decay, optimizer=, **options)`, where
+  groups of matrices that Muon changes have `parts` (training/muon.py);
 - `check_gpu(precision)`, which refuses what can't be trained on one;
 - `save_pretrained(model, folder, start_id, end_id, pad_id)` and `load_pretrained(folder)`; and for verifying a
   checkpoint before anything of it is built `CONFIG_KEYS`, `sizes_of(record)` and `weight_bytes(config)`.

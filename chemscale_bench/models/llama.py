@@ -23,7 +23,7 @@ from chemscale_bench.models import attention
 from chemscale_bench.models import parametrization as scaling
 from chemscale_bench.models.hub import save_generation_config
 from chemscale_bench.models.llama_network import EPS, ROTARY_BASE, Llama, LlamaConfig, non_embedding_params
-from chemscale_bench.models.parametrization import Parametrization
+from chemscale_bench.models.parametrization import Optimizer, Parametrization
 from chemscale_bench.models.sizes import Shape, balanced, heads_for
 
 TITLE = "Llama"
@@ -92,11 +92,14 @@ def untrained(config: LlamaConfig, seed: int, *, parametrization: Parametrizatio
 
 def parameter_groups(
     model: Llama, learning_rate: float | Literal["auto"], weight_decay: float, *,
-    parametrization: Parametrization = "mutransfer",
+    optimizer: Optimizer = "adamw", parametrization: Parametrization = "mutransfer",
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """AdamW's parameter groups; `learning_rate` is that of the base shape, `auto` the one found by measurement."""
-    rate = LEARNING_RATE[parametrization] if learning_rate == "auto" else learning_rate
-    return scaling.parameter_groups(model, model.config.shape, parametrization, rate, weight_decay)
+    """The optimizer's parameter groups; `learning_rate` is that of the base shape, `auto` one found by measurement."""
+    fused = {layer: len(parts) for layer, parts in FUSED_NAMES.items()}
+    return scaling.parameter_groups(
+        model, model.config.shape, parametrization, learning_rate, weight_decay,
+        optimizer=optimizer, auto=LEARNING_RATE[parametrization], fused=fused,
+    )  # fmt: skip
 
 
 def check_gpu(precision: str) -> None:

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.packed import Batch, Growing, LanguageModel
+from chemscale_bench.models.parametrization import Optimizer
 from chemscale_bench.models.registry import check_size
 
 TITLE = "CharRNN"
@@ -39,6 +40,8 @@ LAYERS = 3
 BASE_WIDTH = 128
 LEARNING_RATE = 2.0**-7
 """Of the base width; found by measurement, see the README."""
+MUON_RATE = 2.0**-6
+GATES = 4  # input, forget, cell, output, whose matrices lie in the rows of one
 EMBEDDING_STD = 1.0
 HIDDEN_STD, HEAD_STD = 3.0, 0.5  # times the width to the power -1/2
 FORGET_BIAS = 1.0  # so that a cell keeps what it has at first (Jozefowicz et al. 2015)
@@ -198,7 +201,7 @@ def build(config: CharRNNConfig, seed: int) -> CharRNN:
             else:
                 parameter.zero_()
             if name.startswith("lstm.bias_ih"):
-                parameter.chunk(4)[1].fill_(FORGET_BIAS)  # gates: input, forget, cell, output
+                parameter.chunk(GATES)[1].fill_(FORGET_BIAS)
     return model
 
 
@@ -208,23 +211,27 @@ def untrained(config: CharRNNConfig, seed: int) -> CharRNN:
 
 
 def parameter_groups(
-    model: CharRNN, learning_rate: float | Literal["auto"], weight_decay: float
-) -> list[dict[str, Any]]:  # fmt: skip
-    """AdamW's parameter groups; `learning_rate` is that of the base width, `auto` the one found by measurement.
+    model: CharRNN, learning_rate: float | Literal["auto"], weight_decay: float, *, optimizer: Optimizer = "adamw"
+) -> list[dict[str, Any]]:
+    """The optimizer's parameter groups; `learning_rate` is that of the base width, `auto` one found by measurement.
 
-    Matrices that read C channels learn at 128 / C times the rate, embeddings and biases at the rate itself. Weight
-    decay acts on the LSTM's matrices only; it grows as their rate shrinks, so that the product, which AdamW applies,
-    stays.
+    Under AdamW matrices that read C channels learn at 128 / C times the rate, embeddings and biases at the rate itself.
+    Under Muon the rate is that of the LSTM's matrices, gate by gate, and all else keeps AdamW's rate beside it. Weight
+    decay acts on the LSTM's matrices only; the product with their rate, which is what is applied, is that of the base.
     """
-    rate = LEARNING_RATE if learning_rate == "auto" else learning_rate
-    factor = BASE_WIDTH / model.config.width
+    found = {"adamw": LEARNING_RATE, "muon": MUON_RATE}[optimizer]
+    rate = found if learning_rate == "auto" else learning_rate
+    factor, others = BASE_WIDTH / model.config.width, rate / found * LEARNING_RATE
     named = list(model.named_parameters())
     recurrent = [parameter for name, parameter in named if name.startswith("lstm.weight")]
     rest = [parameter for name, parameter in named if name.startswith("embedding.") or parameter.ndim == 1]
+    hidden = {"lr": rate, "weight_decay": weight_decay, "parts": GATES}
+    if optimizer == "adamw":
+        hidden = {"lr": rate * factor, "weight_decay": weight_decay / factor}
     return [
-        {"params": recurrent, "lr": rate * factor, "weight_decay": weight_decay / factor},
-        {"params": [model.head.weight], "lr": rate * factor, "weight_decay": 0.0},
-        {"params": rest, "lr": rate, "weight_decay": 0.0},
+        {"params": recurrent} | hidden,
+        {"params": [model.head.weight], "lr": others * factor, "weight_decay": 0.0},
+        {"params": rest, "lr": others, "weight_decay": 0.0},
     ]
 
 

@@ -17,6 +17,9 @@ Attention logits are multiplied by 2 / sqrt(D), output logits by 4 min(1, s): ti
 that is the same at every width, so that a step moves the logits equally. GPT-Neo has neither factor; both are folded
 into its weights on export. `standard` is GPT-Neo as it is usually trained: std 0.02, one learning rate, no factor.
 
+Under Muon (training/muon.py) a step of hidden matrices is as large as it may be at every width, so that s leaves their
+learning rate; all else stays.
+
 The constants were tuned at small sizes; benchmarks/shapes.md has the measurements and the coordinate check
 (evaluation/coordinates.py), which is a test: what stays equal, and what does not in `standard`.
 """
@@ -25,6 +28,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -33,6 +37,7 @@ from torch import nn
 from chemscale_bench.models.sizes import Shape
 
 Parametrization = Literal["mutransfer", "standard"]
+Optimizer = Literal["adamw", "muon"]
 
 BASE_WIDTH, BASE_LAYERS = 128, 5
 HIDDEN_STD, EMBEDDING_STD = 0.05, 0.03  # at the base
@@ -40,6 +45,8 @@ ATTENTION_FACTOR = 2.0  # times D^-1/2
 OUTPUT_FACTOR = 4.0
 STANDARD_STD = 0.02
 LEARNING_RATE = {"mutransfer": 2.0**-10, "standard": 2.0**-10}
+MUON_RATE = 2.0**-6
+"""Of hidden matrices under Muon, where a width needs no factor; the other weights keep AdamW's rate beside it."""
 WRITERS = ("attention_out", "mlp_out")  # layers whose output is added to the residual stream
 
 
@@ -93,18 +100,38 @@ def is_writer(name: str) -> bool:
 
 
 def parameter_groups(
-    model: nn.Module, shape: Shape, parametrization: Parametrization, learning_rate: float, weight_decay: float
-) -> list[dict[str, Any]]:
-    """AdamW's parameter groups: `learning_rate` is that of the base shape.
+    model: nn.Module, shape: Shape, parametrization: Parametrization, learning_rate: float | Literal["auto"],
+    weight_decay: float, *, optimizer: Optimizer, auto: float, fused: Mapping[str, int],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The parameter groups of AdamW, or of Muon.
 
     Weight decay acts on hidden matrices only; it grows as their learning rate shrinks, so that the product, which is
-    what AdamW applies, stays.
+    what both apply, stays.
+
+    Args:
+        model: a transformer whose layers are its `blocks`.
+        shape: of it.
+        parametrization: how rates follow the shape.
+        learning_rate: of the base shape; under Muon that of hidden matrices.
+        weight_decay: at the base shape.
+        optimizer: of hidden matrices.
+        auto: AdamW's learning rate that was found by measurement.
+        fused: how many matrices lie in the rows of one, by the name of the layer.
     """
-    members: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
+    found = {"adamw": auto, "muon": MUON_RATE}[optimizer]
+    rate = found if learning_rate == "auto" else learning_rate
+    members: dict[tuple[float, bool, int], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
+        matrix, parts = is_hidden(name) and parameter.ndim == 2, 0
         factor = rate_factor(name, parameter, shape) if parametrization == "mutransfer" else 1.0
-        members[factor, is_hidden(name) and parameter.ndim == 2].append(parameter)
+        if optimizer == "muon" and matrix:
+            parts = fused.get(name.split(".")[-2], 1)
+            factor *= shape.width / BASE_WIDTH if parametrization == "mutransfer" else 1.0
+        elif optimizer == "muon":
+            factor *= auto / MUON_RATE
+        members[factor, matrix, parts].append(parameter)
     return [
-        {"params": params, "lr": learning_rate * factor, "weight_decay": weight_decay / factor if decays else 0.0}
-        for (factor, decays), params in members.items()
+        {"params": params, "lr": rate * factor, "weight_decay": weight_decay / factor if matrix else 0.0}
+        | ({"parts": parts} if parts else {})
+        for (factor, matrix, parts), params in members.items()
     ]

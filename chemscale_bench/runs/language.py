@@ -37,6 +37,7 @@ from chemscale_bench.training.devices import check_device
 from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.language import COMPILED_FLOPS, LanguageObjective, validate
 from chemscale_bench.training.loop import Trainer
+from chemscale_bench.training.muon import optimizer_of
 from chemscale_bench.training.schedules import segments
 
 REPORTS = 400  # points of a training curve
@@ -83,6 +84,10 @@ class LanguageRun(TrackedRun):
             f"{self.config.sizes['width']}, {self.about}"
         )
         if sharding.is_needed(settings.sharding, self.model, fabric):
+            if settings.optimizer == "muon":
+                raise UserError(
+                    "optimizer must be adamw where a model is spread over processes, got muon; leave it out"
+                )
             sharding.spread(self.model, self.model.layers_to_compile(), fabric)
         self.trainer = self.make_trainer()
 
@@ -137,14 +142,16 @@ class LanguageRun(TrackedRun):
     def make_trainer(self) -> Trainer:
         """The loop with this run's optimizer, objective and schedule."""
         chosen, fabric = self.settings, self.fabric
-        groups = self.family.parameter_groups(self.model, chosen.learning_rate, chosen.weight_decay, **self.options)
+        groups = self.family.parameter_groups(
+            self.model, chosen.learning_rate, chosen.weight_decay, optimizer=chosen.optimizer, **self.options
+        )
         batch = None if chosen.batch_tokens == "auto" else chosen.batch_tokens
         vocabulary = self.store.vocabulary
         self.objective = LanguageObjective(
             self.store.train, vocabulary.start_id, vocabulary.size, chosen.seed, batch, fabric.device
         )
         trainer = Trainer(
-            fabric, self.model, torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True), self.objective, self,
+            fabric, self.model, optimizer_of(chosen.optimizer, groups), self.objective, self,
             plan=segments(self.budgets, chosen.decay), warmup=round(chosen.warmup * self.budgets[0]), clip=chosen.clip,
             report_every=max(1, self.budgets[-1] // REPORTS), save_seconds=60 * chosen.checkpoint_minutes,
             pass_limit=PASS_TOKENS[fabric.device.type], captures=self.model.captures,

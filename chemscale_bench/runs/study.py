@@ -59,7 +59,9 @@ class Study:
     def __init__(self, settings: StudySettings, prints: bool = True) -> None:
         self.settings, self.task, self.prints = settings, tasks.load(settings.task), prints
         refuse_other_family(
-            settings, self.task, FRAMES if self.task.family == "language_model" else ("tokens", "vocabulary")
+            settings,
+            self.task,
+            FRAMES if self.task.family == "language_model" else ("tokens", "vocabulary", "optimizer"),
         )
         if settings.hours and settings.flops:
             raise UserError(
@@ -70,11 +72,10 @@ class Study:
                 f"learning_rate must be left out where it is searched, got learning_rate={settings.learning_rate} and "
                 f"tune={settings.tune}; leave one out"
             )
-        if settings.tune and settings.vocabulary != "dataset":
-            raise UserError(
-                f"vocabulary must be dataset where hyperparameters are searched, got {settings.vocabulary} and "
-                f"tune={settings.tune}; leave one out"
-            )
+        for name, value in {"vocabulary": "dataset", "optimizer": "adamw"}.items():
+            if settings.tune and (given := getattr(settings, name)) != value:
+                rule = f"{name} must be {value} where hyperparameters are searched"
+                raise UserError(f"{rule}, got {given} and tune={settings.tune}; leave one out")
         if settings.params == "auto" and not (settings.hours or settings.flops):
             raise UserError("a study needs sizes or a budget, got neither; give params=1e4,3e4,1e5, or hours=2")
         self.plan = StudyPlan(settings, self.task, prints)

@@ -74,7 +74,7 @@ class StudyPlan:
             "learning_rate": chosen.learning_rate,
         }  # fmt: skip
         if self.task.family == "language_model":
-            given |= {"tokens": training.data, "vocabulary": chosen.vocabulary}
+            given |= {"tokens": training.data, "vocabulary": chosen.vocabulary, "optimizer": chosen.optimizer}
         else:
             names = ("molecule", "steps", "test_data", "energy_unit", "length_unit", "force_unit")
             given |= {name: getattr(chosen, name) for name in names}

@@ -50,6 +50,8 @@ class StudySettings(Settings):
     """The first seed."""
     learning_rate: Annotated[float, Field(gt=0, le=10)] | Auto = "auto"
     """Peak learning rate of all runs, as in `language` and `forcefield`."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """Language models: of all runs, as in `language`."""
     tune: Count = Field(0, ge=0)
     """Trials of a search before all else, at the smallest size, with losers stopped early: what it finds is carried to
     all sizes, and the learning rate checked at the largest that can be paid. 0 takes what `auto` takes."""

@@ -22,10 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from chemscale_bench.training import muon
 from chemscale_bench.training.captured import Captured
 from chemscale_bench.training.language import COMPILED_FLOPS
 from chemscale_bench.training.learner import Step
 from chemscale_bench.training.loop import Trainer
+from chemscale_bench.training.muon import Columns
 from chemscale_bench.training.stacked_layers import stacked_module
 
 PASSES = {"cpu": 1, "cuda": 4}  # of one training, which a forward pass of a share may be as large as, at first
@@ -50,14 +52,15 @@ class Stack:
         self.module, self.fabric = like.module, like.fabric
         device, names = self.fabric.device, {id(p): name for name, p in like.module.named_parameters()}
         self.columns: dict[str, slice] = {}
-        self.groups: list[slice] = []
+        self.groups: list[Columns] = []
         end = 0
         for group in like.optimizer.param_groups:
             first = end
             for parameter in group["params"]:
                 self.columns[names[id(parameter)]] = slice(end, end + parameter.numel())
                 end += parameter.numel()
-            self.groups.append(slice(first, end))
+            own = [(self.columns[names[id(parameter)]], parameter.shape) for parameter in group["params"]]
+            self.groups.append(Columns(slice(first, end), own, group.get("parts", 0)))
         settings = like.optimizer.param_groups[0]
         self.betas, self.eps = settings["betas"], settings["eps"]
         self.weights, self.gradients, self.means, self.squares = (
@@ -251,10 +254,12 @@ class Stack:
             norm = torch.linalg.vector_norm(gradients)
             self.norms[row] = norm
             gradients *= (trainer.clip / (norm + 1e-6)).clamp(max=1)
+            tables = self.weights, self.gradients, self.means, self.squares
             for group, columns in zip(groups, self.groups, strict=True):
-                weight, gradient, mean, square = (
-                    [table[row, columns]] for table in (self.weights, self.gradients, self.means, self.squares)
-                )
+                if columns.parts:
+                    muon.change_rows(tables, row, columns, group["lr"], group["weight_decay"])
+                    continue
+                weight, gradient, mean, square = ([table[row, columns.all]] for table in tables)
                 adamw(
                     weight, gradient, mean, square, [], [steps.clone()], fused=True, amsgrad=False, maximize=False,
                     lr=group["lr"], weight_decay=group["weight_decay"], beta1=self.betas[0], beta2=self.betas[1],
@@ -267,17 +272,19 @@ class Stack:
 
     @torch.no_grad()
     def clip_and_update(self, share: int, numbers: Tensor) -> None:
-        """AdamW (Loshchilov and Hutter 2019, Algorithm 2), after clipping each member's gradient by its own norm."""
+        """AdamW (Loshchilov and Hutter 2019, Algorithm 2) or Muon, after clipping each gradient by its own norm."""
         rows, count = self.shares[share].rows, len(self.groups)
         share_of_average, clip, mean_correction, square_correction = numbers[-4:]
         gradients = self.gradients[rows]
         norms = torch.linalg.vector_norm(gradients, dim=1)
         self.norms[rows] = norms
         gradients *= (clip / (norms[:, None] + 1e-6)).clamp(max=1)
+        tables = self.weights, self.gradients, self.means, self.squares
         for rate, decay, columns in zip(numbers[:count], numbers[count : 2 * count], self.groups, strict=True):
-            weight, gradient, mean, square = (
-                table[rows, columns] for table in (self.weights, self.gradients, self.means, self.squares)
-            )
+            if columns.parts:
+                muon.change_rows(tables, rows, columns, rate[..., None], decay[..., None])
+                continue
+            weight, gradient, mean, square = (table[rows, columns.all] for table in tables)
             weight *= 1 - rate * decay
             mean.lerp_(gradient, 1 - self.betas[0])
             square.mul_(self.betas[1]).addcmul_(gradient, gradient, value=1 - self.betas[1])

@@ -14,9 +14,10 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.coordinates import Coordinates, coordinates
 from chemscale_bench.models import llama
 from chemscale_bench.models.llama_network import Llama
-from chemscale_bench.models.parametrization import Parametrization
+from chemscale_bench.models.parametrization import Optimizer, Parametrization
 from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training.language import pack
+from chemscale_bench.training.muon import optimizer_of
 from chemscale_bench.training.stacked_layers import stacked_module
 
 LADDERS = {
@@ -164,18 +165,19 @@ def test_parameters_and_flops_are_those_that_torch_counts() -> None:
     assert counter.get_total_flops() == pytest.approx(model.config.flops_per_token(40) * 40, rel=0.01)
 
 
-def check(parametrization: Parametrization, shape: Shape) -> Coordinates:
+def check(parametrization: Parametrization, shape: Shape, optimizer: Optimizer = "adamw") -> Coordinates:
     model = model_of(shape, parametrization, size=SYMBOLS)
-    groups = llama.parameter_groups(model, "auto", 0.0, parametrization=parametrization)
+    groups = llama.parameter_groups(model, "auto", 0.0, optimizer=optimizer, parametrization=parametrization)
     batches = (pack(learnable_sequences(16, seed), START) for seed in range(1, 9))
     probe = pack(learnable_sequences(16, 0), START)
-    return coordinates(model, torch.optim.AdamW(groups, betas=(0.9, 0.95)), batches, probe)
+    return coordinates(model, optimizer_of(optimizer, groups), batches, probe)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("ladder", LADDERS)
-def test_activations_and_what_a_step_changes_stay_the_same_over_a_ladder(ladder: str) -> None:
+def test_activations_and_what_a_step_changes_stay_the_same_over_a_ladder(ladder: str, optimizer: Optimizer) -> None:
     """The coordinate check; logits may start smaller in wide models, as muTransfer has it, but not move differently."""
-    found = [check("mutransfer", shape) for shape in LADDERS[ladder]]
+    found = [check("mutransfer", shape, optimizer) for shape in LADDERS[ladder]]
     for name in Coordinates._fields:
         if name != "logits":
             assert spread([getattr(each, name) for each in found]) < FLAT, (name, found)

@@ -138,6 +138,17 @@ def test_every_parameter_learns_at_its_rate() -> None:
         assert rates[id(parameter)] == pytest.approx((0.04 if matrix else 0.01, 0.001 * name.startswith("lstm.weight")))
 
 
+def test_muon_changes_gates_by_themselves_at_one_rate_for_every_width() -> None:
+    for width in (32, 256):
+        model = model_of(width)
+        hidden, head, rest = lstm.parameter_groups(model, "auto", 0.1, optimizer="muon")
+        assert (hidden["lr"], hidden["weight_decay"], hidden["parts"]) == (lstm.MUON_RATE, 0.1, 4)
+        assert len(hidden["params"]) == 2 * lstm.LAYERS
+        assert (head["lr"], rest["lr"]) == pytest.approx((lstm.LEARNING_RATE * 128 / width, lstm.LEARNING_RATE))
+    halved = lstm.parameter_groups(model, lstm.MUON_RATE / 2, 0.1, optimizer="muon")
+    assert [group["lr"] for group in halved] == pytest.approx([group["lr"] / 2 for group in (hidden, head, rest)])
+
+
 def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
     model = model_of(16)
     lstm.save_pretrained(model, tmp_path, START, END, PAD)

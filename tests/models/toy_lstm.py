@@ -84,7 +84,7 @@ def build(config: Config, seed: int) -> Network:
 
 
 def parameter_groups(
-    model: Network, learning_rate: float | Literal["auto"], weight_decay: float
+    model: Network, learning_rate: float | Literal["auto"], weight_decay: float, *, optimizer: str
 ) -> list[dict[str, Any]]:
     rate = 2.0**-7 if learning_rate == "auto" else learning_rate
     return [{"params": list(model.parameters()), "lr": rate, "weight_decay": weight_decay}]

@@ -7,11 +7,13 @@ import torch
 
 from chemscale_bench.data.store import Molecules
 from chemscale_bench.models.chemgpt import build_shape, parameter_groups
+from chemscale_bench.models.parametrization import Optimizer
 from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training.contracts import Report
 from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.language import LanguageObjective
 from chemscale_bench.training.loop import Trainer
+from chemscale_bench.training.muon import Muon
 from chemscale_bench.training.schedules import segments
 from chemscale_bench.training.stacked import Stack
 
@@ -55,14 +57,15 @@ class Log:
 
 def trainer(
     molecules: Molecules, log: Log, budgets: list[int], rate: float = 0.002, pass_limit: int = 4096, *,
-    seed: int = 0, weight_decay: float = 0.1, batch: int | None = 400, clip: float = 1.0,
-    device: str = "cpu", captures: bool = True, precision: Any = "32-true",
+    seed: int = 0, weight_decay: float = 0.1, batch: int | None = 400, clip: float = 1.0, device: str = "cpu",
+    captures: bool = True, precision: Any = "32-true", optimizer: Optimizer = "adamw",
 ) -> Trainer:  # fmt: skip
     model = build_shape(Shape(2, 32, 2), SIZE, "mutransfer", seed=seed)
-    optimizer = torch.optim.AdamW(parameter_groups(model, rate, weight_decay, parametrization="mutransfer"), fused=True)
+    groups = parameter_groups(model, rate, weight_decay, optimizer=optimizer, parametrization="mutransfer")
+    rule = (Muon if optimizer == "muon" else torch.optim.AdamW)(groups, fused=True)
     objective = LanguageObjective(molecules, 2, SIZE, seed, batch, torch.device(device))
     log.trainer = Trainer(
-        Fabric(accelerator=device, devices=1, precision=precision), model, optimizer, objective, log,
+        Fabric(accelerator=device, devices=1, precision=precision), model, rule, objective, log,
         plan=segments(budgets, 0.25), warmup=500, clip=clip, report_every=900, save_seconds=1e9, pass_limit=pass_limit,
         captures=captures,
     )  # fmt: skip

@@ -107,6 +107,15 @@ def test_the_update_of_all_members_at_once_gives_the_same_curves(
     assert_equal_curves(together, train_alone(molecules, [4000], MEMBERS), 1e-5)
 
 
+@pytest.mark.parametrize("on_a_gpu", [False, True])
+def test_members_may_learn_by_muon(molecules: Molecules, monkeypatch: pytest.MonkeyPatch, on_a_gpu: bool) -> None:
+    members = [member | {"rate": 50 * member["rate"], "optimizer": "muon"} for member in MEMBERS]
+    if on_a_gpu:
+        monkeypatch.setattr(Stack, "update_rows", update_as_on_a_gpu)
+    together = train_stacked(molecules, [4000, 8000], members, places=3)
+    assert_equal_curves(together, train_alone(molecules, [4000, 8000], members), 1e-4)
+
+
 @pytest.mark.parametrize("rate", [1e4, float("nan")])
 def test_a_member_that_diverges_does_not_touch_its_neighbours(molecules: Molecules, rate: float) -> None:
     members = [MEMBERS[0], {"rate": rate}, MEMBERS[1]]
