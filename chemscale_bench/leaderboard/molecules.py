@@ -39,7 +39,9 @@ def check(entry: Entry) -> None:
 def check_sets(run: Run, generation: Generation, sets: tuple[str, ...]) -> None:
     """Every metric against a set of test molecules is there or none is, and the distance if there was a ChemNet."""
     found = set(generation.metrics)
-    told = [name for name in AGAINST if not name.startswith(("fcd", "fragments", "scaffolds"))]  # these can be no number
+    told = [
+        name for name in AGAINST if not name.startswith(("fcd", "fragments", "scaffolds"))
+    ]  # these can be no number
     for of in REFERENCES:
         allowed = of in sets
         strange = sorted(found & {f"{name}_{of}" for name in AGAINST})
