@@ -57,7 +57,7 @@ OF_MOLECULES = (
 )  # fmt: skip
 """Metrics of drawn molecules by themselves, shares all of them."""
 AGAINST = (
-    "snn", "fragments", "scaffolds", "fcd", "fcd_raw_valid",
+    "snn", "fragments", "scaffolds", "fcd", "fcd_raw_valid", "fcd_extrapolated",
     *(f"wasserstein_{name}" for name in ("logp", "sa", "qed", "weight")),
 )  # fmt: skip
 REFERENCES = ("test", "test_scaffolds")

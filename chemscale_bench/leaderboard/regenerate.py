@@ -113,4 +113,6 @@ def deviation(made: Generation, name: str) -> float:
     kind = next(kind for kind in SPREAD if name.startswith(kind))
     if name.startswith("fcd_raw_valid"):
         valid = max(1.0, made.metrics["raw_valid"] * made.molecules)
+    if name.startswith("fcd_extrapolated"):  # through smaller samples, of which it differs as much as theirs
+        value, valid = made.metrics[name.replace("_extrapolated", "")], valid / 4
     return SPREAD[kind] * (math.sqrt(value) if kind == "fcd" else 1.0) / math.sqrt(valid)

@@ -40,7 +40,7 @@ LAYERS = 3
 BASE_WIDTH = 128
 LEARNING_RATE = 2.0**-7
 """Of the base width; found by measurement, see the README."""
-MUON_RATE = 2.0**-6
+MUON_RATE = 2.0**-5
 GATES = 4  # input, forget, cell, output, whose matrices lie in the rows of one
 EMBEDDING_STD = 1.0
 HIDDEN_STD, HEAD_STD = 3.0, 0.5  # times the width to the power -1/2

@@ -11,7 +11,13 @@ from test_generation import FCD, molecules
 
 from chemscale_bench.data.embedded import files
 from chemscale_bench.errors import UserError
-from chemscale_bench.evaluation.chemnet import Gaussian, activations_of, check_installed, frechet_distance
+from chemscale_bench.evaluation.chemnet import (
+    Gaussian,
+    activations_of,
+    check_installed,
+    extrapolated_distance,
+    frechet_distance,
+)
 
 CPU = torch.device("cpu")
 
@@ -33,6 +39,19 @@ def test_the_distance_is_that_of_the_paper() -> None:
     assert frechet_distance(ours, theirs) == pytest.approx(frechet_distance(theirs, ours), rel=1e-5)
     for same in (ours, gaussian(0, samples=5)):  # with and without an inverse
         assert frechet_distance(same, same) == pytest.approx(0, abs=1e-4)
+
+
+def test_the_extrapolation_is_nearer_to_the_distance_of_infinitely_many() -> None:
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(64, 64)) / 8
+    theirs, shift = Gaussian(np.zeros(64), root @ root.T), np.full(64, 0.03)
+    true = frechet_distance(Gaussian(shift, 1.1 * root @ root.T), theirs)
+    drawn = rng.normal(size=(4_000, 64)) @ root.T * 1.1**0.5 + shift
+    biased = frechet_distance(Gaussian.of(drawn), theirs)
+    assert biased > 1.1 * true
+    assert abs(extrapolated_distance(drawn, theirs) - true) < 0.3 * (biased - true)
+    assert extrapolated_distance(drawn, theirs) == extrapolated_distance(drawn, theirs)
+    assert np.isnan(extrapolated_distance(drawn[:3_999], theirs))
 
 
 def test_without_the_network_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
