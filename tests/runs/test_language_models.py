@@ -17,6 +17,8 @@ from chemscale_bench.runs.tracked import TrackedRun
 SMALL = ["--task", "embedded-lm", "--params", "3e4", "--tokens", "2e4", "--device", "cpu"]
 GOLDEN = {"chemgpt": 2.0534, "llama": 1.8596, "lstm": 2.1916}
 """Validation loss of `SMALL` in nats per token."""
+MUON = {"chemgpt": 1.9237, "llama": 1.7486, "lstm": 2.2247}
+"""The same with optimizer=muon."""
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +62,15 @@ def test_golden_loss_resume_and_entry(model: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_every_model_has_a_golden_loss() -> None:
-    assert set(GOLDEN) == set(LANGUAGE_MODELS.modules)
+    assert set(GOLDEN) == set(MUON) == set(LANGUAGE_MODELS.modules)
+
+
+@pytest.mark.parametrize("model", MUON)
+def test_golden_loss_by_muon(model: str) -> None:
+    call("language", "--model", model, *SMALL, "--optimizer", "muon")
+    (run,) = runs()
+    assert run.data.params["optimizer"] == "muon"
+    assert run.data.metrics["val/loss_nats_per_token"] == pytest.approx(MUON[model], rel=3e-3)
 
 
 def test_chemgpt_is_the_same_run_by_its_own_verb() -> None:
