@@ -27,6 +27,7 @@ from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.settings.tune import TuneSettings
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import Interrupted, Pruned, ended_properly
+from chemscale_bench.tracking.families import below
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
@@ -171,7 +172,7 @@ class Sweep:
             steps = max(2, round(self.budget / settings.batch_frames))
             settings = settings.model_copy(update={"steps": steps})
             warmup = warmup_share(settings, steps)
-        tags = {"mlflow.parentRunId": self.parent, "trial": str(trial.number)}
+        tags = below(self.parent) | {"trial": str(trial.number)}
         experiment = experiment_id(self.settings.experiment)
         name = f"trial {trial.number}, {self.settings.model}, {self.task.name}"
         child = self.client.create_run(experiment, tags=tags, run_name=name).info.run_id

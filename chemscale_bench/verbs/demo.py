@@ -18,7 +18,7 @@ from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.settings.tune import TuneSettings
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import ended_properly
-from chemscale_bench.tracking.families import describe_family
+from chemscale_bench.tracking.families import below, describe_family
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
@@ -46,7 +46,7 @@ class Demo:
 
     def train(self, kind: Callable[..., TrackedRun], chosen: TrainingSettings) -> Any:
         """Train one model as a child run."""
-        child = self.client.create_run(self.experiment, tags={"mlflow.parentRunId": self.parent}).info.run_id
+        child = self.client.create_run(self.experiment, tags=below(self.parent)).info.run_id
         mark_process(self.client, child)
         with ended_properly(child):
             run = kind(chosen, start_fabric(chosen), child, self.stop, None)
