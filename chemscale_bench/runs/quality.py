@@ -85,7 +85,7 @@ def generate_from_all(settings: GenerateSettings) -> None:
         recorder.tags({"mlflow.runName": f"generate-{settings.run}"} | code_tags() | environment_tags(device))
         rows: list[dict[str, Any]] = []
         references, of_moses = References(device), False
-        with tqdm(subjects, desc="models", unit="model", file=sys.stderr) as bar:
+        with tqdm(subjects, desc="models", unit="model", file=sys.stderr, disable=None) as bar:
             for subject in bar:
                 bar.set_postfix_str(subject.name)
                 try:

@@ -118,8 +118,8 @@ def moved(settings: SimulateSettings, subject: Subject, reference: Reference, de
     pulled = stretch(potential, test.numbers, at_rest.positions_A3, reference.bonds, **electrons)
     starts = starts_of(settings, test)
     steps = steps_of(settings.picoseconds, settings.timestep_fs)
-    with tqdm(total=steps, desc=f"simulating {subject.name}", unit="step", file=sys.stderr,
-              mininterval=0.2 if sys.stderr.isatty() else 20.0) as bar:  # fmt: skip
+    shown: dict[str, Any] = {"unit": "step", "file": sys.stderr, "mininterval": 0.2, "disable": None}
+    with tqdm(total=steps, desc=f"simulating {subject.name}", **shown) as bar:
 
         def tell(done: int, intact: int) -> None:
             bar.set_postfix_str(f"{intact}/{len(starts)} intact", refresh=False)

@@ -103,7 +103,7 @@ def test_children_of_a_parent_are_compared_by_what_was_searched(browser: Any, tr
     browser.set_window_size(1800, 2400)
     browser.get(f"{server}#/experiments/{experiment}/runs")  # as who clicks on its name
     shown = "return ['the search', 'size 3', 'size 5'].every((name) => document.body.innerText.includes(name))"
-    WebDriverWait(browser, 120).until(lambda driver: driver.execute_script(shown), "children are folded below the parent")
+    WebDriverWait(browser, 120).until(lambda driver: driver.execute_script(shown), "children are folded")
     browser.get(server + charts.address(experiment))
     drawn = "return !!document.querySelector('.parcoords') && document.querySelectorAll('.js-plotly-plot').length >= 4"
     WebDriverWait(browser, 120).until(lambda driver: driver.execute_script(drawn))
