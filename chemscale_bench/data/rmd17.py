@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 from functools import cache
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 from tqdm import tqdm
