@@ -8,10 +8,14 @@ import pandas as pd
 
 from chemscale_bench import tasks
 from chemscale_bench.scaling.planning import NextRun
+from chemscale_bench.settings.language import LanguageSettings
+
+SMALLEST: int = next(rule.ge for rule in LanguageSettings.model_fields["params"].metadata if hasattr(rule, "ge"))
+"""Parameters that the verb `language` takes."""
 
 
 def training(frame: pd.DataFrame, run: NextRun | None, experiment: str) -> str:
-    """The command that trains a run; nothing if the table does not say of what model, and of what task of the project.
+    """The command that trains a run; nothing if it is too small, or if the table does not say of what model and task.
 
     Args:
         frame: the runs that it should join, with the columns `task` and `model`.
@@ -19,7 +23,7 @@ def training(frame: pd.DataFrame, run: NextRun | None, experiment: str) -> str:
         experiment: of those runs, or nothing.
     """
     chosen = what_was_trained(frame)
-    if run is None or not chosen:
+    if run is None or not chosen or run.params < SMALLEST:
         return ""
     command = f"chemscale language {chosen} --params {run.params:.2g} --tokens {run.tokens:.2g}"
     return command + (f" --experiment {shlex.quote(experiment)}" if experiment else "")

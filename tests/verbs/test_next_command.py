@@ -6,7 +6,7 @@ import pytest
 from chemscale_bench.scaling.planning import NextRun
 from chemscale_bench.settings.language import LanguageSettings
 from chemscale_bench.settings.study import StudySettings
-from chemscale_bench.verbs.next_command import study, training
+from chemscale_bench.verbs.next_command import SMALLEST, study, training
 
 RUN = NextRun(3e5, 1.2e7, 2e13, 0.5)
 
@@ -42,3 +42,8 @@ def test_data_and_tasks_of_ones_own_have_a_path_that_a_table_does_not_know(task:
 def test_a_table_that_says_neither_gets_no_command() -> None:
     assert study(pd.DataFrame({"params": [1.0]})) == ""
     assert training(table("moses-lm"), None, "") == ""
+
+
+def test_a_size_that_nothing_trains_gets_no_command() -> None:
+    assert SMALLEST == 10_000
+    assert training(table("moses-lm"), RUN._replace(params=91), "") == ""
