@@ -16,6 +16,7 @@ from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.settings.leaderboard import LeaderboardSettings
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.settings.tune import TuneSettings
+from chemscale_bench.shell import mlflow_ui
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import ended_properly
 from chemscale_bench.tracking.families import below, describe_family
@@ -118,4 +119,4 @@ def demo(settings: DemoSettings) -> None:
         found = f"**Language models** by their validation loss; beside them: {work.errors}"
         describe_family(open_store(), parent, LanguageRun.METRIC, found, work.best)
     work.board()
-    print(f"\nOpen {settings.out} in a browser. Compare the runs: `mlflow ui`, experiment {settings.experiment!r}.")
+    print(f"\nOpen {settings.out} in a browser. Compare the runs: `{mlflow_ui()}`, experiment {settings.experiment!r}.")
