@@ -94,7 +94,7 @@ class Demo:
         print("\na study of a small SchNet's hyperparameters")
         chosen = TuneSettings(
             task="embedded-ff", model="schnet", molecule="ethanol", train_size=100, params=10_000, steps=50, trials=14,
-            sampler="RandomSampler", study=f"demo-{self.parent}", device="cpu",
+            sampler="RandomSampler", study=f"demo-{self.parent[:8]}", device="cpu",
         )  # fmt: skip
         Sweep(chosen).run()
 
