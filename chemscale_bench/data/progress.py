@@ -25,8 +25,8 @@ class Progress:
             file=sys.stderr,
             initial=self._enough(),
             smoothing=0.05,
-            # A log file gets a line now and then, a terminal a bar that moves.
-            mininterval=0.2 if sys.stderr.isatty() else 20.0,
+            mininterval=0.2,
+            disable=None,  # in a file that keeps the output, a bar is a heap of carriage returns
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
         )
 

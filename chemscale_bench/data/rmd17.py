@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 from functools import cache
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -142,12 +142,11 @@ def _read(data: str, arrays: Path, *splits: Path) -> list[Frames]:
 def _extract(archive: Path, names: list[str], folder: Path) -> None:
     """Copy single members out of the archive, each to a temporary name and renamed; no path of the archive is used."""
     missing = {f"rmd17/{name}" for name in names}
+    shown: dict[str, Any] = {"desc": f"extracting from {FILE_NAME}", "file": sys.stderr, "disable": None}
     with (
         writing(folder),
         archive.open("rb") as raw,
-        tqdm.wrapattr(
-            raw, "read", total=archive.stat().st_size, desc=f"extracting from {FILE_NAME}", file=sys.stderr
-        ) as stream,
+        tqdm.wrapattr(raw, "read", total=archive.stat().st_size, **shown) as stream,
         tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|bz2") as members,
     ):
         folder.mkdir(parents=True, exist_ok=True)

@@ -122,7 +122,8 @@ class Featurizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             self.fit()
         spelled = spell(molecules, self.checkpoint_.vocabulary, self.codec_)
         vectors = np.full((len(molecules), self.n_features_out_), np.nan, np.float32)
-        with tqdm(total=len(spelled.ids), desc="embedding", unit="tok", unit_scale=True, disable=not progress) as bar:
+        hidden = None if progress else True  # None: hidden where nobody looks, in a file that keeps the output
+        with tqdm(total=len(spelled.ids), desc="embedding", unit="tok", unit_scale=True, disable=hidden) as bar:
             for members, pooled in self._pooled(spelled):
                 vectors[members] = pooled
                 bar.update(int(spelled.lengths[members].sum()))

@@ -61,11 +61,8 @@ class Distribution:
 
 
 def progress_bar(what: str, total: int) -> tqdm[Never]:
-    """A bar with the time that is left; a log file gets a line now and then. Below another bar it does not stay."""
-    return tqdm(
-        desc=what, total=total, unit="mol", leave=None, file=sys.stderr,
-        mininterval=0.2 if sys.stderr.isatty() else 20.0,
-    )  # fmt: skip
+    """A bar with the time that is left, on a terminal. Below another bar it does not stay."""
+    return tqdm(desc=what, total=total, unit="mol", leave=None, file=sys.stderr, mininterval=0.2, disable=None)
 
 
 def unique(smiles: list[str], first: int) -> float:

@@ -134,7 +134,7 @@ def descriptors(smiles: Sequence[str]) -> NDArray[np.float64]:
     with rdBase.BlockLogs():
         rows = [
             list(Descriptors.CalcMolDescriptors(Chem.MolFromSmiles(text), missingVal=0.0).values())
-            for text in tqdm(smiles, desc="descriptors", unit="mol", leave=False)
+            for text in tqdm(smiles, desc="descriptors", unit="mol", leave=False, disable=None)
         ]
     return np.clip(np.nan_to_num(np.array(rows, np.float64)), -1e6, 1e6)
 

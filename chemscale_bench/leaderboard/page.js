@@ -6,6 +6,7 @@ const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9
 const ON_DARK = ["#4FA8E8", "#FF8A42", "#2FC79A", "#E39AC2", "#F0B429", "#A5D8F5", "#B3A0EE", "#D08A5C"];
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star"];
 const DRAWN = 15;
+const NARROW = 4; // columns that a phone has room for
 const state = { board: null, columns: [], budget: "", axis: "params", hidden: new Set(), sort: "value", down: false, open: new Set(), words: "" };
 
 function el(tag, properties = {}, ...children) {
@@ -129,7 +130,7 @@ function studyRow(row) {
       const button = el("button", { type: "button", "aria-expanded": String(open), onclick: toggle }, row.model);
       line.append(el("th", { scope: "row", class: "name" }, button, el("span", { class: "by" }, row.submitter)));
     } else {
-      line.append(el("td", { class: column.number ? "number" : null }, column.show ? column.show(row) : shownValue(column.value(row))));
+      line.append(el("td", { class: column.number ? "number" : null, "data-head": column.head() }, column.show ? column.show(row) : shownValue(column.value(row))));
     }
   }
   return line;
@@ -161,8 +162,8 @@ function moreRow(row) {
 }
 function plainTable(head, body) {
   const numeric = head.map((_, i) => body.some((cells) => typeof cells[i] === "number"));
-  const line = (cells, tag) => el("tr", {}, ...cells.map((cell, i) => el(tag, { class: numeric[i] ? "number" : null }, cell === null ? "–" : String(cell))));
-  return el("table", {}, el("thead", {}, line(head, "th")), el("tbody", {}, ...body.map((cells) => line(cells, "td"))));
+  const line = (cells, tag) => el("tr", {}, ...cells.map((cell, i) => el(tag, { class: numeric[i] ? "number" : null, "data-head": tag === "td" ? head[i] : null }, cell === null ? "–" : String(cell))));
+  return el("table", { class: head.length > NARROW ? "wide" : null }, el("thead", {}, line(head, "th")), el("tbody", {}, ...body.map((cells) => line(cells, "td"))));
 }
 
 // -- the figure -----------------------------------------------------------------------------------------------------

@@ -26,8 +26,8 @@ function drawMolecules() {
   const by = (row) => (row.link.startsWith("https://") ? el("a", { href: row.link, rel: "noopener nofollow" }, row.by) : row.by);
   const body = rows.map((row) =>
     el("tr", {}, el("th", { class: "name", scope: "row" }, row.model, el("span", { class: "by" }, by(row), row.drawing ? "; " + row.drawing : "")),
-      el("td", {}, el("span", { class: "level " + row.level }, row.level)),
-      ...columns.map(([, value, show]) => el("td", { class: "number" }, show(value(row))))));
+      el("td", { "data-head": "level" }, el("span", { class: "level " + row.level }, row.level)),
+      ...columns.map(([name, value, show]) => el("td", { class: "number", "data-head": name }, show(value(row))))));
   byId("molecules-table").replaceChildren(el("thead", {}, head), el("tbody", {}, ...body));
   requestAnimationFrame(() => setTimeout(() => drawMoleculesFigure(rows)));
 }

@@ -29,7 +29,7 @@ def read(settings: RunsSettings) -> RunTable:
     if bool(settings.experiment) == bool(settings.table):
         raise UserError(
             f"give one source of runs, got experiment={settings.experiment!r} and table={settings.table!r}; "
-            "use experiment=NAME for logged runs, or table=runs.csv"
+            "use experiment=NAME for logged runs, or table=runs.csv; `plan` also takes fit=fit.json"
         )
     if settings.table:
         frame, left_out = _read_file(settings.table), dict[str, int]()

@@ -53,6 +53,7 @@ class ForceRun(TrackedRun):
     UNIT, SHORT, VERB = "structures", "frames", "forcefield"
     METRIC = "test/force_mae_mev_per_angstrom"
     SETTINGS, BATCH, VALUE = ForceFieldSettings, "batch_frames", "validation force MAE (meV/Å)"
+    THEN = "simulate", "put it in motion"
     MODELS = FORCE_FIELDS
 
     def __init__(

@@ -30,6 +30,8 @@ class RunKind(ABC):
     """The setting that is the size of an optimizer step."""
     VALUE: str
     """What a search minimises, with its unit."""
+    THEN: tuple[str, str]
+    """The verb that puts a trained model to use, and what for."""
     MODELS: Registry
     """What can be trained."""
 

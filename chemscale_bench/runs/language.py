@@ -52,6 +52,7 @@ class LanguageRun(TrackedRun):
     METRIC = "val/loss_nats_per_token"
     SETTINGS: type[TrainingSettings] = LanguageSettings
     BATCH, VALUE = "batch_tokens", "loss (nats/token)"
+    THEN = "generate", "draw molecules from it"
     MODELS = LANGUAGE_MODELS
 
     def __init__(
@@ -289,7 +290,8 @@ class LanguageRun(TrackedRun):
 
     def print_results(self) -> None:
         """Print the run's row of the grid."""
-        print(f"{'tokens':>14} {'val nats/token':>15} {'trigram':>9}")
+        explained = "(lower is better; trigram: counts of three tokens in a row of the same data)"
+        print(f"{'tokens':>14} {'val nats/token':>15} {'trigram':>9}  {explained}")
         for budget in self.budgets:
             print(f"{budget:>14,} {self.loss[budget]:>15.4f} {self.trigram[budget]:>9.4f}")
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from chemscale_bench.data.layout import explain
 from chemscale_bench.data.opening import user_path
+from chemscale_bench.data.packing import DUPLICATE
 from chemscale_bench.data.prepare import REFUSALS
 from chemscale_bench.data.store import TokenStore
+from chemscale_bench.data.worker import EMPTY
 
 NOTABLE_REFUSALS = 0.1  # of the lines of a source
 FEW_MOLECULES = 100  # for validation
@@ -36,9 +38,11 @@ def notes(store: TokenStore, tokens: int, own: str) -> Iterator[str]:
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in refused.items())
     if own:
         yield f"{store.name}: {explain(user_path(own))}"
+        others = {"to test": store.counts["test"], DUPLICATE: store.counts[DUPLICATE], EMPTY: store.counts[EMPTY]}
+        rest = [f"{count:,} {what}" for what, count in others.items() if count]
         yield (
             f"{store.counts['read']:,} lines read: {len(store.train):,} molecules to train on, "
-            f"{len(store.validation):,} to validate{', ' if reasons else ''}{reasons}"
+            + ", ".join([f"{len(store.validation):,} to validate", *rest, *([reasons] if reasons else [])])
         )
         if len(store.validation) < FEW_MOLECULES:
             yield (

@@ -18,6 +18,7 @@ from chemscale_bench.runs.generation import at_budget, measured, published
 from chemscale_bench.runs.trained import check_one_task, trained_models
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.generate import GenerateSettings
+from chemscale_bench.shell import mlflow_ui
 from chemscale_bench.tracking.charts import LOSS
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 from chemscale_bench.tracking.provenance import code_tags, environment_tags
@@ -85,7 +86,7 @@ def generate_from_all(settings: GenerateSettings) -> None:
         recorder.tags({"mlflow.runName": f"generate-{settings.run}"} | code_tags() | environment_tags(device))
         rows: list[dict[str, Any]] = []
         references, of_moses = References(device), False
-        with tqdm(subjects, desc="models", unit="model", file=sys.stderr) as bar:
+        with tqdm(subjects, desc="models", unit="model", file=sys.stderr, disable=None) as bar:
             for subject in bar:
                 bar.set_postfix_str(subject.name)
                 try:
@@ -108,7 +109,7 @@ def generate_from_all(settings: GenerateSettings) -> None:
         if left_out:
             print(f"of the runs: {describe(left_out)}")
         recorder.deliver()
-        print(f"logged to MLflow run {run_id}: quality.csv, figures/quality.html; look at it with: mlflow ui")
+        print(f"logged to MLflow run {run_id}: quality.csv, figures/quality.html; look at it with: {mlflow_ui()}")
 
 
 def models_of(run: LoggedRun, every_budget: bool) -> list[Subject]:

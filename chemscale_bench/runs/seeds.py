@@ -12,7 +12,7 @@ from chemscale_bench.runs.tracked import TrackedRun, run_folder
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import ended_properly
-from chemscale_bench.tracking.families import describe_family, name_of
+from chemscale_bench.tracking.families import below, describe_family, name_of
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
@@ -43,7 +43,7 @@ def train_seeds(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
         return member(waiting.pop(0)) if waiting and not stop.requested else None
 
     def member(seed: int) -> Generator[Step, None, None]:
-        child = client.create_run(experiment, tags={"mlflow.parentRunId": parent}).info.run_id
+        child = client.create_run(experiment, tags=below(parent)).info.run_id
         mark_process(client, child)
         try:
             with ended_properly(child):

@@ -35,6 +35,7 @@ from chemscale_bench.runs.trained import check_one_task, trained_models
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.settings.simulate import SimulateSettings
+from chemscale_bench.shell import mlflow_ui
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 from chemscale_bench.tracking.provenance import code_tags, environment_tags
 from chemscale_bench.tracking.reader import LoggedRun
@@ -84,7 +85,9 @@ def simulate(settings: SimulateSettings) -> None:
             if left_out:
                 print(f"of the runs: {describe(left_out)}")
             recorder.deliver()
-            print(f"logged to MLflow run {run_id}: motion.csv, figures, trajectory.extxyz; look at it with: mlflow ui")
+            print(
+                f"logged to MLflow run {run_id}: motion.csv, figures, trajectory.extxyz; look at it with: {mlflow_ui()}"
+            )
 
 
 def one_model(
@@ -118,8 +121,8 @@ def moved(settings: SimulateSettings, subject: Subject, reference: Reference, de
     pulled = stretch(potential, test.numbers, at_rest.positions_A3, reference.bonds, **electrons)
     starts = starts_of(settings, test)
     steps = steps_of(settings.picoseconds, settings.timestep_fs)
-    with tqdm(total=steps, desc=f"simulating {subject.name}", unit="step", file=sys.stderr,
-              mininterval=0.2 if sys.stderr.isatty() else 20.0) as bar:  # fmt: skip
+    shown: dict[str, Any] = {"unit": "step", "file": sys.stderr, "mininterval": 0.2, "disable": None}
+    with tqdm(total=steps, desc=f"simulating {subject.name}", **shown) as bar:
 
         def tell(done: int, intact: int) -> None:
             bar.set_postfix_str(f"{intact}/{len(starts)} intact", refresh=False)

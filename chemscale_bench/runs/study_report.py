@@ -22,6 +22,7 @@ from chemscale_bench.scaling import Forecast, JointLaw, RunTable, UnidentifiedEr
 from chemscale_bench.scaling.analysis import analyse
 from chemscale_bench.scaling.figures import LOSS_TITLE
 from chemscale_bench.settings.study import StudySettings
+from chemscale_bench.shell import mlflow_ui, typed
 from chemscale_bench.tracking.families import describe_family
 from chemscale_bench.tracking.figures import to_html
 
@@ -194,7 +195,7 @@ def next_steps(found: StudyResult, settings: StudySettings) -> str:
     """What a user may do with a study, as commands."""
     return (
         f"{found.trainings} trainings below run {found.run_id} of experiment {settings.experiment}; next:\n"
-        f"  mlflow ui                                              compare them\n"
-        f"  chemscale fit --experiment {found.run_id} --out law    the law as files\n"
-        f"  chemscale submit --run {found.run_id} --submitter NAME"
+        f"  {mlflow_ui()}    # compare them\n"
+        f"  {typed('chemscale')} fit --experiment {found.run_id} --out law    # the law as files\n"
+        f"  {typed('chemscale')} submit --run {found.run_id} --submitter NAME    # an entry of the leaderboard"
     )

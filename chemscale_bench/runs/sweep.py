@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any, NoReturn
 
+import numpy as np
 from filelock import FileLock
 from optuna.trial import Trial, TrialState
 from tqdm import tqdm
@@ -27,6 +29,7 @@ from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.settings.tune import TuneSettings
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import Interrupted, Pruned, ended_properly
+from chemscale_bench.tracking.families import below
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
@@ -160,18 +163,29 @@ class Sweep:
         if failed and self.queue.count() < self.settings.trials:
             raise complain_of(failed, self.settings.workers)
 
+    def settings_of(self, chosen: Mapping[str, Any]) -> TrainingSettings:
+        """What a trial trains with."""
+        settings = self.base.model_copy(update=dict(chosen))
+        if isinstance(settings, ForceFieldSettings):
+            settings = settings.model_copy(update={"steps": max(2, round(self.budget / settings.batch_frames))})
+        return settings
+
+    def best(self) -> TrainingSettings | None:
+        """The settings of the best trial; None as long as none is complete."""
+        trials = [trial for trial in self.queue.trials() if trial.state == TrialState.COMPLETE]
+        values = [math.inf if trial.value is None else trial.value for trial in trials]
+        return self.settings_of(trials[int(np.argmin(values))].params) if trials else None
+
     def run_trial(self, trial: Trial, fabric: Fabric, stop: Stop) -> Generator[Step, None, None]:
         """Train one trial as a child run, step by step."""
         batch = self.kind.BATCH
         fixed = () if getattr(self.settings, batch) == "search" else (batch,)
         chosen = studies.suggest(trial, [each for each in studies.SPACES[self.family] if each.name not in fixed])
-        settings = self.base.model_copy(update=chosen)
+        settings = self.settings_of(chosen)
         warmup = settings.warmup
         if isinstance(settings, ForceFieldSettings):
-            steps = max(2, round(self.budget / settings.batch_frames))
-            settings = settings.model_copy(update={"steps": steps})
-            warmup = warmup_share(settings, steps)
-        tags = {"mlflow.parentRunId": self.parent, "trial": str(trial.number)}
+            warmup = warmup_share(settings, int(settings.steps))
+        tags = below(self.parent) | {"trial": str(trial.number)}
         experiment = experiment_id(self.settings.experiment)
         name = f"trial {trial.number}, {self.settings.model}, {self.task.name}"
         child = self.client.create_run(experiment, tags=tags, run_name=name).info.run_id

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import FrozenTrial, TrialState
 
 from chemscale_bench.runs.queue import STEPS, Queue
+from chemscale_bench.shell import mlflow_ui
 from chemscale_bench.tracking.families import describe_family
 from chemscale_bench.tracking.figures import to_html
 from chemscale_bench.tuning import study as studies
@@ -53,7 +54,7 @@ def summarize(client: MlflowClient, parent: str, queue: Queue, title: str, metri
     values: dict[int, float] = {}
     if "best/value" in found:
         best = queue.study.best_trial
-        lines.append(f"best: trial {best.number} with {best.value:.4f}: {describe(best.params)}")
+        lines.append(f"best: trial {best.number} with {best.value:.4f} {title}: {describe(best.params)}")
         what += f" Best: trial {best.number} with **{best.value:.4f}** {title}: {describe(best.params)}"
         points = client.get_metric_history(best.user_attrs["mlflow_run"], metric)
         values = {point.step: point.value for point in points[-1:]}
@@ -66,7 +67,7 @@ def summarize(client: MlflowClient, parent: str, queue: Queue, title: str, metri
     else:
         lines.append("final value: too few trials have finished to predict it from the first 20 % of the area")
     lines.append(f"compute: {found['tune/flops']:.3g} FLOPs, {found['tune/saved_percent']:.1f} % saved by stopping")
-    lines.append(f"parent run {parent}, one child per trial; compare them with: mlflow ui")
+    lines.append(f"parent run {parent}, one child per trial; compare them with: {mlflow_ui()}")
     return "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.runs.clock import Clock
 from chemscale_bench.runs.kind import RunKind
 from chemscale_bench.settings.training import TrainingSettings
+from chemscale_bench.shell import mlflow_ui, typed
 from chemscale_bench.speed.peaks import peak_flops
 from chemscale_bench.tracking.ending import Interrupted, Pruned
 from chemscale_bench.tracking.families import NOTE, note_of_run
@@ -147,7 +148,9 @@ class TrackedRun(RunKind):
                     f"{what} {seconds:.1f} s" for what, seconds in self.clock.seconds.items() if what != "decays"
                 )
             )
-            print(f"run {self.run_id} is in the tracking store; look at it with: mlflow ui")
+            verb, what = self.THEN
+            then = f"{typed('chemscale')} {verb} --run {self.run_id}"
+            print(f"run {self.run_id} is in the tracking store; look at it with: {mlflow_ui()}; {what}: {then}")
 
     @contextmanager
     def room_for_artifacts(self) -> Iterator[None]:

@@ -108,14 +108,16 @@ def log_draws(law: JointLaw | Forecast, params: ArrayLike, tokens: ArrayLike) ->
 def next_run(law: Forecast, flops: float, flops_per_param_token: float = FLOPS_PER_PARAM_TOKEN) -> NextRun:
     """Which run tells most per FLOP about the loss at the best size for `flops`.
 
-    Considers sizes a factor 1, 2 and 4 about the best ones, from the largest compute so far on up to half of `flops`.
+    Considers sizes a factor 1, 2 and 4 about the best ones, from the largest compute so far on up to half of `flops`,
+    and none that is smaller than the smallest one fitted: what a law says of those is worth little.
     A run's worth is by how much it narrows the variance of the prediction, by its covariance with it: over refits, and
     by the drift, of which a run beyond the data shares what lies before it.
     """
     largest = flops_per_param_token * 10**law.largest_
     budgets = np.geomspace(largest, max(flops / 2, 2 * largest), 24)
     best = np.exp(search(law, np.log(np.append(budgets, flops) / flops_per_param_token))[0])
-    params = np.concatenate([best[:-1] * factor for factor in (0.25, 0.5, 1, 2, 4)] + [best[-1:]])
+    params = np.concatenate([best[:-1] * factor for factor in (0.25, 0.5, 1, 2, 4)])
+    params = np.append(np.maximum(params, np.exp(law.log_sizes_[:, 0].min())), best[-1:])
     spent = np.append(np.tile(budgets, 5), flops)
     drawn = law.log_draws(log_sizes_of(params, spent / flops_per_param_token / params))
     drawn = drawn - drawn.mean(axis=0)

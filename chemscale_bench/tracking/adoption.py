@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from chemscale_bench.errors import UserError
 from chemscale_bench.launcher import find_launcher, is_alive
 from chemscale_bench.settings.training import TrainingSettings
+from chemscale_bench.tracking.families import below
 from chemscale_bench.tracking.lifetime import LAUNCHED_RUN, PID_TAG, REASON_TAG, is_dead, is_of_project, mark_process
 from chemscale_bench.tracking.settling import DELETED, FINAL_TAG, settle, settle_after_launcher
 from chemscale_bench.tracking.store import experiment_id, open_store
@@ -96,7 +97,7 @@ def adopt_run(experiment: str, resume: str = "", shared: bool = False) -> str:
         above = {}
         if named and not launched:
             at_work = named.info.status == "RUNNING" and named.info.lifecycle_stage == "active"
-            above = {"mlflow.parentRunId": named.info.run_id} if at_work else {}
+            above = below(named.info.run_id) if at_work else {}
             what = "its child" if at_work else "a run of its own"
             print(f"MLFLOW_RUN_ID names a run of somebody else, {named.info.run_id}: this is {what}", file=sys.stderr)
         run_id = client.create_run(experiment_id(experiment), tags=origin(launched) | above).info.run_id

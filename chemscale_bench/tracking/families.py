@@ -14,9 +14,16 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 NOTE = "mlflow.note.content"
+SHOWN = {"mlflow.runType": "evaluation"}
+"""MLflow's table of runs folds children below their parent, except those of this type; it is used for nothing else."""
 MOST_LISTED = 20
 NOT_PLAIN = str.maketrans(dict.fromkeys("|[]<>*_`", " "))
 """What Markdown would take for more than text, in names that people give."""
+
+
+def below(parent: str) -> dict[str, str]:
+    """Tags of a run that is to be a child of another, shown from the first look at their experiment on."""
+    return {"mlflow.parentRunId": parent} | SHOWN
 
 
 def note_of_run(title: str, unit: str, metric: str, reached: Mapping[int, float], cost: str) -> str:

@@ -39,7 +39,7 @@ class Judge:
         self.values.clear()
         if position >= 0.98 * self.budget or not self.trial.should_prune():  # nothing is left to save at the end
             return None
-        return f"stopped at {position:,}: {verdict(self.trial)}"
+        return f"stopped at {position:,} of {self.budget:,}: {verdict(self.trial)}"
 
 
 def verdict(trial: Trial) -> str:
@@ -49,9 +49,11 @@ def verdict(trial: Trial) -> str:
         return "the pruner's decision"
     text = decision.reason
     if decision.rank is not None:
-        text = f"rank {decision.rank} of {decision.trials}"
+        text = f"rank {decision.rank} of the {decision.trials} that came this far"
         if decision.standing is not None:
-            text += f", {decision.standing:.1f} with earlier looks; up to {decision.gate} go on"
+            if round(decision.standing, 1) != decision.rank:
+                text += f", {decision.standing:.1f} averaged with its earlier ranks"
+            text += f"; only the best {decision.gate} go on" if decision.gate != 1 else "; only the best goes on"
     if decision.predicted is not None:
         text += f"; predicted to end at {decision.predicted:.4g} [{decision.low:.4g}, {decision.high:.4g}]"
     return text

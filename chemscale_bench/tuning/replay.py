@@ -99,7 +99,7 @@ def grade(
     drawn = [curves.draw(trials, np.random.default_rng([seed, number]), stress) for number in range(studies)]
     graded = []
     try:
-        with tqdm(total=len(names) * studies, desc=curves.name, unit="study") as bar:
+        with tqdm(total=len(names) * studies, desc=curves.name, unit="study", disable=None) as bar:
             for name in names:
                 outcomes = []
                 for number, study in enumerate(drawn):

@@ -16,9 +16,10 @@ from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.settings.leaderboard import LeaderboardSettings
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.settings.tune import TuneSettings
+from chemscale_bench.shell import mlflow_ui
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import ended_properly
-from chemscale_bench.tracking.families import describe_family
+from chemscale_bench.tracking.families import below, describe_family
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
@@ -46,7 +47,7 @@ class Demo:
 
     def train(self, kind: Callable[..., TrackedRun], chosen: TrainingSettings) -> Any:
         """Train one model as a child run."""
-        child = self.client.create_run(self.experiment, tags={"mlflow.parentRunId": self.parent}).info.run_id
+        child = self.client.create_run(self.experiment, tags=below(self.parent)).info.run_id
         mark_process(self.client, child)
         with ended_properly(child):
             run = kind(chosen, start_fabric(chosen), child, self.stop, None)
@@ -93,7 +94,7 @@ class Demo:
         print("\na study of a small SchNet's hyperparameters")
         chosen = TuneSettings(
             task="embedded-ff", model="schnet", molecule="ethanol", train_size=100, params=10_000, steps=50, trials=14,
-            sampler="RandomSampler", study=f"demo-{self.parent}", device="cpu",
+            sampler="RandomSampler", study=f"demo-{self.parent[:8]}", device="cpu",
         )  # fmt: skip
         Sweep(chosen).run()
 
@@ -118,4 +119,4 @@ def demo(settings: DemoSettings) -> None:
         found = f"**Language models** by their validation loss; beside them: {work.errors}"
         describe_family(open_store(), parent, LanguageRun.METRIC, found, work.best)
     work.board()
-    print(f"\nOpen {settings.out} in a browser. Compare the runs: `mlflow ui`, experiment {settings.experiment!r}.")
+    print(f"\nOpen {settings.out} in a browser. Compare the runs: `{mlflow_ui()}`, experiment {settings.experiment!r}.")

@@ -6,6 +6,7 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -49,7 +50,8 @@ def write(featurizer: Featurizer, data: Path, out: Path) -> Counter[str]:
     """Write the features of a file's molecules; of all molecules how many have none, by reason."""
     counts: Counter[str] = Counter()
     draft, writer = out.with_name(f".{out.name}.{os.getpid()}"), None
-    bar = tqdm(total=data.stat().st_size, desc=f"embedding {data.name}", unit="B", unit_scale=True, file=sys.stderr)
+    shown: dict[str, Any] = {"unit": "B", "unit_scale": True, "file": sys.stderr, "disable": None}
+    bar = tqdm(total=data.stat().st_size, desc=f"embedding {data.name}", **shown)
     try:
         with bar:
             for smiles, read in listing.molecules(data):

@@ -8,10 +8,16 @@ import pandas as pd
 
 from chemscale_bench import tasks
 from chemscale_bench.scaling.planning import NextRun
+from chemscale_bench.settings.language import LanguageSettings
+from chemscale_bench.settings.training import TrainingSettings
+from chemscale_bench.shell import typed
+
+SMALLEST: int = next(rule.ge for rule in LanguageSettings.model_fields["params"].metadata if hasattr(rule, "ge"))
+"""Parameters that the verb `language` takes."""
 
 
 def training(frame: pd.DataFrame, run: NextRun | None, experiment: str) -> str:
-    """The command that trains a run; nothing if the table does not say of what model, and of what task of the project.
+    """The command that trains a run; nothing if it is too small, or if the table does not say of what model and task.
 
     Args:
         frame: the runs that it should join, with the columns `task` and `model`.
@@ -19,16 +25,31 @@ def training(frame: pd.DataFrame, run: NextRun | None, experiment: str) -> str:
         experiment: of those runs, or nothing.
     """
     chosen = what_was_trained(frame)
-    if run is None or not chosen:
+    if run is None or not chosen or run.params < SMALLEST:
         return ""
-    command = f"chemscale language {chosen} --params {run.params:.2g} --tokens {run.tokens:.2g}"
+    command = f"{typed('chemscale')} language {chosen} --params {run.params:.2g} --tokens {run.tokens:.2g}"
     return command + (f" --experiment {shlex.quote(experiment)}" if experiment else "")
+
+
+def settings(verb: str, chosen: TrainingSettings, **more: str) -> str:
+    """The command that trains with settings; those that are the verb's own defaults are left out, as is the experiment.
+
+    Args:
+        verb: `language` or `forcefield`.
+        chosen: its settings.
+        more: others, by name.
+    """
+    words = [typed("chemscale"), verb]
+    for name, value in chosen:
+        if name not in ("experiment", "smaller_budgets", *more) and value != type(chosen).model_fields[name].default:
+            words += [f"--{name}", shlex.quote(f"{value:.4g}" if isinstance(value, float) else str(value))]
+    return " ".join([*words, *(f"--{name} {shlex.quote(value)}" for name, value in more.items())])
 
 
 def study(frame: pd.DataFrame) -> str:
     """The command of a study of the same, under the same condition."""
     chosen = what_was_trained(frame)
-    return f"chemscale study {chosen} --hours 2" if chosen else ""
+    return f"{typed('chemscale')} study {chosen} --hours 2" if chosen else ""
 
 
 def what_was_trained(frame: pd.DataFrame) -> str:

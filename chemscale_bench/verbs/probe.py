@@ -140,7 +140,7 @@ def embedded(
     reasons: dict[int, str] = {}
     twins: set[tuple[str, ...]] = set()
     device = str(evaluation_device(settings.device))
-    for source, run in tqdm(runs, desc="embedding", unit="run", file=sys.stderr):
+    for source, run in tqdm(runs, desc="embedding", unit="run", file=sys.stderr, disable=None):
         params = run.params if run else {}
         twin = tuple(params.get(key, "") for key in BEGINNING)
         if run:
@@ -175,7 +175,7 @@ def measure(found: Prepared) -> pd.DataFrame:
     """One row for each kind of features: networks, then fingerprints and descriptors."""
     rows = []
     work: list[Subject | str] = [*found.subjects, *probes.BASELINES]
-    for each in tqdm(work, desc="probing", unit="features", file=sys.stderr):
+    for each in tqdm(work, desc="probing", unit="features", file=sys.stderr, disable=None):
         if isinstance(each, str):
             vectors, unknown = probes.BASELINES[each](found.smiles), NAN
             about: dict[str, Any] = {"features": each, "kind": "baseline", "loss_nats_per_token": NAN}

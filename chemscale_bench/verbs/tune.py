@@ -6,8 +6,16 @@ import sys
 
 from chemscale_bench.runs.sweep import Sweep
 from chemscale_bench.settings.tune import TuneSettings
+from chemscale_bench.verbs import next_command
 
 
 def tune(settings: TuneSettings) -> None:
     """Run trials until the study has enough."""
-    sys.exit(Sweep(settings).run())
+    sweep = Sweep(settings)
+    code = sweep.run()
+    best = sweep.best()
+    if best and sweep.prints and not sweep.is_worker:
+        verb = "language" if sweep.family == "language_model" else "forcefield"
+        again = next_command.settings(verb, best, seeds="3")
+        next_command.show({"the best settings with three seeds: how much of it was chance?": again})
+    sys.exit(code)

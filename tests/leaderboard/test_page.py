@@ -186,7 +186,13 @@ def test_no_scroll_sideways_on_a_phone(address: str, browser: Any) -> None:
     try:
         browser.get(address)
         wait(browser, "return document.querySelectorAll('#figure .trace').length > 0")
+        click(browser, "#board tr.study button")
         assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+        cut = """return [...document.querySelectorAll('table th, table td, table button, .more .inside')]
+        .filter((cell) => cell.getBoundingClientRect().right > window.innerWidth).map((cell) => cell.outerHTML)"""
+        assert browser.execute_script(cut) == [], "a row that is too wide for the screen stands below itself"
+        heads = "return [...document.querySelectorAll('#board tr.study:first-child td')].map((td) => td.dataset.head)"
+        assert {"#", "loss nats per token", "device"} <= set(browser.execute_script(heads)), "a cell tells what it is"
     finally:
         browser.set_window_size(1400, 1600)
 

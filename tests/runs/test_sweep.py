@@ -1,6 +1,7 @@
 """Whole studies as a user starts them: processes, a journal file, a real tracking store."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -73,6 +74,13 @@ def test_a_study_is_a_parent_with_a_child_for_every_trial_and_two_processes_shar
     stopped = sum(run.info.status == "KILLED" for run in children)
     assert (parent.data.metrics["tune/saved_percent"] > 5) == (stopped > 0)
     assert f"{stopped} of them stopped early" in out
+    [again] = re.findall(r"chemscale (forcefield --\S.* --seeds 3) ", finish(start("--trials", "10")))
+    best = min(
+        (run for run in children if run.info.status == "FINISHED"),
+        key=lambda run: history(run.info.run_id, "val/force_mae_mev_per_angstrom")[-1].value,
+    )
+    assert f"--batch_frames {best.data.params['batch_frames']} " in again
+    assert "--task embedded-ff --model schnet --molecule ethanol --train_size 50 " in again
     figures = mlflow.MlflowClient().list_artifacts(parent.info.run_id, "figures")
     assert len(figures) >= 3
 

@@ -158,9 +158,21 @@ def test_a_plan_names_the_run_that_tells_most() -> None:
     assert run is not None
     assert 6 * 10**forecast.largest_ * 0.999 <= run.flops <= 5e17
     assert run.params * run.tokens * 6 == pytest.approx(run.flops)
+    assert run.params >= measured(6)["params"].min() * 0.999
     assert 0 < run.narrows < 1
     assert spend.half_size.extra_loss > 0
     assert spend.double_size.extra_loss > 0
+
+
+def test_the_run_that_tells_most_is_no_smaller_than_those_that_were_measured() -> None:
+    """Of six runs of an hour's study it was 91 params, which nobody can train."""
+    params = [10_040, 10_040, 10_040, 29_120, 29_120, 99_008]
+    loss = [2.1003, 1.3669, 1.9881, 1.9679, 1.5634, 1.8242]
+    forecast = Forecast(replicates=100).fit(params, [3e4, 3e5, 3e4, 3e4, 1e5, 3e4], loss)
+    run = plan(forecast, 1e14).next_run
+    assert run is not None
+    assert run.params >= 10_039
+    assert run.params * run.tokens * 6 == pytest.approx(run.flops)
 
 
 def test_five_runs_are_forecast_without_a_backtest() -> None:

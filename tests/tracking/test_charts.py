@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from chemscale_bench.tracking import charts
-from chemscale_bench.tracking.families import describe_family
+from chemscale_bench.tracking.families import below, describe_family
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 from chemscale_bench.tracking.store import experiment_id
 
@@ -93,13 +93,17 @@ def test_children_of_a_parent_are_compared_by_what_was_searched(browser: Any, tr
     for size in (3, 4, 5):
         log_run(client, experiment, size)
     for run in client.search_runs([experiment], "attributes.run_name != 'the search'"):
-        client.set_tag(run.info.run_id, "mlflow.parentRunId", parent)
+        for key, value in below(parent).items():
+            client.set_tag(run.info.run_id, key, value)
     describe_family(client, parent, charts.LOSS, "Three sizes.", {4000: 2.5}, ["peak_learning_rate"])
     assert client.get_run(parent).data.metrics[charts.LOSS] == 2.5
     note = client.get_run(parent).data.tags["mlflow.note.content"].splitlines()
     assert note[0] == "Three sizes."
     assert [line.split("]")[0] for line in note if line.startswith("| [")] == ["| [size 5", "| [size 4", "| [size 3"]
     browser.set_window_size(1800, 2400)
+    browser.get(f"{server}#/experiments/{experiment}/runs")  # as who clicks on its name
+    shown = "return ['the search', 'size 3', 'size 5'].every((name) => document.body.innerText.includes(name))"
+    WebDriverWait(browser, 120).until(lambda driver: driver.execute_script(shown), "children are folded")
     browser.get(server + charts.address(experiment))
     drawn = "return !!document.querySelector('.parcoords') && document.querySelectorAll('.js-plotly-plot').length >= 4"
     WebDriverWait(browser, 120).until(lambda driver: driver.execute_script(drawn))

@@ -9,7 +9,8 @@ import pytest
 from optuna.trial import TrialState
 
 from chemscale_bench.training.schedules import ForwardArea
-from chemscale_bench.tuning.judge import Judge
+from chemscale_bench.tuning.decision import Decision
+from chemscale_bench.tuning.judge import Judge, verdict
 from chemscale_bench.tuning.named import PRUNERS
 from chemscale_bench.tuning.study import REPORTS
 
@@ -50,15 +51,32 @@ def test_a_long_warm_up_does_not_cost_the_best_trial_its_place() -> None:
     assert study.best_trial.number == 20
     stopped = str(train(study, 1.5, warmup=0.6, decay=0.5))
     said = re.fullmatch(
-        r"stopped at [\d,]+: rank 22 of 22, (\d+\.\d) with earlier looks; up to (\d+) go on; "
+        r"stopped at [\d,]+ of 100,000: rank 22 of the 22 that came this far; only the best (\d+) go on; "
         r"predicted to end at (\S+) \[(\S+), (\S+)\]",
         stopped,
     )
     assert said, stopped
-    standing, gate, value, low, high = map(float, said.groups())
-    assert standing > gate
+    gate, value, low, high = map(float, said.groups())
+    assert gate < 22
     assert low < value < high
     assert value > 1.0
+
+
+@pytest.mark.parametrize(
+    ("standing", "gate", "said"),
+    [
+        (2.8, 2, "rank 3 of the 4 that came this far, 2.8 averaged with its earlier ranks; only the best 2 go on"),
+        (3.04, 2, "rank 3 of the 4 that came this far; only the best 2 go on"),
+        (3.0, 1, "rank 3 of the 4 that came this far; only the best goes on"),
+        (None, None, "rank 3 of the 4 that came this far"),
+    ],
+)
+def test_a_verdict_says_by_what_and_against_whom(standing: float | None, gate: int | None, said: str) -> None:
+    study = optuna.create_study()
+    trial = study.ask()
+    decision = Decision(True, "rank", 10, rank=3, standing=standing, gate=gate, trials=4)
+    decision.keep(study, study.trials[0])
+    assert verdict(trial) == said
 
 
 class Always(optuna.pruners.BasePruner):
@@ -91,4 +109,4 @@ def test_a_trial_that_has_all_but_ended_is_not_stopped() -> None:
 def test_pruners_of_optuna_leave_no_reason() -> None:
     study = optuna.create_study(pruner=Always())
     judge = Judge(study.ask(), BUDGET, 0.0, 0.0)
-    assert judge(50_000, {"train/loss_nats_per_token": 1.0}) == "stopped at 50,000: the pruner's decision"
+    assert judge(50_000, {"train/loss_nats_per_token": 1.0}) == "stopped at 50,000 of 100,000: the pruner's decision"
