@@ -5,8 +5,8 @@ Run: `OMP_NUM_THREADS=1 python tools/mutants.py chemscale_bench/scaling/laws.py 
 A change is a comparison, an operator or a number that is another one, a condition turned round, or a returned value
 that is nothing; decorators, `__repr__` and the text of messages are left alone. A module's places are drawn at random,
 the same for a seed. A change is first shown to the tests named after the module (training/loop.py:
-tests/training/test_loop*.py), then to those of its folder or of `--then`. They run on a copy of the repository, each
-time in a fork of a process that has imported the large libraries and nothing of ours.
+tests/training/test_loop*.py), then to those of its folder or of `--then`, the quick ones first. They run on a copy of the
+repository, each time in a fork of a process that has imported the large libraries and nothing of ours.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import ast
 import contextlib
 import copy
 import importlib
+import json
 import os
 import random
 import shutil
@@ -91,13 +92,32 @@ def tests_of(module: Path, then: Sequence[str] | None) -> list[tuple[str, ...]]:
     return [stage for stage in stages if stage]
 
 
+class FastestFirst:
+    """Orders tests by the seconds that they took when nothing was changed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.known = path, path.exists()
+        self.seconds = json.loads(path.read_text()) if self.known else {}
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: self.seconds.get(item.nodeid, 0))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        if not self.known:
+            self.path.write_text(json.dumps(self.seconds))
+
+
 def run(tests: Sequence[str], seconds: float) -> int:
     """Exit code of tests in a fork of this process; what takes longer hangs, and is ended."""
     if not (child := os.fork()):
         os.setsid()
         for stream in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-        os._exit(int(pytest.main(["-x", "-p", "no:cacheprovider", *tests])))
+        order = FastestFirst(Path(f"../{abs(hash(tuple(tests)))}.json"))
+        os._exit(int(pytest.main(["-x", "-p", "no:cacheprovider", *tests], plugins=[order])))
     end = time.monotonic() + seconds
     while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < end:
         time.sleep(0.02)
