@@ -5,8 +5,8 @@ Run: `OMP_NUM_THREADS=1 python tools/mutants.py chemscale_bench/scaling/laws.py 
 A change is a comparison, an operator or a number that is another one, a condition turned round, or a returned value
 that is nothing; decorators, `__repr__` and the text of messages are left alone. A module's places are drawn at random,
 the same for a seed. A change is first shown to the tests named after the module (training/loop.py:
-tests/training/test_loop*.py), then to those of its folder or of `--then`, the quick ones first. They run on a copy of the
-repository, each time in a fork of a process that has imported the large libraries and nothing of ours.
+tests/training/test_loop*.py), then to those of its folder or of `--then`, the quick ones first. They run on a copy of
+the repository, each time in a fork of a process that has imported the large libraries and nothing of ours.
 """
 
 from __future__ import annotations
@@ -100,12 +100,15 @@ class FastestFirst:
         self.seconds = json.loads(path.read_text()) if self.known else {}
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """The quick ones first: most changes are noticed by one of them."""
         items.sort(key=lambda item: self.seconds.get(item.nodeid, 0))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Fixtures count with the first test that asks for them."""
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
 
     def pytest_sessionfinish(self) -> None:
+        """Keep the seconds for the next process."""
         if not self.known:
             self.path.write_text(json.dumps(self.seconds))
 
