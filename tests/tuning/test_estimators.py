@@ -123,3 +123,11 @@ def test_below_four_reports_a_power_law_is_the_latest_value() -> None:
     assert estimators.power_law([1, 2, 3, 4], [9.0, 3.0, 2.0, 1.5], 100) == 1.5  # the first quarter is left out
     assert estimators.power_law([-3, -2, -1, 0], [9.0, 3.0, 2.0, 1.5], 100) == 1.5
     assert estimators.power_law([1, 2, 3, 4, 5], [9.0, 3.0, 2.0, 1.5, 1.3], 100) < 1.25
+
+
+def test_a_power_law_does_not_depend_on_the_unit_of_steps() -> None:
+    curve = 0.7 + 2 * STEPS**-0.4 + 0.01 * np.sin(STEPS)
+    for unit in (1e-3, 1e6):
+        assert estimators.power_law(unit * STEPS, curve, unit * 200) == pytest.approx(
+            estimators.power_law(STEPS, curve, 200)
+        )
