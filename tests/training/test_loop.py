@@ -149,6 +149,7 @@ def test_no_step_goes_past_a_budget_and_the_trunk_leaves_room_for_the_decay(mole
     # A trunk to 750 and a decay to 1,000, twice; the second trunk begins where the first one was left.
     assert steps_of(molecules, [1000], 300) == [300, 600, 900, 1000]
     assert steps_of(molecules, [1000], 700) == [700, 750, 1000]
+    assert steps_of(molecules, [1000], 500) == [500, 750, 1000]  # a step would end just at the budget
     assert steps_of(molecules, [1000, 2000], 700) == [700, 750, 1000, 1450, 1500, 2000]
 
 
