@@ -78,10 +78,20 @@ def test_broken_laws_start_on_a_grid_of_places_widths_and_floors(breaks: int, fl
     theta = np.concatenate([theta, *([[0.3, 0.0, np.log(0.08 * 6)]] * breaks)])[None]
     if breaks == 2:
         theta[0, [3, 6]] = np.quantile(u, np.linspace(0.1, 0.9, 7))[[1, 4]]
+    if floor:  # of 0.3 of the smallest loss
+        theta[0, 0] = form.power(theta, u).min() + np.log(0.3 / 0.7)
     log_loss = form.log_loss(theta, u)[0]
     starts = broken_starts(form, u, log_loss, np.ones(25))
     assert starts.shape == (count, len(form.names))
     miss = np.abs(form.log_loss(starts, u) - log_loss).max(axis=1)
-    assert miss.min() < (1e-3 if floor else 1e-8)
-    if not floor:
-        assert starts[miss.argmin()] == pytest.approx(theta[0], abs=1e-6)
+    assert miss.min() < 1e-8
+    assert starts[miss.argmin()] == pytest.approx(theta[0], abs=1e-6)
+
+
+def test_a_start_is_near_the_law_whatever_one_wild_point_says() -> None:
+    u = np.linspace(-1, 1, 9)[:, None]
+    exponent = float(np.geomspace(0.1, 10, 10)[4] / 2)
+    log_loss = 1 - exponent * u[:, 0]
+    log_loss[2] += 0.5
+    starts = additive_starts(AdditiveForm(("x",), floor=False), u, log_loss, np.ones(9))
+    assert starts[4, 0] == pytest.approx(1, abs=0.01)

@@ -51,6 +51,21 @@ def test_a_bound_holds() -> None:
     assert locate(VALUES, [1, 1, 1], 1.0, (-9, 0.5)).converged.all()
 
 
+@pytest.mark.parametrize(("exponent", "ends"), [(0.1, (0.0, 0.1)), (0.5, (0.5, 9.0))])
+def test_at_a_bound_the_others_are_as_good_as_with_that_parameter_fixed(
+    exponent: float, ends: tuple[float, float]
+) -> None:
+    """Sizes far from their centre, where scale and exponent pull at each other; the truth, 0.3, is out of reach."""
+    form, u = AdditiveForm(("x",), floor=False), np.array([[1.0], [2], [4], [5], [9]])
+    log_loss, start = 1 - 0.3 * u[:, 0] + 0.1 * np.array([1, -1, 0, 1, -1]), np.array([[0.0, 0.3]])
+    found = minimise(form, start, u, log_loss, np.ones(5), 0.2, (np.array([-9, ends[0]]), np.array([9, ends[1]])))
+    fixed = minimise(form, start, u, log_loss, np.ones(5), 0.2, (np.array([-9, exponent]), np.array([9, exponent])))
+    assert found.theta[0] == pytest.approx(fixed.theta[0], abs=1e-6)
+    scales = np.linspace(-2, 3, 50_001)
+    losses = huber(log_loss - scales[:, None] + exponent * u[:, 0], 0.2).sum(axis=1)
+    assert found.theta[0, 0] == pytest.approx(scales[losses.argmin()], abs=1e-3)
+
+
 def test_problems_are_solved_side_by_side_and_in_parts() -> None:
     values, weight = np.array([VALUES, VALUES + 1, VALUES - 2]), [[1, 1, 1], [2, 1, 1], [1, 1, 0]]
     expected = [0.6, 1.4, -1.9]
