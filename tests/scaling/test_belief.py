@@ -107,3 +107,26 @@ def test_seeds_average_out_and_sizes_do_not() -> None:
         told = before.after(runs).precision - before.precision
         gradient = before.gradient([1e6], [1e8])[0]
         assert told[1, 1] == pytest.approx(gradient[1] ** 2 / (0.006**2 / seeds + shared), rel=1e-3)
+
+
+def test_a_run_of_less_compute_tells_less() -> None:
+    """A hundredth of the compute: errors are 100^1/8 times larger, and what it tells 100^1/4 times less."""
+    before = prior("language_model", *CENTRE)
+    runs = [Measured(1e6, (1e8,), (1.0,)), Measured(1e4, (1e8,), (float(np.exp(before.predict([1e4], [1e8])[0])),))]
+    after = before.after(runs)
+    noise = 0.006**2 + 0.005**2 + 0.003**2
+    gradients = after.gradient([1e6, 1e4], [1e8, 1e8])
+    told = np.outer(gradients[0], gradients[0]) / noise + np.outer(gradients[1], gradients[1]) / noise / 100**0.25
+    assert after.precision == pytest.approx(before.precision + told, rel=1e-3)
+
+
+def test_exact_runs_bring_a_belief_to_their_law() -> None:
+    before, runs = prior("language_model", *CENTRE), []
+    for params in np.geomspace(1e4, 1e8, 6):
+        data = np.geomspace(1e6, 1e10, 5)
+        loss = 1.5 + 0.9 * (params / 1e6) ** -0.4 + 0.6 * (data / 1e8) ** -0.25
+        runs.append(Measured(float(params), tuple(data), tuple(loss)))
+    after = before.after(runs)
+    (alpha, _), (beta, _) = after.exponents()
+    assert (alpha, beta) == pytest.approx((0.4, 0.25), abs=0.01)
+    assert np.exp(after.predict([1e9], [1e11])) == pytest.approx(1.5 + 0.9 * 1000**-0.4 + 0.6 * 1000**-0.25, rel=0.01)
