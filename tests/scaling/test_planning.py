@@ -57,6 +57,7 @@ def test_a_plan_as_text(forecast: Forecast, planted: Any) -> None:
     assert lines[0] == "budget   1.2e+22 FLOPs; 90% intervals"
     assert [line.split()[0] for line in lines] == ["budget", "params", "tokens", "loss", "half", "twice", "The", "next"]
     assert "The budget is 20 times the largest fitted one" in lines[6]
+    assert "The budget is 1.5 times" in describe_plan(plan(JointLaw(replicates=5).fit(*planted), 9e20), 0.9)
     inside = describe_plan(plan(JointLaw(replicates=5).fit(*planted), 1e20), 0.9).splitlines()
     assert [line.split()[0] for line in inside] == ["budget", "params", "tokens", "loss", "half", "twice"]
 

@@ -42,7 +42,16 @@ def test_how_many_sizes_over_how_many_decades(
             (sizes,) = plant(kind, points, np.random.default_rng(seed)).sizes  # type: ignore[arg-type]
             assert least <= len(np.unique(sizes)) <= most
             assert len(sizes) in (len(np.unique(sizes)) * seeds for seeds in (1, 2, 3))
+            assert sizes.min() == pytest.approx(1e4 if "broken" in kind else 1e6)
             assert span[0] <= np.log10(sizes.max() / sizes.min()) <= span[1]
+
+
+def test_breaks_change_the_exponent_by_a_fifth_to_two_fifths_there_and_back() -> None:
+    truths = [plant("broken law, 2 breaks", "few", np.random.default_rng(seed)).truth for seed in range(40)]
+    first, second = (np.array([truth[name] for truth in truths]) for name in ("change_1", "change_2"))
+    for changes in (first, -second):
+        assert 0.2 < changes.min() < 0.23
+        assert 0.37 < changes.max() < 0.4
 
 
 def test_curves_fall_and_a_joint_law_has_a_grid() -> None:
