@@ -175,3 +175,20 @@ def test_the_first_tokens_of_training_and_where_it_has_diverged() -> None:
     assert source.batch_amount(10_240_000) == 10_000
     fixed = LanguageObjective(split([3]), 2, 40, 0, 77, torch.device("cpu"))
     assert fixed.batch_amount(10_240_000) == 77
+
+
+def test_on_a_cpu_passes_are_of_similar_lengths_and_nothing_is_filled_up() -> None:
+    source = objective(split([9, 2, 30, 3, 8]))
+    items, _ = source.take(None, 52)
+    passes = [batch.offsets.diff().tolist() for batch in source.passes(items, 20)]
+    assert passes == [[2, 3], [8, 9], [30]]
+
+
+@pytest.mark.parametrize("size", [10, 11, 74, 75, 138, 300])
+def test_items_are_filled_up_to_a_size_by_pieces_of_64(size: int) -> None:
+    filled = pad_to(np.array([[0, 4], [4, 6]]), size)
+    assert filled[:2].tolist() == [[0, 4], [4, 6]]
+    assert filled[:, 1].sum() == size
+    assert filled[2:-1, 1].tolist() == [64] * len(filled[2:-1])
+    assert (filled[2:, 0] == -64).all()
+    assert (filled[2:, 1] > 0).all()

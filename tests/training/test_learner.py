@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -86,3 +88,53 @@ def test_memory_that_does_not_suffice_for_64_units_is_an_error() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         made.perform(Step(made, ITEMS, 5))  # type: ignore[arg-type]
     assert made.pass_limit == 50
+
+
+class OneOfSeveral:
+    """What Fabric is to one process of several; gradients are exchanged unless it is asked to hold them back."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, rank: int, processes: int, most_passes: int = 0) -> None:
+        self.global_rank, self.world_size, self.most_passes, self.held = rank, processes, most_passes, 0
+
+    def no_backward_sync(self, _: Any) -> AbstractContextManager[None]:
+        self.held += 1
+        return nullcontext()
+
+    def all_reduce(self, _: Tensor, reduce_op: str) -> Tensor:
+        assert reduce_op == "max"
+        return torch.tensor(self.most_passes)
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+    def autocast(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+@pytest.mark.parametrize(("rank", "own", "held"), [(0, 1 + 3 + 5, 2), (1, 2 + 4, 1)])
+def test_processes_share_a_step_and_exchange_gradients_once(rank: int, own: float, held: int) -> None:
+    made = learner(limit=1)
+    made.fabric = fabric = OneOfSeveral(rank, 2)  # type: ignore[assignment]
+    assert made.accumulate(ITEMS, 5).item() == pytest.approx(2 * own)
+    assert made.module.weight.grad.item() == pytest.approx(own * 2 / 5)  # their mean over two is that of all items
+    assert fabric.held == held
+
+
+def test_a_process_without_a_share_adds_nothing_and_takes_part() -> None:
+    made = learner()
+    made.fabric = fabric = OneOfSeveral(1, 2)  # type: ignore[assignment]
+    assert made.accumulate(ITEMS[:1], 1).item() == 0
+    assert made.module.weight.grad.item() == 0
+    assert fabric.held == 0
+
+
+def test_where_weights_are_gathered_all_make_as_many_passes() -> None:
+    made = learner(limit=1)
+    made.fabric, made.spread = OneOfSeveral(1, 2, most_passes=4), True  # type: ignore[assignment]
+    with patch.object(made.module, "forward", wraps=made.module.forward) as forward:
+        assert made.accumulate(ITEMS, 5).item() == pytest.approx(2 * 6)
+        assert forward.call_count == 4
+    assert made.module.weight.grad.item() == pytest.approx(6 * 2 / 5)
+    assert made.fabric.held == 0  # type: ignore[attr-defined]
