@@ -116,11 +116,15 @@ class FastestFirst:
 def run(tests: Sequence[str], seconds: float) -> int:
     """Exit code of tests in a fork of this process; what takes longer hangs, and is ended."""
     if not (child := os.fork()):
-        os.setsid()
-        for stream in (1, 2):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-        order = FastestFirst(Path(f"../{abs(hash(tuple(tests)))}.json"))
-        os._exit(int(pytest.main(["-x", "-p", "no:cacheprovider", *tests], plugins=[order])))
+        code = 1
+        try:
+            os.setsid()
+            for stream in (1, 2):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+            order = FastestFirst(Path(f"../{abs(hash(tuple(tests)))}.json"))
+            code = int(pytest.main(["-x", "-p", "no:cacheprovider", *tests], plugins=[order]))
+        finally:
+            os._exit(code)
     end = time.monotonic() + seconds
     while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < end:
         time.sleep(0.02)
