@@ -127,3 +127,9 @@ def test_a_curve_with_less_than_two_fifths_of_the_fall_of_the_richest_is_limited
         assert [curve.limited_beyond for curve in found.curves] == [0 if limited else np.inf, np.inf]
         assert found.headline.at == 1e10
         assert found.headline.law is found.curves[1].law
+
+
+def test_three_sizes_are_enough_to_be_flat() -> None:
+    params, tokens = np.tile([1e6, 1e7, 1e8], 2), np.repeat([1e8, 1e10], 3)
+    found = find_regimes(params, tokens, 10 * params ** np.repeat([-0.01, -0.2], 3))
+    assert [curve.limited_beyond for curve in found.curves] == [0, np.inf]
