@@ -181,7 +181,10 @@ def targets(entry: Entry, run: Run, curves: Curves) -> Iterator[tuple[int, Calla
     def check_error(_: float) -> None:
         seen = curves[run.run, entry.primary_metric][0]
         claim(
-            seen.tolist() == [steps * batch], run, f"the test must come after {steps * batch:,} frames", seen.tolist()
+            seen.tolist() == [steps * batch],
+            run,
+            f"the test must come after {steps * batch:,.0f} frames",
+            seen.tolist(),
         )
         validation = curves.get((run.run, "val/force_mae_mev_per_angstrom"), EMPTY)[1]
         claim(len(validation) > 0, run, "validation errors must be there", "none")

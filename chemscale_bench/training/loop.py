@@ -206,7 +206,7 @@ class Trainer(Learner):
             else:
                 group["lr"] = rate * factor
         amount = self.objective.batch_amount(self.position)
-        if self.position + amount > segment.budget:  # never past the budget, and the trunk leaves room for the decay
+        if self.position + amount >= segment.budget:  # never past the budget, and the trunk leaves room for the decay
             amount = segment.stop - self.position
         items, cursor = self.objective.take(self.cursor, amount)
         self.record_time(time.perf_counter() - started)

@@ -6,7 +6,7 @@ from sequences import SYMBOLS, learnable_sequences, spread
 
 from chemscale_bench.evaluation.coordinates import Coordinates, coordinates
 from chemscale_bench.models.chemgpt import build_shape, parameter_groups
-from chemscale_bench.models.parametrization import LEARNING_RATE, Parametrization
+from chemscale_bench.models.parametrization import LEARNING_RATE, Parametrization, multipliers
 from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training.language import pack
 
@@ -28,19 +28,19 @@ def check(parametrization: Parametrization, shape: Shape) -> Coordinates:
     )
 
 
-@pytest.mark.parametrize("ladder", LADDERS)
-def test_activations_and_what_a_step_changes_stay_the_same_over_a_ladder(ladder: str) -> None:
-    """The coordinate check; logits may start smaller in wide models, as muTransfer has it, but not move differently."""
-    found = [check("mutransfer", shape) for shape in LADDERS[ladder]]
-    for name in Coordinates._fields:
-        if name != "logits":
-            assert spread([getattr(each, name) for each in found]) < FLAT, (name, found)
+@pytest.mark.parametrize(
+    ("shape", "attention", "output"),
+    [(Shape(5, 128, 2), 0.25, 4), (Shape(5, 64, 4), 0.5, 4), (Shape(20, 512, 8), 0.25, 1), (Shape(5, 100, 1), 0.2, 4)],
+)
+def test_multipliers_are_2_over_the_root_of_the_head_size_and_4_up_to_the_base(
+    shape: Shape, attention: float, output: float
+) -> None:
+    assert multipliers(shape, "mutransfer") == (pytest.approx(attention), output)
+    assert multipliers(shape, "standard") == (1, 1)
 
 
-@pytest.mark.parametrize("ladder", LADDERS)
-def test_the_check_fails_for_the_usual_parametrization(ladder: str) -> None:
-    found = [check("standard", shape) for shape in (LADDERS[ladder][0], LADDERS[ladder][-1])]
-    assert max(spread([getattr(each, name) for each in found]) for name in Coordinates._fields) > SLOPED
+def test_the_tuned_rate_is_a_1024th() -> None:
+    assert LEARNING_RATE == {"mutransfer": 1 / 1024, "standard": 1 / 1024}
 
 
 def test_rates_and_initial_weights_are_those_of_the_table() -> None:
@@ -103,3 +103,18 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     for a, b, c in zip(first.parameters(), second.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b)
         assert a.ndim < 2 or not torch.equal(a, c)
+
+
+@pytest.mark.parametrize("ladder", LADDERS)
+def test_activations_and_what_a_step_changes_stay_the_same_over_a_ladder(ladder: str) -> None:
+    """The coordinate check; logits may start smaller in wide models, as muTransfer has it, but not move differently."""
+    found = [check("mutransfer", shape) for shape in LADDERS[ladder]]
+    for name in Coordinates._fields:
+        if name != "logits":
+            assert spread([getattr(each, name) for each in found]) < FLAT, (name, found)
+
+
+@pytest.mark.parametrize("ladder", LADDERS)
+def test_the_check_fails_for_the_usual_parametrization(ladder: str) -> None:
+    found = [check("standard", shape) for shape in (LADDERS[ladder][0], LADDERS[ladder][-1])]
+    assert max(spread([getattr(each, name) for each in found]) for name in Coordinates._fields) > SLOPED

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.scaling import JointLaw, UnidentifiedError, compute_optimal, flops_of, isoflop, plan
+from chemscale_bench.scaling import Forecast, JointLaw, UnidentifiedError, compute_optimal, flops_of, isoflop, plan
+from chemscale_bench.scaling.frontier import _parabola, losses_along, undominated
 
 
 def test_closed_form_equals_a_search(planted: Any) -> None:
@@ -63,3 +64,48 @@ def test_gpu_hours() -> None:
     ):
         with pytest.raises(UserError, match=says):
             flops_of(*bad)
+
+
+def test_the_lowest_point_of_a_parabola_lies_between_grid_points() -> None:
+    grid = np.linspace(2.0, 7.0, 11)
+    curves = np.array([(grid - 4.2) ** 2, 3 + 0.1 * (grid - 2.6) ** 2, -grid, grid, 0 * grid])
+    lowest = _parabola(grid, curves)
+    assert lowest[:2] == pytest.approx([4.2, 2.6])
+    assert lowest[2:].tolist() == [6.5, 2.5, 2.5], "without a minimum the last but one"
+    steep = np.where(grid < 4.4, 1.0, np.where(grid < 4.6, 0.0, 0.9))
+    assert _parabola(grid, steep[None])[0] == pytest.approx(4.5 + 0.5 * 0.1 / 3.8)
+
+
+def test_the_frontier_of_a_forecast_is_a_search_over_sizes(planted: Any) -> None:
+    noisy = planted.loss * np.exp(0.01 * np.random.default_rng(0).normal(size=30))
+    forecast = Forecast(replicates=40).fit(planted.params, planted.tokens, noisy)
+    best = compute_optimal(forecast, [1e19, 6e22], 0.8)
+    for place, flops in enumerate(best.flops):
+        sizes = best.params[place] * np.geomspace(0.5, 2, 4001)
+        losses = forecast.predict(sizes, flops / 6 / sizes)
+        assert best.params[place] == pytest.approx(sizes[losses.argmin()], rel=0.01)
+        assert best.loss[place] == pytest.approx(losses.min(), rel=1e-6)
+        assert best.tokens[place] == pytest.approx(flops / 6 / best.params[place])
+        interval = forecast.predict_interval([best.params[place]], [best.tokens[place]], 0.8)
+        assert best.loss_interval.low[place] == pytest.approx(interval.low[0])
+        assert best.params_interval.low[place] <= best.params_interval.high[place]
+        assert best.tokens_interval.low[place] * best.params_interval.high[place] == pytest.approx(flops / 6, rel=0.01)
+    about = compute_optimal(forecast, 6e20 * 10 ** np.array([-0.5, 0.5])).params  # a decade about the largest compute
+    assert best.params_power == pytest.approx(np.log10(about[1] / about[0]), abs=1e-6)
+    low, high = best.params_power_interval
+    assert 0.4 < low < 0.35 / 0.65 < high < 0.7
+    assert losses_along(forecast, np.log(best.flops / 6)) == pytest.approx(np.log(best.loss))
+
+
+def test_a_frontier_needs_both_exponents(planted: Any) -> None:
+    flat = JointLaw(replicates=5, on_flat="nan").fit(
+        planted.params, planted.tokens, 0.9 + 60 * planted.params**-0.3 + 0 * planted.tokens
+    )
+    with pytest.raises(UnidentifiedError, match=r"frontier needs a positive tokens_exponent.*wider range of tokens"):
+        compute_optimal(flat, [1e20])
+
+
+def test_runs_that_no_cheaper_one_beats() -> None:
+    compute = np.array([1.0, 2, 2, 3, 4, 5])
+    loss = np.array([5.0, 4, 3, 3.5, 3, 2])
+    assert undominated(compute, loss).tolist() == [True, False, True, False, False, True]

@@ -7,6 +7,7 @@ import pytest
 
 from chemscale_bench.scaling import BrokenPowerLaw, JointLaw, PowerLaw, PowerLawWithFloor, UnidentifiedError
 from chemscale_bench.scaling.base import ScalingLaw
+from chemscale_bench.scaling.identify import _alternatives
 
 ONE_SIZE = (PowerLaw(), PowerLawWithFloor(), BrokenPowerLaw())
 
@@ -78,3 +79,10 @@ def test_a_break_that_is_not_there_is_not_reported() -> None:
     loss = 20 * x**-0.2 * np.exp(0.01 * np.random.default_rng(0).normal(size=14))
     with pytest.raises(UnidentifiedError, match="break"):
         BrokenPowerLaw(floor=False).fit(x, loss)
+
+
+def test_an_exponent_is_held_against_a_third_and_three_times_itself() -> None:
+    assert [value for value, _ in _alternatives("exponent_x", 0.3)] == pytest.approx([0.1, 0.9])
+    assert [value for value, _ in _alternatives("log_floor", -1.0)] == [-np.inf]
+    assert [value for value, _ in _alternatives("change_1", 0.3)] == [0.0]
+    assert _alternatives("log_scale_x", 0.3) == []

@@ -45,6 +45,7 @@ def test_what_tells_nothing() -> None:
     assert straight_line([1, 2], [1, 2]) is None
     line = straight_line([0, 1, 2, 3], [1, -1, 1, -1])  # a slope that may be 0
     assert line
+    assert line.reaches(10.0)[0] == pytest.approx(1.5 - 10 / 0.4)
     assert np.isnan(line.reaches(10.0)[1]).all()
     level = straight_line([0, 1, 2, 3], [2, 2, 2, 2])
     assert level

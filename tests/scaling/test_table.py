@@ -10,6 +10,7 @@ import pytest
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.scaling import JointLaw, PowerLaw, validate
+from chemscale_bench.scaling.table import rows
 
 
 def good(**changed: object) -> pd.DataFrame:
@@ -110,3 +111,18 @@ def test_the_published_sweep_is_the_published_best(shared_data: object) -> None:
     sweep = validate(pd.read_csv(found / "steplaw_sweep.csv")).frame.sort_values(["params", "tokens"])
     best = validate(pd.read_csv(found / "steplaw_best.csv")).frame.sort_values(["params", "tokens"])
     np.testing.assert_array_equal(sweep.to_numpy(), best.to_numpy())
+
+
+def test_rows_are_named_up_to_five() -> None:
+    assert rows([3]) == "row 3"
+    assert rows(range(5)) == "rows 0, 1, 2, 3, 4"
+    assert rows(range(6, 13)) == "rows 6, 7, 8, 9, 10 and 2 more"
+
+
+def test_what_a_machine_counted_may_be_one() -> None:
+    table = pd.DataFrame({"params": [1.0, 2.0], "frames": [1.0, 1.0], "loss": [2.0, 1.0]})
+    assert len(validate(table, typed=False).frame) == 2
+    with pytest.raises(UserError, match=r"count of at least 1, got 0\.5"):
+        validate(table.assign(params=[0.5, 2.0]), typed=False)
+    with pytest.raises(UserError, match="params must be a plain count of at least 1000, got 1"):
+        validate(table)

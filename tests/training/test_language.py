@@ -10,6 +10,8 @@ from chemscale_bench.models.packed import PADDING
 from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training.language import (
     LanguageObjective,
+    groups_of,
+    micro_batches,
     molecule_losses,
     pack,
     pack_on_device,
@@ -138,3 +140,55 @@ def test_batches_are_filled_up_to_one_of_few_sizes(tokens: int) -> None:
     size = padded_size(tokens)
     assert size % 64 == 0
     assert tokens <= size <= max(512, 1.25 * tokens + 64)
+
+
+def test_sizes_of_batches_by_hand() -> None:
+    """Of 512, 640, 768, 896 (2^1/4 each, rounded up to 64) and their doubles."""
+    assert [padded_size(tokens) for tokens in (1, 512, 600, 700, 800, 1000, 1024, 1025)] == [
+        512, 512, 640, 768, 896, 1024, 1024, 1_280,
+    ]  # fmt: skip
+
+
+def test_forward_passes_hold_so_many_padded_tokens() -> None:
+    lengths = np.array([2, 3, 5, 9])
+    assert list(micro_batches(lengths, 9)) == [(0, 2), (2, 3), (3, 4)]
+    assert list(micro_batches(lengths, 6)) == [(0, 2), (2, 3), (3, 4)]
+    assert list(micro_batches(lengths, 5)) == [(0, 1), (1, 2), (2, 3), (3, 4)]
+    assert list(micro_batches(lengths, 36)) == [(0, 4)]
+    assert list(micro_batches(lengths, 1)) == [(0, 1), (1, 2), (2, 3), (3, 4)], "a long one is alone"
+
+
+def test_molecules_are_grouped_up_to_a_length_of_two_fifths_more() -> None:
+    groups, places = groups_of(np.array([3, 20, 11, 12, 8]))
+    assert [tuple(group) for group in groups] == [(3, 11), (1, 12), (1, 20)]
+    firsts = {0: 0, 4: 11, 2: 22, 3: 33, 1: 45}
+    expected = [firsts[row] + place for row, length in enumerate([3, 20, 11, 12, 8]) for place in range(length)]
+    assert places.tolist() == expected
+
+
+def test_the_first_tokens_of_training_and_where_it_has_diverged() -> None:
+    source = objective(split([3, 4, 5]))
+    assert [len(part) for part in source.first(5)] == [3, 2]
+    assert [len(part) for part in source.first(7)] == [3, 4]
+    assert [part.tolist() for part in source.first(99)] == [part.tolist() for part in source.molecules.sequences()]
+    assert source.diverged_loss == pytest.approx(np.log(40) + 0.5)
+    assert source.batch_amount(10_240_000) == 10_000
+    fixed = LanguageObjective(split([3]), 2, 40, 0, 77, torch.device("cpu"))
+    assert fixed.batch_amount(10_240_000) == 77
+
+
+def test_on_a_cpu_passes_are_of_similar_lengths_and_nothing_is_filled_up() -> None:
+    source = objective(split([9, 2, 30, 3, 8]))
+    items, _ = source.take(None, 52)
+    passes = [batch.offsets.diff().tolist() for batch in source.passes(items, 20)]
+    assert passes == [[2, 3], [8, 9], [30]]
+
+
+@pytest.mark.parametrize("size", [10, 11, 74, 75, 138, 300])
+def test_items_are_filled_up_to_a_size_by_pieces_of_64(size: int) -> None:
+    filled = pad_to(np.array([[0, 4], [4, 6]]), size)
+    assert filled[:2].tolist() == [[0, 4], [4, 6]]
+    assert filled[:, 1].sum() == size
+    assert filled[2:-1, 1].tolist() == [64] * len(filled[2:-1])
+    assert (filled[2:, 0] == -64).all()
+    assert (filled[2:, 1] > 0).all()

@@ -85,3 +85,49 @@ def test_a_straight_curve_has_no_noise_and_a_divergence_adds_none() -> None:
     curve = random.normal(0, 1, 8000)
     curve[random.choice(8000, 900, replace=False)] = [math.nan, math.inf, -math.inf] * 300
     assert estimators.noise_so_far(np.arange(8000), curve)[-1] == pytest.approx(1, rel=0.05)
+
+
+def test_sums_and_means_by_hand() -> None:
+    curve = [9.0, math.nan, 8.0, 4.0, 2.0]
+    assert estimators.sum_of_losses(curve) == 23
+    assert estimators.sum_of_last_losses(curve) == 2
+    assert estimators.sum_of_last_losses(curve, epochs=3) == 14
+    assert estimators.decayed_sum_of_losses(curve, decay=0.5) == 2 + 4 / 2 + 8 / 4 + 9 / 8
+    assert estimators.decayed_sum_of_losses([1.0, 0.0]) == 0.999
+    assert estimators.last_value(curve) == 2
+    assert estimators.mean_of_last_quarter(curve) == 2
+    assert estimators.mean_of_last_quarter([*curve, 1.0]) == 1.5  # of five finite ones two
+
+
+def test_the_noise_about_two_neighbours_by_hand() -> None:
+    """Halfway between them the line is (a + b) / 2, of variance v (1 + 1/4 + 1/4); at a third, v (1 + 1/9 + 4/9)."""
+    assert estimators.noise_so_far([0, 1, 2, 3], [9, 1, 2, 1]).tolist()[3] == pytest.approx(1 / 1.5)
+    even = estimators.noise_so_far([0, 1, 2, 3, 4], [9, 1, 2, 1, 6])
+    assert even[3:] == pytest.approx([1 / 1.5, (1 + 3**2) / 1.5 / 2])
+    uneven = estimators.noise_so_far([0, 1, 2, 4], [9, 3, 7, 9])  # the line through 3 and 9 is at 5 after a third
+    assert uneven[3] == pytest.approx(2**2 / (1 + 1 / 9 + 4 / 9))
+
+
+def test_a_power_law_of_one_of_the_exponents_is_found_exactly_whatever_the_transient() -> None:
+    exponent = float(estimators.EXPONENTS[5])
+    assert estimators.EXPONENTS[[0, -1]] == pytest.approx([0.1, 3.0])
+    curve = 0.7 + 2 * STEPS**-exponent
+    curve[:5] = 9  # the first quarter of twenty
+    assert estimators.power_law(STEPS, curve, 200) == pytest.approx(0.7 + 2 * 200**-exponent, rel=1e-9)
+    curve[5] = 9
+    assert abs(estimators.power_law(STEPS, curve, 200) - 0.7 - 2 * 200**-exponent) > 0.01
+
+
+def test_below_four_reports_a_power_law_is_the_latest_value() -> None:
+    assert estimators.power_law([1, 2, 3], [3.0, 2.0, 1.5], 100) == 1.5
+    assert estimators.power_law([1, 2, 3, 4], [9.0, 3.0, 2.0, 1.5], 100) == 1.5  # the first quarter is left out
+    assert estimators.power_law([-3, -2, -1, 0], [9.0, 3.0, 2.0, 1.5], 100) == 1.5
+    assert estimators.power_law([1, 2, 3, 4, 5], [9.0, 3.0, 2.0, 1.5, 1.3], 100) < 1.25
+
+
+def test_a_power_law_does_not_depend_on_the_unit_of_steps() -> None:
+    curve = 0.7 + 2 * STEPS**-0.4 + 0.01 * np.sin(STEPS)
+    for unit in (1e-3, 1e6):
+        assert estimators.power_law(unit * STEPS, curve, unit * 200) == pytest.approx(
+            estimators.power_law(STEPS, curve, 200)
+        )

@@ -284,7 +284,11 @@ def test_the_paper_stops_at_a_fifth_what_it_predicts_to_lose() -> None:
     decision = Decision.of(study.trials[10])
     assert decision is not None
     assert decision.predicted == pytest.approx(1.5)
-    assert run(study_of(1.0, 2.0, rule="paper"), falling(9.0)) is None  # too few to fit a line to
+    few = study_of(1.0, 2.0, rule="paper")  # too few to fit a line to
+    assert run(few, falling(9.0)[:4]) is None
+    decision = Decision.of(few.trials[-1])
+    assert decision is not None
+    assert (decision.reason, decision.trials) == ("too few trials", 3)
 
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])

@@ -1,0 +1,106 @@
+"""Residuals that are drawn are those by hand, and outliers are not drawn."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+
+from chemscale_bench.scaling import bootstrap
+from chemscale_bench.scaling.bootstrap import Fitted, regular, replicate, resample
+from chemscale_bench.scaling.forms import AdditiveForm, BrokenForm, Form
+
+POWER = AdditiveForm(("x",), floor=False)
+
+
+def fitted(residual: list[float], group: list[int], form: Form = POWER) -> Fitted:
+    """A law of log loss 0 everywhere, and runs that lie off it by so much."""
+    theta = np.zeros(len(form.names))
+    count = len(residual)
+    return Fitted(
+        form, theta, np.linspace(-1, 1, count)[:, None], np.array(residual), np.ones(count), np.array(group), 1e-3,
+        np.zeros(1),
+    )  # fmt: skip
+
+
+def drawn(of: Fitted, at: list[int], count: int = 4000) -> np.ndarray:
+    return resample(of, np.random.default_rng(0), count, np.array(at))
+
+
+def values(draws: np.ndarray) -> list[float]:
+    return sorted({round(float(value), 9) for value in draws.ravel()})
+
+
+def test_single_runs_are_scaled_by_the_degrees_of_freedom_about_their_median() -> None:
+    """Four runs, two parameters: twice the residuals 1, 2, 4, 9, less the median 6."""
+    draws = drawn(fitted([1, 2, 4, 9], [0, 1, 2, 3]), [0, 1, 1, 2])
+    assert draws.shape == (4000, 4)
+    assert values(draws) == [-4, -2, 2, 12]
+    assert (draws[:, 1] == draws[:, 2]).all(), "what a size has is shared by its runs"
+    assert (draws[:, 0] != draws[:, 1]).mean() == pytest.approx(0.75, abs=0.03)
+    assert np.bincount(np.searchsorted(values(draws), draws[:, 0].round(9))) == pytest.approx(1000, rel=0.1)
+
+
+def test_place_and_width_of_a_break_cost_no_degree_of_freedom() -> None:
+    """Of the five parameters of a broken law (six points) three count: the scale is two."""
+    form = BrokenForm(1, floor=False)
+    assert values(drawn(fitted([1, 2, 4, 9, 0, 0], list(range(6)), form), [0])) == [-3, -1, 1, 5, 15]
+
+
+def test_without_a_degree_of_freedom_residuals_stay() -> None:
+    assert values(drawn(fitted([1, 2], [0, 1]), [0])) == [-0.5, 0.5]
+
+
+def test_means_of_sizes_and_deviations_of_their_runs_are_drawn_apart() -> None:
+    """Pairs about 0, 3 and 9, apart by 1, 2, 4 about them: times 6/4, means less its root; half of each pair's own."""
+    of = fitted([-1, 1, 1, 5, 5, 13], [0, 0, 1, 1, 2, 2])
+    means = [1.5 * (mean - 3) / 1.5**0.5 for mean in (0, 3, 9)]
+    deviations = [sign * 1.5 * off for off in (1, 2, 4) for sign in (-1, 1)]
+    expected = sorted({round(mean + off, 9) for mean in means for off in deviations})
+    assert values(drawn(of, [0, 0])) == pytest.approx(expected)
+    draws = drawn(of, [0, 0, 1])
+    assert np.corrcoef(draws[:, 0], draws[:, 1])[0, 1] > 0.4
+    assert abs(np.corrcoef(draws[:, 0], draws[:, 2])[0, 1]) < 0.05
+
+
+def test_an_outlier_among_many_is_not_regular_and_not_drawn() -> None:
+    residual = [-0.02, -0.01, 0.0, 0.01, 0.02] * 4
+    assert regular(fitted(residual, list(range(20)))).all()
+    residual[9] = 0.09  # five robust deviations are 0.074
+    of = fitted(residual, list(range(20)))
+    assert np.flatnonzero(~regular(of)).tolist() == [9]
+    assert np.abs(drawn(of._replace(regular=regular(of)), [0])).max() < 0.03
+    assert np.abs(drawn(of, [0])).max() > 0.09
+    residual[9] = 0.07
+    assert regular(fitted(residual, list(range(20)))).all()
+
+
+def test_at_most_a_tenth_are_outliers_and_half_a_per_cent_is_none() -> None:
+    residual = [0.001, -0.001] * 10
+    residual[4] = 0.004
+    assert regular(fitted(residual, list(range(20)))).all()
+    residual[4], residual[9], residual[14] = 0.1, 0.2, 0.3
+    assert np.flatnonzero(~regular(fitted(residual, list(range(20))))).tolist() == [9, 14]
+
+
+def test_runs_are_reweighted_from_ten_groups_per_parameter_on() -> None:
+    random = np.random.default_rng(0)
+    for groups, method in ((20, "runs"), (19, "residuals")):
+        of = fitted((0.01 * random.normal(size=groups)).tolist(), list(range(groups)))
+        assert replicate(of, 5, 0).tolist() == replicate(of, 5, 0, method).tolist()
+        other = "residuals" if method == "runs" else "runs"
+        assert replicate(of, 5, 0).tolist() != replicate(of, 5, 0, other).tolist()
+
+
+@pytest.mark.parametrize("method", ["runs", "residuals"])
+def test_refits_scatter_as_the_law_is_told_and_not_at_all_without_noise(method: bootstrap.Method) -> None:
+    exact = fitted([0.0] * 8, list(range(8)))
+    assert replicate(exact, 7, 0, method) == pytest.approx(np.zeros((7, 2)), abs=1e-9)
+    noisy = fitted([0.01, -0.01, 0.02, -0.02, 0.01, -0.01, 0.0, 0.0], list(range(8)))
+    refits = replicate(noisy, 300, 0, method)
+    assert refits.shape == (300, 2)
+    # The mean of eight runs with deviations of 0.013 or so.
+    assert 0.002 < refits[:, 0].std() < 0.012
+    with patch.object(bootstrap, "BATCH_ELEMENTS", 8 * 100):
+        assert len(np.unique(replicate(noisy, 250, 0, method), axis=0)) > 200, "batches are not alike"

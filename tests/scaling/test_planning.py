@@ -1,0 +1,67 @@
+"""Plans by searches, and the next run by the covariance that it was chosen for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chemscale_bench.scaling import Forecast, JointLaw, flops_of, plan
+from chemscale_bench.scaling.planning import describe_plan, log_draws, next_run
+
+
+@pytest.fixture(scope="module")
+def forecast() -> Forecast:
+    params, tokens = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e6, 1e9, 6), np.geomspace(1e8, 1e11, 5)))
+    noise = np.exp(0.01 * np.random.default_rng(0).normal(size=30))
+    return Forecast(replicates=60).fit(params, tokens, (0.9 + 60 * params**-0.3 + 900 * tokens**-0.35) * noise)
+
+
+def test_a_plan_of_a_joint_law(planted: Any) -> None:
+    law = JointLaw(replicates=30).fit(*planted)
+    spend = plan(law, 1e22, 0.8)
+    params, tokens = float(spend.frontier.params[0]), float(spend.frontier.tokens[0])
+    assert params * tokens * 6 == pytest.approx(1e22)
+    assert spend.beyond == pytest.approx(1e22 / (6 * 1e9 * 1e11))
+    assert spend.next_run is None
+    for other, factor in ((spend.half_size, 0.5), (spend.double_size, 2)):
+        assert (other.params, other.tokens) == pytest.approx((params * factor, tokens / factor))
+        assert other.loss == pytest.approx(float(law.predict([other.params], [other.tokens])[0]))
+        assert other.extra_loss == pytest.approx(other.loss - spend.frontier.loss[0])
+        more = np.exp(log_draws(law, [other.params], [other.tokens])) - np.exp(log_draws(law, [params], [tokens]))
+        assert other.extra_loss_interval == pytest.approx(np.quantile(more[:, 0], [0.1, 0.9]))
+    cheap = plan(law, 1e22, flops_per_param_token=12)
+    assert cheap.frontier.params[0] * cheap.frontier.tokens[0] * 12 == pytest.approx(1e22)
+    assert cheap.beyond == pytest.approx(1e22 / (12 * 1e9 * 1e11))
+
+
+def test_the_next_run_is_the_one_of_most_covariance_for_its_flops(forecast: Forecast) -> None:
+    largest, asked = 6 * 1e9 * 1e11, 6e23
+    run = next_run(forecast, asked)
+    assert run.flops == pytest.approx(6 * run.params * run.tokens)
+    assert largest * (1 - 1e-9) <= run.flops <= asked / 2 * (1 + 1e-9)
+    best = plan(forecast, asked).frontier
+    sizes = np.array([run.params, best.params[0]]), np.array([run.tokens, best.tokens[0]])
+    drawn = log_draws(forecast, *sizes)
+    beyond = np.log10(np.array([run.flops, asked]) / largest)
+    covariance = np.cov(drawn.T, ddof=0) + forecast.drift_**2 * np.minimum(beyond[:, None], beyond)
+    variance = covariance[0, 0] + forecast.noise_**2
+    assert run.narrows == pytest.approx(covariance[0, 1] ** 2 / variance / covariance[1, 1], rel=1e-6)
+    near = next_run(forecast, 1.5 * largest)
+    assert largest * (1 - 1e-9) <= near.flops <= 2 * largest * (1 + 1e-9), "up to twice the largest, at least"
+
+
+def test_a_plan_as_text(forecast: Forecast, planted: Any) -> None:
+    lines = describe_plan(plan(forecast, 1.2e22), 0.9).splitlines()
+    assert lines[0] == "budget   1.2e+22 FLOPs; 90% intervals"
+    assert [line.split()[0] for line in lines] == ["budget", "params", "tokens", "loss", "half", "twice", "The", "next"]
+    assert "The budget is 20 times the largest fitted one" in lines[6]
+    assert "The budget is 1.5 times" in describe_plan(plan(JointLaw(replicates=5).fit(*planted), 9e20), 0.9)
+    inside = describe_plan(plan(JointLaw(replicates=5).fit(*planted), 1e20), 0.9).splitlines()
+    assert [line.split()[0] for line in inside] == ["budget", "params", "tokens", "loss", "half", "twice"]
+
+
+def test_flops_of_gpu_hours() -> None:
+    assert flops_of(2, "h100", 1.0) == 2 * 3600 * 989e12
+    assert flops_of(0.5, "A100", 0.4) == pytest.approx(0.5 * 3600 * 312e12 * 0.4)
