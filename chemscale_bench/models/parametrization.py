@@ -45,7 +45,7 @@ ATTENTION_FACTOR = 2.0  # times D^-1/2
 OUTPUT_FACTOR = 4.0
 STANDARD_STD = 0.02
 LEARNING_RATE = {"mutransfer": 2.0**-10, "standard": 2.0**-10}
-MUON_RATE = 2.0**-6
+MUON_RATE = 0.01
 """Of hidden matrices under Muon, where a width needs no factor; the other weights keep AdamW's rate beside it."""
 WRITERS = ("attention_out", "mlp_out")  # layers whose output is added to the residual stream
 
