@@ -5,7 +5,6 @@ The distance itself is computed here: that of the package asks SciPy for what it
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple, Self
 
@@ -15,7 +14,7 @@ import torch
 from chemscale_bench.errors import UserError
 
 BATCH = 512
-SMALLEST = 1_000  # sample of an extrapolation; the covariance alone has 512 x 513 / 2 numbers
+ENOUGH = 4_000  # molecules for an extrapolation: its smallest samples, of a quarter, have to fix 512 variances
 SAMPLES = 12
 
 
@@ -89,15 +88,13 @@ def extrapolated_distance(activations: np.ndarray, theirs: Gaussian) -> float:
     """The distance that infinitely many molecules would have: too few seem further away, by about so much over N.
 
     The intercept of a straight line in 1/N through random subsets of a quarter to all of them (Chong and Forsyth 2020,
-    arXiv 1911.07023); NaN for fewer than 4,000.
+    arXiv 1911.07023).
 
     Args:
-        activations: of the molecules, float [N, 512].
+        activations: of `ENOUGH` molecules or more, float [N, 512].
         theirs: of the reference, as it is.
     """
     count = len(activations)
-    if count < 4 * SMALLEST:
-        return math.nan
     sizes = np.linspace(count / 4, count, SAMPLES).astype(int)
     rng = np.random.default_rng(0)
     subsets = [activations[rng.permutation(count)[:size]] for size in sizes]

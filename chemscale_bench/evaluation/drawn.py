@@ -151,7 +151,7 @@ def metrics_of(drawn: Drawn, store: TokenStore | None, references: References, o
             if seen is not None and reference.gaussian and share.sum() > 1:
                 gaussian = Gaussian.of(seen[share])
                 found[f"{metric}_{name}"] = chemnet.frechet_distance(gaussian, reference.gaussian)
-        if seen is not None and reference.gaussian:
+        if seen is not None and reference.gaussian and len(seen) >= chemnet.ENOUGH:
             found[f"fcd_extrapolated_{name}"] = chemnet.extrapolated_distance(seen, reference.gaussian)
     return found
 

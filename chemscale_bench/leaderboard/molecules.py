@@ -51,6 +51,8 @@ def check_sets(run: Run, generation: Generation, sets: tuple[str, ...]) -> None:
         claim(not missing, run, f"all metrics against {of} must be there", f"no {', '.join(missing)}")
         rule = f"fcd_{of} must be there if ChemNet was, and only then"
         claim((f"fcd_{of}" in found) == generation.chemnet, run, rule, f"chemnet {generation.chemnet}")
+        more = sorted(found & {f"fcd_{kind}_{of}" for kind in ("raw_valid", "extrapolated")})
+        claim(generation.chemnet or not more, run, f"without ChemNet there can be no {more[:1]}", "chemnet False")
 
 
 def check_counts(run: Run, generation: Generation) -> None:

@@ -28,6 +28,9 @@ SPREAD = {
 The larger ones of a model that has learned hardly anything (FCD 31) and the board's llama of embedded-lm (FCD 8), over
 8 to 32 samples of 250 and 1,000 molecules, and 4 of 4,000: they shrink with the root of their number."""
 
+FEW = ("fcd_raw_valid", "fcd_extrapolated")
+"""Metrics that are not there for few molecules."""
+
 
 class DrawnOtherwise(UserError):
     """Molecules of a checkpoint are not those that its entry tells of, or can't be drawn."""
@@ -89,6 +92,8 @@ def check(run: Run, network: LanguageModel, store: TokenStore, of_moses: bool) -
     drawn = draw(network, store.vocabulary, made.molecules, made.seed, drawing, device)
     found = metrics_of(drawn, store, References(device), of_moses)
     for name, stated in made.metrics.items():
+        if name.startswith(FEW) and name not in found:  # just too few molecules this time
+            continue
         again, most = found.get(name, math.nan), tolerance(made, name)
         if not abs(again - stated) <= most:
             raise DrawnOtherwise(

@@ -86,9 +86,7 @@ class LanguageRun(TrackedRun):
         )
         if sharding.is_needed(settings.sharding, self.model, fabric):
             if settings.optimizer == "muon":
-                raise UserError(
-                    "optimizer must be adamw where a model is spread over processes, got muon; leave it out"
-                )
+                raise UserError("optimizer must be adamw with a sharded model, got muon; choose it, or sharding=none")
             sharding.spread(self.model, self.model.layers_to_compile(), fabric)
         self.trainer = self.make_trainer()
 
@@ -143,9 +141,8 @@ class LanguageRun(TrackedRun):
     def make_trainer(self) -> Trainer:
         """The loop with this run's optimizer, objective and schedule."""
         chosen, fabric = self.settings, self.fabric
-        groups = self.family.parameter_groups(
-            self.model, chosen.learning_rate, chosen.weight_decay, optimizer=chosen.optimizer, **self.options
-        )
+        rates = chosen.learning_rate, chosen.weight_decay
+        groups = self.family.parameter_groups(self.model, *rates, optimizer=chosen.optimizer, **self.options)
         batch = None if chosen.batch_tokens == "auto" else chosen.batch_tokens
         vocabulary = self.store.vocabulary
         self.objective = LanguageObjective(

@@ -15,6 +15,9 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.tracking.store import open_store, status_of
 from chemscale_bench.tuning import study as studies
 
+NEWER = {"optimizer": "adamw"}
+"""Parameters that studies from before do not know, and what they had: they go on."""
+
 
 class SharedStudy:
     """The study that some parameters name, made or joined.
@@ -31,6 +34,7 @@ class SharedStudy:
     """
 
     def __init__(self, about: dict[str, Any], task: str, name: str, storage: str, **parts: Any) -> None:
+        about = {key: value for key, value in about.items() if (key, value) not in NEWER.items()}
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
         name = name or f"{task}-{digest}"
         if storage and "://" not in storage:

@@ -13,13 +13,14 @@ class TrainingSettings(Settings):
     """What every training run takes, whatever it trains."""
 
     learning_rate: Annotated[float, Field(gt=0, le=10)] | Auto = "auto"
-    """Peak learning rate of AdamW; `auto` is one found by measurement. ChemGPT scales it from its base shape."""
+    """Peak learning rate, under Muon of hidden matrices; `auto` is one found by measurement. ChemGPT scales it from its
+    base shape."""
     warmup: float = Field(0.3, ge=0, le=1)
     """Share of the smallest budget spent on linear warm-up."""
     decay: float = Field(0.2, gt=0, le=1)
     """Share of each budget spent on the final decay of the learning rate to zero."""
     weight_decay: float = Field(0.1, ge=0)
-    """Decoupled weight decay of AdamW on matrices, at the base shape (1/step at learning rate 1)."""
+    """Decoupled weight decay on matrices, at the base shape (1/step at learning rate 1)."""
     clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient before it is scaled down."""
     seed: int = Field(0, ge=0, lt=2**31)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NOTE = "mlflow.note.content"
 SHOWN = {"mlflow.runType": "evaluation"}
-"""MLflow's table of runs folds children below their parent, except those of this type; it is used for nothing else."""
+"""MLflow folds children below their parent, except those of this type, which nothing of ours asks for."""
 MOST_LISTED = 20
 NOT_PLAIN = str.maketrans(dict.fromkeys("|[]<>*_`", " "))
 """What Markdown would take for more than text, in names that people give."""

@@ -1,8 +1,9 @@
 """Muon: hidden matrices change by their momentum made orthogonal, all other weights by AdamW (Jordan et al. 2024).
 
 With all singular values near 1, a step changes what a matrix does by as much in every direction, and at every width, so
-that one learning rate serves all of them. `torch.optim.Muon` works in bf16, which a CPU without such units does 17
-times slower than fp32, and takes queries, keys and values that lie in one matrix for one; a test compares both.
+that one learning rate serves all of them. `torch.optim.Muon` works in bf16, which is slow on a CPU without such
+units (benchmarks/speed/test_muon.py), and takes queries, keys and values that lie in one matrix for one; a test
+compares both.
 
 Legend: M tensors, each of P matrices in its rows, of R rows and C columns.
 """
@@ -16,16 +17,23 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from chemscale_bench.errors import UserError
 from chemscale_bench.models.parametrization import Optimizer
 
 MOMENTUM = 0.95
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of Newton and Schulz' iteration as Jordan has them: small singular values grow fast, all end between .7 and 1.2."""
+"""Of Newton and Schulz' iteration as Jordan has them: small singular values grow fast, most end between .7 and 1.2."""
 ITERATIONS = 5
 
 
 def optimizer_of(name: Optimizer, groups: list[dict[str, Any]]) -> torch.optim.AdamW:
-    """The optimizer of a name, with the constants that all language models share."""
+    """The optimizer of a name, with the constants that all language models share.
+
+    Raises:
+        UserError: for Muon, if no group has matrices for it.
+    """
+    if name == "muon" and not any("parts" in group for group in groups):
+        raise UserError("optimizer must be adamw for a model that names no matrices for muon; leave it out")
     return {"adamw": torch.optim.AdamW, "muon": Muon}[name](groups, betas=(0.9, 0.95), fused=True)
 
 
@@ -41,8 +49,12 @@ class Muon(torch.optim.AdamW):
                 learning = [parameter for parameter in group["params"] if parameter.grad is not None]
                 for parameter in learning:
                     state = self.state[parameter]  # of the form that AdamW's has, which loads it
-                    state.setdefault("step", torch.zeros((), device=parameter.device)).add_(1)
-                    state.setdefault("exp_avg", torch.zeros_like(parameter))
+                    if not state:
+                        state |= {
+                            "step": torch.zeros((), device=parameter.device),
+                            "exp_avg": torch.zeros_like(parameter),
+                        }
+                    state["step"] += 1
                 means = [self.state[parameter]["exp_avg"] for parameter in learning]
                 gradients: list[Any] = [parameter.grad for parameter in learning]
                 change(learning, gradients, means, group["parts"], group["lr"], group["weight_decay"])
@@ -104,7 +116,7 @@ def change_rows(
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """About the orthogonal matrices next to `matrices` (M, R, C): singular values come to lie between .7 and 1.2."""
+    """About the orthogonal matrices next to `matrices` (M, R, C): most singular values come between .7 and 1.2."""
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = x.bfloat16() if x.is_cuda else x

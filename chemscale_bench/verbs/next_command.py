@@ -41,7 +41,7 @@ def settings(verb: str, chosen: TrainingSettings, **more: str) -> str:
     """
     words = [typed("chemscale"), verb]
     for name, value in chosen:
-        if name not in ("experiment", "smaller_budgets", *more) and value != type(chosen).model_fields[name].default:
+        if name not in ("experiment", *more) and value != type(chosen).model_fields[name].default:
             words += [f"--{name}", shlex.quote(f"{value:.4g}" if isinstance(value, float) else str(value))]
     return " ".join([*words, *(f"--{name} {shlex.quote(value)}" for name, value in more.items())])
 

@@ -16,6 +16,9 @@ def tune(settings: TuneSettings) -> None:
     best = sweep.best()
     if best and sweep.prints and not sweep.is_worker:
         verb = "language" if sweep.family == "language_model" else "forcefield"
-        again = next_command.settings(verb, best, seeds="3")
-        next_command.show({"the best settings with three seeds: how much of it was chance?": again})
+        more = (
+            {"seeds": "3"} if sweep.kind.MODELS.family(sweep.settings.model).STACKED else {"seed": str(best.seed + 1)}
+        )
+        again = next_command.settings(verb, best, **more)
+        next_command.show({"the best settings with other seeds: how much of it was chance?": again})
     sys.exit(code)

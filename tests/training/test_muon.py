@@ -5,6 +5,7 @@ import torch
 from small import Log, make_molecules, trainer
 from torch import Tensor, nn
 
+from chemscale_bench.errors import UserError
 from chemscale_bench.training.muon import Muon, optimizer_of, orthogonal
 
 
@@ -83,10 +84,12 @@ def test_other_groups_are_those_of_adamw() -> None:
 
 
 def test_optimizers_by_name() -> None:
-    group = {"params": [parameter(4, 4)], "lr": 0.1}
+    group = {"params": [parameter(4, 4)], "lr": 0.1, "parts": 1}
     assert type(optimizer_of("adamw", [dict(group)])) is torch.optim.AdamW
     assert type(optimizer_of("muon", [dict(group)])) is Muon
     assert optimizer_of("muon", [dict(group)]).param_groups[0]["betas"] == (0.9, 0.95)
+    with pytest.raises(UserError, match="names no matrices for muon"):
+        optimizer_of("muon", [{"params": [parameter(4, 4)]}])
 
 
 def test_a_resumed_training_is_the_same_bit_for_bit() -> None:

@@ -59,7 +59,7 @@ def test_settings_that_were_found_can_be_trained_with_again() -> None:
     command = settings("language", chosen, seeds="3")
     assert command == (
         f"{typed('chemscale')} language --learning_rate 0.001235 --task embedded-lm --params 10000 --tokens 30000 "
-        "--data 'my molecules.csv' --batch_tokens 280 --seeds 3"
+        "--smaller_budgets False --data 'my molecules.csv' --batch_tokens 280 --seeds 3"
     )
     words = shlex.split(command)[2:]
     again = LanguageSettings.read(dict(zip((w[2:] for w in words[::2]), words[1::2], strict=True)), "language")
