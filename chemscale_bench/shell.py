@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -13,9 +14,10 @@ def typed(name: str) -> str:
     `.venv/bin/mlflow run .` works in a shell whose environment is not activated; a bare `chemscale fit` does not.
     """
     beside = Path(sys.executable).parent / name
-    if shutil.which(name) or not beside.exists():
+    found = shutil.which(name)  # which may be that of another environment
+    if not beside.exists() or (found and beside.samefile(found)):
         return name
-    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
+    return shlex.quote(str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside))
 
 
 def mlflow_ui() -> str:

@@ -16,6 +16,7 @@ from chemscale_bench.shell import typed
         (".venv/bin", ".", "chemscale"),
         ("elsewhere", ".", ".venv/bin/chemscale"),
         ("elsewhere", "below", "{root}/.venv/bin/chemscale"),
+        ("other", ".", ".venv/bin/chemscale"),
     ],
 )
 def test_by_name_where_the_shell_finds_it(
@@ -25,6 +26,8 @@ def test_by_name_where_the_shell_finds_it(
     tool.parent.mkdir(parents=True)
     tool.touch(0o755)
     (tmp_path / "below").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "chemscale").touch(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / path))
     monkeypatch.setattr(sys, "executable", str(tool.with_name("python")))
     monkeypatch.chdir(tmp_path / folder)
