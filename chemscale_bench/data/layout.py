@@ -23,7 +23,7 @@ DELIMITED = (".csv", ".tsv")
 DELIMITERS = (",", "\t", ";", "|")
 COLUMNS = 20  # that are tried
 MOST = 0.5  # of the first lines, from which on they are what they look like
-SMILES_COLUMNS = ("smiles", "canonical_smiles", "isomeric_smiles", "canonicalsmiles", "isomericsmiles", "smi")
+SMILES_COLUMNS = ("smiles", "canonical_smiles", "isomeric_smiles", "canonicalsmiles", "isomericsmiles", "smi", "mol")
 SELFIES_COLUMNS = ("selfies",)
 SELFIES = re.compile(r"(\[[^\[\]\s]+\]|\.){2,}")
 SELFIES_ONLY = ("[C]", "[Branch", "Branch1", "[Ring", "[=")  # SMILES has an atom without hydrogens hardly ever

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,15 @@ RESAMPLES = 2_000
 SIZE = ["model", "non_embedding_params"]
 FOUND = {"linear": "linear", "neighbours": "neighbours", "rogi": "ROGI", "rogi_xd": "ROGI-XD"}
 AGAINST = {"loss_nats_per_token": "loss", "non_embedding_params": "parameters"}
+
+
+class Probed(NamedTuple):
+    """What was found for one property."""
+
+    name: str
+    title: str
+    kind: Kind
+    table: pd.DataFrame
 
 
 def row(about: dict[str, Any], found: Worth) -> dict[str, Any]:
@@ -55,9 +65,23 @@ def text(table: pd.DataFrame, kind: Kind) -> str:
     return "\n".join(lines)
 
 
-def figure(table: pd.DataFrame, kind: Kind, title: str) -> Figure:
-    """Linear probe and roughness (ROGI-XD) over the loss: trained and untrained networks, baselines as lines."""
-    made = make_subplots(1, 2, subplot_titles=(f"linear probe, {METRIC[kind]}", "roughness, ROGI-XD"))
+def figure(found: Sequence[Probed]) -> Figure:
+    """Linear probe and roughness (ROGI-XD) over the loss, a row for each property: networks, and baselines as lines."""
+    titles = [
+        title for one in found for title in (f"{one.name}: linear probe, {METRIC[one.kind]}", "roughness, ROGI-XD")
+    ]
+    made = make_subplots(len(found), 2, subplot_titles=titles)
+    for number, one in enumerate(found, 1):
+        _draw(made, number, one.table)
+    made.update_xaxes(title_text="validation loss of the trained network (nats/token)", row=len(found))
+    made.update_layout(
+        title=found[0].title if len(found) == 1 else "", template="plotly_white", height=420 * len(found)
+    )
+    return made
+
+
+def _draw(made: Figure, number: int, table: pd.DataFrame) -> None:
+    """One property, in the row of that number: trained and untrained networks, baselines as lines."""
     known = table["loss_nats_per_token"].fillna(table["loss_nats_per_token"].min()).fillna(0.0)
     # An untrained network stands where the least trained run of it does.
     worst = table.assign(x=known)[table["kind"] == "trained"].groupby(SIZE)["x"].max()
@@ -69,17 +93,14 @@ def figure(table: pd.DataFrame, kind: Kind, title: str) -> Figure:
             made.add_trace(
                 Scatter(
                     x=x, y=of[column], mode="markers", name=group, error_y=bars,
-                    text=of["features"], marker={"color": KINDS[group], "size": 9}, showlegend=place == 1,
-                ), 1, place,
+                    text=of["features"], marker={"color": KINDS[group], "size": 9}, showlegend=number == place == 1,
+                ), number, place,
             )  # fmt: skip
         for one in table[table["kind"] == "baseline"].to_dict("records"):
             made.add_hline(
                 one[column], line={"color": KINDS["baseline"], "dash": "dot"}, annotation_text=one["features"],
-                annotation_position="top left", row=1, col=place,
+                annotation_position="top left", row=number, col=place,
             )  # fmt: skip
-    made.update_xaxes(title_text="validation loss of the trained network (nats/token)")
-    made.update_layout(title=title, template="plotly_white")
-    return made
 
 
 def correlations(table: pd.DataFrame) -> pd.DataFrame:
@@ -111,12 +132,13 @@ def spearman(pairs: np.ndarray) -> tuple[float, float, float]:
     return float(spearmanr(*pairs.T).statistic), low, high
 
 
-def correlations_text(found: pd.DataFrame) -> str:
-    """The correlations for people."""
+def correlations_text(found: pd.DataFrame, kind: Kind) -> str:
+    """The correlations of one property for people."""
     lines = [f"Spearman's correlation over {found['runs'].iloc[0]} trained runs, {LEVEL:.0%} interval"]
+    shown = FOUND | {head: f"{head} {METRIC[kind]}" for head in ("linear", "neighbours")}
     for against, name in AGAINST.items():
         of = found[found["against"] == against].to_dict("records")
-        told = ", ".join(f"{FOUND[o['found']]} {o['spearman']:+.2f} ({o['low']:+.2f} to {o['high']:+.2f})" for o in of)
+        told = ", ".join(f"{shown[o['found']]} {o['spearman']:+.2f} ({o['low']:+.2f} to {o['high']:+.2f})" for o in of)
         if told:
             lines.append(f"with {name}: {told}")
     return "\n".join(lines)

@@ -13,8 +13,10 @@ class ProbeSettings(FeatureSettings):
 
     run: str = ""
     """Name of an experiment, id of a run (with all its children, if it has any), or the folder of a checkpoint."""
+    tasks: str = ""
+    """Properties by name, with commas: esol, freesolv, lipophilicity, bbbp, bace (MoleculeNet, downloaded once)."""
     data: str = ""
-    """Table with a column of SMILES and a header (.csv, also compressed)."""
+    """Instead of tasks, your own: a table with a column of SMILES and a header (.csv, also compressed)."""
     target: str = ""
     """Column of the property: numbers, or 0 and 1 for two classes; rows without a value are left out and counted."""
     splits: Count = Field(5, ge=2, le=100)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from chemscale_bench.data import listing
+from chemscale_bench.data import listing, properties
 from chemscale_bench.data.listing import Labelled
 from chemscale_bench.data.opening import user_path
 from chemscale_bench.data.packing import UNKNOWN_SYMBOL
@@ -44,9 +44,11 @@ class Subject(NamedTuple):
     """Share of the molecules with a symbol that the model never saw."""
 
 
-class Prepared(NamedTuple):
-    """All that is measured on, found fit for it."""
+class Property(NamedTuple):
+    """A property, and all that is measured on, found fit for it."""
 
+    name: str
+    title: str
     smiles: list[str]
     values: np.ndarray
     splits: list[probes.Split]
@@ -55,7 +57,7 @@ class Prepared(NamedTuple):
 
 
 def probe(settings: ProbeSettings) -> None:
-    """Print the table of all features, log it with its figure, and over four runs and more how it follows the loss.
+    """Print a table of all features for each property, and over four runs and more how it follows the loss; log them.
 
     Raises:
         UserError: if there are no such runs or column, or the molecules are not fit for these splits.
@@ -65,45 +67,68 @@ def probe(settings: ProbeSettings) -> None:
     with housekeeping_run("probe") as run_id:
         recorder = Recorder(run_id)
         recorder.params(settings.model_dump())
-        found = ready or prepare(settings)
-        kind = probes.kind_of(found.values)
-        table = measure(found)
-        title = f"{settings.target} of {Path(settings.data).name}, {len(found.values):,} molecules"
-        report = f"{title}\n{probe_report.text(table, kind)}"
-        if found.left_out:
-            report += f"\nof the rows and runs: {describe(found.left_out)}"
-        follows = probe_report.correlations(table)
-        if len(follows):
-            report += f"\n\n{probe_report.correlations_text(follows)}"
-            recorder.client.log_text(run_id, follows.to_csv(index=False), "correlations.csv")
-        recorder.client.log_text(run_id, table.to_csv(index=False), "probes.csv")
-        recorder.client.log_text(run_id, report, "report.txt")
-        recorder.figure(probe_report.figure(table, kind, title), "figures/probes.html")
-        best = table[table["kind"] == "trained"]["linear"]
-        recorder.metrics(
-            {
-                "probe/molecules": float(len(found.values)),
-                "probe/best_linear": float(best.min() if kind == "regression" else best.max()),
-            },
-            0,
-        )
+        found, told, follow = [], [], []
+        for each in ready or prepare(settings):
+            one = probe_report.Probed(each.name, each.title, probes.kind_of(each.values), measure(each))
+            report = f"{each.title}\n{probe_report.text(one.table, one.kind)}"
+            if each.left_out:
+                report += f"\nof the rows and runs: {describe(each.left_out)}"
+            follows = probe_report.correlations(one.table)
+            if len(follows):
+                report += f"\n\n{probe_report.correlations_text(follows, one.kind)}"
+            best = one.table[one.table["kind"] == "trained"]["linear"]
+            prefix = f"probe/{each.name}" if settings.tasks else "probe"
+            numbers = {
+                "molecules": len(each.values),
+                "best_linear": best.min() if one.kind == "regression" else best.max(),
+            }
+            recorder.metrics({f"{prefix}/{name}": float(value) for name, value in numbers.items()}, 0)
+            print(f"{report}\n")
+            told.append(report)
+            found.append(one)
+            follow.append(follows)
+        for name, tables in {"probes": [one.table for one in found], "correlations": follow}.items():
+            parts = [table.assign(property=one.name) for one, table in zip(found, tables, strict=True) if len(table)]
+            if parts:
+                recorder.client.log_text(run_id, pd.concat(parts).to_csv(index=False), f"{name}.csv")
+        recorder.client.log_text(run_id, "\n\n".join(told), "report.txt")
+        recorder.figure(probe_report.figure(found), "figures/probes.html")
         recorder.deliver()
-        print(f"{report}\n\nlogged to MLflow run {run_id}: probes.csv, figures/probes.html")
+        print(f"logged to MLflow run {run_id}: probes.csv, figures/probes.html")
 
 
-def prepare(settings: ProbeSettings) -> Prepared:
-    """The molecules that every model can read, their values and splits, and all models' features of them.
+def prepare(settings: ProbeSettings) -> list[Property]:
+    """Every property's molecules that all models can read, their values and splits, and all models' features of them.
 
     Raises:
         UserError: as `probe` does.
     """
-    if not settings.target:
-        raise UserError("target must be a column of data, got nothing; give target=NAME")
-    labelled = listing.labelled(listing.find(settings.data), settings.target)
+    if settings.tasks:
+        if settings.data or settings.target:
+            raise UserError(f"give tasks, or data and target, got tasks={settings.tasks} and the others; leave one out")
+        names = [name.strip() for name in settings.tasks.split(",")]
+        tables = {name: properties.read(name) for name in names}
+        titles = {name: f"{name}, {properties.SETS[name].target}" for name in names}
+    else:
+        if not settings.target:
+            raise UserError("target must be a column of data, got nothing; give target=NAME, or tasks=esol,freesolv")
+        tables = {settings.target: listing.labelled(listing.find(settings.data), settings.target)}
+        titles = {settings.target: f"{settings.target} of {Path(settings.data).name}"}
     runs, left_out = chosen_runs(settings.run)
+    return [_fitting(name, titles[name], table, settings, runs, left_out) for name, table in tables.items()]
+
+
+def _fitting(
+    name: str,
+    title: str,
+    labelled: Labelled,
+    settings: ProbeSettings,
+    runs: list[tuple[str, LoggedRun | None]],
+    left_out: dict[str, int],
+) -> Property:
     subjects, refused = embedded(settings, runs, labelled)
     kept = np.all([np.isfinite(subject.vectors).all(1) for subject in subjects], axis=0)
-    left_out |= {f"molecules {reason}": count for reason, count in refused.items()}
+    left_out = left_out | {f"molecules {reason}": count for reason, count in refused.items()}
     if labelled.without_value:
         left_out["rows without a value"] = labelled.without_value
     smiles = [text for text, good in zip(labelled.smiles, kept, strict=True) if good]
@@ -113,7 +138,7 @@ def prepare(settings: ProbeSettings) -> Prepared:
     except UserError as error:
         raise UserError(f"{error} ({describe(left_out)})" if left_out else str(error)) from None
     fitting = [subject._replace(vectors=subject.vectors[kept]) for subject in subjects]
-    return Prepared(smiles, values, made, fitting, left_out)
+    return Property(name, f"{title}, {len(values):,} molecules", smiles, values, made, fitting, left_out)
 
 
 def chosen_runs(name: str) -> tuple[list[tuple[str, LoggedRun | None]], dict[str, int]]:
@@ -171,7 +196,7 @@ def name_of(source: str, run: LoggedRun | None, params: int, untrained: bool) ->
     return f"{name}, untrained" if untrained else name
 
 
-def measure(found: Prepared) -> pd.DataFrame:
+def measure(found: Property) -> pd.DataFrame:
     """One row for each kind of features: networks, then fingerprints and descriptors."""
     rows = []
     work: list[Subject | str] = [*found.subjects, *probes.BASELINES]

@@ -14,6 +14,7 @@ import torch
 from rdkit import Chem
 from rdkit.Chem import Crippen
 
+from chemscale_bench.data import properties
 from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.registry import LANGUAGE_MODELS
@@ -125,6 +126,8 @@ def test_losses_of_two_tasks_are_not_compared(table: Path, tracking_uri: str, tm
         ({"target": "rare"}, "every split must have both classes on both sides"),
         ({"run": "nothing"}, "run must be an experiment or a run id of this store, got 'nothing'"),
         ({"run": "forces"}, "run must name finished runs of language models, got 'forces' with none"),
+        ({"tasks": "esol"}, "give tasks, or data and target"),
+        ({"tasks": "tox", "data": "", "target": ""}, r"tasks must be of esol, .*, got 'tox'"),
         ({"data": ""}, "data must be a file of SMILES"),
         ({"layer": 40}, "layer must be from 0"),
     ],
@@ -139,3 +142,28 @@ def test_bad_input_makes_no_run(
     with pytest.raises(UserError, match=message):
         probe(ProbeSettings.model_validate(given))
     assert mlflow.get_experiment_by_name("chemscale-housekeeping") is None
+
+
+def test_properties_by_name(
+    tracking_uri: str, tmp_path: Path, chemscale_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"esol": "ESOL_delaney-processed.csv", "freesolv": "FreeSolv_SAMPL.csv"}
+    folder = Path(__file__).parents[3] / "shared/data/moleculenet"
+    if not folder.exists():
+        pytest.skip("the real data are not beside this checkout")
+    (chemscale_home / "downloads").mkdir(parents=True)
+    for name, file in names.items():
+        (chemscale_home / "downloads" / properties.SETS[name].file_name).write_bytes((folder / file).read_bytes())
+    for loss in (2.0, 1.9, 1.8, 1.7):
+        log_run("lstm", round(100 / loss), loss, tmp_path / "model")
+    probe(ProbeSettings(run="lm", tasks="esol, freesolv", splits=2, device="cpu"))
+    (run,) = mlflow.search_runs(experiment_names=["chemscale-housekeeping"], output_format="list")
+    found = pd.read_csv(logged("probes.csv", run))
+    assert found.groupby("property")["kind"].value_counts().to_dict() == {
+        (name, kind): count for name in names for kind, count in {"trained": 4, "baseline": 2, "untrained": 1}.items()
+    }
+    assert set(pd.read_csv(logged("correlations.csv", run))["property"]) == set(names)
+    told = capsys.readouterr().out
+    assert "esol, measured log solubility in mols per litre" in told
+    assert "with loss: linear RMSE" in told
+    assert {"probe/esol/molecules", "probe/freesolv/best_linear"} <= set(run.data.metrics)
