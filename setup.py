@@ -12,6 +12,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 CARRIED = (
+    "MLproject",
     "benchmarks/*.yaml",
     "leaderboard/README.md",
     "leaderboard/entry.schema.json",

@@ -83,6 +83,7 @@ def test_a_fit_of_a_file_prints_nothing_and_shows_itself(tmp_path: Path, capsys:
         (lambda: cs.train("gpt5"), "model must be one of chemgpt, llama, lstm"),
         (lambda: cs.train("llama", parms=1e4), "parms"),
         (lambda: cs.train("llama", task="embedded-lm", seeds=2), "seeds must be 1 here, got 2"),
+        (lambda: cs.train("llama", task="embedded-lm", register_as="a/b"), "register_as"),
         (lambda: cs.study("nothing"), "task must be"),
         (lambda: cs.study("embedded-lm"), "a study needs sizes or a budget, got neither"),
         (lambda: cs.study("embedded-lm", model="llama,lstm", params=1e4), "model must be one here, got 'llama,lstm'"),
@@ -101,7 +102,7 @@ def test_a_run_is_trained_silently_read_and_loaded(
     import mlflow
 
     size = {"task": "embedded-ff", "train_size": 20, "steps": 5, "params": 10_000, "device": "cpu"}
-    run = cs.train("schnet", experiment="mine", **size)
+    run = cs.train("schnet", experiment="mine", register_as="ethanol", **size)
     assert capsys.readouterr() == ("", "")
     runs = cs.read_runs("mine", run.metric)
     assert runs.loc[0, ["run_id", "loss"]].to_list() == [run.run_id, *run.reached.values()]
@@ -116,7 +117,8 @@ def test_a_run_is_trained_silently_read_and_loaded(
         energies.append(ethanol.get_potential_energy())
     assert np.ptp(energies) == 0
 
-    model = mlflow.pyfunc.load_model(f"runs:/{run.run_id}/model")
+    assert mlflow.MlflowClient().get_model_version("ethanol", "1").run_id == run.run_id
+    model = mlflow.pyfunc.load_model("models:/ethanol/1")
     frame = pd.DataFrame({"numbers": [ethanol.numbers.tolist()], "positions": [ethanol.positions.tolist()]})
     predicted = model.predict(frame)
     assert predicted["energy_ev"].to_list() == energies[:1]

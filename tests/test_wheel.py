@@ -82,6 +82,7 @@ def test_what_the_wheel_carries(wheel: Path) -> None:
     carried = {name.removeprefix(prefix) for name in zipfile.ZipFile(wheel).namelist() if name.startswith(prefix)}
     declared = [*ROOT.glob("benchmarks/*.yaml"), *ROOT.glob("leaderboard/published/*.json")]
     declared += [*ROOT.glob("leaderboard/entries/*/*/*.json"), ROOT / "leaderboard" / "entry.schema.json"]
+    declared.append(ROOT / "MLproject")
     assert {str(path.relative_to(ROOT)) for path in declared} <= carried
     assert "benchmarks/gone-lm.yaml" not in carried
     assert not any(name.endswith((".py", ".safetensors")) for name in carried)

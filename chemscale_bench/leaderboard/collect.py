@@ -20,7 +20,9 @@ from chemscale_bench.leaderboard.levels import Level, judge
 from chemscale_bench.tracking.reader import LoggedRun, read_curves, runs_of_experiment
 
 STANDS_ELSEWHERE = ("task_name", "model", "non_embedding_params", "seed", "layers", "width", "heads", "vocabulary_size")
-NOT_SETTINGS = frozenset({*STANDS_ELSEWHERE, "arithmetic", "task", "experiment", "resume", "checkpoint_minutes"})
+NOT_SETTINGS = frozenset(
+    {*STANDS_ELSEWHERE, "arithmetic", "task", "experiment", "register_as", "resume", "checkpoint_minutes"}
+)
 """Parameters that stand elsewhere in an entry, or say nothing about what was trained."""
 FILES = ("data", "test_data", "init")
 """Parameters that may be paths: their folders are nobody's business."""

@@ -102,7 +102,14 @@ def provenance(run: Run) -> dict[str, Any]:
     cost = {
         name: value for name, value in run.data.metrics.items() if name.startswith("cost/") and math.isfinite(value)
     }
-    own_file = {"data", "test_data", "init", "resume", "experiment"}  # paths of the machine that trained it
+    own_file = {
+        "data",
+        "test_data",
+        "init",
+        "register_as",
+        "resume",
+        "experiment",
+    }  # paths of the machine that trained it
     params = {name: value for name, value in sorted(run.data.params.items()) if name not in own_file}
     params |= {"task": run.data.params["task_name"]}
     return {"run_id": run.info.run_id, "parameters": params, "origin": tags, "results": results(run), "cost": cost}

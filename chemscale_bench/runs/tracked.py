@@ -20,6 +20,7 @@ from chemscale_bench.runs.kind import RunKind
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.shell import mlflow_ui, typed
 from chemscale_bench.speed.peaks import peak_flops
+from chemscale_bench.tracking import pyfunc
 from chemscale_bench.tracking.ending import Interrupted, Pruned
 from chemscale_bench.tracking.families import NOTE, note_of_run
 from chemscale_bench.tracking.lifetime import Stop
@@ -139,6 +140,10 @@ class TrackedRun(RunKind):
         self.deliver()
         shutil.rmtree(run_folder(self.run_id))
         self.bar.close()
+        name = str(self.settings_record["register_as"])
+        if name:
+            version = pyfunc.register(self.run_id, name)
+            self.tell(f"registered as version {version} of {name}: models:/{name}/{version}")
         if self.prints:
             self.print_results()
             print(

@@ -37,5 +37,7 @@ class TrainingSettings(Settings):
     """Minutes between two resume states; a killed run loses at most this much work."""
     experiment: str = "chemscale"
     """MLflow experiment that the run is logged to."""
+    register_as: str = Field("", pattern="^[^/:]*$")
+    """Name in MLflow's model registry under which the trained model becomes the next version; empty registers none."""
     resume: str = ""
     """Run id of an interrupted run to carry on; all other parameters are taken from it."""

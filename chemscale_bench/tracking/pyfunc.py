@@ -47,6 +47,28 @@ def describe(folder: Path, run_id: str, example: pd.DataFrame = MOLECULES) -> di
     return {MLFLOW_LOGGED_MODELS: json.dumps([model.get_tags_dict()])}
 
 
+def register(run_id: str, name: str) -> int:
+    """Make a run's logged model the next version of a registered one, which is made if there is none; its number.
+
+    Raises:
+        UserError: if the registry does not take it.
+    """
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    client = MlflowClient()
+    try:
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name)
+        source = f"{client.get_run(run_id).info.artifact_uri}/model"
+        return int(client.create_model_version(name, source, run_id).version)
+    except MlflowException as error:
+        raise UserError(
+            f"register_as must be a name that MLflow's registry takes, got {name!r} ({error.message}); nothing of run "
+            f"{run_id} is lost: register its model from its page in MLflow"
+        ) from None
+
+
 class Predictor:
     """What `mlflow.pyfunc` calls."""
 
