@@ -110,6 +110,14 @@ def test_seeds_of_a_model_that_is_not_stacked_are_refused(capsys: pytest.Capture
     assert error.count("\n") == 1
 
 
+def test_seeds_on_frames_that_are_refused_leave_no_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["forcefield", *SMALL, "--model", "schnet", "--seeds", "2", "--cutoff", "0.3"])
+    assert end.value.code == 2
+    assert "atoms must have neighbours" in capsys.readouterr().err
+    assert not runs()
+
+
 def test_kill_9_and_resume_give_the_run_that_nobody_killed(chemscale_home: Path) -> None:
     train("--model", "painn", "--steps", "60")
     (whole,) = runs()
@@ -159,7 +167,7 @@ def test_bad_input_gives_one_line(arguments: list[str], message: str, capsys: py
     error = capsys.readouterr().err.strip().splitlines()
     assert error[-1].startswith("error: ")
     assert message in error[-1]
-    assert all(run.info.status == "FAILED" for run in runs())
+    assert not runs()
 
 
 def test_frames_of_a_file_need_units_and_make_another_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
