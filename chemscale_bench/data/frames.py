@@ -55,6 +55,8 @@ class _Source(NamedTuple):
     origin: str
     sha256: str
     notes: tuple[str, ...] = ()
+    whole: Frames | None = None
+    """Of a single file, all that pool and test were drawn from."""
 
 
 def prepare_frames(
@@ -76,7 +78,7 @@ def prepare_frames(
     Training and validation come from one pool: the last `validation_frames` of it validate and the first `train_size`
     train, so that smaller training sets are contained in larger ones and validation never changes. The pool of `rmd17`
     and `md17` is the split's 1,000 official training frames; that of the user's `data` is all of it if there is
-    `test_data`, in its order, and else what the test leaves.
+    `test_data`, in its order, and else what the test leaves: a fifth of the file at most, whatever `train_size`.
 
     Args:
         data: rmd17, md17, embedded, or a path to .npz, .extxyz, .xyz or an ASE database .db.
@@ -85,7 +87,8 @@ def prepare_frames(
             `test_frames` are the test; 1 where `test_data` is given.
         train_size: training frames.
         validation_frames: frames that choose the checkpoint.
-        test_frames: the first of the official test frames, or of `test_data`; fewer where the user's files hold fewer.
+        test_frames: the first of the official test frames, or of `test_data`; fewer where the user's files hold fewer,
+            and at most a fifth of a single one.
         test_data: path to the user's test frames.
         energy_unit: of the user's files: eV, meV, kcal/mol, kJ/mol or Hartree; none where the files declare theirs.
         length_unit: of the user's files: Angstrom, Bohr or nm; likewise.
@@ -113,7 +116,7 @@ def prepare_frames(
                 raise UserError(f"{name} is for frames of your own, {data} needs none, got {text!r}; leave it out")
         source = _embedded(molecule, split) if data == "embedded" else _official(data, molecule, split)
     else:
-        source = _own(data, test_data, units, split, test_frames, train_size + validation_frames)
+        source = _own(data, test_data, units, split, test_frames)
         test_frames = min(test_frames, len(source.test))
     _check_sizes(data, source, train_size, validation_frames, test_frames)
     test = source.test.take(slice(test_frames))
@@ -134,8 +137,7 @@ def prepare_frames(
         return prepared
     known = official(prepared.digest)
     if not known:
-        check_forces(source.pool, source.name)
-        return prepared
+        return prepared._replace(notes=(*prepared.notes, *check_forces(source.whole or source.pool, source.name)))
     note = f"these are the official frames of {known.data} {known.molecule} split {known.split}"
     return prepared._replace(notes=(*prepared.notes, note))
 
@@ -168,8 +170,8 @@ def _embedded(molecule: str, split: int) -> _Source:
     return _Source(pool, test, "embedded", "the chemscale-bench package", file_sha256(EMBEDDED), (note,))
 
 
-def _own(data: str, test_data: str, stated: Units, split: int, test_frames: int, others: int) -> _Source:
-    """The user's files; the test takes what the `others` leave of a single one, if that is less than `test_frames`."""
+def _own(data: str, test_data: str, stated: Units, split: int, test_frames: int) -> _Source:
+    """The user's files; of a single one, a fifth at most is the test."""
     path, test_path = user_path(data), user_path(test_data)
     if not path.exists():
         near = difflib.get_close_matches(data, NAMES, n=1)
@@ -196,11 +198,11 @@ def _own(data: str, test_data: str, stated: Units, split: int, test_frames: int,
             frames, test, path.name, f"{path} {test_path}", file_sha256(path, test_path), (*notes, *test_notes)
         )
     # RandomState's stream is frozen for good, so that a split is the same with every numpy.
-    test_frames = max(1, min(test_frames, len(frames) - others))
+    test_frames = max(1, min(test_frames, len(frames) // 5))
     order = np.random.RandomState(split).permutation(len(frames))
     note = "test frames drawn at random from one file: of a trajectory, they lie between training frames in time"
     pool, test = frames.take(order[test_frames:]), frames.take(order[:test_frames])
-    return _Source(pool, test, path.name, str(path), file_sha256(path), (*notes, note))
+    return _Source(pool, test, path.name, str(path), file_sha256(path), (*notes, note), frames)
 
 
 def _check_sizes(data: str, source: _Source, train_size: int, validation_frames: int, test_frames: int) -> None:
@@ -210,13 +212,17 @@ def _check_sizes(data: str, source: _Source, train_size: int, validation_frames:
     left = pool - validation_frames
     if train_size <= left:
         return
-    got = f"{left} in {source.name} ({pool} frames less {validation_frames} for validation), got {train_size}"
+    what = f"{pool} frames"
+    if source.whole:
+        what = f"{pool + available} frames, less {available} for the test, whatever train_size, and"
+    got = f"{max(left, 0)} in {source.name} ({what} less {validation_frames} for validation), got {train_size}"
     if data in rmd17.LABELS:
         raise UserError(
             f"train_size must be at most {got}; more frames of one trajectory are correlated in time with the test "
             "frames (Christensen and von Lilienfeld 2020): take fewer"
         )
-    raise UserError(f"train_size must be at most {got}; take fewer, or give more frames")
+    cure = "take fewer, or give more frames" + (", or test_data" if source.whole else "")
+    raise UserError(f"train_size must be at most {got}; {cure}")
 
 
 def _check_overlap(pool: Frames, test: Frames, origin: str) -> None:

@@ -95,6 +95,20 @@ def test_forces_that_contradict_the_energies_are_refused(factor: float, words: s
     prepare(saved(tmp_path))
 
 
+@pytest.mark.parametrize("train_size", [1, 39])
+def test_energies_and_forces_are_compared_on_the_whole_file_however_little_is_trained_on(
+    train_size: int, tmp_path: Path
+) -> None:
+    given = {"train_size": train_size, "validation_frames": 1, "test_frames": 20}
+    contradict = saved(tmp_path, F=harmonic()["F"] * 0.529)
+    with pytest.raises(UserError, match=r"1\.9 times as large"):
+        prepare(contradict, **given)
+    near = saved(tmp_path, F=harmonic()["F"] / 1.25)
+    (note,) = [note for note in prepare(near, **given).notes if "times as much" in note]
+    assert "water.npz: its energies vary 1.2" in note
+    assert not any("times as much" in note for note in prepare(saved(tmp_path), **given).notes)
+
+
 def test_forces_may_have_a_unit_of_their_own(tmp_path: Path) -> None:
     made, bohr = harmonic(), LENGTH_UNITS["Bohr"]
     path = saved(

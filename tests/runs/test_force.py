@@ -185,9 +185,10 @@ def test_frames_of_a_file_need_units_and_make_another_task(tmp_path: Path, capsy
     train(*own, "--energy_unit", "eV", "--length_unit", "Angstrom")
     done = next(run for run in runs() if run.info.status == "FINISHED")
     assert done.data.params["task_name"] == "embedded-ff@mine.npz"
-    assert done.data.metrics["data/test_frames"] == 30  # of 100, what 20 and 50 for validation leave
+    assert done.data.metrics["data/test_frames"] == 20  # a fifth of the file
     assert "drawn at random" in done.data.tags["data.notes"]
-    assert done.data.tags["task_digest"] != ""
+    train(*own, "--energy_unit", "eV", "--length_unit", "Angstrom", "--train_size", "30")
+    assert len({run.data.tags["task_digest"] for run in runs()}) == 1, "a learning curve is one task"
 
 
 @pytest.mark.parametrize("model", ["mace", "spookynet", "allegro"])
