@@ -16,6 +16,7 @@ import numpy as np
 from chemscale_bench.data import rmd17
 from chemscale_bench.data.download import file_sha256
 from chemscale_bench.data.frame_files import read_frames
+from chemscale_bench.data.frame_raw import Keys
 from chemscale_bench.data.frame_units import ENERGY_UNITS, Units
 from chemscale_bench.data.opening import user_path
 from chemscale_bench.data.plausible import check_energy_unit, check_forces
@@ -71,6 +72,8 @@ def prepare_frames(
     energy_unit: str = "",
     length_unit: str = "",
     force_unit: str = "",
+    energy_key: str = "",
+    forces_key: str = "",
     cutoff: float = 5.0,
 ) -> FrameSplit:
     """Frames for one run.
@@ -93,6 +96,8 @@ def prepare_frames(
         energy_unit: of the user's files: eV, meV, kcal/mol, kJ/mol or Hartree; none where the files declare theirs.
         length_unit: of the user's files: Angstrom, Bohr or nm; likewise.
         force_unit: of the user's files, Hartree/Bohr for example; by default energy_unit/length_unit.
+        energy_key: under which the user's files have their energies, where that is not found by itself.
+        forces_key: likewise the forces.
         cutoff: of the model in Angstrom, for the check that there are neighbours at all.
 
     Raises:
@@ -100,7 +105,7 @@ def prepare_frames(
             set of frames, fewer frames than asked for, train and test frames that overlap, or a frame without
             neighbours.
     """
-    units = Units(energy_unit, length_unit, force_unit)
+    units, keys = Units(energy_unit, length_unit, force_unit), Keys(energy_key, forces_key)
     asked = {
         "split": split,
         "train_size": train_size,
@@ -111,12 +116,12 @@ def prepare_frames(
         if value < 1:
             raise UserError(f"{name} must be at least 1, got {value}; ask for more")
     if data in NAMES:
-        for name, text in {"test_data": test_data, **units._asdict()}.items():
+        for name, text in {"test_data": test_data, **units._asdict(), **keys._asdict()}.items():
             if text:
                 raise UserError(f"{name} is for frames of your own, {data} needs none, got {text!r}; leave it out")
         source = _embedded(molecule, split) if data == "embedded" else _official(data, molecule, split)
     else:
-        source = _own(data, test_data, units, split, test_frames)
+        source = _own(data, test_data, units, keys, split, test_frames)
         test_frames = min(test_frames, len(source.test))
     _check_sizes(data, source, train_size, validation_frames, test_frames)
     test = source.test.take(slice(test_frames))
@@ -170,19 +175,19 @@ def _embedded(molecule: str, split: int) -> _Source:
     return _Source(pool, test, "embedded", "the chemscale-bench package", file_sha256(EMBEDDED), (note,))
 
 
-def _own(data: str, test_data: str, stated: Units, split: int, test_frames: int) -> _Source:
+def _own(data: str, test_data: str, stated: Units, keys: Keys, split: int, test_frames: int) -> _Source:
     """The user's files; of a single one, a fifth at most is the test."""
     path, test_path = user_path(data), user_path(test_data)
     if not path.exists():
         near = difflib.get_close_matches(data, NAMES, n=1)
         hint = f"did you mean {near[0]}?" if near else f"check the name or path, there is no {path}"
         raise UserError(f"data must be one of {', '.join(NAMES)} or an existing file, got {data}; {hint}")
-    frames, units, notes = read_frames(path, stated, NAMES)
+    frames, units, notes = read_frames(path, stated, NAMES, keys=keys)
     check_energy_unit(frames, units.energy_unit, ENERGY_UNITS, path.name)
     if test_data:
         if split != 1:
             raise UserError(f"split must be 1 where test_data is given, got {split}: the files are the split")
-        test, test_units, test_notes = read_frames(test_path, stated, NAMES, forces=False)
+        test, test_units, test_notes = read_frames(test_path, stated, NAMES, forces=False, keys=keys)
         check_energy_unit(test, test_units.energy_unit, ENERGY_UNITS, test_path.name)
         if not np.array_equal(frames.numbers, test.numbers):
             raise UserError(
