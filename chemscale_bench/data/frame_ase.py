@@ -40,7 +40,7 @@ def read_by_ase(path: Path, keys: Keys, forces: bool) -> Raw:
                     f"frames must be of a molecule in free space, frame {rows} of {path.name} is periodic; "
                     'write it without a lattice, or with pbc="F F F"'
                 )
-            energy_name, force_name = _names(row.results, rows, path, keys, forces)
+            energy_name, force_name = _names(row.results, rows, path, keys, forces and not single)
             energy = float(np.asarray(row.results[energy_name]).item())
             if single:
                 atoms[int(row.atoms.numbers[0])] = energy
