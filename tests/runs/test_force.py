@@ -16,6 +16,10 @@ from mlflow.entities import Run
 from chemscale_bench.cli import main
 from chemscale_bench.data.frames import EMBEDDED, prepare_frames
 from chemscale_bench.models import force_fields
+from chemscale_bench.runs.force import ForceRun
+from chemscale_bench.settings.forcefield import ForceFieldSettings
+from chemscale_bench.tracking.lifetime import Stop
+from chemscale_bench.training.devices import start_fabric
 from chemscale_bench.training.forces import FramesOnDevice, measure
 
 SMALL = ["--task", "embedded-ff", "--molecule", "ethanol", "--device", "cpu", "--train_size", "50", "--params", "1e4"]
@@ -207,6 +211,19 @@ def test_every_model_goes_from_start_to_checkpoint(model: str, tmp_path: Path) -
     potential, record = force_fields.load(folder)
     assert record["model"] == model
     assert potential.non_embedding_params == int(run.data.params["non_embedding_params"])
+
+
+@pytest.mark.parametrize("model", ["schnet", "mace"])
+def test_flops_do_not_depend_on_whether_every_pair_is_an_edge_as_on_a_gpu(model: str) -> None:
+    settings = ForceFieldSettings.read(
+        {"task": "embedded-ff", "model": model, "device": "cpu", "train_size": 20, "cutoff": 2.5}, "forcefield"
+    )
+    with Stop() as stop:
+        run = ForceRun(settings, start_fabric(settings), "", stop, None)
+    edges = run.train_split.batch(np.arange(4)).graph.receivers_E
+    run.train_split.every_pair = True
+    assert len(run.train_split.batch(np.arange(4)).graph.receivers_E) > 1.2 * len(edges)
+    assert run.count_flops() == run.flops_per_unit > 0
 
 
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
