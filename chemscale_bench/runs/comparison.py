@@ -92,7 +92,9 @@ def compare(studies: Sequence[Study]) -> None:
     first, client = studies[0], open_store()
     measured = table(studies)
     found = decisions(measured, first.settings.level)
-    slopes = exponents(measured, first.settings.level)
+    # The budgets of a language model are of one training: they are not independent points of a line.
+    axes = ("params", "data") if first.task.family == "force_field" else ("params",)
+    slopes = [each for each in exponents(measured, first.settings.level) if each.axis in axes]
     parts = joint_exponents(studies), alone(slopes, first), *(lines(each, studies) for each in found)
     text = "\n".join(chain(*parts, apart(studies, found)))
     with FileLock(home() / "studies" / f"{first.cells.name}.lock"):  # two machines that end together make one
