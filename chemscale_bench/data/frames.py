@@ -16,6 +16,7 @@ import numpy as np
 from chemscale_bench.data import rmd17
 from chemscale_bench.data.download import file_sha256
 from chemscale_bench.data.frame_files import read_frames
+from chemscale_bench.data.frame_raw import Keys
 from chemscale_bench.data.frame_units import ENERGY_UNITS, Units
 from chemscale_bench.data.opening import user_path
 from chemscale_bench.data.plausible import check_energy_unit, check_forces
@@ -55,6 +56,8 @@ class _Source(NamedTuple):
     origin: str
     sha256: str
     notes: tuple[str, ...] = ()
+    whole: Frames | None = None
+    """Of a single file, all that pool and test were drawn from."""
 
 
 def prepare_frames(
@@ -69,6 +72,8 @@ def prepare_frames(
     energy_unit: str = "",
     length_unit: str = "",
     force_unit: str = "",
+    energy_key: str = "",
+    forces_key: str = "",
     cutoff: float = 5.0,
 ) -> FrameSplit:
     """Frames for one run.
@@ -76,7 +81,7 @@ def prepare_frames(
     Training and validation come from one pool: the last `validation_frames` of it validate and the first `train_size`
     train, so that smaller training sets are contained in larger ones and validation never changes. The pool of `rmd17`
     and `md17` is the split's 1,000 official training frames; that of the user's `data` is all of it if there is
-    `test_data`, in its order, and else what the test leaves.
+    `test_data`, in its order, and else what the test leaves: a fifth of the file at most, whatever `train_size`.
 
     Args:
         data: rmd17, md17, embedded, or a path to .npz, .extxyz, .xyz or an ASE database .db.
@@ -85,11 +90,14 @@ def prepare_frames(
             `test_frames` are the test; 1 where `test_data` is given.
         train_size: training frames.
         validation_frames: frames that choose the checkpoint.
-        test_frames: the first of the official test frames, or of `test_data`; fewer where the user's files hold fewer.
+        test_frames: the first of the official test frames, or of `test_data`; fewer where the user's files hold fewer,
+            and at most a fifth of a single one.
         test_data: path to the user's test frames.
         energy_unit: of the user's files: eV, meV, kcal/mol, kJ/mol or Hartree; none where the files declare theirs.
         length_unit: of the user's files: Angstrom, Bohr or nm; likewise.
         force_unit: of the user's files, Hartree/Bohr for example; by default energy_unit/length_unit.
+        energy_key: under which the user's files have their energies, where that is not found by itself.
+        forces_key: likewise the forces.
         cutoff: of the model in Angstrom, for the check that there are neighbours at all.
 
     Raises:
@@ -97,7 +105,7 @@ def prepare_frames(
             set of frames, fewer frames than asked for, train and test frames that overlap, or a frame without
             neighbours.
     """
-    units = Units(energy_unit, length_unit, force_unit)
+    units, keys = Units(energy_unit, length_unit, force_unit), Keys(energy_key, forces_key)
     asked = {
         "split": split,
         "train_size": train_size,
@@ -108,12 +116,12 @@ def prepare_frames(
         if value < 1:
             raise UserError(f"{name} must be at least 1, got {value}; ask for more")
     if data in NAMES:
-        for name, text in {"test_data": test_data, **units._asdict()}.items():
+        for name, text in {"test_data": test_data, **units._asdict(), **keys._asdict()}.items():
             if text:
                 raise UserError(f"{name} is for frames of your own, {data} needs none, got {text!r}; leave it out")
         source = _embedded(molecule, split) if data == "embedded" else _official(data, molecule, split)
     else:
-        source = _own(data, test_data, units, split, test_frames, train_size + validation_frames)
+        source = _own(data, test_data, units, keys, split, test_frames)
         test_frames = min(test_frames, len(source.test))
     _check_sizes(data, source, train_size, validation_frames, test_frames)
     test = source.test.take(slice(test_frames))
@@ -134,8 +142,7 @@ def prepare_frames(
         return prepared
     known = official(prepared.digest)
     if not known:
-        check_forces(source.pool, source.name)
-        return prepared
+        return prepared._replace(notes=(*prepared.notes, *check_forces(source.whole or source.pool, source.name)))
     note = f"these are the official frames of {known.data} {known.molecule} split {known.split}"
     return prepared._replace(notes=(*prepared.notes, note))
 
@@ -168,19 +175,19 @@ def _embedded(molecule: str, split: int) -> _Source:
     return _Source(pool, test, "embedded", "the chemscale-bench package", file_sha256(EMBEDDED), (note,))
 
 
-def _own(data: str, test_data: str, stated: Units, split: int, test_frames: int, others: int) -> _Source:
-    """The user's files; the test takes what the `others` leave of a single one, if that is less than `test_frames`."""
+def _own(data: str, test_data: str, stated: Units, keys: Keys, split: int, test_frames: int) -> _Source:
+    """The user's files; of a single one, a fifth at most is the test."""
     path, test_path = user_path(data), user_path(test_data)
     if not path.exists():
         near = difflib.get_close_matches(data, NAMES, n=1)
         hint = f"did you mean {near[0]}?" if near else f"check the name or path, there is no {path}"
         raise UserError(f"data must be one of {', '.join(NAMES)} or an existing file, got {data}; {hint}")
-    frames, units, notes = read_frames(path, stated, NAMES)
+    frames, units, notes = read_frames(path, stated, NAMES, keys=keys)
     check_energy_unit(frames, units.energy_unit, ENERGY_UNITS, path.name)
     if test_data:
         if split != 1:
             raise UserError(f"split must be 1 where test_data is given, got {split}: the files are the split")
-        test, test_units, test_notes = read_frames(test_path, stated, NAMES, forces=False)
+        test, test_units, test_notes = read_frames(test_path, stated, NAMES, forces=False, keys=keys)
         check_energy_unit(test, test_units.energy_unit, ENERGY_UNITS, test_path.name)
         if not np.array_equal(frames.numbers, test.numbers):
             raise UserError(
@@ -196,11 +203,11 @@ def _own(data: str, test_data: str, stated: Units, split: int, test_frames: int,
             frames, test, path.name, f"{path} {test_path}", file_sha256(path, test_path), (*notes, *test_notes)
         )
     # RandomState's stream is frozen for good, so that a split is the same with every numpy.
-    test_frames = max(1, min(test_frames, len(frames) - others))
+    test_frames = max(1, min(test_frames, len(frames) // 5))
     order = np.random.RandomState(split).permutation(len(frames))
     note = "test frames drawn at random from one file: of a trajectory, they lie between training frames in time"
     pool, test = frames.take(order[test_frames:]), frames.take(order[:test_frames])
-    return _Source(pool, test, path.name, str(path), file_sha256(path), (*notes, note))
+    return _Source(pool, test, path.name, str(path), file_sha256(path), (*notes, note), frames)
 
 
 def _check_sizes(data: str, source: _Source, train_size: int, validation_frames: int, test_frames: int) -> None:
@@ -210,13 +217,17 @@ def _check_sizes(data: str, source: _Source, train_size: int, validation_frames:
     left = pool - validation_frames
     if train_size <= left:
         return
-    got = f"{left} in {source.name} ({pool} frames less {validation_frames} for validation), got {train_size}"
+    what = f"{pool} frames"
+    if source.whole:
+        what = f"{pool + available} frames, less {available} for the test, whatever train_size, and"
+    got = f"{max(left, 0)} in {source.name} ({what} less {validation_frames} for validation), got {train_size}"
     if data in rmd17.LABELS:
         raise UserError(
             f"train_size must be at most {got}; more frames of one trajectory are correlated in time with the test "
             "frames (Christensen and von Lilienfeld 2020): take fewer"
         )
-    raise UserError(f"train_size must be at most {got}; take fewer, or give more frames")
+    cure = "take fewer, or give more frames" + (", or test_data" if source.whole else "")
+    raise UserError(f"train_size must be at most {got}; {cure}")
 
 
 def _check_overlap(pool: Frames, test: Frames, origin: str) -> None:

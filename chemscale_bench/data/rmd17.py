@@ -63,7 +63,7 @@ def split_digest(pool: Frames, test: Frames) -> str:
 
 
 def official(digest: str) -> Official | None:
-    """The official split with this `split_digest`, if it is pinned: all molecules, both labels, splits 1 to 3."""
+    """The official split with this `split_digest`, if it is one: all molecules, both labels, splits 1 to 5."""
     return _pinned().get(digest)
 
 

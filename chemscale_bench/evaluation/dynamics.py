@@ -48,6 +48,7 @@ class ForceFieldCalculator(Calculator):
         super().__init__()  # type: ignore[no-untyped-call]
         self.potential, self.record = load(Path(folder))
         self.potential.to(device, torch.float64).eval()
+        self.allowed_atomic_numbers: set[int] = set(self.record["elements"])  # MLIPAudit asks for it
 
     def calculate(
         self, atoms: Atoms | None = None, properties: list[str] | None = None,

@@ -35,6 +35,7 @@ FORCE_FIELD_KEYS = frozenset(
     ("model", "config", "elements", "reference_ev", "numbers", "task", "data_digest", "charge", "unpaired")
 )
 """What `force_fields.save` writes for a run."""
+OF_A_FILE = ("force_unit", "energy_key", "forces_key")
 UNITS = {"energy": "kcal/mol", "length": "Angstrom"}
 """Of copies of the official frames, in whose run no units were given: those of the archive."""
 MOST_HEADER_BYTES = 1 << 20
@@ -220,7 +221,7 @@ def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -
             copies.data or task.data, molecule=entry.molecule or "", split=1 if copies.test_data else split,
             train_size=train, validation_frames=task.validation_frames, test_frames=task.test_frames,
             test_data=copies.test_data, energy_unit=units[0], length_unit=units[1],
-            force_unit=chosen.get("force_unit", "") if copies.data else "", cutoff=cutoff,
+            cutoff=cutoff, **{name: chosen.get(name, "") for name in OF_A_FILE if copies.data},
         )  # fmt: skip
         same_data(entry, frames.digest, frames.test.digest)
         elements = tuple(int(number) for number in np.unique(frames.train.numbers))

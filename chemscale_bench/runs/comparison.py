@@ -14,7 +14,7 @@ from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs import study_report
 from chemscale_bench.runs.study import Study
-from chemscale_bench.scaling.decisions import Decision, decisions
+from chemscale_bench.scaling.decisions import Decision, Exponents, decisions, exponents
 from chemscale_bench.scaling.figures import LOSS_TITLE
 from chemscale_bench.scaling.figures_models import figure_models
 from chemscale_bench.settings.study import StudySettings
@@ -92,7 +92,11 @@ def compare(studies: Sequence[Study]) -> None:
     first, client = studies[0], open_store()
     measured = table(studies)
     found = decisions(measured, first.settings.level)
-    text = "\n".join(chain(exponents(studies), *(lines(each, studies) for each in found), apart(studies, found)))
+    # The budgets of a language model are of one training: they are not independent points of a line.
+    axes = ("params", "data") if first.task.family == "force_field" else ("params",)
+    slopes = [each for each in exponents(measured, first.settings.level) if each.axis in axes]
+    parts = joint_exponents(studies), alone(slopes, first), *(lines(each, studies) for each in found)
+    text = "\n".join(chain(*parts, apart(studies, found)))
     with FileLock(home() / "studies" / f"{first.cells.name}.lock"):  # two machines that end together make one
         run_id = adopt_run(first.settings.experiment, resume=first.cells.study.user_attrs.get(KEPT, ""), shared=True)
         first.cells.study.set_user_attr(KEPT, run_id)
@@ -110,6 +114,10 @@ def compare(studies: Sequence[Study]) -> None:
             client.log_metric(run_id, f"difference/{name}", each.difference)
             if not math.isnan(each.accuracy):
                 client.log_metric(run_id, f"decision_accuracy/{name}", each.accuracy)
+        for pair in slopes:
+            name = f"{pair.axis}_{pair.models[0]}_less_{pair.models[1]}"
+            client.log_metric(run_id, f"exponent_difference/{name}", pair.difference.value)
+            client.log_metric(run_id, f"exponent_difference_p/{name}", pair.difference.p)
     print(f"\n{text}\ncomparison in run {run_id}")
 
 
@@ -150,7 +158,7 @@ def model_of(study: Study) -> str:
     return study_report.name_of(study.settings.model, study.settings.vocabulary)
 
 
-def exponents(studies: Sequence[Study]) -> Iterator[str]:
+def joint_exponents(studies: Sequence[Study]) -> Iterator[str]:
     """The exponents of the joint laws beside one another."""
     word = studies[0].plan.word
     yield f"{'model':>12} {'exponent of params':>24} {f'exponent of {word}':>24}   (joint law)"
@@ -161,6 +169,22 @@ def exponents(studies: Sequence[Study]) -> Iterator[str]:
             value, low, high = (metrics.get(f"joint/{name}{end}", math.nan) for end in ("", "_low", "_high"))
             shown.append("not told" if math.isnan(value) else f"{value:.3f} [{low:.3f}, {high:.3f}]")
         yield f"{model_of(study):>12} {shown[0]:>24} {shown[1]:>24}"
+
+
+def alone(slopes: Sequence[Exponents], study: Study) -> Iterator[str]:
+    """The exponents along one axis, and whether those of two models differ."""
+    for each in slopes:
+        words = ("params", study.plan.word) if each.axis == "params" else (study.plan.word, "params")
+        yield f"\nexponents of {words[0]} at {each.at:.3g} {words[1]}, straight lines through {each.points} of them:"
+        for name, line in zip(each.models, each.lines, strict=True):
+            low, high = line.slope_interval
+            yield f"{name:>12} {f'{line.slope:.3f} [{low:.3f}, {high:.3f}]':>24}"
+        value, (low, high), p = each.difference
+        published = each.axis == "params" and study.task.family == "force_field"
+        yield (
+            f"  they differ by {value:.3f} [{low:.3f}, {high:.3f}] ({study.settings.level:.0%}, Welch's t, p = {p:.2g})"
+            + "; Frey et al. 2023 found 0.26 for the capacity of force fields" * published
+        )
 
 
 def lines(decision: Decision, studies: Sequence[Study]) -> Iterator[str]:

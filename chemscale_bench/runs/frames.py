@@ -13,5 +13,6 @@ def frames_of(task: ForceTask, settings: ForceFieldSettings) -> FrameSplit:
         task.data if settings.data == "auto" else settings.data, molecule=task.molecules[0], split=settings.split,
         train_size=settings.train_size, validation_frames=task.validation_frames, test_frames=task.test_frames,
         test_data=settings.test_data, energy_unit=settings.energy_unit, length_unit=settings.length_unit,
-        force_unit=settings.force_unit, cutoff=settings.cutoff,
+        force_unit=settings.force_unit, energy_key=settings.energy_key, forces_key=settings.forces_key,
+        cutoff=settings.cutoff,
     )  # fmt: skip

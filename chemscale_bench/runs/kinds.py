@@ -9,7 +9,8 @@ from chemscale_bench.settings.base import Settings
 from chemscale_bench.tasks import Task
 
 KINDS: dict[str, type[LanguageRun] | type[ForceRun]] = {"language_model": LanguageRun, "force_field": ForceRun}
-FRAMES = ("molecule", "train_size", "steps", "test_data", "energy_unit", "length_unit", "force_unit")
+OWN_FRAMES = ("test_data", "energy_unit", "length_unit", "force_unit", "energy_key", "forces_key")
+FRAMES = ("molecule", "train_size", "steps", *OWN_FRAMES)
 """Parameters that only force fields have."""
 
 

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.cells import Training, Tuned
+from chemscale_bench.runs.kinds import OWN_FRAMES
 from chemscale_bench.runs.queue import Queue
 from chemscale_bench.runs.study_plan import StudyPlan
 from chemscale_bench.runs.sweep import Sweep
@@ -24,8 +25,8 @@ HOLDS = 2.0
 MOST_SHARE, SHARE = 0.5, 0.1
 """Of what a study may take: at most for the search, and for the check."""
 SHARED = (
-    "task", "seed", "storage", "data", "test_data", "energy_unit", "length_unit", "force_unit", "molecule", "steps",
-    "device", "workers", "engine", "engine_options",
+    "task", "seed", "storage", "data", *OWN_FRAMES, "molecule", "steps", "device", "workers", "engine",
+    "engine_options",
 )  # fmt: skip
 
 

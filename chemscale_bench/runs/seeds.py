@@ -6,11 +6,12 @@ import shutil
 import statistics
 import sys
 from collections.abc import Generator
+from contextlib import ExitStack
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.tracked import TrackedRun, run_folder
 from chemscale_bench.settings.training import TrainingSettings
-from chemscale_bench.tracking.adoption import adopt_run
+from chemscale_bench.tracking.adoption import adopt_run, launched_run
 from chemscale_bench.tracking.ending import ended_properly
 from chemscale_bench.tracking.families import below, describe_family, name_of
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
@@ -34,23 +35,25 @@ def train_seeds(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
         )
     client, experiment = open_store(), experiment_id(settings.experiment)
     reap_dead_runs([experiment])
-    parent = adopt_run(settings.experiment)
-    waiting = [settings.seed + number for number in range(settings.seeds)]
+    launched = launched_run() is not None  # is there anyway, and told how it ended
     runs: list[TrackedRun] = []
     diverged: list[Diverged] = []
+
+    def build() -> list[TrackedRun]:
+        seeds = range(settings.seed, settings.seed + settings.seeds)
+        each = [settings.model_copy(update={"seed": seed, "seeds": 1}) for seed in seeds]
+        return [kind(own, fabric, "", stop, None) for own in each]
 
     def start() -> Generator[Step, None, None] | None:
         return member(waiting.pop(0)) if waiting and not stop.requested else None
 
-    def member(seed: int) -> Generator[Step, None, None]:
-        child = client.create_run(experiment, tags=below(parent)).info.run_id
+    def member(run: TrackedRun) -> Generator[Step, None, None]:
+        child = run.run_id = client.create_run(experiment, tags=below(parent)).info.run_id
         mark_process(client, child)
         try:
             with ended_properly(child):
-                own = settings.model_copy(update={"seed": seed, "seeds": 1})
-                run = kind(own, fabric, child, stop, None)
                 if not runs:
-                    name = str(run.tags()["mlflow.runName"]).removesuffix(f"-seed{seed}")
+                    name = str(run.tags()["mlflow.runName"]).removesuffix(f"-seed{settings.seed}")
                     client.set_tag(parent, "mlflow.runName", f"{name}-{settings.seeds}-seeds")
                 run.prints = not runs  # one of them shows the progress of all
                 runs.append(run)
@@ -59,7 +62,11 @@ def train_seeds(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
             diverged.append(error)
             shutil.rmtree(run_folder(child), ignore_errors=True)
 
-    with Stop() as stop, ended_properly(parent):
+    with Stop() as stop, ExitStack() as ending:
+        waiting = [] if launched else build()
+        parent = adopt_run(settings.experiment)
+        ending.enter_context(ended_properly(parent))
+        waiting = waiting or build()
         train_together(start, settings.seeds)
         if stop.requested:
             print(f"{stop.requested}; every seed goes on by its own resume=", file=sys.stderr)

@@ -10,7 +10,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.runs.seeds import train_seeds
 from chemscale_bench.runs.tracked import TrackedRun, run_folder
 from chemscale_bench.settings.training import TrainingSettings
-from chemscale_bench.tracking.adoption import adopt_run
+from chemscale_bench.tracking.adoption import adopt_run, launched_run
 from chemscale_bench.tracking.ending import ended_properly
 from chemscale_bench.tracking.lifetime import Stop, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, status_of
@@ -48,17 +48,20 @@ def start(settings: TrainingSettings, kind: type[TrackedRun], prints: bool = Tru
         settings = type(settings).model_validate(saved["settings"] | {"resume": settings.resume})
     kind.check(settings)
     fabric = start_fabric(settings)
-    run_id = ""
+    there = False  # a run that is there anyway is told how it ended; another is made for data that can be used
     if fabric.is_global_zero:
         for dead in reap_dead_runs([experiment_id(settings.experiment)]):
             print(f"run {dead} had been killed; it can go on with resume={dead}", file=sys.stderr)
-        run_id = adopt_run(settings.experiment, settings.resume)
-    run_id = fabric.broadcast(run_id)
-    with Stop() as stop, ended_properly(run_id, lambda: fabric.is_global_zero):
+        there = bool(settings.resume or launched_run())
+    with Stop() as stop:
+        run = None if fabric.broadcast(there) else kind(settings, fabric, "", stop, saved)
+        run_id = adopt_run(settings.experiment, settings.resume) if fabric.is_global_zero else ""
+        run_id = fabric.broadcast(run_id)
         try:
-            run = kind(settings, fabric, run_id, stop, saved)
-            run.prints &= prints
-            run.train()
+            with ended_properly(run_id, lambda: fabric.is_global_zero):
+                run = run or kind(settings, fabric, run_id, stop, saved)
+                run.run_id, run.prints = run_id, run.prints and prints
+                run.train()
         except Diverged:  # to go on would only diverge again
             shutil.rmtree(run_folder(run_id), ignore_errors=True)
             raise

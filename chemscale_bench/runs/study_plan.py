@@ -12,7 +12,7 @@ import numpy as np
 from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.cells import Result, Training, Tuned
-from chemscale_bench.runs.kinds import KINDS
+from chemscale_bench.runs.kinds import KINDS, OWN_FRAMES
 from chemscale_bench.runs.pace import Pace
 from chemscale_bench.scaling.belief import Belief, Measured, prior
 from chemscale_bench.scaling.design import Cell, choose, expected
@@ -76,7 +76,7 @@ class StudyPlan:
         if self.task.family == "language_model":
             given |= {"tokens": training.data, "vocabulary": chosen.vocabulary, "optimizer": chosen.optimizer}
         else:
-            names = ("molecule", "steps", "test_data", "energy_unit", "length_unit", "force_unit")
+            names = ("molecule", "steps", *OWN_FRAMES)
             given |= {name: getattr(chosen, name) for name in names}
             given |= {"train_size": training.data}
         if self.tuned:

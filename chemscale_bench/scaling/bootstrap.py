@@ -9,8 +9,9 @@ Two ways to draw them:
 each group takes the mean residual of a random group, and each of its points a random deviation from such a mean, so
 that what the runs of one size share stays shared. Residuals are first scaled by n / (n - P): half of that is the usual
 degrees of freedom, half pays for the P points that a nearly least-absolute-errors fit passes through exactly (means of
-several residuals need the first half only). It is right from few sizes on, but assumes noise of similar size
-everywhere (in log loss).
+several residuals need the first half only). Where Student's t of n - P degrees of freedom is wider than a normal
+distribution by more than that second half, as of three or four runs, it takes its place. It is right from few sizes on,
+but assumes noise of similar size everywhere (in log loss).
 
 ``auto`` takes ``runs`` from 10 groups per parameter on, ``residuals`` below. `benchmarks/scaling_coverage.py` measures
 how often each holds the truth; where half of the noise is shared by the runs of a size, 90 % intervals hold it in about
@@ -21,10 +22,12 @@ Shapes: R replicates, n points, G groups, P parameters.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
 
 from chemscale_bench.scaling.forms import Array, Form
 from chemscale_bench.scaling.projection import bounds
@@ -108,14 +111,15 @@ def resample(fitted: Fitted, random: np.random.Generator, count: int, group: NDA
     size = np.bincount(place)
     # The place and width of a break hardly let a curve come closer to any point (seen in the coverage study).
     free = len(residual) - sum("width" not in name and "break" not in name for name in fitted.form.names)
-    scale = len(residual) / free if free > 0 else 1.0
-    residual = residual * scale
+    half = math.sqrt(len(residual) / free) if free > 0 else 1.0
+    wide = float(stdtrit(free, 0.95) / ndtri(0.95)) if free > 0 else 1.0
+    residual = residual * half * max(half, wide)
     residual = residual - np.median(residual)
     mean = np.bincount(place, residual) / size
     repeated = size[place] > 1
     within = residual - mean[place]
     # A mean of several residuals is never one of the points that the fit passes through.
-    mean = mean / np.where(size > 1, np.sqrt(scale), 1)
+    mean = mean / np.where(size > 1, max(half / wide, 1), 1)
     drawn: Array = mean[random.integers(len(mean), size=(count, int(group.max()) + 1))][:, group]
     if repeated.any():
         # Deviations from a mean of k runs are too small by sqrt(1 - 1/k).

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from chemscale_bench.scaling.line import Difference, Line, slope_difference, straight_line
+
 CELL = ["params", "data"]
 
 
@@ -66,6 +68,44 @@ def decisions(runs: pd.DataFrame, level: float = 0.9) -> list[Decision]:
                 pd.DataFrame(rows, columns=[*CELL, "share", "pairs", "agree"]),
             )
         )  # fmt: skip
+    return found
+
+
+class Exponents(NamedTuple):
+    """How fast the losses of two models fall along one axis, as straight lines in logarithms."""
+
+    axis: str
+    """params or data."""
+    at: float
+    """The largest value of the other axis at which both can be told."""
+    points: int
+    """Values of the axis that both have there."""
+    models: tuple[str, str]
+    lines: tuple[Line, Line]
+    """Of the negative log loss, so that slopes are exponents; intervals are Student's t."""
+    difference: Difference
+    """The first exponent less the second."""
+
+
+def exponents(runs: pd.DataFrame, level: float = 0.9) -> list[Exponents]:
+    """What the exponents of every two models are and whether they differ, at sizes and budgets that both have.
+
+    Args:
+        runs: as for `decisions`.
+        level: of the intervals.
+    """
+    found = []
+    for names, (axis, other) in product(combinations(dict.fromkeys(runs["model"]), 2), (CELL, CELL[::-1])):
+        tables = [runs[(runs["model"] == name) & (runs["loss"] > 0)] for name in names]
+        for at in sorted(set(tables[0][other]) & set(tables[1][other]), reverse=True):
+            parts = [table[table[other] == at] for table in tables]
+            common = set(parts[0][axis]) & set(parts[1][axis])
+            parts = [part[part[axis].isin(common)] for part in parts]
+            first, second = (straight_line(np.log(part[axis]), -np.log(part["loss"]), level) for part in parts)
+            if first and second:
+                difference = slope_difference(first, second, level)
+                found.append(Exponents(axis, at, len(common), names, (first, second), difference))
+                break
     return found
 
 

@@ -25,6 +25,8 @@ class Line(NamedTuple):
     """Sum of the squared distances of x from its mean."""
     noise: float
     """Half the interval of one residual: t times their standard deviation."""
+    slope_error: float
+    """Standard error of the slope."""
 
     def reaches(self, y: float) -> tuple[float, Interval]:
         """The x at which the line has that height, and its interval by Fieller's theorem (1954).
@@ -65,8 +67,32 @@ def straight_line(x: ArrayLike, y: ArrayLike, level: float = 0.9) -> Line | None
     return Line(
         slope, around(slope, wide * float(found.stderr)), intercept,
         around(intercept, wide * float(found.intercept_stderr)), len(xs), (float(xs.mean()), float(ys.mean())),
-        spread, wide * float(found.stderr) * math.sqrt(spread),
+        spread, wide * float(found.stderr) * math.sqrt(spread), float(found.stderr),
     )  # fmt: skip
+
+
+class Difference(NamedTuple):
+    """By how much one number is larger than another."""
+
+    value: float
+    interval: Interval
+    p: float
+    """Chance of one as large, either way, if there is none."""
+
+
+def slope_difference(first: Line, second: Line, level: float = 0.9) -> Difference:
+    """The slope of one line less that of another, whose points need not scatter alike (Welch's t)."""
+    from scipy.stats import t
+
+    variances = np.square([first.slope_error, second.slope_error])
+    error = math.sqrt(variances.sum())
+    value = first.slope - second.slope
+    if not error:
+        return Difference(value, around(value, 0.0), float(value == 0))
+    free = error**4 / float((variances**2 / (np.array([first.points, second.points]) - 2)).sum())
+    return Difference(
+        value, around(value, error * float(t.ppf((1 + level) / 2, free))), float(2 * t.sf(abs(value) / error, free))
+    )
 
 
 def around(value: float, half: float) -> Interval:

@@ -47,6 +47,10 @@ class ForceFieldSettings(TrainingSettings):
     """Unit of the positions in your file, unless it declares one: Angstrom, Bohr or nm."""
     force_unit: str = ""
     """Unit of the forces in your file, if that is not energy_unit/length_unit: Hartree/Bohr, for example."""
+    energy_key: str = ""
+    """Key of the energies in your file, such as dft_energy, if it is not found by itself."""
+    forces_key: str = ""
+    """Key of the forces in your file, likewise."""
     warmup: float = Field(0.01, ge=0, le=1)
     """Share of the steps spent on linear warm-up, 20 steps at least (or half of them); 0 is none."""
     decay: float = Field(0.5, gt=0, le=1)

@@ -58,10 +58,10 @@ class FramesOnDevice:
     def __len__(self) -> int:
         return len(self.energy_F)
 
-    def batch(self, indices: np.ndarray) -> ForceBatch:
+    def batch(self, indices: np.ndarray, neighbours_only: bool = False) -> ForceBatch:
         """The frames at `indices` (B,) as one graph, all of it made on the device."""
         index_B = torch.as_tensor(indices).to(self.energy_F.device)
-        near_BP = None if self.every_pair else self.near_FP[index_B]
+        near_BP = None if self.every_pair and not neighbours_only else self.near_FP[index_B]
         graph = frames_graph(self.numbers_A, self.positions_FA3[index_B], near_BP, *self.electrons)
         return ForceBatch(graph, self.energy_F[index_B], self.forces_FA3[index_B].reshape(-1, 3))
 

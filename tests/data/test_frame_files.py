@@ -88,10 +88,10 @@ def test_one_file_is_divided_at_random_once_and_for_all(npz: Path) -> None:
     split = prepare(npz)
     energies = content()["E"]
     where = [np.searchsorted(np.sort(energies), part.energies) for part in split[:3]]
-    assert len(np.unique(np.concatenate(where))) == 25
+    assert len(np.unique(np.concatenate(where))) == 21
     order = np.random.RandomState(1).permutation(FRAMES)
-    assert np.array_equal(split.test.energies, energies[order[:10]])
-    assert np.array_equal(split.train.energies, energies[order[10:20]])
+    assert np.array_equal(split.test.energies, energies[order[:6]])
+    assert np.array_equal(split.train.energies, energies[order[6:16]])
     assert np.array_equal(split.validation.energies, energies[order[-5:]])
     smaller = prepare(npz, train_size=3)
     assert np.array_equal(smaller.train.energies, split.train.energies[:3])
@@ -127,9 +127,9 @@ def without(name: str) -> dict[str, np.ndarray]:
         (spoiled("R", np.nan, (7, 1, 2)), r"positions must be finite .*frame 7 of bad.npz has nan.*\(1 of 30\)"),
         (spoiled("E", np.inf, 3), "energies must be finite .*frame 3 of bad.npz has inf"),
         (spoiled("F", -1e300, (4, 0, 0)), "forces must be finite .*frame 4 "),
-        (without("F"), "must hold forces under exactly one of F, forces, got none among z, R, E"),
+        (without("F"), "must hold forces under exactly one of F, forces, REF_forces, got none among z, R, E"),
         (without("z"), "must hold atomic numbers under exactly one of"),
-        ({**content(), "forces": content()["F"]}, "exactly one of F, forces, got F and forces"),
+        ({**content(), "forces": content()["F"]}, "exactly one of F, forces, REF_forces, got F and forces"),
         ({**content(), "F": content()["F"][:, :2]}, r"bad.npz has \(30, 3, 3\), \(30, 2, 3\), \(30,\) and \(3,\)"),
         ({**content(), "E": content()["E"][:29]}, r"\(29,\)"),
         ({**content(), "R": np.array(1.0)}, "positions and forces must be"),
@@ -243,7 +243,11 @@ def test_a_truncated_npz_and_a_single_array_are_refused(npz: Path, tmp_path: Pat
         ({"energy_unit": "Ha"}, "got 'Ha'; did you mean Hartree"),
         ({"length_unit": "Ang"}, "got 'Ang'; did you mean Angstrom"),
         ({"length_unit": "furlong"}, "got 'furlong'; convert the file"),
-        ({"train_size": 26}, r"at most 24 in water.npz \(29 frames less 5 for validation\), got 26"),
+        (
+            {"train_size": 26},
+            r"at most 19 in water.npz \(30 frames, less 6 for the test.*less 5 for validation\), got 26; .*test_data",
+        ),
+        ({"validation_frames": 25}, r"at most 0 in water.npz"),
         ({"test_data": "missing.npz"}, "existing file, got .*missing.npz"),
     ],
 )
@@ -253,12 +257,14 @@ def test_what_is_asked_must_be_possible(changes: dict[str, Any], words: str, npz
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("train_size", "test_frames", "left"), [(10, 1000, 15), (24, 31, 1), (3, 7, 7)])
-def test_a_small_file_is_tested_on_what_training_leaves(
-    train_size: int, test_frames: int, left: int, npz: Path
+@pytest.mark.parametrize(("train_size", "test_frames", "kept"), [(10, 1000, 6), (19, 6, 6), (3, 4, 4)])
+def test_the_test_of_one_file_is_a_fifth_at_most_whatever_training_takes(
+    train_size: int, test_frames: int, kept: int, npz: Path
 ) -> None:
     split = prepare(npz, train_size=train_size, test_frames=test_frames)
-    assert (len(split.train), len(split.validation), len(split.test)) == (train_size, 5, left)
+    assert (len(split.train), len(split.validation), len(split.test)) == (train_size, 5, kept)
+    least = prepare(npz, train_size=1, validation_frames=1, test_frames=test_frames)
+    assert (least.test.digest, least.digest) == (split.test.digest, split.digest)
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:

@@ -95,6 +95,20 @@ def test_forces_that_contradict_the_energies_are_refused(factor: float, words: s
     prepare(saved(tmp_path))
 
 
+@pytest.mark.parametrize("train_size", [1, 39])
+def test_energies_and_forces_are_compared_on_the_whole_file_however_little_is_trained_on(
+    train_size: int, tmp_path: Path
+) -> None:
+    given = {"train_size": train_size, "validation_frames": 1, "test_frames": 20}
+    contradict = saved(tmp_path, F=harmonic()["F"] * 0.529)
+    with pytest.raises(UserError, match=r"1\.9 times as large"):
+        prepare(contradict, **given)
+    near = saved(tmp_path, F=harmonic()["F"] / 1.25)
+    (note,) = [note for note in prepare(near, **given).notes if "times as much" in note]
+    assert "water.npz: its energies vary 1.2" in note
+    assert not any("times as much" in note for note in prepare(saved(tmp_path), **given).notes)
+
+
 def test_forces_may_have_a_unit_of_their_own(tmp_path: Path) -> None:
     made, bohr = harmonic(), LENGTH_UNITS["Bohr"]
     path = saved(
@@ -119,8 +133,43 @@ def test_labels_under_names_of_their_own_are_read_and_named(tmp_path: Path) -> N
     for atoms in listed:
         atoms.info["DFT_energy"] = 1.0
     ase.io.write(tmp_path / "two.extxyz", listed, format="extxyz")
-    with pytest.raises(UserError, match=r"one energy, frame 0 of two.extxyz has .*REF_energy"):
+    with pytest.raises(UserError, match=r"one energy, frame 0 of two.extxyz has .*REF_energy.*energy_key="):
         prepare(tmp_path / "two.extxyz")
+    chosen = prepare(tmp_path / "two.extxyz", energy_key="REF_energy")
+    assert chosen.digest == split.digest
+    made = harmonic()
+    np.savez(tmp_path / "ref.npz", z=made["z"], R=made["R"], REF_energy=made["E"], REF_forces=made["F"])
+    assert prepare(tmp_path / "ref.npz").digest == prepare(saved(tmp_path)).digest
+
+
+def under_keys(folder: Path, suffix: str, energy: str, forces: str) -> Path:
+    """The frames of `saved` with their labels under these keys, beside an energy and forces of another method."""
+    made, path = harmonic(), folder / f"keys.{suffix}"
+    if suffix == "npz":
+        others = {"E": made["E"] + 1, "F": 2 * made["F"]}
+        np.savez(path, z=made["z"], R=made["R"], **others, **{energy: made["E"], forces: made["F"]})
+        return path
+    listed = atoms_list(made | {"E": made["E"] + 1, "F": 2 * made["F"]})
+    if suffix == "extxyz":
+        for atoms, value, pull in zip(listed, made["E"], made["F"], strict=True):
+            atoms.info[energy], atoms.arrays[forces] = value, pull
+        ase.io.write(path, listed, format="extxyz")
+        return path
+    with ase.db.connect(path, type="db") as database:
+        for atoms, value, pull in zip(listed, made["E"], made["F"], strict=True):
+            database.write(atoms, data={energy: np.array([value]), forces: pull})
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["npz", "extxyz", "db"])
+def test_keys_that_are_stated_are_read_and_those_that_are_there_are_named(suffix: str, tmp_path: Path) -> None:
+    path, expected = under_keys(tmp_path, suffix, "U0", "pull"), prepare(saved(tmp_path))
+    split = prepare(path, energy_key="U0", forces_key="pull")
+    np.testing.assert_allclose(split.train.energies, expected.train.energies, atol=1e-6)
+    np.testing.assert_allclose(split.train.forces, expected.train.forces, atol=1e-6)
+    for name, wrong in (("energy_key", "U1"), ("forces_key", "push")):
+        with pytest.raises(UserError, match=rf"(?=.*{name})(?=.*{wrong}).*U0.*pull"):
+            prepare(path, **{"energy_key": "U0", "forces_key": "pull", name: wrong})
 
 
 def test_test_frames_may_have_energies_only(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_pinned_digests_are_those_of_the_real_frames(data: str, molecule: str, s
 
 def test_every_pinned_split_has_a_digest_of_its_own() -> None:
     assert sorted(rmd17._pinned().values()) == sorted(
-        (data, molecule, split) for data in rmd17.LABELS for molecule in rmd17.MOLECULES for split in (1, 2, 3)
+        (data, molecule, split) for data in rmd17.LABELS for molecule in rmd17.MOLECULES for split in rmd17.SPLITS
     )
     assert official("0" * 64) is None
 

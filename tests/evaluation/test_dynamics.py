@@ -36,6 +36,7 @@ def test_the_calculator_gives_the_networks_numbers_wherever_the_molecule_is(fold
         water = WATER.copy()
         water.positions += shift
         water.calc = ForceFieldCalculator(folder)
+        assert water.calc.allowed_atomic_numbers == {1, 8}
         assert water.get_potential_energy() == pytest.approx(float(energy) - 2000.5, abs=1e-5)
         assert water.get_forces() == pytest.approx(forces.numpy(), abs=1e-5)
 

@@ -17,7 +17,7 @@ def environment(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_models_are_studied_in_turn_and_compared() -> None:
     command = [
         "study", "--task", "embedded-ff", "--molecule", "ethanol", "--steps", "20", "--device", "cpu",
-        "--params", "3e3,1e4", "--train_size", "20", "--model", "schnet,painn",
+        "--params", "3e3,1e4", "--train_size", "20,30,40", "--model", "schnet,painn",
     ]  # fmt: skip
     out = call(*command)
     runs = mlflow.search_runs(experiment_names=["chemscale-studies"], output_format="list")
@@ -26,15 +26,20 @@ def test_models_are_studied_in_turn_and_compared() -> None:
     errors = {
         run.data.params["model"]: run.data.metrics["test/force_mae_mev_per_angstrom"]
         for run in runs
-        if run.data.tags.get("mlflow.parentRunId") in parents and float(run.data.params["non_embedding_params"]) > 9e3
+        if run.data.tags.get("mlflow.parentRunId") in parents
+        and float(run.data.params["non_embedding_params"]) > 9e3
+        and run.data.params["train_frames"] == "40"
     }
     better, other = sorted(errors, key=lambda model: errors[model])
-    assert f"{better} is better than {other} at 1e+04 params and 20 frames" in out
+    assert f"{better} is better than {other} at 1e+04 params and 40 frames" in out
     metrics = comparison.data.metrics
     assert metrics[f"difference/{better}_better_than_{other}"] == pytest.approx(errors[other] - errors[better])
-    assert metrics[f"decision_accuracy/{better}_better_than_{other}"] in (0.0, 1.0)
+    assert 0 <= metrics[f"decision_accuracy/{better}_better_than_{other}"] <= 1
+    assert "exponents of frames at 1e+04 params, straight lines through 3 of them:" in out
+    assert "they differ by" in out
+    assert 0 <= metrics["exponent_difference_p/data_schnet_less_painn"] <= 1
     rows = mlflow.artifacts.load_dict(f"runs:/{comparison.info.run_id}/runs.json")["data"]
-    assert len(rows) == 4
+    assert len(rows) == 12
     call(*command)  # again: nothing is trained, and the comparison is not made twice
     assert mlflow.artifacts.load_dict(f"runs:/{comparison.info.run_id}/runs.json")["data"] == rows
     assert len(mlflow.search_runs(experiment_names=["chemscale-studies"], output_format="list")) == len(runs)

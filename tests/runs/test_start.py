@@ -294,6 +294,7 @@ def test_init_goes_on_from_a_checkpoint_of_the_same_vocabulary_only(tmp_path: Pa
     (folder / "tokenizer.json").write_text(tokenizer.replace('"[C]"', '"[Xx]"'))
     text = train("--tokens", "1e4", "--init", str(folder), expected=2)
     assert "init must have the vocabulary of the data" in text
+    assert len(runs()) == 2, "what is refused leaves no run"
 
 
 def test_seeds_are_children_of_one_run_with_the_curves_that_they_have_alone() -> None:

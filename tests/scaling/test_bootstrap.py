@@ -10,6 +10,7 @@ import pytest
 from chemscale_bench.scaling import bootstrap
 from chemscale_bench.scaling.bootstrap import Fitted, regular, replicate, resample
 from chemscale_bench.scaling.forms import AdditiveForm, BrokenForm, Form
+from chemscale_bench.scaling.laws import PowerLaw
 
 POWER = AdditiveForm(("x",), floor=False)
 
@@ -33,19 +34,37 @@ def values(draws: np.ndarray) -> list[float]:
 
 
 def test_single_runs_are_scaled_by_the_degrees_of_freedom_about_their_median() -> None:
-    """Four runs, two parameters: twice the residuals 1, 2, 4, 9, less the median 6."""
+    """Four runs, two parameters: the root of two and t by the normal distribution, 1.775, of what lies about 3."""
     draws = drawn(fitted([1, 2, 4, 9], [0, 1, 2, 3]), [0, 1, 1, 2])
     assert draws.shape == (4000, 4)
-    assert values(draws) == [-4, -2, 2, 12]
+    assert values(draws) == pytest.approx([off * 2**0.5 * 2.91999 / 1.64485 for off in (-2, -1, 1, 6)], rel=1e-4)
     assert (draws[:, 1] == draws[:, 2]).all(), "what a size has is shared by its runs"
     assert (draws[:, 0] != draws[:, 1]).mean() == pytest.approx(0.75, abs=0.03)
     assert np.bincount(np.searchsorted(values(draws), draws[:, 0].round(9))) == pytest.approx(1000, rel=0.1)
 
 
+def test_of_many_runs_the_scale_is_n_by_the_degrees_of_freedom() -> None:
+    """Forty runs, two parameters: 40 / 38, which is more than its root and t by the normal distribution."""
+    draws = drawn(fitted([1.0, -1.0] * 20, list(range(40))), [0])
+    assert values(draws) == pytest.approx([-40 / 38, 40 / 38])
+
+
 def test_place_and_width_of_a_break_cost_no_degree_of_freedom() -> None:
-    """Of the five parameters of a broken law (six points) three count: the scale is two."""
+    """Of the five parameters of a broken law (six points) three count: the root of two, t of three by the normal."""
     form = BrokenForm(1, floor=False)
-    assert values(drawn(fitted([1, 2, 4, 9, 0, 0], list(range(6)), form), [0])) == [-3, -1, 1, 5, 15]
+    found = values(drawn(fitted([1, 2, 4, 9, 0, 0], list(range(6)), form), [0]))
+    assert found == pytest.approx([off * 2**0.5 * 2.35336 / 1.64485 for off in (-1.5, -0.5, 0.5, 2.5, 7.5)], rel=1e-4)
+
+
+def test_three_runs_have_the_interval_of_students_t() -> None:
+    """One degree of freedom: 90 % hold the exponent in nine of ten tables; without t, it is in six."""
+    random = np.random.default_rng(1)
+    size, held = np.array([50.0, 200.0, 950.0]), 0
+    for _ in range(60):
+        loss = np.exp(-0.5 * np.log(size) + 0.02 * random.normal(size=3))
+        low, high = PowerLaw(replicates=100, on_flat="ignore").fit(size, loss).confidence_interval("exponent")
+        held += low <= 0.5 <= high
+    assert held >= 48
 
 
 def test_without_a_degree_of_freedom_residuals_stay() -> None:
@@ -53,10 +72,11 @@ def test_without_a_degree_of_freedom_residuals_stay() -> None:
 
 
 def test_means_of_sizes_and_deviations_of_their_runs_are_drawn_apart() -> None:
-    """Pairs about 0, 3 and 9, apart by 1, 2, 4 about them: times 6/4, means less its root; half of each pair's own."""
+    """Pairs about 0, 3 and 9, apart by 1, 2, 4: root of 6/4, t of four by the normal; half of each pair's own."""
     of = fitted([-1, 1, 1, 5, 5, 13], [0, 0, 1, 1, 2, 2])
-    means = [1.5 * (mean - 3) / 1.5**0.5 for mean in (0, 3, 9)]
-    deviations = [sign * 1.5 * off for off in (1, 2, 4) for sign in (-1, 1)]
+    scale = 1.5**0.5 * 2.131847 / 1.644854
+    means = [scale * (mean - 3) for mean in (0, 3, 9)]
+    deviations = [sign * scale * off for off in (1, 2, 4) for sign in (-1, 1)]
     expected = sorted({round(mean + off, 9) for mean in means for off in deviations})
     assert values(drawn(of, [0, 0])) == pytest.approx(expected)
     draws = drawn(of, [0, 0, 1])

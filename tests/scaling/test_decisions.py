@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chemscale_bench.scaling.decisions import decisions
+from chemscale_bench.scaling.decisions import decisions, exponents
 from chemscale_bench.scaling.figures_models import figure_models
 
 
@@ -65,3 +65,18 @@ def test_models_without_a_common_cell_are_left_out() -> None:
 def test_any_number_of_models_can_be_drawn() -> None:
     runs = frame(*(grid(f"model {number}", {(1, 1): [2.0], (10, 10): [1.0 + number]}) for number in range(9)))
     assert len(figure_models(runs, decisions(runs), "loss", "tokens").data) == 9 * 2 + 36
+
+
+def test_exponents_are_compared_where_both_models_were_measured() -> None:
+    def falls(model: str, power: float, sizes: tuple[int, ...]) -> list[tuple[str, int, int, int, float]]:
+        noise = np.random.default_rng(len(model)).normal(0, 0.01, (len(sizes), 2))
+        return grid(model, {(100, n): (np.exp(e) * n**-power).tolist() for n, e in zip(sizes, noise, strict=True)})
+
+    table = frame(falls("steep", 0.5, (50, 200, 950)), falls("flat", 0.3, (50, 200, 500, 950)))
+    (found,) = exponents(table)
+    assert (found.axis, found.at, found.points, found.models) == ("data", 100, 3, ("steep", "flat"))
+    assert [line.slope for line in found.lines] == pytest.approx([0.5, 0.3], abs=0.02)
+    assert found.difference.value == pytest.approx(0.2, abs=0.03)
+    assert found.difference.interval.low < 0.2 < found.difference.interval.high
+    assert found.difference.p < 0.001
+    assert exponents(frame(falls("steep", 0.5, (50, 200)), falls("flat", 0.3, (500, 950)))) == []
