@@ -166,7 +166,7 @@ class _Plan:
         places = sorted(places, key=lambda place: float(self.cost[place]))[:missing]
         needed = float(self.cost[places].sum())
         if needed > self.budget or any(self.cost[place] > self.longest for place in places):
-            raise TooSmallError(missing, needed, float(self.cost[places].max()), self.budget)
+            raise TooSmallError(missing, needed, max(map(float, self.cost[places]), default=0.0), self.budget)
         return places
 
     def extend(self, first: list[int]) -> Design:
