@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from chemscale_bench.runs.shared import SharedStudy
 from chemscale_bench.runs.tracked import run_folder
+from chemscale_bench.tracking.lifetime import process_tags
 
 SILENT = 1800.0
 """Seconds without a word after which a training is taken for dead: data may be prepared and models compiled first."""
@@ -77,20 +78,36 @@ class Cells(SharedStudy):
         Trials are numbered in the order in which the storage took them, and each comes with what it is: of two
         processes that take the same training, both see that one of them was first.
         """
-        about = {"training": list(training), "mlflow_run": "", "begun": time.time()}
-        blank = FrozenTrial(
-            number=-1, trial_id=-1, state=TrialState.RUNNING, value=None, datetime_start=datetime.now(),
-            datetime_complete=None, params={}, distributions={}, user_attrs=about, system_attrs={},
-            intermediate_values={},
-        )  # fmt: skip
-        storage, study_id = self.study._storage, self.study._study_id
-        trial_id = storage.create_new_trial(study_id, template_trial=blank)
-        trials = storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING, *OVER))
+        about = {"training": list(training), "mlflow_run": "", "begun": time.time(), "process": process_tags()}
+        trial_id = self.add(TrialState.RUNNING, about)
+        trials = self.trials(TrialState.RUNNING, *OVER)
         (mine,) = [trial for trial in trials if trial._trial_id == trial_id]
         if any(trial.number < mine.number and training_of(trial) == training for trial in trials):
             self.study.tell(mine.number, state=TrialState.FAIL)
             return None
         return mine
+
+    def add(self, state: TrialState, about: dict[str, Any]) -> int:
+        """Give the storage a trial, whole from its first moment on; gives its id."""
+        now = datetime.now()
+        over = now if state.is_finished() else None
+        blank = FrozenTrial(
+            number=-1, trial_id=-1, state=state, value=None, datetime_start=now, datetime_complete=over, params={},
+            distributions={}, user_attrs=about, system_attrs={}, intermediate_values={},
+        )  # fmt: skip
+        return self.study._storage.create_new_trial(self.study._study_id, template_trial=blank)
+
+    def first(self, what: str, value: Any) -> Any:
+        """Of the values that processes propose for something the first, for good: the same for all of them.
+
+        An attribute would be that of the last. A proposal is a failed trial that trains nothing, because storages
+        number trials in one order for all.
+        """
+        while True:
+            proposed = [trial for trial in self.trials(TrialState.FAIL) if what in trial.user_attrs]
+            if proposed:
+                return min(proposed, key=lambda trial: trial.number).user_attrs[what]
+            self.add(TrialState.FAIL, {what: value})
 
     def logs_to(self, trial: FrozenTrial, run_id: str) -> None:
         """Note the run of a training, which from now on stands for its process."""
@@ -145,8 +162,8 @@ class Cells(SharedStudy):
     def left(self, training: Training) -> str:
         """The run of a training that was interrupted and can go on here; nothing if there is none."""
         for trial in reversed(self.trials(TrialState.FAIL)):
-            run_id: str = trial.user_attrs["mlflow_run"]
-            if training_of(trial) == training and run_id and (run_folder(run_id) / "state.pt").exists():
+            run_id: str = trial.user_attrs.get("mlflow_run", "")
+            if run_id and training_of(trial) == training and (run_folder(run_id) / "state.pt").exists():
                 return run_id
         return ""
 

@@ -18,7 +18,7 @@ from chemscale_bench.runs.tracked import TrackedRun, run_folder
 from chemscale_bench.tracking.adoption import reopen
 from chemscale_bench.tracking.ending import ended_properly
 from chemscale_bench.tracking.families import below
-from chemscale_bench.tracking.lifetime import Stop, mark_process
+from chemscale_bench.tracking.lifetime import Stop, mark_process, process_tags
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.learner import Step
@@ -109,7 +109,7 @@ class Group:
     def new_run(self) -> str:
         """A child of the study."""
         experiment = experiment_id(self.plan.settings.experiment)
-        run_id: str = self.client.create_run(experiment, tags=below(self.parent)).info.run_id
+        run_id: str = self.client.create_run(experiment, tags=below(self.parent) | process_tags()).info.run_id
         return run_id
 
     def watch(self, position: int, values: dict[str, float]) -> None:

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from chemscale_bench.data.cache import home
 from chemscale_bench.data.opening import output_path
 from chemscale_bench.errors import UserError
+from chemscale_bench.tracking.lifetime import is_gone
 from chemscale_bench.tracking.store import open_store, status_of
 from chemscale_bench.tuning import study as studies
 
@@ -98,7 +99,11 @@ class SharedStudy:
         dead = []
         for trial in self.trials(TrialState.RUNNING):
             run_id = trial.user_attrs.get("mlflow_run")
-            if run_id and open_store().get_run(run_id).info.status != "RUNNING":
+            if run_id:
+                gone = open_store().get_run(run_id).info.status != "RUNNING"
+            else:  # killed before it had a run
+                gone = is_gone(trial.user_attrs.get("process", {}))
+            if gone:
                 self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)  # others look, too
                 dead.append(trial)
         return dead

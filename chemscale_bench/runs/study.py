@@ -11,7 +11,6 @@ from typing import Any
 
 import psutil
 import torch
-from filelock import FileLock
 from tqdm import tqdm
 
 from chemscale_bench import tasks
@@ -31,7 +30,7 @@ from chemscale_bench.runs.study_result import StudyResult
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import ended_properly
-from chemscale_bench.tracking.lifetime import Stop, reap_dead_runs
+from chemscale_bench.tracking.lifetime import Stop, end_run, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
 
@@ -161,15 +160,14 @@ class Study:
         return stop.exit_code
 
     def make_parent(self) -> str:
-        """The run of the whole study, made by its first process."""
-        lock = home() / "studies" / f"{self.cells.name}.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):  # two processes that start at once must not both make it
-            known = self.cells.parent
-            parent = adopt_run(self.settings.experiment, resume=known, shared=True)
-            if not known:
-                self.cells.parent = parent
-                study_report.describe(self.client, parent, self.cells, self.settings, self.plan.model)
+        """The run of the whole study, one for all its processes."""
+        made = adopt_run(self.settings.experiment, resume=self.cells.parent, shared=True)
+        parent: str = self.cells.first("parent", made)
+        if parent != made:  # of another that started at once
+            end_run(self.client, made, "KILLED", f"its study is run {parent}")
+            adopt_run(self.settings.experiment, resume=parent, shared=True)
+        self.cells.parent = parent
+        study_report.describe(self.client, parent, self.cells, self.settings, self.plan.model)
         return parent
 
     def take_over(self) -> None:
@@ -196,7 +194,8 @@ class Study:
         known = self.cells.study.user_attrs.get("tuned")
         if known is None and search and self.settings.tune:
             small, large = self.cells.study.user_attrs["tuned at"]
-            known = list(tune(self.plan, self.cells.name, small, large, self.most_together()))
+            found = list(tune(self.plan, self.cells.name, small, large, self.most_together()))
+            known = self.cells.first("tuned", found)
             self.cells.note_time()
             self.cells.study.set_user_attr("tuned", known)
             self.client.set_tag(self.parent, "tuned", json.dumps(dict(zip(Tuned._fields, known, strict=True))))

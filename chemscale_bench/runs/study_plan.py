@@ -14,8 +14,9 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.runs.cells import Result, Training, Tuned
 from chemscale_bench.runs.kinds import KINDS, OWN_FRAMES
 from chemscale_bench.runs.pace import Pace
+from chemscale_bench.runs.too_small import too_small
 from chemscale_bench.scaling.belief import Belief, Measured, prior
-from chemscale_bench.scaling.design import Cell, choose, expected
+from chemscale_bench.scaling.design import Cell, TooSmallError, choose, expected
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.training.sharding import BYTES_PER_PARAM
@@ -207,10 +208,10 @@ class StudyPlan:
             return []
         try:
             design = choose(cells, budget, belief, target, made, longest)
-        except UserError as error:
+        except TooSmallError as error:
             if taken:  # what is left is too little for anything
                 return []
-            raise UserError(f"{error} ({'seconds' if self.settings.hours else 'FLOPs'})") from None
+            raise too_small(error, self.settings, self.tuned.flops if self.tuned else 0.0, seconds) from None
         held = {(training.params, training.seed) for training in taken}
         planned = []
         for place, times in sorted(design.counts.items()):

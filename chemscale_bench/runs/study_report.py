@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
-from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.cells import Cells, Result
 from chemscale_bench.runs.study_plan import Planned, StudyPlan
@@ -34,15 +32,19 @@ LARGE = 0.5
 
 
 def describe(client: MlflowClient, parent: str, cells: Cells, settings: StudySettings, model: str) -> None:
-    """Log what is studied, and where."""
-    params = settings.model_dump(exclude={"storage"}) | {"study_name": cells.name}
+    """Log what is studied, and where, once."""
+    from mlflow.entities import Param, RunTag
+
     known = client.get_run(parent).data.params
-    for name, value in params.items():
-        if name not in known:
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            client.log_param(parent, name, text)
-    client.set_tag(parent, "mlflow.runName", f"study {name_of(model, settings.vocabulary)}, {cells.name}")
-    client.set_tag(parent, "storage", cells.where)
+    if "study_name" in known:
+        return
+    params = settings.model_dump(exclude={"storage", *known}) | {"study_name": cells.name}
+    texts = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in params.items()}
+    title = f"study {name_of(model, settings.vocabulary)}, {cells.name}"
+    client.log_batch(
+        parent, params=[Param(name, str(text)) for name, text in texts.items()],
+        tags=[RunTag("mlflow.runName", title), RunTag("storage", cells.where)],
+    )  # fmt: skip
 
 
 def name_of(model: str, vocabulary: str) -> str:
@@ -111,14 +113,12 @@ def foretell(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan, t
         "runs": [result.run_id for result in results], "params": params.tolist(), plan.word: data.tolist(),
         "loss": loss.tolist(), "low": low.tolist(), "high": high.tolist(),
     }  # fmt: skip
-    text = json.dumps(record, indent=1)
-    with FileLock(home() / "studies" / f"{cells.name}.lock"):
-        if "forecast" in cells.study.user_attrs:  # another process was faster
-            return
-        client.log_text(parent, text, "forecast.json")
-        client.set_tag(parent, "forecast.sha256", hashlib.sha256(text.encode()).hexdigest())
-        client.set_tag(parent, "forecast.written", record["written"])
-        cells.study.set_user_attr("forecast", record["written"])
+    text = cells.first("forecast", json.dumps(record, indent=1))
+    written = json.loads(text)["written"]
+    client.log_text(parent, text, "forecast.json")
+    client.set_tag(parent, "forecast.sha256", hashlib.sha256(text.encode()).hexdigest())
+    client.set_tag(parent, "forecast.written", written)
+    cells.study.set_user_attr("forecast", written)
 
 
 def read_forecast(client: MlflowClient, parent: str) -> dict[str, Any] | None:

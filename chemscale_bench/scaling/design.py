@@ -39,6 +39,24 @@ class Cell(NamedTuple):
     """In any unit: seconds, FLOPs."""
 
 
+class TooSmallError(UserError):
+    """A budget is too small for three sizes.
+
+    Args:
+        missing: how many sizes there are to add.
+        needed: what they cost.
+        longest: what the most expensive of them costs.
+        budget: what there is.
+    """
+
+    def __init__(self, missing: int, needed: float, longest: float, budget: float) -> None:
+        self.missing, self.needed, self.longest = missing, needed, longest
+        super().__init__(
+            f"a study needs three sizes at least, the next {missing} take {needed:.3g}, got a budget of "
+            f"{max(0.0, budget):.3g}; give it more, or smaller sizes or data"
+        )
+
+
 class Design(NamedTuple):
     """Runs to make."""
 
@@ -148,10 +166,7 @@ class _Plan:
         places = sorted(places, key=lambda place: float(self.cost[place]))[:missing]
         needed = float(self.cost[places].sum())
         if needed > self.budget or any(self.cost[place] > self.longest for place in places):
-            raise UserError(
-                f"a study needs three sizes at least, the next {missing} take {needed:.3g}, got a budget of "
-                f"{self.budget:.3g}; give it more, or smaller sizes or data"
-            )
+            raise TooSmallError(missing, needed, max(map(float, self.cost[places]), default=0.0), self.budget)
         return places
 
     def extend(self, first: list[int]) -> Design:

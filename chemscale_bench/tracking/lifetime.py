@@ -114,13 +114,17 @@ class Stop(AbstractContextManager["Stop"]):
             raise KeyboardInterrupt
 
 
+def process_tags() -> dict[str, str]:
+    """What tells this process from all others, so that its death can be seen later."""
+    started = psutil.Process().create_time()
+    return {HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid()), PROCESS_STARTED_TAG: f"{started:.2f}"}
+
+
 def mark_process(client: MlflowClient, run_id: str) -> None:
-    """Note in the run which process works on it, so that its death can be seen later."""
+    """Note in the run which process works on it."""
     from mlflow.entities import RunTag
 
-    started = psutil.Process().create_time()
-    tags = {HOST_TAG: socket.gethostname(), PID_TAG: os.getpid(), PROCESS_STARTED_TAG: f"{started:.2f}"}
-    client.log_batch(run_id, tags=[RunTag(name, str(value)) for name, value in tags.items()])
+    client.log_batch(run_id, tags=[RunTag(name, value) for name, value in process_tags().items()])
 
 
 def end_run(client: MlflowClient, run_id: str, status: str, reason: str) -> None:
@@ -165,9 +169,11 @@ def running(client: MlflowClient, experiment_ids: list[str]) -> list[Run]:
 
 def is_dead(run: Run) -> bool:
     """Whether a RUNNING run's process was on this host and is no more."""
-    tags = run.data.tags
-    if PID_TAG not in tags:
-        return is_abandoned(run)
+    return is_gone(run.data.tags) if PID_TAG in run.data.tags else is_abandoned(run)
+
+
+def is_gone(tags: dict[str, str]) -> bool:
+    """Whether the process of `process_tags` was on this host and is no more."""
     if tags.get(HOST_TAG) != socket.gethostname():
         return False
     try:

@@ -1,5 +1,8 @@
 """What every engine hands to a worker. The clusters themselves are tried by hand: see README."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from chemscale_bench.errors import UserError
@@ -50,3 +53,15 @@ def test_what_is_no_time_of_slurm(text: str) -> None:
     slurm = pytest.importorskip("chemscale_bench.runs.engines.slurm", reason="needs chemscale-bench[slurm]")
     with pytest.raises(UserError, match="time must be minutes"):
         slurm.minutes(text)
+
+
+def test_slurm_without_a_controller_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm = pytest.importorskip("chemscale_bench.runs.engines.slurm", reason="needs chemscale-bench[slurm]")
+    if shutil.which("scontrol") is None:
+        pytest.skip("needs slurm-client")
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    (tmp_path / "slurm.conf").write_text(
+        "ClusterName=x\nSlurmctldHost=localhost(127.0.0.1)\nSlurmctldPort=16817\nNodeName=localhost\n"
+    )
+    with pytest.raises(UserError, match="engine=slurm needs a controller that answers, none does"):
+        slurm.check({})

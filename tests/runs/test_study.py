@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -298,6 +299,38 @@ def test_a_size_that_only_others_have_measured_has_a_cost() -> None:
     del plan.paces[30_000]
     assert plan.cost(Training(30_000, 20, 0)).seconds > 2 * plan.cost(Training(10_000, 20, 0)).seconds
     assert plan.wanted([], [(Training(30_000, 20, 0), 5.0)], 3000.0)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_hour_budget_that_is_too_small_is_told_the_smallest_that_would_do(workers: int) -> None:
+    used = 50.0  # and kept for the report: more than there is
+    with pytest.raises(UserError, match=r"takes hours=\S+ here, got hours=0.01; give it that") as refused:
+        planned(hours="0.01", workers=str(workers)).wanted([], [], 36.0 - used)
+    hours = float(re.findall(r"takes hours=(\S+) ", str(refused.value))[0])
+    enough = planned(hours=str(hours), workers=str(workers))
+    assert len({one.training.params for one in enough.wanted([], [], 3600 * hours - used)}) == 3
+    with pytest.raises(UserError):
+        planned(hours=str(0.85 * hours), workers=str(workers)).wanted([], [], 3600 * 0.85 * hours - used)
+
+
+def test_a_budget_of_flops_that_is_too_small_is_told_the_smallest_that_would_do() -> None:
+    with pytest.raises(UserError, match=r"takes flops=\S+ here, got flops=1e\+06; give it that") as refused:
+        planned(flops="1e6").wanted([], [], 0.0)
+    flops = re.findall(r"takes flops=(\S+) ", str(refused.value))[0]
+    assert len({one.training.params for one in planned(flops=flops).wanted([], [], 0.0)}) == 3
+
+
+def test_of_several_proposals_the_first_stands_and_a_claim_of_a_dead_process_does_not(tmp_path: Path) -> None:
+    first, second = (Cells({"a": 1}, "task", "both", str(tmp_path / "cells.log")) for _ in range(2))
+    assert first.first("parent", "r1") == second.first("parent", "r2") == first.first("parent", "r3") == "r1"
+    killed = "import os; from chemscale_bench.runs.cells import Cells, Training; "
+    killed += f"Cells({{'a': 1}}, 'task', 'both', {str(tmp_path / 'cells.log')!r}).claim(Training(1000, 20, 0)); "
+    subprocess.run([sys.executable, "-c", killed + "os.kill(os.getpid(), 9)"], check=False, env=os.environ)
+    assert first.claim(Training(3000, 20, 0))
+    assert len(first.going()) == 2
+    first.fail_dead_trials()
+    assert [training.params for training, _ in first.going()] == [3000]
+    assert second.left(Training(1000, 20, 0)) == ""
 
 
 def test_a_target_too_far_beyond_the_trainings_is_refused_with_one_that_is_not() -> None:

@@ -17,6 +17,8 @@ from chemscale_bench.errors import UserError
 TIME = "24:00:00"
 """Of a job, unless `time` says otherwise."""
 MOST_REQUEUES = 10_000
+ANSWER_SECONDS = 60.0
+"""To wait for an answer of Slurm's controller."""
 QUEUE_SECONDS = 30.0
 """Between two looks at Slurm's queue."""
 
@@ -86,6 +88,16 @@ def check(options: dict[str, str]) -> None:
     if shutil.which("sbatch") is None:
         raise UserError("engine=slurm needs sbatch, which is not on PATH; log in to the cluster, or use engine=local")
     minutes(options.get("time", TIME))
+    try:
+        asked = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, timeout=ANSWER_SECONDS)
+        answers, said = "is UP" in asked.stdout, asked.stderr or asked.stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        answers, said = False, str(error)
+    if not answers:
+        raise UserError(
+            f"engine=slurm needs a controller that answers, none does ({' '.join(said.split())[:200]}); start "
+            "slurmctld, set SLURM_CONF, or use engine=local"
+        )
 
 
 def start(command: list[str], variables: dict[str, str], workers: int, folder: Path, options: dict[str, str]) -> Jobs:
