@@ -11,6 +11,8 @@ from chemscale_bench.tasks import Task
 KINDS: dict[str, type[LanguageRun] | type[ForceRun]] = {"language_model": LanguageRun, "force_field": ForceRun}
 FRAMES = ("molecule", "train_size", "steps", "test_data", "energy_unit", "length_unit", "force_unit")
 """Parameters that only force fields have."""
+MOLECULES = ("tokens", "vocabulary", "optimizer", "column")
+"""Parameters that only language models have."""
 
 
 def refuse_other_family(settings: Settings, task: Task, foreign: tuple[str, ...]) -> None:

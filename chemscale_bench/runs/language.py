@@ -107,7 +107,7 @@ class LanguageRun(TrackedRun):
         """The packed molecules that the largest budget needs."""
         wanted = {"train_tokens": self.budgets[-1], "validation_molecules": self.task.validation_molecules}
         data = self.task.data if self.settings.data == "auto" else self.settings.data
-        store = prepare(data, vocabulary=self.task.vocabulary, **wanted)
+        store = prepare(data, vocabulary=self.task.vocabulary, column=self.settings.column, **wanted)
         if self.saved and self.saved["train_digest"] != store.train.digest:
             raise UserError(
                 f"resume must find the data that the run was started with, {data} has changed since; start a new run"
@@ -196,7 +196,8 @@ class LanguageRun(TrackedRun):
         """Log how many molecules there are, and how many could not be read, by reason."""
         self.recorder.dataset(self.store.name, self.store.source, self.store.digest, "training")
         self.beforehand.append((molecules.numbers(self.store, self.budgets[-1]), 0))
-        for line in molecules.notes(self.store, self.budgets[-1], self.settings.data if self.own else ""):
+        own = self.settings.data if self.own else ""
+        for line in molecules.notes(self.store, self.budgets[-1], own, self.settings.column):
             self.tell(line)
 
     def report_metrics(self, report: Report, name: str) -> dict[str, float]:

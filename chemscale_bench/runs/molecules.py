@@ -26,18 +26,19 @@ def numbers(store: TokenStore, tokens: int) -> dict[str, float]:
     }  # fmt: skip
 
 
-def notes(store: TokenStore, tokens: int, own: str) -> Iterator[str]:
+def notes(store: TokenStore, tokens: int, own: str, column: str = "") -> Iterator[str]:
     """What the user should know before training to so many tokens.
 
     Args:
         store: what is trained on.
         tokens: largest budget.
         own: path of the user's file, whose reading is explained; empty for a named data set.
+        column: of its molecules, where the user has named it.
     """
     refused = {reason: store.counts[reason] for reason in REFUSALS if store.counts[reason]}
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in refused.items())
     if own:
-        yield f"{store.name}: {explain(user_path(own))}"
+        yield f"{store.name}: {explain(user_path(own), column)}"
         others = {"to test": store.counts["test"], DUPLICATE: store.counts[DUPLICATE], EMPTY: store.counts[EMPTY]}
         rest = [f"{count:,} {what}" for what, count in others.items() if count]
         yield (

@@ -24,8 +24,8 @@ HOLDS = 2.0
 MOST_SHARE, SHARE = 0.5, 0.1
 """Of what a study may take: at most for the search, and for the check."""
 SHARED = (
-    "task", "seed", "storage", "data", "test_data", "energy_unit", "length_unit", "force_unit", "molecule", "steps",
-    "device", "workers", "engine", "engine_options",
+    "task", "seed", "storage", "data", "column", "test_data", "energy_unit", "length_unit", "force_unit", "molecule",
+    "steps", "device", "workers", "engine", "engine_options",
 )  # fmt: skip
 
 

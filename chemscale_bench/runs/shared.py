@@ -15,7 +15,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.tracking.store import open_store, status_of
 from chemscale_bench.tuning import study as studies
 
-NEWER = {"optimizer": "adamw"}
+NEWER = {"optimizer": "adamw", "column": ""}
 """Parameters that studies from before do not know, and what they had: they go on."""
 
 

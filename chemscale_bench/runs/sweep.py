@@ -60,7 +60,7 @@ class Sweep:
         self.is_worker = WORKER in os.environ
         storage = os.environ[STORAGE] if self.is_worker else settings.storage
         self.settings = settings.model_copy(update={"model": model, "storage": storage})
-        foreign = (*FRAMES, "batch_frames") if self.family == "language_model" else ("tokens", "batch_tokens")
+        foreign = (*FRAMES, "batch_frames") if self.family == "language_model" else ("tokens", "batch_tokens", "column")
         refuse_other_family(self.settings, self.task, foreign)
         self.base = self.base_settings()
         if not self.is_worker:
@@ -86,7 +86,7 @@ class Sweep:
                 f"add {batch}={default}, or another number"
             )
         if self.family == "language_model":
-            own: dict[str, Any] = {"tokens": chosen.tokens, "smaller_budgets": False}
+            own: dict[str, Any] = {"tokens": chosen.tokens, "column": chosen.column, "smaller_budgets": False}
         else:
             own = {name: getattr(chosen, name) for name in FRAMES}
         base = self.kind.SETTINGS(**shared, **own)

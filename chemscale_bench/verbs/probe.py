@@ -99,7 +99,7 @@ def prepare(settings: ProbeSettings) -> Prepared:
     """
     if not settings.target:
         raise UserError("target must be a column of data, got nothing; give target=NAME")
-    labelled = listing.labelled(listing.find(settings.data), settings.target)
+    labelled = listing.labelled(listing.find(settings.data), settings.target, settings.column)
     runs, left_out = chosen_runs(settings.run)
     subjects, refused = embedded(settings, runs, labelled)
     kept = np.all([np.isfinite(subject.vectors).all(1) for subject in subjects], axis=0)
