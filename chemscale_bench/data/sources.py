@@ -170,13 +170,9 @@ def open_source(data: str, column: str = "") -> Source:
         column: name of the molecules' column in the header of a file of the user's; left out, it is found.
 
     Raises:
-        UserError: there is no such data set or file, it could not be downloaded, or it holds no molecules; or a column
-            is given for a named data set.
+        UserError: as `check_source`, or the data set could not be downloaded.
     """
-    if column and official_name(data) in NAMES:
-        raise UserError(
-            f"column is of a file of your own, got {column!r} with the data set {official_name(data)}; leave it out"
-        )
+    check_source(data, column)
     if data == "embedded":
         return make_source("embedded", "the rdkit package", [(file, None) for file in embedded.files()])
     if data in DOWNLOADS:
@@ -187,15 +183,33 @@ def open_source(data: str, column: str = "") -> Source:
         wheel = WHEELS[data]
         return make_source(data, f"{wheel.name}=={wheel.version}", [(wheel.file(TRAIN), None)])
     path = user_path(data)
+    source = make_source(path.name, str(path), [(path, None)], column)
+    if (name := official_name(data)) in WHEELS:
+        return replace(source, name=name, sha256=WHEELS[name].members[TRAIN][1])
+    return source
+
+
+def check_source(data: str, column: str = "") -> None:
+    """Refuse what cannot be read, as far as that is known without a download.
+
+    Raises:
+        UserError: there is no such data set or file, the file holds no molecules, or it has no such column; or a column
+            is given for a named data set.
+    """
+    if column and official_name(data) in NAMES:
+        raise UserError(
+            f"column is of a file of your own, got {column!r} with the data set {official_name(data)}; leave it out"
+        )
+    if data in NAMES:
+        return
+    path = user_path(data)
     if not path.exists():
         raise UserError(
             f"data must be one of {', '.join(NAMES)} or an existing file, got {data}, and there is no {path}; "
             "check the name or path"
         )
-    source = make_source(path.name, str(path), [(path, None)], column)
-    if (name := official_name(data)) in WHEELS:
-        return replace(source, name=name, sha256=WHEELS[name].members[TRAIN][1])
-    return source
+    check_regular(path)
+    find_layout(path, column)
 
 
 def official_name(data: str) -> str:

@@ -14,7 +14,7 @@ from chemscale_bench import tasks
 from chemscale_bench.data.cache import home, keep
 from chemscale_bench.data.held_out import held_out
 from chemscale_bench.data.prepare import prepare
-from chemscale_bench.data.sources import NAMES, official_name
+from chemscale_bench.data.sources import NAMES, check_source, official_name
 from chemscale_bench.data.store import Molecules, TokenStore
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import ngram
@@ -64,8 +64,7 @@ class LanguageRun(TrackedRun):
         self.options = options_of(settings.model, settings)
         self.loss: dict[int, float] = self.log.setdefault("loss", {})
         self.trigram: dict[int, float] = self.log.setdefault("trigram", {})
-        # The file of a named data set, given by hand, is that data set.
-        self.data = official_name(settings.data)
+        self.data = official_name(settings.data)  # the file of a named data set, given by hand, is that data set
         self.task = tasks.load_language(settings.task).with_data(self.data, settings.vocabulary)
         self.budgets = self.task.budgets_up_to(settings.tokens)[0 if settings.smaller_budgets else -1 :]
         with stop.at_once(), self.clocked("data"):
@@ -93,7 +92,8 @@ class LanguageRun(TrackedRun):
     @staticmethod
     def check(settings: LanguageSettings | ChemGPTSettings) -> None:
         """Refuse settings that can't work, before anything is made or downloaded."""
-        tasks.load_language(settings.task)
+        task = tasks.load_language(settings.task)
+        check_source(task.data if settings.data == "auto" else settings.data, settings.column)
         family, options = LANGUAGE_MODELS.family(settings.model), options_of(settings.model, settings)
         if settings.seeds > 1:
             LANGUAGE_MODELS.check_stacked("seeds", settings.seeds, settings.model)
@@ -196,7 +196,7 @@ class LanguageRun(TrackedRun):
         """Log how many molecules there are, and how many could not be read, by reason."""
         self.recorder.dataset(self.store.name, self.store.source, self.store.digest, "training")
         self.beforehand.append((molecules.numbers(self.store, self.budgets[-1]), 0))
-        own = self.settings.data if self.own else ""
+        own = self.own and self.settings.data
         for line in molecules.notes(self.store, self.budgets[-1], own, self.settings.column):
             self.tell(line)
 

@@ -379,6 +379,7 @@ def test_the_column_that_is_named_trains_and_is_found_again(tmp_path: Path) -> N
     with pytest.raises(UserError, match="has changed since"):
         without.prepare()
     assert "there stand smiles, product; give one of them" in train(*own, "--column", "educt", expected=2)
+    assert len(runs()) == 1  # none was made for what could not begin
 
 
 def test_a_full_disk_of_artifacts_loses_nothing(

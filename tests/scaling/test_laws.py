@@ -74,7 +74,9 @@ def test_what_is_flat_is_named_by_its_raw_parameter() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("law", [PowerLaw(replicates=50, on_flat="ignore"), JointLaw(replicates=50), Forecast(replicates=50)])
+@pytest.mark.parametrize(
+    "law", [PowerLaw(replicates=50, on_flat="ignore"), JointLaw(replicates=50), Forecast(replicates=50)]
+)
 def test_a_number_gives_a_number(law: PowerLaw | JointLaw | Forecast) -> None:
     params, tokens = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e6, 1e9, 4), np.geomspace(1e8, 1e11, 4)))
     noisy = (0.9 + 60 * params**-0.3 + 900 * tokens**-0.35) * np.exp(np.random.default_rng(0).normal(size=16) / 100)
