@@ -2,8 +2,8 @@
 
 The page shows the entries of leaderboard/, its board of TASK in front; the charts are those of EXPERIMENT in MLflow's
 UI, from the store of MLFLOW_TRACKING_URI. `python tools/pictures.py --views EXPERIMENT FOLDER [FILE.html ...]` takes
-every view, to be looked at: MLflow's of that experiment, the board's page and the files, each at the width of a laptop
-and of a phone, light and dark. Needs chromium and chromedriver (apt install chromium-driver), selenium and Pillow;
+every view, to be looked at, light and dark: MLflow's of that experiment, and the board's page and the files as wide as
+a laptop and as a phone. Needs chromium and chromedriver (apt install chromium-driver), selenium and Pillow;
 everything stays on this machine.
 """
 
@@ -150,8 +150,8 @@ def pictures_of_all_views(experiment: str, folder: Path, files: list[Path]) -> N
         for theme in ("light", "dark"):
             feature = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
             driver.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
-            for width in WIDTHS:
-                for name, url in views.items():
+            for name, url in views.items():
+                for width in WIDTHS if url.startswith("file") else WIDTHS[:1]:  # MLflow has no layout for a phone
                     show(driver, url, width, theme)
                     save(driver, folder / f"{name}-{width}-{theme}.png")
 
@@ -168,7 +168,9 @@ def show(driver: Any, url: str, width: int, theme: str) -> None:
         )
         driver.get("about:blank")
         driver.get(url)
-    time.sleep(8)  # until charts are drawn; some views have none
+        time.sleep(20)  # until charts are drawn, or there are none
+        driver.execute_script(TIDY)
+    time.sleep(8)
     tall = driver.execute_script("return document.documentElement.scrollHeight")
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", own | {"height": min(TALLEST, max(900, tall))})
     beyond = driver.execute_script("return document.documentElement.scrollWidth") - width
