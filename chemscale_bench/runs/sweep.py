@@ -243,7 +243,8 @@ class Sweep:
                 self.client.log_param(self.parent, name, value)
         self.client.set_tag(self.parent, "mlflow.runName", f"tune {self.settings.model}, {self.queue.name}")
         # From the first look on: what mattered most is known at the end only.
-        compare_children(self.client, self.parent, self.kind.METRIC, [each.name for each in self.space])
+        searched, metric = [each.name for each in self.space], self.kind.METRIC
+        compare_children(self.client, self.parent, metric, searched, [metric])
         self.client.set_tag(self.parent, "storage", storage or f"journal file on {socket.gethostname()}")
 
     def log_progress(self) -> None:
