@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, Literal, get_args, get_origin
 
 import click
+from pydantic.fields import FieldInfo
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.settings.base import Settings
@@ -62,10 +63,16 @@ def options(of: type[Settings]) -> list[click.Parameter]:
         click.Option(
             [f"--{name}"],
             metavar="|".join(choices(field.annotation)) or "VALUE",
-            help=f"{field.description}  [default: {'none' if field.default in ('', None) else field.default}]",
+            help=f"{field.description}  [default: {default_of(field)}]",
         )
         for name, field in of.model_fields.items()
     ]
+
+
+def default_of(field: FieldInfo) -> str:
+    """The default of a field, in words where it is nothing."""
+    value = field.default
+    return f"{value:g}" if isinstance(value, float) else "none" if value in ("", None) else str(value)
 
 
 def choices(annotation: Any) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-from chemscale_bench.cli import VERBS, choices
+from chemscale_bench.cli import VERBS, choices, default_of
 
 
 class Commands(SphinxDirective):
@@ -19,7 +19,7 @@ class Commands(SphinxDirective):
         for verb, settings in VERBS.items():
             lines += [f"## {verb}", "", " ".join((settings.__doc__ or "").split()), ""]
             for name, field in settings.model_fields.items():
-                default = "none" if field.default in ("", None) else field.default
+                default = default_of(field)
                 words = " | ".join(f"`{word}`" for word in choices(field.annotation))
                 told = " ".join((field.description or "").split()).replace("<", "&lt;")
                 lines += [f"`{name}`", f": {told} {words and f'One of {words}. '}Default: `{default}`.", ""]

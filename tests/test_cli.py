@@ -75,6 +75,7 @@ def test_every_parameter_is_explained_with_its_default(verb: str, capsys: pytest
         assert field.description, f"{name} has no docstring"
         assert field.description.split()[0] in text
     assert text.count("[default:") == len(cli.VERBS[verb].model_fields)
+    assert "[default: 0.0]" not in text
 
 
 def test_help_shows_the_words_that_a_parameter_takes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,7 @@
 """Where a molecule stands in a line of a text file: which column, between which delimiters, below a header or not.
 
-A header that names a column of SMILES decides; without one, the column that RDKit reads does. What is no list of
-molecules at all is refused by its name.
+The user names the column, or a header that names one of SMILES decides; without either, the column that RDKit reads
+does. What is no list of molecules at all is refused by its name.
 """
 
 from __future__ import annotations
@@ -80,41 +80,46 @@ EXAMPLES = 3
 NAMES = {None: "white space", "\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 
 
-def explain(path: Path) -> str:
+def explain(path: Path, column: str = "") -> str:
     """How a file of molecules is read, and its first ones, for its owner to check.
 
     Raises:
         UserError: as `find_layout`.
     """
-    layout, lines = read_head(path)
+    layout, lines = read_head(path, column)
     where = f"column {layout.column + 1} between {NAMES[layout.delimiter]}"
     where += f", below {fields(lines[0], layout.delimiter)[layout.column].strip()}" if layout.header else ""
     first = [layout.molecule(line) for line in lines[int(layout.header) :][:EXAMPLES]]
     return f"{'SELFIES' if layout.selfies else 'SMILES'} in {where}: {', '.join(first)}, ..."
 
 
-def find_layout(path: Path) -> tuple[Layout, str]:
+def find_layout(path: Path, column: str = "") -> tuple[Layout, str]:
     """The layout of a file, and its first line with a molecule.
+
+    Args:
+        path: of the file.
+        column: name of the molecules' column in the header; left out, it is found.
 
     Raises:
         UserError: as `read_head`.
     """
     state = path.stat() if path.is_file() else None
-    return layout_of(path, (state.st_size, state.st_mtime_ns) if state else ())
+    return layout_of(path, column, (state.st_size, state.st_mtime_ns) if state else ())
 
 
 @lru_cache  # every training of a study asks, and RDKit reads the lines in each way that they may be meant
-def layout_of(path: Path, state: tuple[int, ...]) -> tuple[Layout, str]:
+def layout_of(path: Path, column: str, state: tuple[int, ...]) -> tuple[Layout, str]:
     """What `find_layout` gives of a file in this state, its size and the time of its last change."""
-    layout, lines = read_head(path)
+    layout, lines = read_head(path, column)
     return layout, (lines[int(layout.header) :] or lines)[0]
 
 
-def read_head(path: Path) -> tuple[Layout, list[str]]:
+def read_head(path: Path, column: str = "") -> tuple[Layout, list[str]]:
     """The layout of a file, and its first lines that are not empty.
 
     Raises:
-        UserError: the file is unfit, empty, binary, no list of molecules, or a table without a column of SMILES.
+        UserError: the file is unfit, empty, binary, no list of molecules, or a table without a column of SMILES or of
+            that name.
     """
     with opened(path) as file:
         start = file.content.read(HEAD_BYTES)
@@ -123,18 +128,47 @@ def read_head(path: Path) -> tuple[Layout, list[str]]:
         raise UserError(f"data must hold molecules, but {path} is empty; give a file with one SMILES a line")
     if b"\0" in start:
         raise UserError(f"data must be text, but {path} is binary; give a file with one SMILES a line")
-    text = start.removeprefix(b"\xef\xbb\xbf").decode("ascii", "replace").replace("\r\n", "\n")
+    text = start.removeprefix(b"\xef\xbb\xbf").decode("utf-8" if column else "ascii", "replace").replace("\r\n", "\n")
     text = text if "\n" in text else text.replace("\r", "\n")
     for what, matches, cure in OTHERS:
         if matches(text):
             raise UserError(f"data must be a file with one SMILES a line, but {path} is {what}; {cure}")
     lines = text.split("\n")[: HEAD_LINES + 1]
     lines = [line for line in lines[: -1 if len(lines) > 2 else None] if line.strip()]  # the last one may be cut
-    layout = below_header(lines) or without_header(lines, Path(name).suffix.lower() in DELIMITED, path)
+    layout = below_name(column, lines, path) if column else below_header(lines)
+    layout = layout or without_header(lines, Path(name).suffix.lower() in DELIMITED, path)
     first = lines[int(layout.header) :] or lines
     if is_selfies([layout.molecule(line) for line in first]):
         layout = Layout(layout.delimiter, layout.column, layout.header, selfies=True)
     return layout, lines
+
+
+def below_name(column: str, lines: list[str], path: Path) -> Layout:
+    """The layout of the column of that name, in other capitals if none has it exactly; the rows settle its delimiter.
+
+    Raises:
+        UserError: if the first line has no such name.
+    """
+    for spelled in (str.strip, lambda name: name.strip().casefold()):
+        rows = {delimiter: [spelled(name) for name in fields(lines[0], delimiter)] for delimiter in (*DELIMITERS, None)}
+        found = [
+            Layout(delimiter, names.index(spelled(column)), header=True)
+            for delimiter, names in rows.items()
+            if spelled(column) in names
+        ]
+        if found:
+            return max(found, key=lambda layout: readable(layout, lines[1:]))
+    there = ", ".join(name.strip() for name in fields(lines[0], most_frequent(lines[0])))
+    raise UserError(
+        f"column must be a name in the first line of {path}, got {column!r}, there stand {there[:500]}; give one of "
+        "them, or add a header"
+    )
+
+
+def most_frequent(line: str) -> str | None:
+    """The delimiter that a line has most of; white space where it has none."""
+    delimiter = max(DELIMITERS, key=line.count)
+    return delimiter if delimiter in line else None
 
 
 def below_header(lines: list[str]) -> Layout | None:
@@ -158,8 +192,8 @@ def without_header(lines: list[str], table: bool, path: Path) -> Layout:
     plain = readable(Layout(), lines) > (MOST, 0)
     best = Layout() if plain else max(candidates, key=lambda layout: readable(layout, lines))
     if table and not any(readable(best, lines[:1])):  # its first line names columns
-        names = fields(lines[0], max(DELIMITERS, key=lines[0].count))
-        raise UserError(f"a CSV file needs a column smiles, {path} has {', '.join(names)[:500]}; rename one to smiles")
+        names = ", ".join(fields(lines[0], most_frequent(lines[0])))
+        raise UserError(f"a CSV file needs a column smiles, {path} has {names[:500]}; name yours with column=")
     return best
 
 

@@ -41,7 +41,7 @@ def find(data: str) -> Path:
     return path
 
 
-def molecules(path: Path) -> Iterator[tuple[list[str], int]]:
+def molecules(path: Path, column: str = "") -> Iterator[tuple[list[str], int]]:
     """The molecules of a file of SMILES in their order, some at a time, each with the bytes read so far.
 
     An empty line gives an empty text, so that the n-th molecule is that of the n-th line below the header.
@@ -49,7 +49,7 @@ def molecules(path: Path) -> Iterator[tuple[list[str], int]]:
     Raises:
         UserError: the file is unfit.
     """
-    layout, _ = find_layout(path)
+    layout, _ = find_layout(path, column)
     if layout.selfies:
         raise UserError(f"data must be SMILES here, {path} holds SELFIES; decode them with selfies.decoder")
     with opened(path) as file:
@@ -81,13 +81,13 @@ def first_line(lines: Iterator[str]) -> str:
     return next(line for line in lines if line.strip())
 
 
-def labelled(path: Path, target: str) -> Labelled:
+def labelled(path: Path, target: str, column: str = "") -> Labelled:
     """The molecules of a table with a header, and the values of one of its columns.
 
     Raises:
         UserError: the file is unfit, has no such column, or what stands there are no numbers.
     """
-    layout, _ = find_layout(path)
+    layout, _ = find_layout(path, column)
     if not layout.header or layout.delimiter is None or layout.selfies:
         raise UserError(f"data must be a table with a column smiles and a header, {path} is not; add a header")
     with opened(path) as file:
@@ -97,13 +97,13 @@ def labelled(path: Path, target: str) -> Labelled:
     if target not in names:
         shown = ", ".join(name for place, name in enumerate(names) if place != layout.column)
         raise UserError(f"target must be a column of {path}, got {target!r}; it has {shown[:300] or 'no other column'}")
-    column = names.index(target)
+    wanted = names.index(target)
     smiles, values, without = [], [], 0
     for number, line in enumerate(rows, 2):
         if not line.strip():
             continue
         row = fields(line, layout.delimiter)
-        text = row[column].strip() if column < len(row) else ""
+        text = row[wanted].strip() if wanted < len(row) else ""
         try:
             value = float(text or "nan")
         except ValueError:

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from chemscale_bench.data import chemgpt
 from chemscale_bench.data.cache import home, writing
+from chemscale_bench.data.layout import explain
 from chemscale_bench.data.packing import DUPLICATE, SPLIT_RULE, UNKNOWN_SYMBOL, EncodedShard, Seen, SymbolNumbers
 from chemscale_bench.data.progress import Progress
 from chemscale_bench.data.smiles import String
@@ -45,6 +46,7 @@ def prepare(
     train_tokens: int,
     validation_molecules: int,
     vocabulary: str = "dataset",
+    column: str = "",
     workers: int | None = None,
 ) -> TokenStore:
     """Prepare a data set, or the part of it that a token budget needs.
@@ -63,6 +65,7 @@ def prepare(
         vocabulary: "dataset" (the SELFIES symbols of the first two shards), "smiles" (the symbols of their canonical
             SMILES: the same molecules in the same order and split, but for those with a symbol that only later
             shards have) or "chemgpt" (the released 684 tokens).
+        column: name of the molecules' column in the header of a file of the user's; left out, it is found.
         workers: processes that encode; by default one per core, at most 16.
 
     Raises:
@@ -76,7 +79,7 @@ def prepare(
         raise UserError(f"vocabulary must be one of {', '.join(VOCABULARIES)}, got {vocabulary}; choose one of them")
     if workers is not None and workers < 1:
         raise UserError(f"workers must be at least 1, got {workers}; leave it out to use all cores")
-    source = open_source(data)
+    source = open_source(data, column)
     given = chemgpt.load() if vocabulary == "chemgpt" else None
     string: String = "smiles" if vocabulary == "smiles" else "selfies"
     folder = store_folder(source, given, string)
@@ -106,7 +109,7 @@ def prepare(
                 waiting = True
             manifest = Manifest.read(folder)
     _check_versions(manifest, folder)
-    return _load(manifest, folder, train_tokens, validation_molecules)
+    return _load(source, column, manifest, folder, train_tokens, validation_molecules)
 
 
 def store_folder(source: Source, given: Vocabulary | None, string: String) -> Path:
@@ -230,7 +233,9 @@ def _reasons(counts: Counter[str] | dict[str, int]) -> str:
     return ", ".join(f"{number} {reason}" for reason, number in sorted(counts.items()) if number and reason != "read")
 
 
-def _load(manifest: Manifest, folder: Path, train_tokens: int, validation_molecules: int) -> TokenStore:
+def _load(
+    source: Source, column: str, manifest: Manifest, folder: Path, train_tokens: int, validation_molecules: int
+) -> TokenStore:
     shards = manifest.enough(train_tokens, validation_molecules)
     assert shards is not None
     counts = sum((Counter(shard.counts) for shard in manifest.shards[:shards]), Counter[str]())
@@ -239,7 +244,8 @@ def _load(manifest: Manifest, folder: Path, train_tokens: int, validation_molecu
         raise UserError(
             f"data must hold enough molecules for a validation split (5 % of them), {manifest.source} has "
             f"{split_sizes['train']} for training and {split_sizes['validation']} for validation "
-            f"({_reasons(counts) or 'none refused'}); give a file with at least a few hundred"
+            f"({_reasons(counts) or 'none refused'}), read as {explain(source.parts[0].path, column)}; "
+            "give a file with at least a few hundred"
         )
     return TokenStore(
         name=manifest.name,

@@ -162,12 +162,17 @@ NAMES = (*DOWNLOADS, *WHEELS, "embedded")
 WITHOUT = "use data=embedded or data=/path/to/molecules.smi"
 
 
-def open_source(data: str) -> Source:
+def open_source(data: str, column: str = "") -> Source:
     """Find a data set by name, or a file by path.
 
+    Args:
+        data: name or path.
+        column: name of the molecules' column in the header of a file of the user's; left out, it is found.
+
     Raises:
-        UserError: there is no such data set or file, it could not be downloaded, or it holds no molecules.
+        UserError: as `check_source`, or the data set could not be downloaded.
     """
+    check_source(data, column)
     if data == "embedded":
         return make_source("embedded", "the rdkit package", [(file, None) for file in embedded.files()])
     if data in DOWNLOADS:
@@ -178,15 +183,33 @@ def open_source(data: str) -> Source:
         wheel = WHEELS[data]
         return make_source(data, f"{wheel.name}=={wheel.version}", [(wheel.file(TRAIN), None)])
     path = user_path(data)
+    source = make_source(path.name, str(path), [(path, None)], column)
+    if (name := official_name(data)) in WHEELS:
+        return replace(source, name=name, sha256=WHEELS[name].members[TRAIN][1])
+    return source
+
+
+def check_source(data: str, column: str = "") -> None:
+    """Refuse what cannot be read, as far as that is known without a download.
+
+    Raises:
+        UserError: there is no such data set or file, the file holds no molecules, or it has no such column; or a column
+            is given for a named data set.
+    """
+    if column and official_name(data) in NAMES:
+        raise UserError(
+            f"column is of a file of your own, got {column!r} with the data set {official_name(data)}; leave it out"
+        )
+    if data in NAMES:
+        return
+    path = user_path(data)
     if not path.exists():
         raise UserError(
             f"data must be one of {', '.join(NAMES)} or an existing file, got {data}, and there is no {path}; "
             "check the name or path"
         )
-    source = make_source(path.name, str(path), [(path, None)])
-    if (name := official_name(data)) in WHEELS:
-        return replace(source, name=name, sha256=WHEELS[name].members[TRAIN][1])
-    return source
+    check_regular(path)
+    find_layout(path, column)
 
 
 def official_name(data: str) -> str:
@@ -212,10 +235,10 @@ def held_out_source(data: str, split: str) -> Source:
     return make_source(f"{data}-{split}", f"{wheel.name}=={wheel.version}", [(wheel.file(f"{split}.csv.gz"), None)])
 
 
-def make_source(name: str, origin: str, files: list[tuple[Path, Layout | None]]) -> Source:
+def make_source(name: str, origin: str, files: list[tuple[Path, Layout | None]], column: str = "") -> Source:
     """The source of some files, whose layouts are found where they are not given."""
     for file, _ in files:
         check_regular(file)
-    found = [find_layout(file) for file, _ in files]
+    found = [find_layout(file, column) for file, _ in files]
     parts = [Part(file, given or layout) for (file, given), (layout, _) in zip(files, found, strict=True)]
     return Source(name, origin, file_sha256(*(file for file, _ in files)), tuple(parts), found[0][1])

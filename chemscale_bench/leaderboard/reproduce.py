@@ -181,7 +181,7 @@ def measure_language(entry: Entry, runs: list[Run], folder: Path, copies: Copies
     def data(tokens: int) -> TokenStore:
         return prepare(
             copies.data or task.data, vocabulary=task.vocabulary, train_tokens=tokens,
-            validation_molecules=task.validation_molecules,
+            validation_molecules=task.validation_molecules, column=runs[0].settings.get("column", ""),
         )  # fmt: skip
 
     store = data(max(result.budget for run in runs for result in run.results))

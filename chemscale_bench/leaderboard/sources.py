@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,7 @@ def read_saved(path: str) -> RunTable:
         if path.startswith("runs:/"):
             import mlflow
 
+            os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
             record = mlflow.artifacts.load_dict(path)
         else:
             record = json.loads(user_path(path).read_text())

@@ -21,6 +21,8 @@ class Data(NamedTuple):
     task: LanguageTask
     source: str
     """Data set or path."""
+    column: str
+    """Of the path, where the user has named it."""
     tokens: int
     """Of training."""
     train_digest: str
@@ -33,7 +35,7 @@ class Data(NamedTuple):
             UserError: if they are not to be had, or are no longer those of the run.
         """
         store = prepare(
-            self.source, vocabulary=self.task.vocabulary, train_tokens=self.tokens,
+            self.source, vocabulary=self.task.vocabulary, train_tokens=self.tokens, column=self.column,
             validation_molecules=self.task.validation_molecules,
         )  # fmt: skip
         if self.train_digest and self.train_digest != store.train.digest:
@@ -61,14 +63,15 @@ def find(run: str, task: str = "", artifact: str = "model") -> tuple[Checkpoint,
     checkpoint = load(run, artifact=artifact)
     if task:
         typed = tasks.load_language(task)
-        return checkpoint, Data(typed, typed.data, typed.budgets_tokens[-1], "")
+        return checkpoint, Data(typed, typed.data, "", typed.budgets_tokens[-1], "")
     chosen = checkpoint.params
     if not all(name in chosen for name in SETTINGS):
         return checkpoint, None
     trained = tasks.load_language(chosen["task"]).with_data(chosen["data"], chosen["vocabulary"])
     source = trained.data if chosen["data"] == "auto" else chosen["data"]
     tokens = int(chosen["budgets_tokens"].split()[-1])
-    return checkpoint, Data(trained, source, tokens, checkpoint.tags.get("data.train_digest", ""))
+    digest = checkpoint.tags.get("data.train_digest", "")
+    return checkpoint, Data(trained, source, chosen.get("column", ""), tokens, digest)
 
 
 def kept_budgets(run: str) -> list[int]:

@@ -12,6 +12,8 @@ KINDS: dict[str, type[LanguageRun] | type[ForceRun]] = {"language_model": Langua
 OWN_FRAMES = ("test_data", "energy_unit", "length_unit", "force_unit", "energy_key", "forces_key")
 FRAMES = ("molecule", "train_size", "steps", *OWN_FRAMES)
 """Parameters that only force fields have."""
+MOLECULES = ("tokens", "vocabulary", "optimizer", "column")
+"""Parameters that only language models have."""
 
 
 def refuse_other_family(settings: Settings, task: Task, foreign: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from chemscale_bench import tasks
 from chemscale_bench.data.cache import home, keep
 from chemscale_bench.data.held_out import held_out
 from chemscale_bench.data.prepare import prepare
-from chemscale_bench.data.sources import NAMES, official_name
+from chemscale_bench.data.sources import NAMES, check_source, official_name
 from chemscale_bench.data.store import Molecules, TokenStore
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import ngram
@@ -64,8 +64,7 @@ class LanguageRun(TrackedRun):
         self.options = options_of(settings.model, settings)
         self.loss: dict[int, float] = self.log.setdefault("loss", {})
         self.trigram: dict[int, float] = self.log.setdefault("trigram", {})
-        # The file of a named data set, given by hand, is that data set.
-        self.data = official_name(settings.data)
+        self.data = official_name(settings.data)  # the file of a named data set, given by hand, is that data set
         self.task = tasks.load_language(settings.task).with_data(self.data, settings.vocabulary)
         self.budgets = self.task.budgets_up_to(settings.tokens)[0 if settings.smaller_budgets else -1 :]
         with stop.at_once(), self.clocked("data"):
@@ -93,7 +92,8 @@ class LanguageRun(TrackedRun):
     @staticmethod
     def check(settings: LanguageSettings | ChemGPTSettings) -> None:
         """Refuse settings that can't work, before anything is made or downloaded."""
-        tasks.load_language(settings.task)
+        task = tasks.load_language(settings.task)
+        check_source(task.data if settings.data == "auto" else settings.data, settings.column)
         family, options = LANGUAGE_MODELS.family(settings.model), options_of(settings.model, settings)
         if settings.seeds > 1:
             LANGUAGE_MODELS.check_stacked("seeds", settings.seeds, settings.model)
@@ -107,7 +107,7 @@ class LanguageRun(TrackedRun):
         """The packed molecules that the largest budget needs."""
         wanted = {"train_tokens": self.budgets[-1], "validation_molecules": self.task.validation_molecules}
         data = self.task.data if self.settings.data == "auto" else self.settings.data
-        store = prepare(data, vocabulary=self.task.vocabulary, **wanted)
+        store = prepare(data, vocabulary=self.task.vocabulary, column=self.settings.column, **wanted)
         if self.saved and self.saved["train_digest"] != store.train.digest:
             raise UserError(
                 f"resume must find the data that the run was started with, {data} has changed since; start a new run"
@@ -196,7 +196,8 @@ class LanguageRun(TrackedRun):
         """Log how many molecules there are, and how many could not be read, by reason."""
         self.recorder.dataset(self.store.name, self.store.source, self.store.digest, "training")
         self.beforehand.append((molecules.numbers(self.store, self.budgets[-1]), 0))
-        for line in molecules.notes(self.store, self.budgets[-1], self.settings.data if self.own else ""):
+        own = self.own and self.settings.data
+        for line in molecules.notes(self.store, self.budgets[-1], own, self.settings.column):
             self.tell(line)
 
     def report_metrics(self, report: Report, name: str) -> dict[str, float]:

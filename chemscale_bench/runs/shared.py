@@ -16,7 +16,7 @@ from chemscale_bench.tracking.lifetime import is_gone
 from chemscale_bench.tracking.store import open_store, status_of
 from chemscale_bench.tuning import study as studies
 
-NEWER = {"optimizer": "adamw"}
+NEWER = {"optimizer": "adamw", "column": ""}
 """Parameters that studies from before do not know, and what they had: they go on."""
 
 

@@ -21,7 +21,7 @@ from chemscale_bench.runs.cells import Cells, Result, Training, Tuned
 from chemscale_bench.runs.engines.local import threads_of
 from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_of, engine_of, lead
 from chemscale_bench.runs.group import Group
-from chemscale_bench.runs.kinds import FRAMES, refuse_other_family
+from chemscale_bench.runs.kinds import FRAMES, MOLECULES, refuse_other_family
 from chemscale_bench.runs.pace import Pace
 from chemscale_bench.runs.rates import sizes_to_tune, tune
 from chemscale_bench.runs.sizes import measure_sizes
@@ -60,7 +60,7 @@ class Study:
         refuse_other_family(
             settings,
             self.task,
-            FRAMES if self.task.family == "language_model" else ("tokens", "vocabulary", "optimizer"),
+            FRAMES if self.task.family == "language_model" else MOLECULES,
         )
         if settings.hours and settings.flops:
             raise UserError(

@@ -75,11 +75,11 @@ class StudyPlan:
             "learning_rate": chosen.learning_rate,
         }  # fmt: skip
         if self.task.family == "language_model":
-            given |= {"tokens": training.data, "vocabulary": chosen.vocabulary, "optimizer": chosen.optimizer}
+            names: tuple[str, ...] = ("vocabulary", "optimizer", "column")
+            given |= {"tokens": training.data} | {name: getattr(chosen, name) for name in names}
         else:
             names = ("molecule", "steps", *OWN_FRAMES)
-            given |= {name: getattr(chosen, name) for name in names}
-            given |= {"train_size": training.data}
+            given |= {"train_size": training.data} | {name: getattr(chosen, name) for name in names}
         if self.tuned:
             given |= self.tuned_at(training.params, self.tuned)
         return self.kind.SETTINGS.read(given, "study")  # type: ignore[return-value]

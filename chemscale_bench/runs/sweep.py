@@ -28,6 +28,7 @@ from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.settings.tune import TuneSettings
 from chemscale_bench.tracking.adoption import adopt_run
+from chemscale_bench.tracking.charts import compare_children
 from chemscale_bench.tracking.ending import Interrupted, Pruned, ended_properly
 from chemscale_bench.tracking.families import below
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
@@ -60,7 +61,7 @@ class Sweep:
         self.is_worker = WORKER in os.environ
         storage = os.environ[STORAGE] if self.is_worker else settings.storage
         self.settings = settings.model_copy(update={"model": model, "storage": storage})
-        foreign = (*FRAMES, "batch_frames") if self.family == "language_model" else ("tokens", "batch_tokens")
+        foreign = (*FRAMES, "batch_frames") if self.family == "language_model" else ("tokens", "batch_tokens", "column")
         refuse_other_family(self.settings, self.task, foreign)
         self.base = self.base_settings()
         if not self.is_worker:
@@ -86,7 +87,7 @@ class Sweep:
                 f"add {batch}={default}, or another number"
             )
         if self.family == "language_model":
-            own: dict[str, Any] = {"tokens": chosen.tokens, "smaller_budgets": False}
+            own: dict[str, Any] = {"tokens": chosen.tokens, "column": chosen.column, "smaller_budgets": False}
         else:
             own = {name: getattr(chosen, name) for name in FRAMES}
         base = self.kind.SETTINGS(**shared, **own)
@@ -94,6 +95,13 @@ class Sweep:
         if chosen.together > 1:
             self.kind.MODELS.check_stacked("together", chosen.together, chosen.model)
         return base
+
+    @property
+    def space(self) -> list[studies.Range]:
+        """What is searched: all but a batch that is given."""
+        batch = self.kind.BATCH
+        fixed = () if getattr(self.settings, batch) == "search" else (batch,)
+        return [each for each in studies.SPACES[self.family] if each.name not in fixed]
 
     def units_of_a_trial(self) -> int:
         """Tokens or frames that an unpruned trial sees."""
@@ -178,9 +186,7 @@ class Sweep:
 
     def run_trial(self, trial: Trial, fabric: Fabric, stop: Stop) -> Generator[Step, None, None]:
         """Train one trial as a child run, step by step."""
-        batch = self.kind.BATCH
-        fixed = () if getattr(self.settings, batch) == "search" else (batch,)
-        chosen = studies.suggest(trial, [each for each in studies.SPACES[self.family] if each.name not in fixed])
+        chosen = studies.suggest(trial, self.space)
         settings = self.settings_of(chosen)
         warmup = settings.warmup
         if isinstance(settings, ForceFieldSettings):
@@ -236,6 +242,9 @@ class Sweep:
             if name not in self.client.get_run(self.parent).data.params:
                 self.client.log_param(self.parent, name, value)
         self.client.set_tag(self.parent, "mlflow.runName", f"tune {self.settings.model}, {self.queue.name}")
+        # From the first look on: what mattered most is known at the end only.
+        searched, metric = [each.name for each in self.space], self.kind.METRIC
+        compare_children(self.client, self.parent, metric, searched, [metric])
         self.client.set_tag(self.parent, "storage", storage or f"journal file on {socket.gethostname()}")
 
     def log_progress(self) -> None:

@@ -21,7 +21,7 @@ from chemscale_bench.scaling.identify import (
     require_sizes,
 )
 from chemscale_bench.scaling.projection import best_fit
-from chemscale_bench.scaling.table import DataError, check_positive, listed
+from chemscale_bench.scaling.table import DataError, check_positive, like, listed
 
 OnFlat = Literal["raise", "nan", "ignore"]
 
@@ -171,10 +171,9 @@ class ScalingLaw(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         ]
         return self.fitted_.form.log_loss(theta, np.column_stack(np.broadcast_arrays(*columns)) - self.centre_)
 
-    def _predict(self, sizes: tuple[ArrayLike, ...]) -> Array:
+    def _predict(self, sizes: tuple[ArrayLike, ...]) -> Any:
         self._require_fit()
-        predicted: Array = np.exp(self._log_predictions(self.fitted_.theta[None], sizes)[0])
-        return predicted
+        return like(sizes, np.exp(self._log_predictions(self.fitted_.theta[None], sizes)[0]))
 
     def _predict_interval(self, sizes: tuple[ArrayLike, ...], level: float, of: Literal["law", "run"]) -> Interval:
         log_loss = self._log_predictions(self.replicates_, sizes)
@@ -182,8 +181,7 @@ class ScalingLaw(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             random = np.random.default_rng(self.seed + 1)
             points: NDArray[np.intp] = np.arange(log_loss.shape[1])
             log_loss = log_loss + resample(self.fitted_, random, len(log_loss), points)
-        low, high = quantiles(log_loss, level)
-        return Interval(np.exp(low), np.exp(high))
+        return Interval(*(like(sizes, np.exp(end)) for end in quantiles(log_loss, level)))
 
     def _require_fit(self) -> None:
         if not hasattr(self, "fitted_"):

@@ -13,7 +13,7 @@ mend that, each measured there:
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,7 +25,7 @@ from chemscale_bench.scaling.bootstrap import Fitted, regular, replicate
 from chemscale_bench.scaling.forms import AdditiveForm, AffineForm, Array, Form
 from chemscale_bench.scaling.identify import require_apart, require_points, require_sizes
 from chemscale_bench.scaling.projection import best_fit
-from chemscale_bench.scaling.table import check_positive, log_sizes_of
+from chemscale_bench.scaling.table import check_positive, like, log_sizes_of
 from chemscale_bench.scaling.weighting import closeness
 
 FORMS: dict[str, Form] = {
@@ -283,16 +283,15 @@ class Forecast(BaseEstimator):  # type: ignore[misc]
         shocks: Array = drawn
         return shocks
 
-    def predict(self, params: ArrayLike, tokens: ArrayLike) -> Array:
-        """The loss (m,) at sizes `params` and `tokens` (m,)."""
-        predicted: Array = np.exp(self.log_mean(log_sizes_of(params, tokens)))
-        return predicted
+    def predict(self, params: ArrayLike, tokens: ArrayLike) -> Any:
+        """The loss (m,) at sizes `params` and `tokens` (m,); a number at numbers."""
+        return like((params, tokens), np.exp(self.log_mean(log_sizes_of(params, tokens))))
 
     def predict_interval(
         self, params: ArrayLike, tokens: ArrayLike, level: float = 0.9, of: Literal["law", "run"] = "law"
     ) -> Interval:
-        """Percentile interval of the loss (m,): of the mean over runs, or of one new run."""
+        """Percentile interval of the loss (m,), at numbers a number: of the mean over runs, or of one new run."""
         log_sizes = log_sizes_of(params, tokens)
         drawn = self.log_draws(log_sizes)
-        low, high = quantiles(drawn + self.log_shocks(log_sizes, len(drawn), of), level)
-        return Interval(np.exp(low), np.exp(high))
+        ends = quantiles(drawn + self.log_shocks(log_sizes, len(drawn), of), level)
+        return Interval(*(like((params, tokens), np.exp(end)) for end in ends))

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -40,13 +40,13 @@ class _OneSizeLaw(ScalingLaw):
         sizes = columns_of(x, self.features)
         return self._fit(sizes, loss, sample_weight, groups=sizes[0])
 
-    def predict(self, x: ArrayLike) -> Array:
-        """The law's loss (m,) at sizes `x`, (m,) or (m, 1)."""
+    def predict(self, x: ArrayLike) -> Any:
+        """The law's loss (m,) at sizes `x`, (m,) or (m, 1); a number at a number."""
         self._require_fit()
         return self._predict(columns_of(x, self.features))
 
     def predict_interval(self, x: ArrayLike, level: float = 0.9, of: Literal["law", "run"] = "law") -> Interval:
-        """Percentile interval of the loss at sizes `x` (m,): of the law itself, or of one new run around it."""
+        """Percentile interval of the loss at sizes `x` (m,) or a number: of the law itself, or of one new run."""
         return self._predict_interval(columns_of(x, self.features), level, of)
 
 
@@ -244,14 +244,14 @@ class JointLaw(ScalingLaw):
         check_counts(params, "params", fewest=1000)
         return self._fit((params, tokens), loss, sample_weight, groups=params if groups is None else groups)
 
-    def predict(self, params: ArrayLike, tokens: ArrayLike | None = None) -> Array:
-        """The law's loss (m,) at sizes `params` and `tokens` (m,), or at X (m, 2)."""
+    def predict(self, params: ArrayLike, tokens: ArrayLike | None = None) -> Any:
+        """The law's loss (m,) at sizes `params` and `tokens` (m,), or at X (m, 2); a number at numbers."""
         return self._predict(columns_of(params, self.features) if tokens is None else (params, tokens))
 
     def predict_interval(
         self, params: ArrayLike, tokens: ArrayLike, level: float = 0.9, of: Literal["law", "run"] = "law"
     ) -> Interval:
-        """Percentile interval of the loss (m,): of the law itself, or of one new run around it."""
+        """Percentile interval of the loss (m,), at numbers a number: of the law itself, or of one new run."""
         return self._predict_interval((params, tokens), level, of)
 
     def _form(self) -> AdditiveForm:

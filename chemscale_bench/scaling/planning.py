@@ -153,17 +153,13 @@ def flops_of(gpu_hours: float, device: str, mfu: float) -> float:
 def describe_plan(result: Plan, level: float) -> str:
     """The plan as text."""
     best = result.frontier
-    rows = [
-        (name, value[0], interval.low[0], interval.high[0])
-        for name, value, interval in (
-            ("params", best.params, best.params_interval),
-            ("tokens", best.tokens, best.tokens_interval),
-            ("loss", best.loss, best.loss_interval),
-        )
-    ]
     lines = [f"budget   {result.flops:.4g} FLOPs; {level:.0%} intervals"]
-    # Losses differ in the third decimal, sizes over decades.
-    lines += [f"{name:<8} {value:#.5g}  [{low:#.5g}, {high:#.5g}]" for name, value, low, high in rows]
+    for name, digits, (value,), interval in (
+        ("params", ".3g", best.params, best.params_interval),
+        ("tokens", ".3g", best.tokens, best.tokens_interval),
+        ("loss", "#.5g", best.loss, best.loss_interval),  # losses differ in the third decimal, sizes over decades
+    ):
+        lines.append(f"{name:<8} {value:{digits}}  [{interval.low[0]:{digits}}, {interval.high[0]:{digits}}]")
     for name, other in (("half the size", result.half_size), ("twice the size", result.double_size)):
         lines.append(_describe_detour(name, other))
     if result.beyond > 1:

@@ -106,6 +106,11 @@ def listed(values: ArrayLike) -> ArrayLike:
     return values if np.ndim(values) else [values]  # type: ignore[return-value]
 
 
+def like(sizes: Iterable[ArrayLike], values: Array) -> Any:
+    """Values (m,) as one number where all sizes are single numbers; else as they are."""
+    return values if any(np.ndim(size) for size in sizes) else float(values[0])
+
+
 def check_counts(values: ArrayLike | pd.Series[Any], name: str, fewest: float) -> None:
     """Refuse counts that are smaller than `fewest`.
 

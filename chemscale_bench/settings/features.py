@@ -10,6 +10,8 @@ from chemscale_bench.settings.base import Settings
 class FeatureSettings(Settings):
     """How molecules become vectors."""
 
+    column: str = ""
+    """Column of your file that holds the molecules, by the name in its header; left out, it is found."""
     pooling: Literal["mean", "last", "max", "molfeat"] = "mean"
     """Over which states of a molecule: `mean` and `max` take start and all symbols, `last` the last symbol, `molfeat`
     the mean over start, symbols and end, as molfeat does."""

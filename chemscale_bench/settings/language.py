@@ -24,6 +24,8 @@ class LanguageModelSettings(TrainingSettings):
     data: str = "auto"
     """Data set (pubchem10m, pubchem, moses, embedded) or a path to a .smi, .csv or .txt file of SMILES or SELFIES,
     compressed or not."""
+    column: str = ""
+    """Column of your file that holds the molecules, by the name in its header; left out, it is found."""
     vocabulary: Literal["dataset", "smiles", "chemgpt"] = "dataset"
     """How molecules are written, and in which symbols: `dataset`, SELFIES with those of the data set; `smiles`,
     canonical SMILES with those of the data set; `chemgpt`, SELFIES with the 684 of the released ChemGPT."""

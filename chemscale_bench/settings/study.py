@@ -68,6 +68,8 @@ class StudySettings(Settings):
     """Force fields: optimizer steps of every run."""
     data: str = "auto"
     """Data set or file, as in `language` and `forcefield`."""
+    column: str = ""
+    """Language models: column of the molecules in your file, by its name in the header; left out, it is found."""
     test_data: str = ""
     """Force fields: test frames in a file of their own."""
     energy_unit: str = ""

@@ -66,6 +66,8 @@ class TuneSettings(Settings):
     """Force fields: frames per optimizer step, searched too, or a number."""
     data: str = "auto"
     """Data set or file, as in `language` and `forcefield`."""
+    column: str = ""
+    """Language models: column of the molecules in your file, by its name in the header; left out, it is found."""
     test_data: str = ""
     """Force fields: test frames in a file of their own."""
     energy_unit: str = ""

@@ -11,6 +11,7 @@ import base64
 import json
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def view(searched: Sequence[str] = (), sorted_by: str = "", results: Sequence[st
         axes = {"xaxis": {"key": x, "type": "METRIC"}, "yaxis": {"key": y, "type": "METRIC"}}
         charts.append(_chart("SCATTER", name, "scaling") | axes)
     for name, (usual, metrics) in PARALLEL.items():
+        if metrics[-1] not in results:  # MLflow calls all of them "Parallel Coordinates"
+            continue
         params = [*searched] or usual
         shown = {"selectedParams": params, "selectedMetrics": metrics, "showAllRuns": False}
         charts.append(_chart("PARALLEL", name, "settings") | shown)
@@ -122,6 +125,9 @@ def compare_children(
     client: MlflowClient, parent: str, metric: str, searched: Sequence[str] = (), results: Sequence[str] = RESULTS
 ) -> None:
     """Have the charts of a run's experiment compare its children, by what they searched and those results."""
+    from mlflow.exceptions import MlflowException
+
     experiment = client.get_experiment(client.get_run(parent).info.experiment_id)
     if TAG in experiment.tags:  # else it is one that the user made otherwise
-        client.set_experiment_tag(experiment.experiment_id, TAG, pack(view(searched, metric, results)))
+        with suppress(MlflowException):  # all of it is for the eye: no run may fail for want of it
+            client.set_experiment_tag(experiment.experiment_id, TAG, pack(view(searched, metric, results)))

@@ -39,14 +39,14 @@ def embed(settings: EmbedSettings) -> None:
         featurizer = Featurizer(
             settings.run, settings.pooling, settings.layer, device=str(evaluation_device(settings.device))
         ).fit()  # fmt: skip
-        counts = write(featurizer, data, out)
+        counts = write(featurizer, data, settings.column, out)
         refused = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()) if reason)
         print(f"{out}: {counts.total():,} molecules, {featurizer.n_features_out_} features each")
         if refused:
             print(f"without features, their rows empty: {refused}")
 
 
-def write(featurizer: Featurizer, data: Path, out: Path) -> Counter[str]:
+def write(featurizer: Featurizer, data: Path, column: str, out: Path) -> Counter[str]:
     """Write the features of a file's molecules; of all molecules how many have none, by reason."""
     counts: Counter[str] = Counter()
     draft, writer = out.with_name(f".{out.name}.{os.getpid()}"), None
@@ -54,7 +54,7 @@ def write(featurizer: Featurizer, data: Path, out: Path) -> Counter[str]:
     bar = tqdm(total=data.stat().st_size, desc=f"embedding {data.name}", **shown)
     try:
         with bar:
-            for smiles, read in listing.molecules(data):
+            for smiles, read in listing.molecules(data, column):
                 features = featurizer.featurize(smiles)
                 counts.update(features.reasons)
                 table = table_of(smiles, features)

@@ -104,7 +104,7 @@ def prepare(settings: ProbeSettings) -> list[Property]:
         UserError: as `probe` does.
     """
     if settings.tasks:
-        if settings.data or settings.target:
+        if settings.data or settings.target or settings.column:
             raise UserError(f"give tasks, or data and target, got tasks={settings.tasks} and the others; leave one out")
         names = [name.strip() for name in settings.tasks.split(",")]
         tables = {name: properties.read(name) for name in names}
@@ -112,7 +112,7 @@ def prepare(settings: ProbeSettings) -> list[Property]:
     else:
         if not settings.target:
             raise UserError("target must be a column of data, got nothing; give target=NAME, or tasks=esol,freesolv")
-        tables = {settings.target: listing.labelled(listing.find(settings.data), settings.target)}
+        tables = {settings.target: listing.labelled(listing.find(settings.data), settings.target, settings.column)}
         titles = {settings.target: f"{settings.target} of {Path(settings.data).name}"}
     runs, left_out = chosen_runs(settings.run)
     return [_fitting(name, titles[name], table, settings, runs, left_out) for name, table in tables.items()]

@@ -165,7 +165,11 @@ SDF = b"ethanol\n  RDKit\n\n  3  2  0  0  0  0  0  0  0  0999 V2000\n    0.0 0.0
         ("a.smi", b"  \n\n", "empty"),
         ("a.smi", bytes(range(256)) * 10, "binary"),
         ("a.smi", "CCO\n".encode("utf-16"), "binary"),
-        ("a.csv", b"id,structure,mass\n1,CCO,46\n", "needs a column smiles, .* has id, structure, mass"),
+        (
+            "a.csv",
+            b"id,structure,mass\n1,CCO,46\n",
+            "needs a column smiles, .* has id, structure, mass; name yours with column=",
+        ),
         ("a.csv", POINTER, "is a Git LFS pointer, not the data; git lfs pull"),
         ("a.csv.gz", POINTER, "is a Git LFS pointer, not the data; git lfs pull"),
         ("a.csv.gz", gzip.compress(POINTER, mtime=0), "is a Git LFS pointer"),

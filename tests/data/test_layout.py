@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from chemscale_bench.data.layout import explain
+from chemscale_bench.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,38 @@ from chemscale_bench.data.layout import explain
 def test_the_column_and_the_first_molecules_are_told(text: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "mine.smi").write_text(text)
     assert explain(tmp_path / "mine.smi") == told
+
+
+TABLE = "id,smiles,Product,product (salt)\n" + "".join(
+    f"{n},{'C' * n}O,{'C' * n}N,{'C' * n}N.Cl\n" for n in range(1, 9)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "column", "told"),
+    [
+        (TABLE, "Product", "SMILES in column 3 between commas, below Product: CN, CCN, CCCN"),
+        (TABLE, "PRODUCT", "SMILES in column 3 between commas, below Product: CN, CCN, CCCN"),
+        (TABLE, "product (salt)", "SMILES in column 4 between commas, below product (salt): CN.Cl, CCN.Cl, CCCN.Cl"),
+        (TABLE.replace("id", "product"), "Product", "SMILES in column 3 between commas, below Product: CN, CCN, CCCN"),
+        (TABLE.replace(",", ";"), "Product", "SMILES in column 3 between semicolons, below Product: CN, CCN, CCCN"),
+        ("a b,c\n1 CO,CN\n2 CC,CN\n", "b,c", "SMILES in column 2 between white space, below b,c: CO,CN, CC,CN"),
+        ("x\tMolekül\n1\tCO\n2\tCN\n", "Molekül", "SMILES in column 2 between tabs, below Molekül: CO, CN"),
+        ("x,y\n[C][O],CCN\n[C][=O],CF\n", "x", "SELFIES in column 1 between commas, below x: [C][O], [C][=O]"),
+    ],
+)
+def test_the_user_may_name_the_column(content: str, column: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text(content)
+    assert explain(tmp_path / "mine.csv", column) == f"{told}, ..."
+
+
+@pytest.mark.parametrize(
+    ("content", "there"),
+    [(TABLE, r"id, smiles, Product, product \(salt\);"), ("CCO\nCCN\n", "CCO; .* or add a header")],
+)
+def test_a_name_that_is_not_there_is_refused(content: str, there: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text(content)
+    with pytest.raises(
+        UserError, match=rf"^column must be a name in the first line of .*, got 'mol', there stand {there}"
+    ):
+        explain(tmp_path / "mine.csv", "mol")

@@ -212,6 +212,18 @@ def test_workers_do_not_change_a_byte(
     assert two.counts == one.counts
 
 
+def test_the_column_that_is_named_is_read(smi: Path, tmp_path: Path) -> None:
+    table = [f"{n},CCO,{line}" for n, line in enumerate(smi.read_text().split())]
+    (tmp_path / "a.csv").write_text("\n".join(["id,smiles,product", *table]))
+    asked = {"train_tokens": 1000, "validation_molecules": 5}
+    plain, named = prepare(str(smi), **asked), prepare(str(tmp_path / "a.csv"), column="product", **asked)
+    assert named.train.digest == plain.train.digest
+    with pytest.raises(UserError, match="duplicate"):  # the other column is not taken for this one
+        prepare(str(tmp_path / "a.csv"), **asked)
+    with pytest.raises(UserError, match="column is of a file of your own, got 'product' with the data set embedded"):
+        prepare("embedded", column="product", **asked)
+
+
 def test_the_same_call_gives_the_same_prefix_whatever_is_cached(smi: Path, small_shards: None) -> None:
     small = prepare(str(smi), train_tokens=20_000, validation_molecules=20, workers=1)
     assert len(small.validation) == 20
@@ -297,7 +309,10 @@ def test_a_third_of_garbage_is_counted(smi: Path, molecules: list[str]) -> None:
             "none of 100 lines .* is usable .*100 unparsable; of its first line, 'hello',",
         ),
         ("FI(F)F\n" * 3, "3 not_encodable"),
-        ("CCO\n" * 20, "validation split .*19 duplicate"),
+        (
+            "CCO\n" * 20,
+            "validation split .*19 duplicate.* read as SMILES in column 1 between white space: CCO, CCO, CCO",
+        ),
     ],
 )
 def test_files_without_enough_molecules_are_refused(text: str, words: str, tmp_path: Path) -> None:

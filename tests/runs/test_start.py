@@ -21,7 +21,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from chemscale_bench.cli import main
 from chemscale_bench.data.prepare import prepare
+from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.ngram import Trigram
+from chemscale_bench.runs.checkpoint import find
 from chemscale_bench.tasks import load_language
 
 SMALL = ["--task", "embedded-lm", "--params", "3e4", "--device", "cpu"]
@@ -359,6 +361,26 @@ def test_molecules_may_be_relative_to_where_mlflow_run_was_started(tmp_path: Pat
     assert "theirs.smi: SMILES in column 1 between white space: CO, CCO, CCCO, ..." in out
     assert "600 lines read: " in out
     assert " hardly tells one model from another" in out
+
+
+def test_the_column_that_is_named_trains_and_is_found_again(tmp_path: Path) -> None:
+    table = [
+        f"{'C' * (n % 30 + 1)}{'O' * (n // 30 + 1)},{'N' * (n % 30 + 1)}{'C' * (n // 30 + 1)}\n" for n in range(600)
+    ]
+    (tmp_path / "two.csv").write_text("smiles,product\n" + "".join(table))
+    own = ["--tokens", "500", "--data", str(tmp_path / "two.csv")]
+    assert "two.csv: SMILES in column 2 between commas, below product: NC, NNC, NNNC, ..." in train(
+        *own, "--column", "product"
+    )
+    run = runs()[0]
+    _, data = find(run.info.run_id)
+    assert data is not None
+    assert data.prepare().train.digest == run.data.tags["data.train_digest"]
+    without = data._replace(column="")
+    with pytest.raises(UserError, match="has changed since"):
+        without.prepare()
+    assert "there stand smiles, product; give one of them" in train(*own, "--column", "educt", expected=2)
+    assert len(runs()) == 1  # none was made for what could not begin
 
 
 def test_a_full_disk_of_artifacts_loses_nothing(

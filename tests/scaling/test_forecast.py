@@ -53,8 +53,8 @@ def test_the_interval_grows_beyond_the_data_and_not_inside(planted: Any) -> None
     low, high = forecast.predict_interval(1e7 * np.array([1, 100, 1000, 10_000]), [1e9, 1e11, 1e12, 1e13])
     width = np.log(high / low)
     assert width[0] < width[1] < width[2] < width[3]
-    one_run = forecast.predict_interval(1e9, 1e11, of="run")  # a number counts as a list of one
-    assert np.log(one_run.high / one_run.low)[0] > width[1]
+    one_run = forecast.predict_interval(1e9, 1e11, of="run")
+    assert np.log(one_run.high / one_run.low) > width[1]
 
 
 def test_forms_contain_each_other() -> None:

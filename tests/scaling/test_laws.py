@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.scaling import BrokenPowerLaw, JointLaw, PowerLaw, PowerLawWithFloor, UnidentifiedError
+from chemscale_bench.scaling import BrokenPowerLaw, Forecast, JointLaw, PowerLaw, PowerLawWithFloor, UnidentifiedError
 
 X = np.geomspace(1e4, 1e9, 16)
 
@@ -72,3 +72,21 @@ def test_what_is_flat_is_named_by_its_raw_parameter() -> None:
     assert [JointLaw()._raw_name(name) for name in ("irreducible", "params_scale", "tokens_exponent")] == [
         "log_floor", "exponent_params", "exponent_tokens",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "law", [PowerLaw(replicates=50, on_flat="ignore"), JointLaw(replicates=50), Forecast(replicates=50)]
+)
+def test_a_number_gives_a_number(law: PowerLaw | JointLaw | Forecast) -> None:
+    params, tokens = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e6, 1e9, 4), np.geomspace(1e8, 1e11, 4)))
+    noisy = (0.9 + 60 * params**-0.3 + 900 * tokens**-0.35) * np.exp(np.random.default_rng(0).normal(size=16) / 100)
+    sizes, at = ([params], [1e10]) if isinstance(law, PowerLaw) else ([params, tokens], [1e10, 1e12])
+    law.fit(*sizes, noisy)
+    for ask in (
+        law.predict,
+        lambda *x: law.predict_interval(*x, of="run").low,
+        lambda *x: law.predict_interval(*x).high,
+    ):
+        one = ask(*at)
+        assert type(one) is float
+        assert ask(*([size] for size in at)).tolist() == [one]

@@ -113,6 +113,14 @@ def test_children_of_a_parent_are_compared_by_what_was_searched(browser: Any, tr
     assert "peak_learning_rate" in browser.find_element("css selector", ".parcoords").get_attribute("textContent")
 
 
+def test_a_search_has_one_chart_of_its_settings() -> None:
+    for metric in (charts.LOSS, charts.FORCES):
+        shown = charts.view(["peak_learning_rate"], metric, [metric])["compareRunCharts"]
+        (parallel,) = [chart for chart in shown if chart["type"] == "PARALLEL"]  # MLflow gives all of them one title
+        assert parallel["selectedMetrics"][-1] == metric
+        assert parallel["selectedParams"] == ["peak_learning_rate"]
+
+
 def test_a_store_that_takes_no_charts_still_takes_runs(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
