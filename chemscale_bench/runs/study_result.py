@@ -11,6 +11,7 @@ import pandas as pd
 from chemscale_bench.errors import UserError
 from chemscale_bench.scaling import Forecast, JointLaw
 from chemscale_bench.scaling.analysis import Analysis
+from chemscale_bench.scaling.figures_fit import figure_foretold
 
 SURFACE = "loss_over_params_and_tokens"
 
@@ -74,7 +75,11 @@ class StudyResult(NamedTuple):
 
     def figures(self) -> dict[str, Any]:
         """Plotly figures by name; those that need a refused law are missing."""
-        return self.analysis.figures(self.unit)
+        drawn = self.analysis.figures(self.unit)
+        if self.foretold is not None and len(self.foretold.table):
+            data, level = self.analysis.table.data_column, self.analysis.level
+            drawn["forecast"] = figure_foretold(self.foretold.table, self.unit, data, level)
+        return drawn
 
     def figure(self, name: str = SURFACE) -> Any:
         """One of the `figures`.

@@ -1,10 +1,11 @@
-"""Figures of a fit: the compute-optimal frontier, and residuals."""
+"""Figures of a fit: the compute-optimal frontier, residuals, and a forecast beside what came of it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from plotly.subplots import make_subplots
 
 from chemscale_bench.scaling.base import ScalingLaw
@@ -74,6 +75,31 @@ def figure_frontier(
     figure.update_yaxes(title=f"optimal {AXIS_TITLE['params']}", row=1, col=1)
     figure.update_yaxes(title=f"optimal {AXIS_TITLE['tokens']}", row=1, col=2)
     return figure.update_layout(width=1150, height=560, legend={"orientation": "h", "y": -0.2})
+
+
+def figure_foretold(table: pd.DataFrame, unit: str, data: str = "tokens", level: float = 0.9) -> Any:
+    """What was foretold with its interval, and what was measured, for every run that was not there yet.
+
+    Args:
+        table: columns params, data, foretold, low, high, measured, inside.
+        unit: of the measured, for its axis.
+        data: what the column of that name counts.
+        level: of the intervals.
+    """
+    figure = make_subplots(rows=1, cols=1)
+    places = [
+        f"{size:.2g} params,<br>{amount:.2g} {data}"
+        for size, amount in zip(table["params"], table["data"], strict=True)
+    ]
+    bars = {"type": "data", "array": table["high"] - table["foretold"], "arrayminus": table["foretold"] - table["low"]}
+    marker = {"symbol": "line-ew-open", "size": 14, "color": COLOURS[0]}
+    name = f"foretold, {percent(level)} interval"
+    figure.add_scatter(x=places, y=table["foretold"], error_y=bars, mode="markers", marker=marker, name=name)
+    marker = {"symbol": MARKERS[1], "size": 9, "color": COLOURS[1]}
+    figure.add_scatter(x=places, y=table["measured"], mode="markers", marker=marker, name="measured afterwards")
+    inside = int(table["inside"].sum())
+    styled(figure, f"Foretold before the largest began: {inside} of {len(table)} lie inside", "", unit, log_y=False)
+    return figure.update_xaxes(type="category")
 
 
 def figure_residuals(law: ScalingLaw, data: str = "tokens") -> Any:
