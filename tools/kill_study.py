@@ -87,7 +87,7 @@ def main() -> int:
                 print((work / "killed-one.log").read_text()[-2000:])
                 return 1
         (calm, laws), (killed, same) = trained("calm"), trained("killed")
-    print(calm.join(killed, rsuffix="_killed"))
+    print(calm.join(killed.add_suffix("_killed")))
     for what, held in {
         "every training is there once": killed.index.is_unique and killed.index.equals(calm.index),
         "losses are equal": killed.equals(calm),
