@@ -11,7 +11,7 @@ test: dev
 # What tests and checks need on top; `pip --group` came with pip 25.1.
 dev:
 	@python=$$(sh tools/launch --prepare) && { \
-	    "$$python" -c "import fcd_torch, hypothesis, mypy, optunahub.version, pre_commit, selenium, xdist" 2>/dev/null || { \
+	    "$$python" -c "import fcd_torch, hypothesis, molfeat, mypy, optunahub.version, pre_commit, selenium, xdist" 2>/dev/null || { \
 	        echo "installing the tools for tests and checks" && \
 	        "$$python" -m pip install --quiet --quiet "pip>=25.1" && \
 	        "$$python" -m pip install --quiet --quiet --constraint=constraints.txt --group dev; }; }

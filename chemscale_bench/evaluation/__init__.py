@@ -7,7 +7,7 @@
 - What they draw: `sampling.py` draws molecules; `generation.py` has the metrics of MOSES for them, from what
   `chemistry.py` measures of each, `similarity.py` of pairs and `chemnet.py` of sets; `moses.py` has its test sets.
 - What they know: `featurizer.py` turns molecules into vectors; `probes.py` and `roughness.py` say what vectors are
-  worth, `probe_report.py` shows it.
+  worth, `probe_report.py` shows it; `molfeat_plugin.py` is the same for molfeat.
 - `loaded.py` is a trained model of either kind as its user wants it, from the folder that its run has logged.
 """
 
