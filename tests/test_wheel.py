@@ -17,7 +17,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "chemscale_bench", "benchmarks", "leaderboard")
+SOURCES = (
+    "MLproject",
+    "pyproject.toml",
+    "setup.py",
+    "README.md",
+    "LICENSE",
+    "chemscale_bench",
+    "benchmarks",
+    "leaderboard",
+)
 VERBS = """
 import glob, sys
 from chemscale_bench.cli import main
