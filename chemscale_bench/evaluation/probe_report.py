@@ -70,12 +70,12 @@ def figure(found: Sequence[Probed]) -> Figure:
     titles = [
         title for one in found for title in (f"{one.name}: linear probe, {METRIC[one.kind]}", "roughness, ROGI-XD")
     ]
-    made = make_subplots(len(found), 2, subplot_titles=titles)
+    made = make_subplots(len(found), 2, subplot_titles=titles, vertical_spacing=0.2 / len(found))
     for number, one in enumerate(found, 1):
         _draw(made, number, one.table)
     made.update_xaxes(title_text="validation loss of the trained network (nats/token)", row=len(found))
     made.update_layout(
-        title=found[0].title if len(found) == 1 else "", template="plotly_white", height=420 * len(found)
+        title=found[0].title if len(found) == 1 else "", template="plotly_white", height=150 + 300 * len(found)
     )
     return made
 
