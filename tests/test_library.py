@@ -67,6 +67,9 @@ def test_a_fit_of_a_file_prints_nothing_and_shows_itself(tmp_path: Path, capsys:
     found = cs.fit(tmp_path / "runs.csv", model="llama", replicates=100)
     assert found.numbers()["joint/params_exponent"] == pytest.approx(0.2, abs=0.01)
     assert "Joint law" in found._repr_html_()
+    assert len(found.figure("residuals").data) > 0
+    with pytest.raises(UserError, match=r"name must be one of loss_against_params, .*, got 'sankey'"):
+        found.figure("sankey")
     assert capsys.readouterr() == ("", "")
 
 

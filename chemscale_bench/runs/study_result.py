@@ -8,12 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from chemscale_bench.errors import UserError
 from chemscale_bench.scaling import Forecast, JointLaw
-from chemscale_bench.scaling.analysis import Analysis
+from chemscale_bench.scaling.analysis import SURFACE, Analysis, chosen
 from chemscale_bench.scaling.figures_fit import figure_foretold
-
-SURFACE = "loss_over_params_and_tokens"
 
 
 class Foretold(NamedTuple):
@@ -87,10 +84,7 @@ class StudyResult(NamedTuple):
         Raises:
             UserError: if there is none of that name.
         """
-        figures = self.figures()
-        if name not in figures:
-            raise UserError(f"name must be one of {', '.join(figures)}, got {name!r}; use one of these")
-        return figures[name]
+        return chosen(self.figures(), name)
 
     def text(self) -> str:
         """The readable report."""

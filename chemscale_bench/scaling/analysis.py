@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from chemscale_bench.errors import UserError
 from chemscale_bench.scaling import figures, figures_fit
 from chemscale_bench.scaling.base import ScalingLaw
 from chemscale_bench.scaling.choice import Extrapolation, LawChoice, choose_law, hold_out
+from chemscale_bench.scaling.figures import LOSS_TITLE
 from chemscale_bench.scaling.forecast import Forecast
 from chemscale_bench.scaling.forms import Array
 from chemscale_bench.scaling.frontier import FLOPS_PER_PARAM_TOKEN, Frontier, compute_optimal, undominated
@@ -25,6 +27,9 @@ FRAMES_HAVE_NO_FLOPS = (
     "a frontier needs the data in tokens, got frames, whose FLOPs are not 6 params tokens; "
     "compare models at equal frames"
 )
+
+
+SURFACE = "loss_over_params_and_tokens"
 
 
 class Analysis(NamedTuple):
@@ -83,7 +88,7 @@ class Analysis(NamedTuple):
             found["extrapolation/error"] = self.extrapolation.error
         return {name: value for name, value in found.items() if np.isfinite(value)}
 
-    def figures(self, unit: str = figures.LOSS_TITLE) -> dict[str, Any]:
+    def figures(self, unit: str = LOSS_TITLE) -> dict[str, Any]:
         """Plotly figures by name; those that need a refused law are missing."""
         params, tokens, loss = self.columns
         data = self.table.data_column
@@ -93,13 +98,21 @@ class Analysis(NamedTuple):
             if any(len(curve.rows) > 2 for curve in regimes.curves)
         }
         surface = figures.figure_5(params, tokens, loss, self.joint, self.frontier, unit, data)
-        drawn["loss_over_params_and_tokens"] = surface
+        drawn[SURFACE] = surface
         if self.joint is not None:
             drawn["residuals"] = figures_fit.figure_residuals(self.joint, data)
         if self.frontier is not None:
             largest = FLOPS_PER_PARAM_TOKEN * float((params * tokens).max())
             drawn["frontier"] = figures_fit.figure_frontier(self.frontier, self.parabolas, largest, self.level)
         return drawn
+
+    def figure(self, name: str = SURFACE, unit: str = LOSS_TITLE) -> Any:
+        """One of the `figures`.
+
+        Raises:
+            UserError: if there is none of that name.
+        """
+        return chosen(self.figures(unit), name)
 
     def headline(self) -> str:
         """The fit in the length of a name: the exponents that these runs tell, or that they don't."""
@@ -271,3 +284,14 @@ def _number(law: ScalingLaw | None, name: str, level: float) -> str:
 
 def _plain(law: PowerLaw | None) -> str:
     return "not told" if law is None or not np.isfinite(law.exponent_) else f"{law.exponent_:.3f}"
+
+
+def chosen(drawn: dict[str, Any], name: str) -> Any:
+    """The figure of that name.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if name not in drawn:
+        raise UserError(f"name must be one of {', '.join(drawn)}, got {name!r}; use one of these")
+    return drawn[name]
