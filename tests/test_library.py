@@ -86,7 +86,10 @@ def test_a_fit_of_a_file_prints_nothing_and_shows_itself(tmp_path: Path, capsys:
         (lambda: cs.train("gpt5"), "model must be one of chemgpt, llama, lstm"),
         (lambda: cs.train("llama", parms=1e4), "parms"),
         (lambda: cs.train("llama", task="embedded-lm", seeds=2), "seeds must be 1 here, got 2"),
-        (lambda: cs.train("llama", task="embedded-lm", register_as="a/b"), "register_as"),
+        (
+            lambda: cs.train("llama", task="embedded-lm", register_as="a/b"),
+            "register_as must be a name without / and :",
+        ),
         (lambda: cs.study("nothing"), "task must be"),
         (lambda: cs.study("embedded-lm"), "a study needs sizes or a budget, got neither"),
         (lambda: cs.study("embedded-lm", model="llama,lstm", params=1e4), "model must be one here, got 'llama,lstm'"),

@@ -45,7 +45,7 @@ def fetch(file_name: str, urls: tuple[str, ...], sha256: str | None, otherwise: 
             if reason is None:
                 if sha256 is None:
                     print(
-                        f"{file_name} has no published checksum: what arrived is trusted, sha256 {file_sha256(file)}",
+                        f"{file_name} has no published checksum; what arrived has the sha256 {file_sha256(file)}",
                         file=sys.stderr,
                     )
                 return file

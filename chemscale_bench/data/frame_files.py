@@ -125,6 +125,9 @@ def _read_npz(path: Path, stated: Keys, forces: bool) -> Raw:
 
 def _key(quantity: str, spellings: tuple[str, ...], keys: list[str], path: Path) -> str:
     found = [spelling for spelling in spellings if spelling in keys]
+    if len(spellings) == 1 and not found:
+        name = {"energies": "energy_key", "forces": "forces_key"}[quantity]
+        raise UserError(f"{name} must be a key of {path.name}, got {spellings[0]!r}; it has {', '.join(keys)}")
     if len(found) != 1:
         hint = {"energies": ", or give energy_key=", "forces": ", or give forces_key="}.get(quantity, "")
         raise UserError(

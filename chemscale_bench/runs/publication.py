@@ -102,15 +102,9 @@ def provenance(run: Run) -> dict[str, Any]:
     cost = {
         name: value for name, value in run.data.metrics.items() if name.startswith("cost/") and math.isfinite(value)
     }
-    own_file = {
-        "data",
-        "test_data",
-        "init",
-        "register_as",
-        "resume",
-        "experiment",
-    }  # paths of the machine that trained it
-    params = {name: value for name, value in sorted(run.data.params.items()) if name not in own_file}
+    # Paths and names of whoever trained it.
+    own = {"data", "test_data", "init", "register_as", "resume", "experiment"}
+    params = {name: value for name, value in sorted(run.data.params.items()) if name not in own}
     params |= {"task": run.data.params["task_name"]}
     return {"run_id": run.info.run_id, "parameters": params, "origin": tags, "results": results(run), "cost": cost}
 

@@ -57,11 +57,7 @@ class Study:
 
     def __init__(self, settings: StudySettings, prints: bool = True) -> None:
         self.settings, self.task, self.prints = settings, tasks.load(settings.task), prints
-        refuse_other_family(
-            settings,
-            self.task,
-            FRAMES if self.task.family == "language_model" else MOLECULES,
-        )
+        refuse_other_family(settings, self.task, FRAMES if self.task.family == "language_model" else MOLECULES)
         if settings.hours and settings.flops:
             raise UserError(
                 f"a study has one budget, got hours={settings.hours:g} and flops={settings.flops:g}; leave one out"

@@ -27,8 +27,6 @@ FRAMES_HAVE_NO_FLOPS = (
     "a frontier needs the data in tokens, got frames, whose FLOPs are not 6 params tokens; "
     "compare models at equal frames"
 )
-
-
 SURFACE = "loss_over_params_and_tokens"
 
 

@@ -50,7 +50,7 @@ class TooSmallError(UserError):
     """
 
     def __init__(self, missing: int, needed: float, longest: float, budget: float) -> None:
-        self.missing, self.needed, self.longest = missing, needed, longest
+        self.needed, self.longest = needed, longest
         super().__init__(
             f"a study needs three sizes at least, the next {missing} take {needed:.3g}, got a budget of "
             f"{max(0.0, budget):.3g}; give it more, or smaller sizes or data"

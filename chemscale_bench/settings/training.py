@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from chemscale_bench.settings.base import Auto, Count, Settings
+
+
+def check_name(name: str) -> str:
+    """A name that MLflow's registry takes.
+
+    Raises:
+        ValueError: if it has a slash or colon.
+    """
+    if set(name) & set("/:"):
+        raise ValueError(f"must be a name without / and :, got {name!r}")
+    return name
 
 
 class TrainingSettings(Settings):
@@ -37,7 +48,7 @@ class TrainingSettings(Settings):
     """Minutes between two resume states; a killed run loses at most this much work."""
     experiment: str = "chemscale"
     """MLflow experiment that the run is logged to."""
-    register_as: str = Field("", pattern="^[^/:]*$")
+    register_as: Annotated[str, AfterValidator(check_name)] = ""
     """Name in MLflow's model registry under which the trained model becomes the next version; empty registers none."""
     resume: str = ""
     """Run id of an interrupted run to carry on; all other parameters are taken from it."""

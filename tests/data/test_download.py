@@ -33,7 +33,7 @@ def test_a_mirror_goes_first_and_trust_is_spoken_of(
     (folder / "a.smi").write_bytes(CONTENT)
     monkeypatch.setenv("CHEMSCALE_MIRROR", url + "/")
     assert fetch("a.smi", ("http://127.0.0.1:1/a.smi",), None, "do without").read_bytes() == CONTENT
-    assert f"no published checksum: what arrived is trusted, sha256 {SHA256}" in capsys.readouterr().err
+    assert f"no published checksum; what arrived has the sha256 {SHA256}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
