@@ -56,6 +56,7 @@ class Featurizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         layer: 0 is the embedding, 1 the first layer, -1 the last one behind the final norm.
         untrained: take the same network with the weights it had before training, as a control.
         device: of torch.
+        budget: of a run, take the model that it has kept at this budget in tokens; 0 is its last one.
 
     Example:
         >>> Featurizer("model", pooling="last")(["CCO", "c1ccccc1"]).shape
@@ -63,13 +64,15 @@ class Featurizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     def __init__(
-        self, run: str | Path, pooling: str = "mean", layer: int = -1, untrained: bool = False, device: str = "cpu"
-    ) -> None:
+        self, run: str | Path, pooling: str = "mean", layer: int = -1, untrained: bool = False, device: str = "cpu",
+        budget: int = 0,
+    ) -> None:  # fmt: skip
         self.run = run
         self.pooling = pooling
         self.layer = layer
         self.untrained = untrained
         self.device = device
+        self.budget = budget
 
     def fit(self, X: Any = None, y: Any = None) -> Self:
         """Load the model; the molecules are not looked at.
@@ -79,7 +82,7 @@ class Featurizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         if self.pooling not in POOLINGS:
             raise UserError(f"pooling must be one of {', '.join(POOLINGS)}, got {self.pooling!r}; choose one of them")
-        checkpoint = load(self.run, self.untrained)
+        checkpoint = load(self.run, self.untrained, f"models/{self.budget}" if self.budget else "model")
         depth = checkpoint.network.config.sizes["layers"]
         if not -depth - 1 <= self.layer <= depth:
             raise UserError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -13,38 +13,21 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.checkpoints import RUN_ID
 from chemscale_bench.evaluation.drawn import References, reference_digest, say
 from chemscale_bench.runs import quality_report
-from chemscale_bench.runs.checkpoint import find, kept_budgets
+from chemscale_bench.runs.checkpoint import find
 from chemscale_bench.runs.generation import at_budget, measured, published
-from chemscale_bench.runs.trained import check_one_task, trained_models
+from chemscale_bench.runs.trained import Model, check_one_task, models_of, trained_models
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.generate import GenerateSettings
 from chemscale_bench.shell import mlflow_ui
 from chemscale_bench.tracking.charts import LOSS
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 from chemscale_bench.tracking.provenance import code_tags, environment_tags
-from chemscale_bench.tracking.reader import LoggedRun
 from chemscale_bench.tracking.recorder import Recorder
 from chemscale_bench.tracking.store import open_store
 from chemscale_bench.training.devices import evaluation_device
 
 YARDSTICK = "CharRNN"
 """The published model whose Frechet ChemNet distance the line is followed to."""
-
-
-class Subject(NamedTuple):
-    """A model to draw from."""
-
-    run: LoggedRun
-    kept: int
-    """Budget in tokens that its run has kept it of; 0 for the last model."""
-    tokens: int
-    """That it was trained on."""
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        size = f"{self.run.params['model']} {int(self.run.params['non_embedding_params']):.2g}"
-        return f"{size}, {self.tokens:.2g} tokens, run {self.run.run_id[:6]}"
 
 
 def names_many(run: str) -> bool:
@@ -112,15 +95,8 @@ def generate_from_all(settings: GenerateSettings) -> None:
         print(f"logged to MLflow run {run_id}: quality.csv, figures/quality.html; look at it with: {mlflow_ui()}")
 
 
-def models_of(run: LoggedRun, every_budget: bool) -> list[Subject]:
-    """The last model of a run, after those of its earlier budgets if these are wanted."""
-    last = int(run.params.get("budgets_tokens", "0").split()[-1])
-    kept = kept_budgets(run.run_id) if every_budget else []
-    return [*(Subject(run, budget, budget) for budget in kept), Subject(run, 0, last)]
-
-
 def row_of(
-    recorder: Recorder, settings: GenerateSettings, subject: Subject, references: References
+    recorder: Recorder, settings: GenerateSettings, subject: Model, references: References
 ) -> tuple[dict[str, Any], bool]:
     """The row of one model, and whether it is compared with MOSES' own test sets.
 

@@ -4,16 +4,44 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.sources import runs_named
 from chemscale_bench.models.registry import FORCE_FIELDS, LANGUAGE_MODELS
+from chemscale_bench.runs.checkpoint import kept_budgets
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.tracking.reader import LoggedRun
 
 Kind = Literal["language model", "force field"]
 KNOWN = {"language model": LANGUAGE_MODELS, "force field": FORCE_FIELDS}
+
+
+class Model(NamedTuple):
+    """A model of a run: its last one, or one that the run has kept of an earlier budget."""
+
+    run: LoggedRun
+    kept: int
+    """Budget in tokens that its run has kept it of; 0 for the last model."""
+    tokens: int
+    """That it was trained on."""
+
+    @property
+    def size(self) -> str:
+        """Family and parameters, for people."""
+        return f"{self.run.params['model']} {int(self.run.params['non_embedding_params']):.2g}"
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.size}, {self.tokens:.2g} tokens, run {self.run.run_id[:6]}"
+
+
+def models_of(run: LoggedRun, every_budget: bool) -> list[Model]:
+    """The last model of a run, after those of its earlier budgets if these are wanted."""
+    last = int(run.params.get("budgets_tokens", "0").split()[-1])
+    kept = kept_budgets(run.run_id) if every_budget else []
+    return [*(Model(run, budget, budget) for budget in kept), Model(run, 0, last)]
 
 
 def trained_models(name: str, kind: Kind) -> tuple[list[LoggedRun], dict[str, int]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from chemscale_bench.settings.base import Count
@@ -13,6 +15,8 @@ class ProbeSettings(FeatureSettings):
 
     run: str = ""
     """Name of an experiment, id of a run (with all its children, if it has any), or the folder of a checkpoint."""
+    budget: Literal["last", "all"] = "last"
+    """Of each run: its last model, or the model of every token budget that it passed."""
     tasks: str = ""
     """Properties by name, with commas: esol, freesolv, lipophilicity, bbbp, bace (MoleculeNet, downloaded once)."""
     data: str = ""

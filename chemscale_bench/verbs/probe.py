@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -18,13 +19,14 @@ from chemscale_bench.data.packing import UNKNOWN_SYMBOL
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import probe_report, probes
 from chemscale_bench.evaluation.featurizer import Featurizer
-from chemscale_bench.runs.trained import check_one_task, trained_models
+from chemscale_bench.places import PROJECT
+from chemscale_bench.runs.checkpoint import losses_at
+from chemscale_bench.runs.trained import Model, check_one_task, models_of, trained_models
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.probe import ProbeSettings
 from chemscale_bench.tracking.adoption import launched_run
 from chemscale_bench.tracking.charts import LOSS
 from chemscale_bench.tracking.housekeeping import housekeeping_run
-from chemscale_bench.tracking.reader import LoggedRun
 from chemscale_bench.tracking.recorder import Recorder
 from chemscale_bench.training.devices import evaluation_device
 
@@ -87,6 +89,8 @@ def probe(settings: ProbeSettings) -> None:
             told.append(report)
             found.append(one)
             follow.append(follows)
+        told.append(published())
+        print(f"{told[-1]}\n")
         for name, tables in {"probes": [one.table for one in found], "correlations": follow}.items():
             parts = [table.assign(property=one.name) for one, table in zip(found, tables, strict=True) if len(table)]
             if parts:
@@ -114,8 +118,8 @@ def prepare(settings: ProbeSettings) -> list[Property]:
             raise UserError("target must be a column of data, got nothing; give target=NAME, or tasks=esol,freesolv")
         tables = {settings.target: listing.labelled(listing.find(settings.data), settings.target, settings.column)}
         titles = {settings.target: f"{settings.target} of {Path(settings.data).name}"}
-    runs, left_out = chosen_runs(settings.run)
-    return [_fitting(name, titles[name], table, settings, runs, left_out) for name, table in tables.items()]
+    models, left_out = chosen_models(settings)
+    return [_fitting(name, titles[name], table, settings, models, left_out) for name, table in tables.items()]
 
 
 def _fitting(
@@ -123,10 +127,10 @@ def _fitting(
     title: str,
     labelled: Labelled,
     settings: ProbeSettings,
-    runs: list[tuple[str, LoggedRun | None]],
+    models: list[Model | None],
     left_out: dict[str, int],
 ) -> Property:
-    subjects, refused = embedded(settings, runs, labelled)
+    subjects, refused = embedded(settings, models, labelled)
     kept = np.all([np.isfinite(subject.vectors).all(1) for subject in subjects], axis=0)
     left_out = left_out | {f"molecules {reason}": count for reason, count in refused.items()}
     if labelled.without_value:
@@ -141,21 +145,23 @@ def _fitting(
     return Property(name, f"{title}, {len(values):,} molecules", smiles, values, made, fitting, left_out)
 
 
-def chosen_runs(name: str) -> tuple[list[tuple[str, LoggedRun | None]], dict[str, int]]:
-    """What to probe: the finished language models of an experiment, a run or a study, or a folder; what was left out.
+def chosen_models(settings: ProbeSettings) -> tuple[list[Model | None], dict[str, int]]:
+    """What to probe: finished language models of an experiment, a run or a study, None for a folder; what was left out.
 
     Raises:
         UserError: if there is none.
     """
-    if user_path(name).is_dir():
-        return [(str(user_path(name)), None)], {}
-    runs, left_out = trained_models(name, "language model")
-    check_one_task(runs, name)
-    return [(run.run_id, run) for run in runs], left_out
+    if user_path(settings.run).is_dir():
+        if settings.budget == "all":
+            raise UserError(f"budget=all needs runs, got the folder {settings.run}; leave budget out")
+        return [None], {}
+    runs, left_out = trained_models(settings.run, "language model")
+    check_one_task(runs, settings.run)
+    return [model for run in runs for model in models_of(run, settings.budget == "all")], left_out
 
 
 def embedded(
-    settings: ProbeSettings, runs: list[tuple[str, LoggedRun | None]], labelled: Labelled
+    settings: ProbeSettings, models: list[Model | None], labelled: Labelled
 ) -> tuple[list[Subject], Counter[str]]:
     """Features of every run's network, each before the same network untrained, and the molecules that some lack.
 
@@ -165,35 +171,50 @@ def embedded(
     reasons: dict[int, str] = {}
     twins: set[tuple[str, ...]] = set()
     device = str(evaluation_device(settings.device))
-    for source, run in tqdm(runs, desc="embedding", unit="run", file=sys.stderr, disable=None):
-        params = run.params if run else {}
+    for model in tqdm(models, desc="embedding", unit="model", file=sys.stderr, disable=None):
+        source = model.run.run_id if model else str(user_path(settings.run))
+        params = model.run.params if model else {}
         twin = tuple(params.get(key, "") for key in BEGINNING)
-        if run:
-            twin += (run.tags.get("vocabulary.fingerprint", ""),)
+        if model:
+            twin += (model.run.tags.get("vocabulary.fingerprint", ""),)
         for untrained in (False, True) if twin not in twins else (False,):
             twins.add(twin)
-            featurizer = Featurizer(source, settings.pooling, settings.layer, untrained, device).fit()
+            kept = model.kept if model and not untrained else 0
+            featurizer = Featurizer(source, settings.pooling, settings.layer, untrained, device, kept).fit()
             features = featurizer.featurize(labelled.smiles)
             reasons |= {place: reason for place, reason in enumerate(features.reasons) if reason}
             unknown = sum(reason == UNKNOWN_SYMBOL for reason in features.reasons) / max(1, len(features.reasons))
             network = featurizer.checkpoint_.network
             about = {
-                "features": name_of(source, run, network.config.non_embedding_params, untrained),
-                "kind": "untrained" if untrained else "trained", "run_id": run.run_id if run else "",
+                "features": name_of(source, model, untrained),
+                "kind": "untrained" if untrained else "trained", "run_id": model.run.run_id if model else "",
                 "model": params.get("model", ""), "non_embedding_params": network.config.non_embedding_params,
-                "tokens": int(params.get("budgets_tokens", "0").split()[-1]),
-                "loss_nats_per_token": run.metrics.get(LOSS, NAN) if run and not untrained else NAN,
+                "tokens": model.tokens if model else 0,
+                "loss_nats_per_token": loss_of(model) if model and not untrained else NAN,
             }  # fmt: skip
             subjects.append(Subject(about, features.vectors, unknown))
     return subjects, Counter(reasons.values())
 
 
-def name_of(source: str, run: LoggedRun | None, params: int, untrained: bool) -> str:
+def loss_of(model: Model) -> float:
+    """The validation loss of a model, NaN where its run has none."""
+    losses = losses_at(model.run.run_id, model.kept) if model.kept else model.run.metrics
+    return losses.get(LOSS, NAN)
+
+
+def name_of(source: str, model: Model | None, untrained: bool) -> str:
     """What a row is called."""
-    name = f"{run.params['model']} {params:.2g}" if run else Path(source).name
-    if run and not untrained:
-        name += f", {int(run.params.get('budgets_tokens', '0').split()[-1]):.2g} tokens"
+    name = model.size if model else Path(source).name
+    if model and not untrained:
+        name += f", {model.tokens:.2g} tokens"
     return f"{name}, untrained" if untrained else name
+
+
+def published() -> str:
+    """The published roughness of others' features, which is that of other properties."""
+    table = json.loads((PROJECT / "leaderboard" / "published" / "rogi-xd.json").read_text())
+    rows = ", ".join(f"{name} {value:.3f}" for name, value in table["rows"])
+    return f"published ROGI-XD ({table['source']}, {table['note']}; other properties than here): {rows}"
 
 
 def measure(found: Property) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from rdkit.Chem import Crippen
 from chemscale_bench.data import properties
 from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.errors import UserError
+from chemscale_bench.evaluation.featurizer import Featurizer
 from chemscale_bench.models.registry import LANGUAGE_MODELS
 from chemscale_bench.settings.probe import ProbeSettings
 from chemscale_bench.verbs.probe import probe
@@ -43,7 +44,8 @@ def log_run(model: str, tokens: int, loss: float, folder: Path, status: str = "F
     params = {"model": model, "seed": 1, **network.config.sizes, "budgets_tokens": f"10 {tokens}", "task_name": "lm"}
     for key, value in (params | {"non_embedding_params": network.config.non_embedding_params}).items():
         client.log_param(run, key, value)
-    client.log_metric(run, "val/loss_nats_per_token", loss)
+    client.log_metric(run, "val/loss_nats_per_token", loss + 0.5, step=10)  # of the earlier budget
+    client.log_metric(run, "val/loss_nats_per_token", loss, step=tokens)
     client.log_artifacts(run, str(folder), "model")
     client.set_terminated(run, status)
     return run
@@ -93,6 +95,7 @@ def test_an_experiment(table: Path, tracking_uri: str, tmp_path: Path, capsys: p
     assert logged("figures/probes.html", run).stat().st_size > 1000
     report = logged("report.txt", run).read_text()
     assert report in capsys.readouterr().out
+    assert report.endswith("ChemBERTa-77M 0.190, ChemGPT-1.2B 0.192")
     for told in ("RMSE", "untrained", "1 molecules unknown_symbol", "1 rows without a value", "1 runs failed",
                  "1 runs that trained nothing"):  # fmt: skip
         assert told in report
@@ -167,3 +170,24 @@ def test_properties_by_name(
     assert "esol, measured log solubility in mols per litre" in told
     assert "with loss: linear RMSE" in told
     assert {"probe/esol/molecules", "probe/freesolv/best_linear"} <= set(run.data.metrics)
+
+
+def test_the_model_of_every_budget(
+    table: Path, tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    early, late = tmp_path / "early", tmp_path / "late"
+    log_run("llama", 11, 2.5, early)
+    run = log_run("llama", 20, 1.5, late)
+    mlflow.MlflowClient().log_artifacts(run, str(early), "models/10")
+    probe(ProbeSettings(run=run, budget="all", data=str(table), target="logp", splits=2, device="cpu"))
+    (logged_run,) = mlflow.search_runs(experiment_names=["chemscale-housekeeping"], output_format="list")
+    found = pd.read_csv(logged("probes.csv", logged_run))
+    trained = found[found["kind"] == "trained"]
+    assert trained["tokens"].tolist() == [10, 20]
+    assert trained["loss_nats_per_token"].tolist() == [2.0, 1.5]  # each that of its own budget
+    assert (found["kind"] == "untrained").sum() == 1  # both began with the same weights
+    assert trained["linear"].nunique() == 2
+    alone = Featurizer(early).fit().transform(SMILES)
+    assert np.array_equal(Featurizer(run, budget=10).transform(SMILES), alone)
+    with pytest.raises(UserError, match="budget=all needs runs, got the folder"):
+        probe(ProbeSettings(run=str(early), budget="all", data=str(table), target="logp", device="cpu"))
