@@ -177,7 +177,8 @@ def describe_plan(result: Plan, level: float) -> str:
 
 def _describe_detour(name: str, other: Detour) -> str:
     low, high = other.extra_loss_interval
+    most = f"{high:.4f}" if high < other.loss else "more than the loss: not told"
     return (
         f"{name} ({other.params:.3g} params, {other.tokens:.3g} tokens): loss {other.loss:.4f}, "
-        f"+{other.extra_loss:.4f} [{low:.4f}, {high:.4f}], wastes {other.wasted:.0%} of the budget"
+        f"+{other.extra_loss:.4f} [{low:.4f}, {most}], wastes {other.wasted:.0%} of the budget"
     )

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from chemscale_bench.scaling import Forecast, JointLaw, flops_of, plan
-from chemscale_bench.scaling.planning import describe_plan, log_draws, next_run
+from chemscale_bench.scaling.base import Interval
+from chemscale_bench.scaling.planning import Detour, _describe_detour, describe_plan, log_draws, next_run
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +66,11 @@ def test_a_plan_as_text(forecast: Forecast, planted: Any) -> None:
 def test_flops_of_gpu_hours() -> None:
     assert flops_of(2, "h100", 1.0) == 2 * 3600 * 989e12
     assert flops_of(0.5, "A100", 0.4) == pytest.approx(0.5 * 3600 * 312e12 * 0.4)
+
+
+def test_what_another_size_costs_is_not_told_by_an_interval_beyond_the_loss() -> None:
+    detour = Detour(1e7, 1e9, 0.7, 0.008, Interval(-0.018, 25_572.0), 0.03)
+    told = "loss 0.7000, +0.0080 [-0.0180, more than the loss: not told], wastes 3%"
+    assert told in _describe_detour("half the size", detour)
+    narrow = detour._replace(extra_loss_interval=Interval(-0.018, 0.6))
+    assert "[-0.0180, 0.6000], wastes" in _describe_detour("half the size", narrow)
