@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from rdkit import Chem
 
+from chemscale_bench.data.listing import labelled
+from chemscale_bench.data.properties import SETS
 from chemscale_bench.errors import UserError
+from chemscale_bench.evaluation.probes import BASELINES
 from chemscale_bench.evaluation.roughness import roughness
 
 # Of the package `rogi` 0.1: RoughnessIndex(y, X=X, metric="euclidean").compute_index(), and, from its clusters and
@@ -29,6 +35,26 @@ def made(case: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("case", range(5))
 def test_equals_the_package_of_its_authors(case: int) -> None:
     assert tuple(roughness(*made(case))) == pytest.approx(GOLDEN[case], abs=1e-9)
+
+
+# Of the same package, on Morgan fingerprints of 300 molecules of each set.
+REAL = {
+    "esol": ("ESOL_delaney-processed.csv", 0.23396497695465185),
+    "freesolv": ("FreeSolv_SAMPL.csv", 0.21749012336997225),
+    "lipophilicity": ("Lipophilicity.csv", 0.31876202448099256),
+    "bbbp": ("BBBP.csv", 0.6789248654650385),
+    "bace": ("bace.csv", 0.7694469807102582),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_equals_the_package_on_real_molecules(name: str, shared_data: Path) -> None:
+    file, golden = REAL[name]
+    table = labelled(shared_data / "moleculenet" / file, SETS[name].target)
+    pairs = [pair for pair in zip(table.smiles, table.values, strict=True) if Chem.MolFromSmiles(pair[0])]
+    smiles, values = zip(*pairs[:: len(pairs) // 300][:300], strict=True)
+    vectors = BASELINES["Morgan fingerprints"](list(smiles))
+    assert roughness(vectors, np.array(values)).rogi == pytest.approx(golden, abs=1e-9)
 
 
 def test_a_value_that_neighbours_share_is_smoother_than_a_shuffled_one() -> None:
