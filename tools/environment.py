@@ -81,7 +81,9 @@ def build(environment: Path, what: str) -> None:
         if state(environment) == digest():
             return
         python = str(environment / "bin" / "python")
-        steps = [[python, "-m", "pip", "install", "--constraint=constraints.txt", what]]
+        # To compile all of it takes a minute; Python compiles what is imported, if it may write.
+        later = [] if sys.dont_write_bytecode else ["--no-compile"]
+        steps = [[python, "-m", "pip", "install", *later, "--constraint=constraints.txt", what]]
         if state(environment) in ("", "building"):
             begin(environment)
             steps.insert(0, [sys.executable, "-m", "venv", str(environment)])
