@@ -16,6 +16,7 @@ from chemscale_bench.models.registry import TOLERANCE, check_size
 Ladder = Literal["balanced", "chemgpt"]
 
 ASPECT_AT_1E5, ASPECT_EXPONENT = 12.0, 0.2  # width / layers = 12 (N / 1e5)^0.2
+SHALLOWEST = 2.0  # times this aspect ratio; deeper than it costs less, see the same file
 
 
 class Shape(NamedTuple):
@@ -82,9 +83,9 @@ def balanced(params: int, candidates: list[Shape], sizes: list[int], who: str) -
     near = [pair for pair in zip(candidates, sizes, strict=True) if abs(pair[1] / params - 1) <= TOLERANCE]
     aspect: float = ASPECT_AT_1E5 * (params / 1e5) ** ASPECT_EXPONENT
 
-    def misfit(pair: tuple[Shape, int]) -> float:
+    def misfit(pair: tuple[Shape, int]) -> tuple[bool, float]:
         (layers, width, _), size = pair
         ratio = width / layers / aspect
-        return max(ratio, 1 / ratio) + 2 * abs(size / params - 1)
+        return ratio > SHALLOWEST, max(ratio, 1 / ratio) + 2 * abs(size / params - 1)
 
     return min(near, key=misfit)[0]

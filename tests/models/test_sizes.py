@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.models.sizes import Shape, heads_for, shape_for
+from chemscale_bench.models.registry import LANGUAGE_MODELS
+from chemscale_bench.models.sizes import ASPECT_AT_1E5, ASPECT_EXPONENT, Shape, heads_for, shape_for
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,14 @@ def test_every_size_is_met_within_five_percent_and_has_whole_heads(asked: int) -
     assert abs(shape.non_embedding_params / asked - 1) <= 0.05
     assert shape.width % shape.heads == 0
     assert 4 <= shape.width / shape.layers < 200
+
+
+@pytest.mark.parametrize("model", ["chemgpt", "llama"])
+def test_no_size_is_far_shallower_than_its_neighbours(model: str) -> None:
+    """Llama had 2 x 64 at 1e5 between 4 x 36 and 4 x 64, and lost to the smaller one of these at every budget."""
+    for asked in np.geomspace(2.6e4, 1e9, 150):
+        layers, width, _ = LANGUAGE_MODELS.family(model).config_for(int(asked), 30).shape
+        assert width / layers <= 2 * ASPECT_AT_1E5 * (asked / 1e5) ** ASPECT_EXPONENT
 
 
 @pytest.mark.parametrize(("asked", "ladder"), [(11_000, "balanced"), (100_000, "chemgpt"), (10**15, "balanced")])
