@@ -170,7 +170,6 @@ class Study:
         """Put back what processes trained that are gone."""
         reap_dead_runs([self.experiment])
         self.cells.fail_dead_trials()
-        self.cells.fail_silent()
 
     def learn_paces(self, stop: Stop) -> None:
         """Give the plan the paces of its sizes, measured by the first process on a machine of this kind."""

@@ -242,10 +242,10 @@ def test_a_training_of_which_nothing_is_heard_is_left_to_others(monkeypatch: pyt
     silent, heard = (cells.claim(Training(1000, 20, seed)) for seed in range(2))
     assert silent
     assert heard
-    monkeypatch.setattr("chemscale_bench.runs.cells.SILENT", 0.5)
+    monkeypatch.setattr("chemscale_bench.runs.shared.SILENT", 0.5)
     time.sleep(0.6)
     cells.beat(heard)
-    cells.fail_silent()
+    cells.fail_dead_trials()
     assert [training.seed for training, _ in cells.going()] == [1]
     cells.beat(silent)  # it speaks again, too late
     assert not cells.complete(silent, Result(Training(1000, 20, 0), "r0", 1000, {20: 1.0}, 1.0, 1.0), diverged=False)
