@@ -98,9 +98,9 @@ def on_slurm(work: Path) -> Outcome:
         driver = start("slurm", work / "home", work, "--engine", "slurm", "--workers", "2", "--storage", storage)
         wait_for(lambda: in_the_middle("slurm"), driver)
         queue = ["squeue", "--noheader", "--array", "--states=RUNNING", "--format=%i"]
-        job, *others = subprocess.run(queue, capture_output=True, text=True, check=True).stdout.split()
-        subprocess.run(["scontrol", "requeue", job], check=True)
-        say(f"job {job} is requeued, {', '.join(others)} works on")
+        jobs = subprocess.run(queue, capture_output=True, text=True, check=True).stdout.split()
+        subprocess.run(["scontrol", "requeue", jobs[0]], check=True)
+        say(f"job {jobs[0]} is requeued, at work were {', '.join(jobs)}")
         wait_for_end(driver)
         return kill_study.trained("slurm")
 
@@ -178,7 +178,7 @@ def main() -> int:
             say(f"{name}: study {' '.join(STUDY)}")
             try:
                 loss, laws = engines[name](work)
-            except (RuntimeError, OSError, subprocess.SubprocessError, psutil.TimeoutExpired) as error:
+            except Exception as error:  # servers fail in ways of their own; the others are tried all the same
                 loss, laws = pd.DataFrame(), {}
                 say(f"NO  {error}")
                 for process in psutil.Process().children():
