@@ -24,9 +24,9 @@ KILLS = 10
 STUDY = ["--task", "embedded-lm", "--params", "1e4,2e4,4e4", "--tokens", "4e5", "--seeds", "2", "--together", "1"]
 
 
-def start(name: str, home: Path, work: Path, *more: str) -> psutil.Popen:
+def start(name: str, home: Path, work: Path, *more: str, study: list[str] = STUDY) -> psutil.Popen:
     """A driver of the study of that name, its output in `work`."""
-    command = [sys.executable, "-m", "chemscale_bench", "study", *STUDY, "--experiment", name, "--study", name, *more]
+    command = [sys.executable, "-m", "chemscale_bench", "study", *study, "--experiment", name, "--study", name, *more]
     log = (work / f"{name}-{home.name}.log").open("a")
     return psutil.Popen(command, env=os.environ | {"CHEMSCALE_HOME": str(home)}, stdout=log, stderr=log)
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from chemscale_bench.runs.shared import SharedStudy
+from chemscale_bench.runs.shared import SharedStudy, claim
 from chemscale_bench.runs.tracked import run_folder
-from chemscale_bench.tracking.lifetime import process_tags
 
-SILENT = 1800.0
-"""Seconds without a word after which a training is taken for dead: data may be prepared and models compiled first."""
 OVER = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -78,8 +74,7 @@ class Cells(SharedStudy):
         Trials are numbered in the order in which the storage took them, and each comes with what it is: of two
         processes that take the same training, both see that one of them was first.
         """
-        about = {"training": list(training), "mlflow_run": "", "begun": time.time(), "process": process_tags()}
-        trial_id = self.add(TrialState.RUNNING, about)
+        trial_id = self.add(TrialState.RUNNING, {"training": list(training)} | claim())
         trials = self.trials(TrialState.RUNNING, *OVER)
         (mine,) = [trial for trial in trials if trial._trial_id == trial_id]
         if any(trial.number < mine.number and training_of(trial) == training for trial in trials):
@@ -110,7 +105,7 @@ class Cells(SharedStudy):
             self.add(TrialState.FAIL, {what: value})
 
     def logs_to(self, trial: FrozenTrial, run_id: str) -> None:
-        """Note the run of a training, which from now on stands for its process."""
+        """Note the run of a training: when it ends without a result, the training is left to others."""
         Trial(self.study, trial._trial_id).set_user_attr("mlflow_run", run_id)
 
     def complete(self, trial: FrozenTrial, result: Result, diverged: bool) -> bool:
@@ -124,17 +119,6 @@ class Cells(SharedStudy):
         last = result.losses[max(result.losses)] if result.losses else None
         self.study.tell(trial.number, last, TrialState.PRUNED if diverged else TrialState.COMPLETE)
         return True
-
-    def beat(self, trial: FrozenTrial) -> None:
-        """Say that a training goes on: on other machines nobody sees the process."""
-        with suppress(UpdateFinishedTrialError):  # taken for dead: `complete` will say so
-            Trial(self.study, trial._trial_id).set_user_attr("seen", time.time())
-
-    def fail_silent(self) -> None:
-        """Leave to others the trainings, begun anywhere, of which nothing was heard for long."""
-        for trial in self.trials(TrialState.RUNNING):
-            if time.time() - trial.user_attrs.get("seen", trial.user_attrs["begun"]) > SILENT:
-                self.give_up(trial)
 
     def give_up(self, trial: FrozenTrial) -> None:
         """Leave a training to whoever goes on with the study."""

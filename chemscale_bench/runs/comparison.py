@@ -44,7 +44,7 @@ def studies_of(settings: StudySettings) -> list[Study]:
             f"several vocabularies must spell the same molecules, as dataset,smiles do, got {settings.vocabulary}; "
             "study chemgpt by itself"
         )
-    share = {"hours": settings.hours / len(pairs), "flops": settings.flops / len(pairs)}
+    share = {name: getattr(settings, name) / len(pairs) for name in ("hours", "gpu_hours", "flops")}
     studies = []
     for model, written in pairs:
         name = settings.study and f"{settings.study}-{study_report.name_of(model, written)}"

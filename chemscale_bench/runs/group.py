@@ -25,7 +25,7 @@ from chemscale_bench.training.learner import Step
 from chemscale_bench.training.loop import Diverged, drive
 from chemscale_bench.training.together import train_together
 
-LOOK_SECONDS, BEAT_SECONDS = 2.0, 60.0
+LOOK_SECONDS = 2.0
 
 
 class UnderWay(NamedTuple):
@@ -57,7 +57,6 @@ class Group:
         self.client = open_store()
         self.next_look, self.size, self.any = 0.0, 1, False
         self.under_way: dict[int, UnderWay] = {}
-        self.next_beat = time.monotonic() + BEAT_SECONDS
 
     def train(self, trainings: list[Training]) -> bool:
         """Train one, or the seeds of one cell as a stack; whether any of them was still to be had."""
@@ -117,15 +116,12 @@ class Group:
         now = time.monotonic()
         for each in self.under_way.values():
             each.run.log["wall_seconds"] = now - each.began  # kept in its state, for whoever carries it on
+            self.cells.beat(each.trial)
         if now > self.next_look:
             self.next_look = now + LOOK_SECONDS
             run = next(iter(self.under_way.values())).run
             done = position / run.budgets[-1]
             self.tell(f"; {run.params()['non_embedding_params']:,} params: {done:.0%}")
-        if now > self.next_beat:
-            self.next_beat = now + BEAT_SECONDS
-            for each in self.under_way.values():
-                self.cells.beat(each.trial)
 
     def finish(self, trial: FrozenTrial, training: Training, run: TrackedRun, diverged: bool = False) -> bool:
         """Record what a training reached; whether it still was this process'."""

@@ -6,7 +6,7 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.runs.shared import SharedStudy
+from chemscale_bench.runs.shared import SharedStudy, claim
 from chemscale_bench.settings.tune import TuneSettings
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.named import PRUNERS
@@ -50,6 +50,8 @@ class Queue(SharedStudy):
             return None
         self.study.sampler = self.sampler(len(self.trials()))
         trial = self.study.ask()
+        for name, value in claim().items():
+            trial.set_user_attr(name, value)
         self.study.sampler = self.sampler(trial.number)
         return trial
 
@@ -61,7 +63,13 @@ class Queue(SharedStudy):
         """Trials that are done, or in one of the other states."""
         return len(self.trials(*studies.DONE, *also))
 
-    def forget_dead_trials(self) -> None:
-        """Fail the running trials whose process is gone, and put their hyperparameters first in the queue."""
-        for trial in self.fail_dead_trials():
+    def put_back_dead_trials(self) -> bool:
+        """Fail the running trials that nobody is at any more, and put their hyperparameters first in the queue.
+
+        Returns:
+            Whether there were any.
+        """
+        dead = self.fail_dead_trials()
+        for trial in dead:
             self.study.enqueue_trial(trial.params)
+        return bool(dead)

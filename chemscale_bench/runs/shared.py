@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
+from contextlib import suppress
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from chemscale_bench.data.cache import home
 from chemscale_bench.data.opening import output_path
 from chemscale_bench.errors import UserError
-from chemscale_bench.tracking.lifetime import is_gone
+from chemscale_bench.tracking.lifetime import is_gone, process_tags
 from chemscale_bench.tracking.store import open_store, status_of
 from chemscale_bench.tuning import study as studies
 
 NEWER = {"optimizer": "adamw", "column": ""}
 """Parameters that studies from before do not know, and what they had: they go on."""
+SILENT = 1800.0
+"""Seconds without a word after which a trial is taken for dead: data may be prepared and models compiled first."""
+BEAT_SECONDS = 60.0
 
 
 class SharedStudy:
@@ -60,6 +66,7 @@ class SharedStudy:
                 f"{', '.join(different)}; use them, or another name"
             )
         self.study = study
+        self.beats: dict[int, float] = {}
 
     @property
     def name(self) -> str:
@@ -94,16 +101,40 @@ class SharedStudy:
         """Whether the study has no running trial left, so that this process ends the parent run."""
         return not self.trials(TrialState.RUNNING)
 
+    def beat(self, trial: FrozenTrial | Trial) -> None:
+        """Say once a minute that a trial goes on: on other machines nobody sees its process."""
+        if time.monotonic() < self.beats.get(trial.number, 0.0):
+            return
+        self.beats[trial.number] = time.monotonic() + BEAT_SECONDS
+        with suppress(UpdateFinishedTrialError):  # taken for dead: its end will say so
+            Trial(self.study, trial._trial_id).set_user_attr("seen", time.time())
+
     def fail_dead_trials(self) -> list[FrozenTrial]:
-        """Fail the running trials whose process is gone; gives them."""
+        """Fail the running trials whose process is gone, or of which nothing was heard for long.
+
+        Returns:
+            Those that this process failed: of several that look at once, one has each.
+        """
         dead = []
-        for trial in self.trials(TrialState.RUNNING):
-            run_id = trial.user_attrs.get("mlflow_run")
-            if run_id:
-                gone = open_store().get_run(run_id).info.status != "RUNNING"
-            else:  # killed before it had a run
-                gone = is_gone(trial.user_attrs.get("process", {}))
-            if gone:
-                self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)  # others look, too
+        for trial in filter(is_dead, self.trials(TrialState.RUNNING)):
+            with suppress(UpdateFinishedTrialError):
+                self.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
                 dead.append(trial)
         return dead
+
+
+def claim() -> dict[str, Any]:
+    """What a trial under way says of who is at it, and since when."""
+    return {"mlflow_run": "", "begun": time.time(), "process": process_tags()}
+
+
+def is_dead(trial: FrozenTrial) -> bool:
+    """Whether nobody is at a running trial any more, as far as can be seen from here."""
+    about = trial.user_attrs
+    if is_gone(about.get("process", {})):
+        return True
+    if about.get("mlflow_run") and open_store().get_run(about["mlflow_run"]).info.status != "RUNNING":
+        return True
+    assert trial.datetime_start is not None
+    begun = about.get("begun", trial.datetime_start.timestamp())  # killed before it could say
+    return bool(time.time() - about.get("seen", begun) > SILENT)

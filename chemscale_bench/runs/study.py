@@ -20,6 +20,7 @@ from chemscale_bench.runs import study_report
 from chemscale_bench.runs.cells import Cells, Result, Training, Tuned
 from chemscale_bench.runs.engines.local import threads_of
 from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_of, engine_of, lead
+from chemscale_bench.runs.gpu_hours import by_the_clock
 from chemscale_bench.runs.group import Group
 from chemscale_bench.runs.kinds import FRAMES, MOLECULES, refuse_other_family
 from chemscale_bench.runs.pace import Pace
@@ -39,8 +40,8 @@ REPORT = 20.0
 MOST_TOGETHER = 8
 NOTE_SECONDS = 60.0
 """Seconds between two notes of the time used."""
-NOT_ABOUT = {"hours", "flops", "workers", "together", "storage", "study", "dry_run", "experiment", "device", "level",
-             "engine", "engine_options"}  # fmt: skip
+NOT_ABOUT = {"hours", "gpu_hours", "flops", "workers", "together", "storage", "study", "dry_run", "experiment",
+             "device", "level", "engine", "engine_options"}  # fmt: skip
 """Parameters that may change from one command of a study to the next."""
 
 
@@ -56,12 +57,9 @@ class Study:
     """
 
     def __init__(self, settings: StudySettings, prints: bool = True) -> None:
+        settings = by_the_clock(settings, prints)
         self.settings, self.task, self.prints = settings, tasks.load(settings.task), prints
         refuse_other_family(settings, self.task, FRAMES if self.task.family == "language_model" else MOLECULES)
-        if settings.hours and settings.flops:
-            raise UserError(
-                f"a study has one budget, got hours={settings.hours:g} and flops={settings.flops:g}; leave one out"
-            )
         if settings.tune and settings.learning_rate != "auto":
             raise UserError(
                 f"learning_rate must be left out where it is searched, got learning_rate={settings.learning_rate} and "
@@ -170,7 +168,6 @@ class Study:
         """Put back what processes trained that are gone."""
         reap_dead_runs([self.experiment])
         self.cells.fail_dead_trials()
-        self.cells.fail_silent()
 
     def learn_paces(self, stop: Stop) -> None:
         """Give the plan the paces of its sizes, measured by the first process on a machine of this kind."""

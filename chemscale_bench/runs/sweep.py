@@ -7,18 +7,21 @@ import os
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import numpy as np
 from filelock import FileLock
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
 from tqdm import tqdm
 
 from chemscale_bench import tasks
 from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
-from chemscale_bench.runs.engines.start import STORAGE, WORKER, complain_of, engine_of, lead
+from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_of, engine_of, lead
 from chemscale_bench.runs.force import warmup_share
 from chemscale_bench.runs.kinds import FRAMES, KINDS, refuse_other_family
 from chemscale_bench.runs.queue import Queue
@@ -123,25 +126,14 @@ class Sweep:
                 self.queue.parent = self.parent
                 self.describe()
         with Stop() as stop, ended_properly(self.parent, self.queue.nobody_else_works):
-            self.queue.forget_dead_trials()
-            fabric = start_fabric(self.base)
+            self.take_over()
             shown: dict[str, Any] = {"unit": "trial", "desc": "tuning", "disable": None if self.prints else True}
             with tqdm(total=self.settings.trials, initial=self.queue.count(), **shown) as bar:
-
-                def start() -> Generator[Step, None, None] | None:
-                    bar.n = self.queue.count()
-                    bar.refresh()
-                    trial = None if stop.requested else self.queue.take()
-                    return self.run_trial(trial, fabric, stop) if trial else None
-
                 try:
                     if not self.is_worker and (self.settings.workers > 1 or self.settings.engine != "local"):
                         self.lead(stop, bar)
-                    elif self.settings.together > 1:
-                        train_together(start, self.settings.together)
                     else:
-                        while trial := start():
-                            drive(trial)
+                        self.work(stop, bar)
                 except KeyboardInterrupt:  # where nothing polls, such as in the preparation of data
                     self.say_how_to_go_on(stop)
                     raise
@@ -158,6 +150,32 @@ class Sweep:
         if self.prints:
             print(f"{stop.requested}; the same command goes on", file=sys.stderr)
 
+    def take_over(self) -> None:
+        """Put back what processes tried that are gone."""
+        if self.queue.put_back_dead_trials():
+            reap_dead_runs([experiment_id(self.settings.experiment)])
+
+    def work(self, stop: Stop, bar: tqdm[NoReturn]) -> None:
+        """Run trials until there are enough."""
+        fabric = start_fabric(self.base)
+
+        def start() -> Generator[Step, None, None] | None:
+            bar.n = self.queue.count()
+            bar.refresh()
+            self.take_over()
+            trial = None if stop.requested else self.queue.take()
+            return self.run_trial(trial, fabric, stop) if trial else None
+
+        while True:
+            if self.settings.together > 1:
+                train_together(start, self.settings.together)
+            else:
+                while trial := start():
+                    drive(trial)
+            if stop.requested or self.is_worker or self.queue.count() >= self.settings.trials:
+                return
+            time.sleep(LOOKS)  # others are at the last ones; should they die, there is work again
+
     def lead(self, stop: Stop, bar: tqdm[NoReturn]) -> None:
         """Have workers run the trials."""
 
@@ -167,9 +185,11 @@ class Sweep:
 
         settings = self.settings.model_copy(update={"study": self.queue.name})
         failed = lead("tune", settings, home() / "studies" / self.queue.name, stop, look)
-        self.queue.forget_dead_trials()
-        if failed and self.queue.count() < self.settings.trials:
-            raise complain_of(failed, self.settings.workers)
+        self.take_over()
+        if self.queue.count() < self.settings.trials:
+            if failed:
+                raise complain_of(failed, self.settings.workers)
+            self.work(stop, bar)  # what others left, or waits for them
 
     def settings_of(self, chosen: Mapping[str, Any]) -> TrainingSettings:
         """What a trial trains with."""
@@ -203,7 +223,12 @@ class Sweep:
             with ended_properly(child):
                 try:
                     judge = Judge(trial, self.budget, warmup, settings.decay)
-                    run = self.kind(settings, fabric, child, stop, None, judge=judge)  # type: ignore[arg-type]
+
+                    def watch(position: int, values: dict[str, float]) -> str | None:
+                        self.queue.beat(trial)
+                        return judge(position, values)
+
+                    run = self.kind(settings, fabric, child, stop, None, judge=watch)  # type: ignore[arg-type]
                     yield from run.steps_due()
                     state, value = TrialState.COMPLETE, run.final_value
                     text = f"{value:.4f}"
@@ -217,12 +242,15 @@ class Sweep:
                 except Interrupted:
                     self.queue.study.enqueue_trial(trial.params)
                     raise
+                except UpdateFinishedTrialError:
+                    raise Pruned("it was silent too long, and is tried again by others") from None
                 finally:
-                    if run is not None:
-                        trial.set_user_attr("flops", run.flops_per_unit * run.log["amount"])
-                        trial.set_user_attr("flops_in_full", run.flops_per_unit * run.budgets[-1])
                     # Before the run ends: a trial without a result whose run has ended is taken for dead.
-                    self.queue.study.tell(trial, value, state)
+                    with suppress(UpdateFinishedTrialError):
+                        if run is not None:
+                            trial.set_user_attr("flops", run.flops_per_unit * run.log["amount"])
+                            trial.set_user_attr("flops_in_full", run.flops_per_unit * run.budgets[-1])
+                        self.queue.study.tell(trial, value, state, skip_if_finished=True)
         except Diverged:
             pass
         finally:

@@ -17,6 +17,9 @@ class StudySettings(Settings):
     hours: float = Field(0.0, ge=0)
     """Wall-clock hours that it may take, from the start of the command to its last line: sizes, budgets and seeds are
     then chosen to tell most about `target` on this machine. 0 trains the whole grid of what is given."""
+    gpu_hours: float = Field(0.0, ge=0)
+    """Instead of hours: hours times the GPUs that the workers of this command hold, one each or less; with
+    workers=8, gpu_hours=16 are hours=2."""
     flops: float = Field(0.0, ge=0)
     """Instead of hours: FLOPs of all trainings together, chosen in the same way."""
     target: Literal["exponent"] | Count = "exponent"

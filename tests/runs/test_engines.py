@@ -1,8 +1,14 @@
-"""What every engine hands to a worker. The clusters themselves are tried by hand: see README."""
+"""What every engine hands to a worker. `tools/engines.py` tries them on clusters."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from chemscale_bench.errors import UserError
@@ -65,3 +71,35 @@ def test_slurm_without_a_controller_is_refused(tmp_path: Path, monkeypatch: pyte
     )
     with pytest.raises(UserError, match="engine=slurm needs a controller that answers, none does"):
         slurm.check({})
+
+
+def test_a_job_that_slurm_ends_leaves_no_result() -> None:
+    slurm = pytest.importorskip("chemscale_bench.runs.engines.slurm", reason="needs chemscale-bench[slurm]")
+    for code, ending in ((3, "sys.exit(3)"), (0, "")):
+        assert slurm.Worker([sys.executable, "-c", f"import sys; {ending}"], {})() == code
+    for ending in ("sys.exit(143)", "os.kill(os.getpid(), 15)"):  # with its state saved, or still starting
+        with pytest.raises(SystemExit):
+            slurm.Worker([sys.executable, "-c", f"import os, sys; {ending}"], {})()
+
+
+def test_a_worker_ends_when_ray_loses_its_node(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs chemscale-bench[ray]")
+    noted, ended = tmp_path / "pid", tmp_path / "ended"
+    worker = (
+        "import os, sys, time; from pathlib import Path; from chemscale_bench.tracking.lifetime import Stop\n"
+        "with Stop() as stop:\n"
+        "    Path(sys.argv[1]).write_text(str(os.getpid()))\n"
+        "    while not stop.requested: time.sleep(0.1)\n"
+        "Path(sys.argv[2]).write_text('cleanly')\n"
+    )
+    command = [sys.executable, "-c", worker, str(noted), str(ended)]
+    of_ray = f"from chemscale_bench.runs.engines.ray import work; work({command!r}, {{'CHEMSCALE_LAUNCHER_PID': ''}})"
+    with subprocess.Popen([sys.executable, "-c", of_ray], env=os.environ) as process:
+        deadline = time.monotonic() + 100
+        while not (noted.exists() and noted.read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        worker_process = psutil.Process(int(noted.read_text()))
+        process.send_signal(signal.SIGKILL)
+    worker_process.wait(100)
+    assert ended.read_text() == "cleanly"

@@ -19,6 +19,7 @@ from chemscale_bench import tasks
 from chemscale_bench.cli import main
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.cells import Cells, Result, Training, Tuned
+from chemscale_bench.runs.gpu_hours import by_the_clock, gpus_of
 from chemscale_bench.runs.pace import Pace, undisturbed
 from chemscale_bench.runs.study_plan import StudyPlan
 from chemscale_bench.runs.study_report import judged
@@ -168,6 +169,28 @@ def test_a_budget_of_flops_is_kept_and_more_of_it_goes_on() -> None:
     assert len(cells_of(more)) == len(set(cells_of(more)))
 
 
+@pytest.mark.parametrize(
+    ("engine", "options", "hours"), [("slurm", "", 2.0), ("ray", "num_gpus=1", 2.0), ("ray", "num_gpus=0.25", 8.0)]
+)
+def test_hours_of_gpus_are_those_of_the_clock_times_what_the_workers_hold(
+    engine: str, options: str, hours: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"gpu_hours": "16", "workers": "8", "engine": engine, "engine_options": options}
+    settings = StudySettings.read(given, "study")
+    assert isinstance(settings, StudySettings)
+    found = by_the_clock(settings, prints=True)
+    assert (found.hours, found.gpu_hours, found.workers) == (hours, 0.0, 8)
+    assert f"are hours={hours:g}" in capsys.readouterr().err
+    assert by_the_clock(found, prints=True) == found  # as a worker reads it
+
+
+def test_gpus_here_are_shared_by_the_workers() -> None:
+    for workers, gpus in (("2", 2), ("4", 4), ("8", 4)):
+        settings = StudySettings.read({"gpu_hours": "8", "workers": workers}, "study")
+        assert isinstance(settings, StudySettings)
+        assert gpus_of(settings, here=4) == gpus
+
+
 def test_a_dry_run_prints_the_plan_and_records_nothing() -> None:
     out = call(*GRID, "--seeds", "2", "--dry_run", "True")
     assert "18 trainings, " in out
@@ -242,10 +265,10 @@ def test_a_training_of_which_nothing_is_heard_is_left_to_others(monkeypatch: pyt
     silent, heard = (cells.claim(Training(1000, 20, seed)) for seed in range(2))
     assert silent
     assert heard
-    monkeypatch.setattr("chemscale_bench.runs.cells.SILENT", 0.5)
+    monkeypatch.setattr("chemscale_bench.runs.shared.SILENT", 0.5)
     time.sleep(0.6)
     cells.beat(heard)
-    cells.fail_silent()
+    cells.fail_dead_trials()
     assert [training.seed for training, _ in cells.going()] == [1]
     cells.beat(silent)  # it speaks again, too late
     assert not cells.complete(silent, Result(Training(1000, 20, 0), "r0", 1000, {20: 1.0}, 1.0, 1.0), diverged=False)
@@ -381,6 +404,8 @@ def test_what_was_foretold_is_judged_by_later_runs_only() -> None:
         (["--params", "1e4", "--engine", "pbs"], "engine must be"),
         (["--params", "1e4", "--engine_options", "gres=gpu:1"], "engine_options must be left out for engine=local"),
         (["--hours", "1", "--flops", "1e12"], "a study has one budget, got hours=1 and flops=1e+12"),
+        (["--hours", "1", "--gpu_hours", "2"], "a study has one budget, got hours=1 and gpu_hours=2"),
+        (["--gpu_hours", "2", "--engine", "ray"], "gpu_hours needs workers with GPUs, got gpu_hours=2 and none has"),
         (["--params", "3e3,1e4,3e4", "--train_size", "20", "--flops", "1e6"], "a study needs three sizes at least"),
         (["--params", "1e4,1001", "--train_size", "20"], "params must be within 5 % of a size that schnet has"),
         (["--params", "1e4", "--storage", "sqlite:////proc/nothing/x.db"], "storage must be a database URL"),

@@ -107,6 +107,35 @@ def test_workers_share_the_trials(chemscale_home: Path) -> None:
     assert all("trial " in log and "Traceback" not in log for log in logs)
 
 
+def test_what_a_killed_worker_was_at_is_tried_again_by_the_other(chemscale_home: Path) -> None:
+    leader = start("--trials", "3", "--pruner", "none", "--workers", "2", "--study", "mine")
+    path = chemscale_home / "studies" / "mine.log"
+    deadline = time.monotonic() + 200
+
+    def begun() -> list[optuna.trial.FrozenTrial]:
+        if not path.exists():
+            return []
+        trials = optuna.load_study(study_name="mine", storage=open_storage("", path)).trials
+        return [trial for trial in trials if trial.state == TrialState.RUNNING and trial.user_attrs.get("mlflow_run")]
+
+    while not (found := begun()):
+        assert time.monotonic() < deadline
+        assert leader.poll() is None, leader.communicate()
+        time.sleep(0.05)
+    victim = found[0]
+    os.kill(int(victim.user_attrs["process"]["chemscale.pid"]), signal.SIGKILL)
+    finish(leader)
+    trials = optuna.load_study(study_name="mine", storage=open_storage("", path)).trials
+    assert trials[victim.number].state == TrialState.FAIL
+    params = trials[victim.number].params
+    assert [trial.state for trial in trials if trial.params == params] == [TrialState.FAIL, TrialState.COMPLETE]
+    assert sum(trial.state == TrialState.COMPLETE for trial in trials) >= 3
+    parent, children = parent_and_children()
+    assert parent.info.status == "FINISHED"
+    (failed,) = [run for run in children if run.info.status == "FAILED"]
+    assert "its process is gone" in failed.data.tags["chemscale.reason"]
+
+
 def test_an_engine_is_checked_before_anything_is_made() -> None:
     out = call(*STUDY, "--trials", "2", "--workers", "2", "--engine_options", "gres=gpu:1", expected=2)
     assert "engine_options must be left out for engine=local" in out

@@ -15,10 +15,12 @@ from chemscale_bench.errors import UserError
 
 
 def work(command: list[str], variables: dict[str, str]) -> tuple[int, str]:
-    """The command on a node of the cluster, with the GPU that Ray gives it; its exit code and the end of its output."""
-    with subprocess.Popen(
-        command, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+    """The command on a node of the cluster, with the GPU that Ray gives it; its exit code and the end of its output.
+
+    It ends cleanly when this process dies, as it does when Ray loses sight of its node.
+    """
+    own = os.environ | variables | {"CHEMSCALE_LAUNCHER_PID": str(os.getpid())}
+    with subprocess.Popen(command, env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             output, _ = process.communicate()
         except KeyboardInterrupt:  # Ray's way to cancel

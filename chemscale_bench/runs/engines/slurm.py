@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -19,6 +20,8 @@ TIME = "24:00:00"
 MOST_REQUEUES = 10_000
 ANSWER_SECONDS = 60.0
 """To wait for an answer of Slurm's controller."""
+ENDED_BY_SIGTERM = (128 + signal.SIGTERM, -signal.SIGTERM)
+"""Exit codes of a worker; the latter while it was still starting."""
 QUEUE_SECONDS = 30.0
 """Between two looks at Slurm's queue."""
 
@@ -31,11 +34,18 @@ class Worker:
         self.process: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> int:
-        """Run the command; gives its exit code."""
+        """Run the command; gives its exit code.
+
+        Raises:
+            SystemExit: if it was asked to end: Slurm cancels the job, or requeues it without the signal of submitit. A
+                result would tell the leader that the job is over.
+        """
         self.process = subprocess.Popen(self.command, env=os.environ | self.variables)
-        while self.process.poll() is None:  # `wait` would hold a lock that `checkpoint` needs
+        while (code := self.process.poll()) is None:  # `wait` would hold a lock that `checkpoint` needs
             time.sleep(0.5)
-        return self.process.returncode
+        if code in ENDED_BY_SIGTERM:
+            raise SystemExit(code)
+        return code
 
     def checkpoint(self) -> Any:
         """Called by submitit before preemption: the training under way saves its state, and the job begins again."""
@@ -55,7 +65,12 @@ class Jobs:
         """How many still work, or wait for their turn."""
         if time.monotonic() > self.next_look:
             self.next_look, self.queued = time.monotonic() + QUEUE_SECONDS, self.in_queue()
-        return sum(not job.done() for job in self.jobs) if self.queued else 0
+        # `job.done` would ask for accounts: where there are none, it warns of that again and again.
+        return len(self.jobs) - len(self.ended()) if self.queued else 0
+
+    def ended(self) -> list[Any]:
+        """Those that left a result."""
+        return [job for job in self.jobs if job.paths.result_pickle.exists()]
 
     def in_queue(self) -> bool:
         """Whether Slurm has any of them: one that was killed leaves no result, and not every cluster keeps accounts."""
@@ -74,8 +89,7 @@ class Jobs:
 
     def failed(self) -> list[str]:
         """The logs of those that ended with an error, or without a result."""
-        ended = [job for job in self.jobs if job.paths.result_pickle.exists()]
-        well = [job for job in ended if job.exception() is None and job.result() == 0]
+        well = [job for job in self.ended() if job.exception() is None and job.result() == 0]
         return [str(job.paths.stderr) for job in self.jobs if job not in well]
 
 
