@@ -1,19 +1,21 @@
 """How the default shapes, heads and learning rate were chosen: trains small models and prints the tables.
 
-Run: `python -m benchmarks.shapes molecules.smi.xz`, or with one of `shapes`, `heads`, `rates`, `sizes` behind it; an
-hour on one core; `sizes` takes some hours more. benchmarks/shapes.md keeps the result.
+Run: `python -m benchmarks.shapes molecules.smi.xz`, or with one of `shapes`, `heads`, `rates`, `sizes`, `llama` behind
+it; an hour on one core; `sizes` takes some hours more. benchmarks/shapes.md keeps the result.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from chemscale_bench.data.prepare import prepare
 from chemscale_bench.data.store import TokenStore
-from chemscale_bench.models.chemgpt import build_shape, parameter_groups
+from chemscale_bench.models import chemgpt
+from chemscale_bench.models import llama as llama_family
 from chemscale_bench.models.parametrization import LEARNING_RATE, Parametrization
 from chemscale_bench.models.sizes import Shape, shape_for
 from chemscale_bench.training.contracts import Events
@@ -27,6 +29,7 @@ SHAPES = [
     (2, 208, 8), (5, 128, 8), (9, 96, 6), (24, 58, 2),
 ]  # fmt: skip
 HEADS = [(3, 52, 2), (3, 52, 4), (5, 128, 4), (5, 128, 8), (5, 128, 16), (7, 192, 6), (7, 192, 12)]
+LLAMA = [(2, 36, 6), (6, 20, 2), (2, 64, 4), (3, 52, 2), (5, 40, 5), (5, 42, 3), (8, 32, 4)]
 SIZES = (100_000, 300_000, 1_000_000, 3_000_000)
 LARGE = (10_000_000, 30_000_000, 100_000_000)
 PARAMETRIZATIONS: tuple[Parametrization, ...] = ("mutransfer", "standard")
@@ -40,15 +43,22 @@ def loss(
     store: TokenStore, shape: Shape, tokens: int, parametrization: Parametrization = "mutransfer", factor: float = 1.0
 ) -> str:
     """Validation loss in nats per token after `tokens` at `factor` times the `auto` learning rate, as text."""
+    model = chemgpt.build_shape(shape, store.vocabulary.size, parametrization, seed=0)
+    rate = factor * LEARNING_RATE[parametrization]
+    groups = chemgpt.parameter_groups(model, rate, 0.1, parametrization=parametrization)
+    return trained(store, model, groups, tokens, 30_000, large=shape.non_embedding_params > 5e6)
+
+
+def trained(
+    store: TokenStore, model: Any, groups: list[dict[str, Any]], tokens: int, warmup: int, large: bool = False
+) -> str:
+    """Validation loss in nats per token of a network after `tokens`, as text."""
     vocabulary = store.vocabulary
-    model = build_shape(shape, vocabulary.size, parametrization, seed=0)
-    groups = parameter_groups(model, factor * LEARNING_RATE[parametrization], 0.1, parametrization=parametrization)
-    large = shape.non_embedding_params > 5e6
     fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed" if large else "32-true")
     objective = LanguageObjective(store.train, vocabulary.start_id, vocabulary.size, 0, None, fabric.device)
     trainer = Trainer(
         fabric, model, torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True), objective, Quiet(),
-        plan=segments([tokens], 0.2), warmup=30_000, clip=1.0, report_every=50_000, save_seconds=1e9, pass_limit=4_096,
+        plan=segments([tokens], 0.2), warmup=warmup, clip=1.0, report_every=50_000, save_seconds=1e9, pass_limit=4_096,
     )  # fmt: skip
     try:
         trainer.run()
@@ -98,7 +108,20 @@ def sizes(store: TokenStore) -> None:
         print(f"| {named(shape)} | {loss(store, shape, 100_000)} | {loss(store, shape, 300_000)} |", flush=True)
 
 
-STUDIES: dict[str, Callable[[TokenStore], None]] = {"shapes": shapes, "heads": heads, "rates": rates, "sizes": sizes}
+def llama(store: TokenStore) -> None:
+    """Depth of small Llamas at a budget in use."""
+    table("shape", "parameters", "nats/token at 1,000,000 tokens")
+    for shape in (Shape(*numbers) for numbers in LLAMA):
+        config = llama_family.config_of(shape, store.vocabulary.size, "mutransfer")
+        model = llama_family.build(config, seed=0)
+        found = trained(store, model, llama_family.parameter_groups(model, "auto", 0.1), 1_000_000, 300_000)
+        size = config.non_embedding_params
+        print(f"| {shape.layers} x {shape.width}, {shape.heads} heads | {size:,} | {found} |", flush=True)
+
+
+STUDIES: dict[str, Callable[[TokenStore], None]] = {
+    "shapes": shapes, "heads": heads, "rates": rates, "sizes": sizes, "llama": llama
+}  # fmt: skip
 
 
 def main(data: str, *chosen: str) -> None:
