@@ -15,6 +15,7 @@ import numpy as np
 
 from chemscale_bench.data import rmd17
 from chemscale_bench.data.download import file_sha256
+from chemscale_bench.data.frame_checks import check_elements, check_neighbours, check_overlap, check_same_molecule
 from chemscale_bench.data.frame_files import read_frames
 from chemscale_bench.data.frame_raw import Keys
 from chemscale_bench.data.frame_units import ENERGY_UNITS, Units
@@ -22,7 +23,7 @@ from chemscale_bench.data.mixtures import FrameSet, Mixture, as_mixture
 from chemscale_bench.data.opening import user_path
 from chemscale_bench.data.plausible import check_energy_unit, check_forces
 from chemscale_bench.data.rmd17 import official, split_digest
-from chemscale_bench.data.structures import Frames, all_pairs, formula_of
+from chemscale_bench.data.structures import Frames, all_pairs
 from chemscale_bench.errors import UserError
 
 __all__ = ["FrameSplit", "Frames", "all_pairs", "official", "prepare_frames"]
@@ -65,7 +66,7 @@ class _Source(NamedTuple):
 def prepare_frames(
     data: str,
     *,
-    molecule: str,
+    molecule: str | tuple[str, ...],
     split: int,
     train_size: int,
     validation_frames: int,
@@ -87,7 +88,7 @@ def prepare_frames(
 
     Args:
         data: rmd17, md17, embedded, or a path to .npz, .extxyz, .xyz or an ASE database .db.
-        molecule: of a named set.
+        molecule: of a named set; several are learned together, and the numbers of frames are those of each.
         split: official split 1 to 5; seed of the random permutation of a single file of the user's, whose first
             `test_frames` are the test; 1 where `test_data` is given.
         train_size: training frames.
@@ -121,13 +122,21 @@ def prepare_frames(
         for name, text in {"test_data": test_data, **units._asdict(), **keys._asdict()}.items():
             if text:
                 raise UserError(f"{name} is for frames of your own, {data} needs none, got {text!r}; leave it out")
-        source = _embedded(molecule, split) if data == "embedded" else _official(data, molecule, split)
+        molecules = (molecule,) if isinstance(molecule, str) else molecule
+        sources = [_embedded(m, split) if data == "embedded" else _official(data, m, split) for m in molecules]
+        source, many = sources[0], len(molecules)
+        _check_sizes(data, source, train_size, validation_frames, test_frames)
+        if many > 1:
+            source = _together(sources, molecules)
+            train_size, validation_frames, test_frames = (
+                many * frames for frames in (train_size, validation_frames, test_frames)
+            )
     else:
         source = _own(data, test_data, units, keys, split, test_frames)
         test_frames = min(test_frames, len(source.test))
     _check_sizes(data, source, train_size, validation_frames, test_frames)
     test = source.test.take(slice(test_frames))
-    _check_overlap(source.pool, test, source.name)
+    check_overlap(source.pool, test, source.name)
     prepared = FrameSplit(
         train=source.pool.take(slice(train_size)),
         validation=source.pool.take(slice(len(source.pool) - validation_frames, None)),
@@ -140,14 +149,14 @@ def prepare_frames(
     )
     for name in ("train", "validation", "test"):
         frames, what = getattr(prepared, name), f"the {name} frames of {source.name}"
-        _check_elements(prepared.train, frames, what)
-        _check_neighbours(frames, what, cutoff)
+        check_elements(prepared.train, frames, what)
+        check_neighbours(frames, what, cutoff)
     if data in NAMES:
         return prepared
     known = official(prepared.digest)
     if not known:
-        molecules = (source.whole or source.pool).molecules(CHECKED_MOLECULES)
-        notes = (note for molecule in molecules for note in check_forces(molecule, source.name))
+        most = (source.whole or source.pool).molecules(CHECKED_MOLECULES)
+        notes = (note for frames in most for note in check_forces(frames, source.name))
         return prepared._replace(notes=(*prepared.notes, *notes))
     note = f"these are the official frames of {known.data} {known.molecule} split {known.split}"
     return prepared._replace(notes=(*prepared.notes, note))
@@ -181,6 +190,19 @@ def _embedded(molecule: str, split: int) -> _Source:
     return _Source(pool, test, "embedded", "the chemscale-bench package", file_sha256(EMBEDDED), (note,))
 
 
+def _together(sources: list[_Source], molecules: tuple[str, ...]) -> _Source:
+    """A frame of each molecule by turns, so that the first ones are those of each."""
+
+    def by_turns(parts: list[FrameSet]) -> Mixture:
+        ends = np.cumsum([len(part) for part in parts])
+        turns = np.argsort(np.concatenate([np.arange(len(part)) for part in parts]), kind="stable")
+        assert (np.diff(ends) == ends[0]).all(), "all molecules of a named set have as many frames"
+        return Mixture.of([part for part in parts if isinstance(part, Frames)], molecules).take(turns)
+
+    pool, test = (by_turns([getattr(source, name) for source in sources]) for name in ("pool", "test"))
+    return sources[0]._replace(pool=pool, test=test)
+
+
 def _own(data: str, test_data: str, stated: Units, keys: Keys, split: int, test_frames: int) -> _Source:
     """The user's files; of a single one, a fifth at most is the test."""
     path, test_path = user_path(data), user_path(test_data)
@@ -198,7 +220,7 @@ def _own(data: str, test_data: str, stated: Units, keys: Keys, split: int, test_
         if isinstance(frames, Mixture):
             frames, test = (_shuffled(part) for part in (frames, _neutral(test, test_path.name)))
         else:
-            _check_same_molecule(frames, test, path.name, test_path.name)
+            check_same_molecule(frames, test, path.name, test_path.name)
         return _Source(
             frames, test, path.name, f"{path} {test_path}", file_sha256(path, test_path), (*notes, *test_notes)
         )
@@ -225,28 +247,6 @@ def _neutral(frames: FrameSet, origin: str) -> Mixture:
     return as_mixture(frames)
 
 
-def _check_same_molecule(frames: Frames, test: FrameSet, origin: str, test_origin: str) -> None:
-    if isinstance(test, Mixture) or not np.array_equal(frames.numbers, test.numbers):
-        raise UserError(
-            f"data and test_data must be of one molecule with its atoms in one order, got {frames.formula} in "
-            f"{origin} and {test.formula} in {test_origin}; give files that belong together"
-        )
-    if (frames.charge, frames.unpaired) != (test.charge, test.unpaired):
-        raise UserError(
-            f"data and test_data must be of one state, got charge {frames.charge} with {frames.unpaired} unpaired "
-            f"electrons, and {test.charge} with {test.unpaired}; give files that belong together"
-        )
-
-
-def _check_elements(train: FrameSet, frames: FrameSet, origin: str) -> None:
-    missing = sorted(set(frames.numbers.tolist()) - set(train.numbers.tolist()))
-    if missing:
-        raise UserError(
-            f"elements must be among those of the training frames, {origin} have {formula_of(np.array(missing))} "
-            f"besides (training: {formula_of(np.unique(train.numbers))}); raise train_size, or leave such frames out"
-        )
-
-
 def _check_sizes(data: str, source: _Source, train_size: int, validation_frames: int, test_frames: int) -> None:
     pool, available = len(source.pool), len(source.test)
     if test_frames > available:
@@ -265,22 +265,3 @@ def _check_sizes(data: str, source: _Source, train_size: int, validation_frames:
         )
     cure = "take fewer, or give more frames" + (", or test_data" if source.whole else "")
     raise UserError(f"train_size must be at most {got}; {cure}")
-
-
-def _check_overlap(pool: FrameSet, test: FrameSet, origin: str) -> None:
-    seen = {key: frame for frame, key in enumerate(pool.keys())}
-    twice = [(seen[key], frame) for frame, key in enumerate(test.keys()) if key in seen]
-    if twice:
-        raise UserError(
-            f"train and test frames must not overlap, {len(twice)} of the test frames of {origin} have the positions "
-            f"of a training frame (the first: training {twice[0][0]}, test {twice[0][1]}); remove one of each"
-        )
-
-
-def _check_neighbours(frames: FrameSet, origin: str, cutoff: float) -> None:
-    nearest = frames.nearest()
-    if nearest.max() >= cutoff:
-        raise UserError(
-            f"atoms must have neighbours nearer than the cutoff of {cutoff:g} Angstrom, the nearest two in frame "
-            f"{nearest.argmax()} of {origin} are {nearest.max():.2f} Angstrom apart; check length_unit, or raise cutoff"
-        )

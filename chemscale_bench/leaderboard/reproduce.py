@@ -231,7 +231,7 @@ def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -
             ) from None
         units = [chosen.get(f"{kind}_unit") or default for kind, default in UNITS.items()] if copies.data else ["", ""]
         frames = prepare_frames(
-            copies.data or task.data, molecule=entry.molecule or "", split=1 if copies.test_data else split,
+            copies.data or task.data, molecule=task.molecules, split=1 if copies.test_data else split,
             train_size=train, validation_frames=task.validation_frames, test_frames=task.test_frames,
             test_data=copies.test_data, energy_unit=units[0], length_unit=units[1],
             cutoff=cutoff, **{name: chosen.get(name, "") for name in OF_A_FILE if copies.data},

@@ -171,17 +171,17 @@ class ForceRun(TrackedRun):
     def params(self) -> dict[str, object]:
         """Task, frames and size."""
         return {
-            "task_name": self.task.name, "molecule": self.task.molecules[0], "split": self.split, "data": self.data,
-            "train_frames": len(self.frames.train),
+            "task_name": self.task.name, "molecule": self.task.molecule, "split": self.split, "data": self.data,
+            "train_frames": self.settings.train_size,
             "non_embedding_params": self.potential.non_embedding_params, "layers": self.config.layers,
-            "width": self.config.width, "gradient_steps": self.steps, **self.reference.record(),
+            "width": self.config.width, "gradient_steps": self.steps, "reference_ev": self.reference.constant_ev,
         }  # fmt: skip
 
     def tags(self) -> dict[str, object]:
         """Name and digests."""
         frames, chosen = self.frames, self.settings
         return {
-            "mlflow.runName": f"{chosen.model}-{self.task.molecules[0]}-{len(frames.train)}-seed{chosen.seed}",
+            "mlflow.runName": f"{chosen.model}-{self.task.molecule}-{chosen.train_size}-seed{chosen.seed}",
             "task_digest": self.task.digest_with(frames.digest, frames.test.digest), "data.digest": frames.digest,
             "data.source": frames.source, "data.source_sha256": frames.source_sha256,
             "data.train_digest": frames.train.digest, "data.validation_digest": frames.validation.digest,
@@ -255,10 +255,10 @@ class ForceRun(TrackedRun):
         figure = error_curve(self.title, self.log["validation"], errors.force_mae, nothing.force_mae, self.budgets[-1])
         self.recorder.figure(figure, "error_curve.html")
         folder, frames = run_folder(self.run_id) / "model", self.frames
-        about = {
-            **self.reference.record(), "task": self.task.name, "data_digest": frames.digest,
-        }  # fmt: skip
-        if not isinstance(frames.train, Mixture):
+        about = {**self.reference.record(), "task": self.task.name, "data_digest": frames.digest}
+        if isinstance(frames.train, Mixture):
+            self.THEN = f"simulate --molecule {frames.train.names[0]}", self.THEN[1]
+        else:
             about["numbers"] = frames.train.numbers.tolist()
             if frames.train.charge or frames.train.unpaired:
                 about |= {"charge": frames.train.charge, "unpaired": frames.train.unpaired}
@@ -272,7 +272,7 @@ class ForceRun(TrackedRun):
         return {
             "speed/mean_atoms_per_s": per_second * self.train_split.atoms,
             "log10/non_embedding_params": math.log10(self.potential.non_embedding_params),
-            "log10/train_frames": math.log10(len(frames.train)),
+            "log10/train_frames": math.log10(self.settings.train_size),
         } | ({"log10/force_mae": math.log10(errors.force_mae)} if frames.test.has_forces else {})  # fmt: skip
 
     @property

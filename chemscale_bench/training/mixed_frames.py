@@ -68,13 +68,13 @@ class MixtureOnDevice:
         return torch.as_tensor(values).to(self.device)
 
     def cut(self, indices: np.ndarray, limit: int) -> Iterator[np.ndarray]:
-        """The indices in parts of at most `limit` atoms, or of one frame."""
-        start, atoms = 0, 0
+        """The indices in parts of at most `limit` atoms, or of one frame; all count as the largest: SpookyNet pads."""
+        start, largest = 0, 0
         for end, size in enumerate(self.mixture.sizes[indices].tolist()):
-            if atoms and atoms + size > limit:
+            if end > start and (end + 1 - start) * max(largest, size) > limit:
                 yield indices[start:end]
-                start, atoms = end, 0
-            atoms += size
+                start, largest = end, 0
+            largest = max(largest, size)
         yield indices[start:]
 
     def summary(self, differences: Iterator[tuple[Tensor, Tensor]]) -> ForceErrors:

@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from own_frames import atoms_list, content, prepare
 
+from chemscale_bench.data.frames import prepare_frames
 from chemscale_bench.data.mixtures import Mixture, as_mixture
 from chemscale_bench.data.structures import Frames
 from chemscale_bench.errors import UserError
@@ -194,3 +195,34 @@ def test_a_bad_npz_of_several_molecules_is_refused(change: dict[str, Any], words
     mixed = {"z": np.array([[8, 1, 1], [8, 1, 0]] * 15)}
     np.savez(tmp_path / "bad.npz", **{**content(), **mixed, **change})
     assert words in refusal(tmp_path / "bad.npz")
+
+
+def test_molecules_learned_together_have_the_frames_that_each_has_alone() -> None:
+    sizes = {"split": 1, "train_size": 20, "validation_frames": 4, "test_frames": 30}
+    names = ("ethanol", "toluene", "malonaldehyde")
+    together = prepare_frames("embedded", molecule=names, **sizes)  # type: ignore[arg-type]
+    for name in names:
+        alone = prepare_frames("embedded", molecule=name, **sizes)  # type: ignore[arg-type]
+        for ours, theirs in zip(together[:3], alone[:3], strict=True):
+            assert isinstance(ours, Mixture)
+            (frames,) = [alike for alike in ours.alike if ours.names[alike[0]] == name]
+            assert ours.molecule(frames).digest == theirs.digest  # type: ignore[union-attr]
+    fewer = prepare_frames("embedded", molecule=names, **(sizes | {"train_size": 3}))  # type: ignore[arg-type]
+    assert fewer.train.digest == together.train.take(slice(9)).digest
+    assert fewer.digest == together.digest
+    with pytest.raises(UserError, match="train_size must be at most 546 in embedded"):
+        prepare_frames("embedded", molecule=names, **(sizes | {"train_size": 547}))  # type: ignore[arg-type]
+
+
+def test_the_official_frames_of_two_molecules_make_a_mixture(shared_data: Path, tmp_path: Path) -> None:
+    """Of different elements, from the archive's own files."""
+    made = []
+    for name in ("uracil", "benzene"):
+        with np.load(shared_data / "rmd17" / f"rmd17_{name}_train_01.npz") as file:
+            columns = [file[key][:40] for key in ("coords", "energies", "forces")]
+            made.append(Frames.checked(file["nuclear_charges"], *columns, name, 0.0433641153))
+    ase.io.write(tmp_path / "two.extxyz", listed(Mixture.of(made)), format="extxyz")
+    split = prepare(tmp_path / "two.extxyz", train_size=40)
+    assert isinstance(split.train, Mixture)
+    assert set(split.train.names) == {"C4H4N2O2", "C6H6"}
+    assert not any("its energies vary" in note for note in split.notes)

@@ -116,7 +116,7 @@ def test_passes_split_a_step_without_changing_its_loss() -> None:
     items, _ = objective.take(None, 8)
     loss = ForceLoss(network("painn"), 0.9, 0.1)
     whole = [loss(batch).item() for batch in objective.passes(items, 1000)]
-    for limit, most in ((30, 30), (5, 15)):  # one frame at least
+    for limit, most in ((30, 30), (5, 15)):  # one frame at least, and all count as the largest of a pass
         passes = list(objective.passes(items, limit))
         assert max(len(batch.graph.numbers_A) for batch in passes) <= most
         assert sum(loss(batch).item() for batch in passes) == pytest.approx(whole[0], rel=1e-9)
