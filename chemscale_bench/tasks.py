@@ -17,6 +17,7 @@ from chemscale_bench.settings.base import Count
 
 FOLDER = PROJECT / "benchmarks"
 USER_VALIDATION_MOLECULES = 10_000
+ALL = "all"  # molecules of a joint task
 
 
 class Task(BaseModel):
@@ -41,8 +42,9 @@ class Task(BaseModel):
     def digest(self) -> str:
         """First 16 hex digits of the sha256 over all that decides what is measured."""
         identity = self.model_dump(mode="json", exclude={"description"})
-        if not identity.get("test_sets", True):  # tasks without them are what they were before there were any
-            del identity["test_sets"]
+        for name in ("test_sets", "joint"):  # tasks without them are what they were before there were any
+            if not identity.get(name, True):
+                del identity[name]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def digest_with(self, data_digest: str, validation_digest: str) -> str:
@@ -100,12 +102,14 @@ class LanguageTask(Task):
 
 
 class ForceTask(Task):
-    """A force field's errors on one molecule's frames, at fixed numbers of training frames."""
+    """A force field's errors on frames of one molecule, or of all, at fixed numbers of training frames."""
 
     family: Literal["force_field"]
     """What is trained."""
     molecules: tuple[str, ...] = Field(min_length=1)
-    """Molecules of the data set; each is a board of its own."""
+    """Molecules of the data set; each is a board of its own, unless they are learned together."""
+    joint: bool = False
+    """Whether one model learns all molecules; the numbers of frames are then those of each."""
     budgets_frames: tuple[Count, ...] = Field(min_length=1)
     """Numbers of training frames at which the error is compared, ascending."""
     validation_frames: int = Field(ge=1)
@@ -119,6 +123,11 @@ class ForceTask(Task):
     secondary_metrics: tuple[Literal["test/energy_mae_mev"], ...] = ()
     """What is reported beside it."""
 
+    @property
+    def molecule(self) -> str:
+        """What runs call the molecule that the task is on."""
+        return ALL if self.joint else self.molecules[0]
+
     def on(self, molecule: str, data: str) -> ForceTask:
         """This task on one molecule, and perhaps on the user's own frames: with a name and a digest of its own.
 
@@ -129,6 +138,13 @@ class ForceTask(Task):
         Raises:
             UserError: if the molecule is not one of the task's, or the data are those of another task.
         """
+        if data in ("auto", self.data) and self.joint:
+            if molecule not in ("auto", ALL):
+                raise UserError(
+                    f"molecule must be left out in {self.name}, where one model learns all of them, got {molecule!r}; "
+                    f"leave it out, or use another task"
+                )
+            return self
         if data in ("auto", self.data):
             molecule = self.molecules[0] if molecule == "auto" else molecule
             if molecule not in self.molecules:
@@ -142,7 +158,8 @@ class ForceTask(Task):
         if other:  # labels of two kinds never stand in one column
             raise UserError(f"data={data} belongs to another task than {self.name}; use task={other}")
         label, molecule = file_label(data), "own" if molecule == "auto" else molecule
-        return self.model_copy(update={"name": f"{self.name}@{label}", "molecules": (molecule,), "data": label})
+        changes = {"name": f"{self.name}@{label}", "molecules": (molecule,), "data": label, "joint": False}
+        return self.model_copy(update=changes)
 
 
 def file_label(path: str) -> str:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chemscale_bench.data.frame_raw import CHARGE, MULTIPLICITY, Keys, Raw
-from chemscale_bench.data.structures import mixed
 from chemscale_bench.errors import UserError
 
 
@@ -33,8 +32,6 @@ def read_by_ase(path: Path, keys: Keys, forces: bool) -> Raw:
     try:
         for row in _database(path) if path.suffix == ".db" else _xyz(path):
             single = len(row.atoms) == 1
-            if frames and not single and not np.array_equal(frames[0][0].numbers, row.atoms.numbers):
-                raise UserError(mixed(path.name, rows))
             if row.atoms.pbc.any():
                 raise UserError(
                     f"frames must be of a molecule in free space, frame {rows} of {path.name} is periodic; "
@@ -82,10 +79,14 @@ def read_by_ase(path: Path, keys: Keys, forces: bool) -> Raw:
             raise UserError(f"every frame must tell its {key}, {path.name} has frames that do not; add it to all")
     if names != ("energy", "forces"):
         notes.append(f"{path.name} has {_in_words(*names)}")
+    first = frames[0][0].numbers
+    several = not all(np.array_equal(first, each.numbers) for each, _, _ in frames)
+    joined = np.concatenate if several else np.array
     return Raw(
-        frames[0][0].numbers, np.array([each.positions for each, _, _ in frames]),
-        np.array([energy for _, energy, _ in frames]),
-        np.array([forces for _, _, forces in frames]) if names[1] else None, about | told, atoms, notes,
+        joined([each.numbers for each, _, _ in frames]) if several else first,
+        joined([each.positions for each, _, _ in frames]), np.array([energy for _, energy, _ in frames]),
+        joined([forces for _, _, forces in frames]) if names[1] else None, about | told, atoms, notes,
+        np.array([len(each) for each, _, _ in frames]) if several else None,
     )  # fmt: skip
 
 

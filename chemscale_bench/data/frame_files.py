@@ -5,12 +5,15 @@ from __future__ import annotations
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from chemscale_bench.data.frame_ase import read_by_ase
 from chemscale_bench.data.frame_raw import CHARGE, MULTIPLICITY, USUAL, Keys, Raw
 from chemscale_bench.data.frame_units import DECLARED, Units, agreed, size_of
+from chemscale_bench.data.mixtures import FrameSet, Mixture
+from chemscale_bench.data.references import Reference
 from chemscale_bench.data.structures import Frames
 from chemscale_bench.errors import UserError
 
@@ -25,8 +28,11 @@ SUFFIXES = (".npz", ".extxyz", ".xyz", ".db")
 
 def read_frames(
     path: Path, stated: Units, named: tuple[str, ...], forces: bool = True, keys: Keys = USUAL
-) -> tuple[Frames, Units, list[str]]:
+) -> tuple[FrameSet, Units, list[str]]:
     """All frames of a file in its order, the units that it is in, and what a reader should know of it.
+
+    In an npz of several molecules, rows of atomic numbers (frames, atoms) end in zeros where a molecule has fewer atoms
+    than the largest one, and the other arrays have something there that is not read.
 
     Args:
         path: .npz (keys as in MD17, rMD17 or ASE), .extxyz, .xyz, or an ASE database .db.
@@ -36,8 +42,8 @@ def read_frames(
         keys: of energies and forces, where they are not the usual ones.
 
     Raises:
-        UserError: the file is missing or unreadable, what it holds is no set of frames of one molecule, or a unit is
-            not told, not known, or not the one that the file tells.
+        UserError: the file is missing or unreadable, what it holds is no set of frames, or a unit is not told, not
+            known, or not the one that the file tells.
     """
     if not path.is_file():
         raise UserError(f"frames must be an existing file, got {path}; check the path")
@@ -59,12 +65,20 @@ def read_frames(
             f"every frame to train on must have forces, {path.name} has energies only; give it as test_data, or with "
             "forces"
         )
-    frames = Frames.checked(raw.numbers, raw.positions, raw.energies, raw.forces, path.name, energy, length, force)
-    frames = _with_electrons(frames, raw, path.name)
-    if frames.charge or frames.unpaired:
-        raw.notes.append(f"{path.name}: charge {frames.charge:+d} e, unpaired electrons: {frames.unpaired}")
+    scales = path.name, energy, length, force
+    frames: FrameSet
+    if raw.sizes is not None:
+        frames = Mixture.checked(raw.sizes, raw.numbers, raw.positions, raw.energies, raw.forces, *scales)
+        _check_electrons(frames, raw, path.name)
+        raw.notes.append(f"{path.name}: molecules of different atoms, or in different orders: {frames.formula}")
+    else:
+        frames = Frames.checked(raw.numbers, raw.positions, raw.energies, raw.forces, *scales)
+        frames = _with_electrons(frames, raw, path.name)
+        if frames.charge or frames.unpaired:
+            raw.notes.append(f"{path.name}: charge {frames.charge:+d} e, unpaired electrons: {frames.unpaired}")
     if set(frames.numbers.tolist()) <= set(raw.atoms):
-        bound = frames.energies.mean() - energy * sum(raw.atoms[int(number)] for number in frames.numbers)
+        single = Reference(0.0, {number: energy * of_atom for number, of_atom in raw.atoms.items()})
+        bound = float((frames.energies - single.energies(frames)).mean())
         raw.notes.append(f"{path.name}: mean energy {bound:.4f} eV relative to its {len(raw.atoms)} single atoms")
     elif raw.atoms:
         raw.notes.append(f"{path.name}: {len(raw.atoms)} single atoms are not among the frames")
@@ -73,12 +87,32 @@ def read_frames(
     return frames, units, raw.notes
 
 
-def _with_electrons(frames: Frames, raw: Raw, origin: str) -> Frames:
-    """The frames with the charge and the unpaired electrons that the file tells."""
+def _electrons(raw: Raw) -> tuple[Any, Any]:
+    """Charge and multiplicity as the file tells them, of all frames or of each; None where it does not."""
     charge, spin = (
         next((raw.about[key] for key in keys if raw.about.get(key) is not None), None)
         for keys in (CHARGE, MULTIPLICITY)
     )
+    return charge, spin
+
+
+def _check_electrons(frames: Mixture, raw: Raw, origin: str) -> None:
+    """Refuse charges and high spin, which the models of several molecules are not told."""
+    charge, spin = (None if value is None else np.asarray(value, float).ravel() for value in _electrons(raw))
+    lowest = 1 + np.add.reduceat(frames.numbers, frames.starts) % 2
+    for name, values, wanted in (("charge", charge, 0 * lowest), ("multiplicity", spin, lowest)):
+        other = np.zeros(0) if values is None else np.flatnonzero(values != wanted)
+        if values is not None and len(other):
+            raise UserError(
+                f"frames of several molecules must be neutral, with the fewest unpaired electrons, frame {other[0]} of "
+                f"{origin} has {name} {np.broadcast_to(values, wanted.shape)[other[0]]:g}; write one file for each "
+                "molecule, or leave such frames out"
+            )
+
+
+def _with_electrons(frames: Frames, raw: Raw, origin: str) -> Frames:
+    """The frames with the charge and the unpaired electrons that the file tells."""
+    charge, spin = _electrons(raw)
     values = []
     for name, value in (("charge", charge), ("multiplicity", spin)):
         found = np.unique(np.asarray(0 if value is None else value, float))
@@ -120,7 +154,29 @@ def _read_npz(path: Path, stated: Keys, forces: bool) -> Raw:
             f"{path} must be an npz archive of plain arrays, it cannot be read ({error}); pickled objects are never "
             "loaded: write arrays of numbers with numpy.savez"
         ) from None
-    return Raw(found["atomic numbers"], found["positions"], found["energies"], found.get("forces"), about)
+    return _joined(
+        Raw(found["atomic numbers"], found["positions"], found["energies"], found.get("forces"), about), path.name
+    )
+
+
+def _joined(raw: Raw, origin: str) -> Raw:
+    """All atoms one after another, if the frames are of several molecules."""
+    z, told = raw.numbers, [raw.positions, *([] if raw.forces is None else [raw.forces])]
+    if z.ndim != 2 or not z.size or z.dtype.kind not in "iuf" or ((z == z[0]).all() and (z[0] != 0).all()):
+        return raw
+    if any(values.shape != (*z.shape, 3) or values.dtype.kind not in "iuf" for values in told) or (
+        raw.energies.size != len(z) or raw.energies.dtype.kind not in "iuf"
+    ):
+        raise UserError(
+            f"positions and forces must be numbers (frames, atoms, 3) and energies (frames,) where the atomic numbers "
+            f"are {z.shape}, {origin} has {', '.join(str(values.shape) for values in (*told, raw.energies))}; reshape "
+            "them"
+        )
+    there, forces = z != 0, raw.forces
+    return replace(
+        raw, numbers=z[there], positions=raw.positions[there], energies=raw.energies.ravel(),
+        forces=None if forces is None else forces[there], sizes=there.sum(1),
+    )  # fmt: skip
 
 
 def _key(quantity: str, spellings: tuple[str, ...], keys: list[str], path: Path) -> str:

@@ -22,7 +22,7 @@ USUAL = Keys()
 
 @dataclass
 class Raw:
-    """What a file holds, in its own units."""
+    """What a file holds, in its own units; of several molecules, all atoms are one after another."""
 
     numbers: np.ndarray
     positions: np.ndarray
@@ -33,3 +33,5 @@ class Raw:
     atoms: dict[int, float] = field(default_factory=dict)
     """Energies of single atoms by atomic number."""
     notes: list[str] = field(default_factory=list)
+    sizes: np.ndarray | None = None
+    """Atoms of each frame, where they are of several molecules."""

@@ -1,4 +1,4 @@
-"""From `data=` to training, validation and test frames of one molecule.
+"""From `data=` to training, validation and test frames, of one molecule or of several.
 
 Named sets: `rmd17` and `md17` (official splits), `embedded` (GFN2-xTB, in the package). Or the user's own files.
 """
@@ -15,13 +15,15 @@ import numpy as np
 
 from chemscale_bench.data import rmd17
 from chemscale_bench.data.download import file_sha256
+from chemscale_bench.data.frame_checks import check_elements, check_neighbours, check_overlap, check_same_molecule
 from chemscale_bench.data.frame_files import read_frames
 from chemscale_bench.data.frame_raw import Keys
 from chemscale_bench.data.frame_units import ENERGY_UNITS, Units
+from chemscale_bench.data.mixtures import FrameSet, Mixture, as_mixture
 from chemscale_bench.data.opening import user_path
 from chemscale_bench.data.plausible import check_energy_unit, check_forces
 from chemscale_bench.data.rmd17 import official, split_digest
-from chemscale_bench.data.structures import POSITION_GRID, Frames, all_pairs, pair_distances
+from chemscale_bench.data.structures import Frames, all_pairs
 from chemscale_bench.errors import UserError
 
 __all__ = ["FrameSplit", "Frames", "all_pairs", "official", "prepare_frames"]
@@ -29,14 +31,15 @@ __all__ = ["FrameSplit", "Frames", "all_pairs", "official", "prepare_frames"]
 NAMES = (*rmd17.LABELS, "embedded")
 EMBEDDED = Path(__file__).parent / "embedded_frames.npz"
 EMBEDDED_TEST_FRAMES = 300
+CHECKED_MOLECULES = 3  # of a file of several, the most frequent ones, whose forces are compared with their energies
 
 
 class FrameSplit(NamedTuple):
     """What a force field trains on, what chooses its checkpoint, and what it is measured on."""
 
-    train: Frames
-    validation: Frames
-    test: Frames
+    train: FrameSet
+    validation: FrameSet
+    test: FrameSet
     name: str
     """The data set's name, or the name of the user's file."""
     source: str
@@ -50,20 +53,20 @@ class FrameSplit(NamedTuple):
 
 
 class _Source(NamedTuple):
-    pool: Frames
-    test: Frames
+    pool: FrameSet
+    test: FrameSet
     name: str
     origin: str
     sha256: str
     notes: tuple[str, ...] = ()
-    whole: Frames | None = None
+    whole: FrameSet | None = None
     """Of a single file, all that pool and test were drawn from."""
 
 
 def prepare_frames(
     data: str,
     *,
-    molecule: str,
+    molecule: str | tuple[str, ...],
     split: int,
     train_size: int,
     validation_frames: int,
@@ -85,7 +88,7 @@ def prepare_frames(
 
     Args:
         data: rmd17, md17, embedded, or a path to .npz, .extxyz, .xyz or an ASE database .db.
-        molecule: of a named set; the user's files hold one.
+        molecule: of a named set; several are learned together, and the numbers of frames are those of each.
         split: official split 1 to 5; seed of the random permutation of a single file of the user's, whose first
             `test_frames` are the test; 1 where `test_data` is given.
         train_size: training frames.
@@ -102,8 +105,8 @@ def prepare_frames(
 
     Raises:
         UserError: no such data, molecule or split, units not stated or not those of the content, content that is no
-            set of frames, fewer frames than asked for, train and test frames that overlap, or a frame without
-            neighbours.
+            set of frames, fewer frames than asked for, train and test frames that overlap, an element that training
+            frames lack, or a frame without neighbours.
     """
     units, keys = Units(energy_unit, length_unit, force_unit), Keys(energy_key, forces_key)
     asked = {
@@ -119,13 +122,21 @@ def prepare_frames(
         for name, text in {"test_data": test_data, **units._asdict(), **keys._asdict()}.items():
             if text:
                 raise UserError(f"{name} is for frames of your own, {data} needs none, got {text!r}; leave it out")
-        source = _embedded(molecule, split) if data == "embedded" else _official(data, molecule, split)
+        molecules = (molecule,) if isinstance(molecule, str) else molecule
+        sources = [_embedded(m, split) if data == "embedded" else _official(data, m, split) for m in molecules]
+        source, many = sources[0], len(molecules)
+        _check_sizes(data, source, train_size, validation_frames, test_frames)
+        if many > 1:
+            source = _together(sources, molecules)
+            train_size, validation_frames, test_frames = (
+                many * frames for frames in (train_size, validation_frames, test_frames)
+            )
     else:
         source = _own(data, test_data, units, keys, split, test_frames)
         test_frames = min(test_frames, len(source.test))
     _check_sizes(data, source, train_size, validation_frames, test_frames)
     test = source.test.take(slice(test_frames))
-    _check_overlap(source.pool, test, source.name)
+    check_overlap(source.pool, test, source.name)
     prepared = FrameSplit(
         train=source.pool.take(slice(train_size)),
         validation=source.pool.take(slice(len(source.pool) - validation_frames, None)),
@@ -137,12 +148,16 @@ def prepare_frames(
         notes=source.notes,
     )
     for name in ("train", "validation", "test"):
-        _check_neighbours(getattr(prepared, name), f"the {name} frames of {source.name}", cutoff)
+        frames, what = getattr(prepared, name), f"the {name} frames of {source.name}"
+        check_elements(prepared.train, frames, what)
+        check_neighbours(frames, what, cutoff)
     if data in NAMES:
         return prepared
     known = official(prepared.digest)
     if not known:
-        return prepared._replace(notes=(*prepared.notes, *check_forces(source.whole or source.pool, source.name)))
+        most = (source.whole or source.pool).molecules(CHECKED_MOLECULES)
+        notes = (note for frames in most for note in check_forces(frames, source.name))
+        return prepared._replace(notes=(*prepared.notes, *notes))
     note = f"these are the official frames of {known.data} {known.molecule} split {known.split}"
     return prepared._replace(notes=(*prepared.notes, note))
 
@@ -175,6 +190,19 @@ def _embedded(molecule: str, split: int) -> _Source:
     return _Source(pool, test, "embedded", "the chemscale-bench package", file_sha256(EMBEDDED), (note,))
 
 
+def _together(sources: list[_Source], molecules: tuple[str, ...]) -> _Source:
+    """A frame of each molecule by turns, so that the first ones are those of each."""
+
+    def by_turns(parts: list[FrameSet]) -> Mixture:
+        ends = np.cumsum([len(part) for part in parts])
+        turns = np.argsort(np.concatenate([np.arange(len(part)) for part in parts]), kind="stable")
+        assert (np.diff(ends) == ends[0]).all(), "all molecules of a named set have as many frames"
+        return Mixture.of([part for part in parts if isinstance(part, Frames)], molecules).take(turns)
+
+    pool, test = (by_turns([getattr(source, name) for source in sources]) for name in ("pool", "test"))
+    return sources[0]._replace(pool=pool, test=test)
+
+
 def _own(data: str, test_data: str, stated: Units, keys: Keys, split: int, test_frames: int) -> _Source:
     """The user's files; of a single one, a fifth at most is the test."""
     path, test_path = user_path(data), user_path(test_data)
@@ -183,22 +211,16 @@ def _own(data: str, test_data: str, stated: Units, keys: Keys, split: int, test_
         hint = f"did you mean {near[0]}?" if near else f"check the name or path, there is no {path}"
         raise UserError(f"data must be one of {', '.join(NAMES)} or an existing file, got {data}; {hint}")
     frames, units, notes = read_frames(path, stated, NAMES, keys=keys)
-    check_energy_unit(frames, units.energy_unit, ENERGY_UNITS, path.name)
+    check_energy_unit(frames.molecules(1)[0], units.energy_unit, ENERGY_UNITS, path.name)
     if test_data:
         if split != 1:
             raise UserError(f"split must be 1 where test_data is given, got {split}: the files are the split")
         test, test_units, test_notes = read_frames(test_path, stated, NAMES, forces=False, keys=keys)
-        check_energy_unit(test, test_units.energy_unit, ENERGY_UNITS, test_path.name)
-        if not np.array_equal(frames.numbers, test.numbers):
-            raise UserError(
-                f"data and test_data must be of one molecule with its atoms in one order, got {frames.formula} in "
-                f"{path.name} and {test.formula} in {test_path.name}; give files that belong together"
-            )
-        if (frames.charge, frames.unpaired) != (test.charge, test.unpaired):
-            raise UserError(
-                f"data and test_data must be of one state, got charge {frames.charge} with {frames.unpaired} unpaired "
-                f"electrons, and {test.charge} with {test.unpaired}; give files that belong together"
-            )
+        check_energy_unit(test.molecules(1)[0], test_units.energy_unit, ENERGY_UNITS, test_path.name)
+        if isinstance(frames, Mixture):
+            frames, test = (_shuffled(part) for part in (frames, _neutral(test, test_path.name)))
+        else:
+            check_same_molecule(frames, test, path.name, test_path.name)
         return _Source(
             frames, test, path.name, f"{path} {test_path}", file_sha256(path, test_path), (*notes, *test_notes)
         )
@@ -208,6 +230,21 @@ def _own(data: str, test_data: str, stated: Units, keys: Keys, split: int, test_
     note = "test frames drawn at random from one file: of a trajectory, they lie between training frames in time"
     pool, test = frames.take(order[test_frames:]), frames.take(order[:test_frames])
     return _Source(pool, test, path.name, str(path), file_sha256(path), (*notes, note), frames)
+
+
+def _shuffled(frames: FrameSet) -> FrameSet:
+    """The frames in a random order that is the same for all."""
+    return frames.take(np.random.RandomState(1).permutation(len(frames)))
+
+
+def _neutral(frames: FrameSet, origin: str) -> Mixture:
+    """Test frames beside training frames of several molecules, all of them neutral."""
+    if isinstance(frames, Frames) and (frames.charge, frames.unpaired) != (0, int(frames.numbers.sum() % 2)):
+        raise UserError(
+            "test_data beside frames of several molecules must be neutral, with the fewest unpaired electrons, got "
+            f"charge {frames.charge} with {frames.unpaired} unpaired electrons in {origin}; give other frames"
+        )
+    return as_mixture(frames)
 
 
 def _check_sizes(data: str, source: _Source, train_size: int, validation_frames: int, test_frames: int) -> None:
@@ -228,23 +265,3 @@ def _check_sizes(data: str, source: _Source, train_size: int, validation_frames:
         )
     cure = "take fewer, or give more frames" + (", or test_data" if source.whole else "")
     raise UserError(f"train_size must be at most {got}; {cure}")
-
-
-def _check_overlap(pool: Frames, test: Frames, origin: str) -> None:
-    rows = [np.rint(frames.positions * POSITION_GRID).astype(np.int64) for frames in (pool, test)]
-    seen = {row.tobytes(): frame for frame, row in enumerate(rows[0])}
-    twice = [(seen[row.tobytes()], frame) for frame, row in enumerate(rows[1]) if row.tobytes() in seen]
-    if twice:
-        raise UserError(
-            f"train and test frames must not overlap, {len(twice)} of the test frames of {origin} have the positions "
-            f"of a training frame (the first: training {twice[0][0]}, test {twice[0][1]}); remove one of each"
-        )
-
-
-def _check_neighbours(frames: Frames, origin: str, cutoff: float) -> None:
-    nearest = pair_distances(frames.positions).min(axis=1)
-    if nearest.max() >= cutoff:
-        raise UserError(
-            f"atoms must have neighbours nearer than the cutoff of {cutoff:g} Angstrom, the nearest two in frame "
-            f"{nearest.argmax()} of {origin} are {nearest.max():.2f} Angstrom apart; check length_unit, or raise cutoff"
-        )

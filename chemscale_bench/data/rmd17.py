@@ -21,6 +21,7 @@ from tqdm import tqdm
 from chemscale_bench.data.cache import home, writing
 from chemscale_bench.data.download import fetch
 from chemscale_bench.data.frame_units import ENERGY_UNITS
+from chemscale_bench.data.mixtures import FrameSet
 from chemscale_bench.data.structures import Frames
 from chemscale_bench.errors import UserError
 
@@ -57,8 +58,8 @@ class Official(NamedTuple):
     split: int
 
 
-def split_digest(pool: Frames, test: Frames) -> str:
-    """What identifies a split, whatever train_size is taken: sha256 over both `Frames.digest`, `"<test> <pool>"`."""
+def split_digest(pool: FrameSet, test: FrameSet) -> str:
+    """What identifies a split, whatever train_size is taken: sha256 over both digests of frames, `"<test> <pool>"`."""
     return hashlib.sha256(f"{test.digest} {pool.digest}".encode()).hexdigest()
 
 

@@ -19,7 +19,6 @@ POSITION_GRID = 1e8  # per Angstrom: rMD17's positions have eight decimals
 LABEL_GRID = 1e6  # per eV and per eV/Angstrom
 LARGEST = 1e10  # in any unit here; what is larger cannot be meant, and would not fit the grids
 CHUNK_FRAMES = 1000  # bounds the memory for distances
-SYMBOLS = {1: "H", 6: "C", 7: "N", 8: "O", 9: "F", 15: "P", 16: "S", 17: "Cl"}
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,23 @@ class Frames:
     @property
     def formula(self) -> str:
         """For people: C2H6O."""
-        counts = Counter(SYMBOLS.get(int(number), f"[{number}]") for number in self.numbers)
-        return "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in sorted(counts.items()))
+        return formula_of(self.numbers)
+
+    def molecules(self, most: int | None = None) -> list[Frames]:
+        """These frames: they are of one molecule."""
+        return [self][:most]
+
+    def nearest(self) -> np.ndarray:
+        """Distance (F,) of the nearest two atoms of each frame."""
+        return np.asarray(pair_distances(self.positions).min(axis=1))
+
+    def keys(self) -> list[bytes]:
+        """Positions of each frame, for a comparison."""
+        return [row.tobytes() for row in np.rint(self.positions * POSITION_GRID).astype(np.int64)]
+
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """`all_pairs` of its atoms."""
+        return all_pairs(len(self.numbers))
 
     def within(self, cutoff: float) -> np.ndarray:
         """Which ordered pairs of `all_pairs` are nearer than `cutoff` in Angstrom, (F, P) bool."""
@@ -137,15 +151,40 @@ class Frames:
             forces.astype(np.float64) * (force_scale or energy_scale / length_scale),
         )
         for name in given:
-            values = getattr(frames, name).reshape(len(frames), -1)
-            fine = np.abs(values) < LARGEST
-            if not fine.all():
-                frame, at = np.argwhere(~fine)[0]
-                raise UserError(
-                    f"{name} must be finite (and below {LARGEST:g}), frame {frame} of {origin} has "
-                    f"{values[frame, at]}; remove such frames ({(~fine.all(axis=1)).sum()} of {len(frames)})"
-                )
+            check_finite(name, getattr(frames, name), np.arange(len(frames)), len(frames), origin)
         return frames
+
+
+def check_finite(name: str, values: np.ndarray, frame_of: np.ndarray, frames: int, origin: str) -> None:
+    """Refuse values that cannot be meant.
+
+    Args:
+        name: of the values.
+        values: some for each row of the first axis.
+        frame_of: the frame of each row.
+        frames: how many there are.
+        origin: for errors.
+
+    Raises:
+        UserError: naming the first frame with such a value.
+    """
+    values = values.reshape(len(values), -1)
+    fine = np.abs(values) < LARGEST
+    if not fine.all():
+        row, at = np.argwhere(~fine)[0]
+        spoiled = len(np.unique(frame_of[~fine.all(axis=1)]))
+        raise UserError(
+            f"{name} must be finite (and below {LARGEST:g}), frame {frame_of[row]} of {origin} has "
+            f"{values[row, at]}; remove such frames ({spoiled} of {frames})"
+        )
+
+
+def formula_of(numbers: np.ndarray) -> str:
+    """For people: C2H6O."""
+    from ase.data import chemical_symbols
+
+    counts = Counter(chemical_symbols[number] for number in numbers)
+    return "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in sorted(counts.items()))
 
 
 def _one_molecule(numbers: np.ndarray, origin: str) -> np.ndarray:
@@ -153,7 +192,10 @@ def _one_molecule(numbers: np.ndarray, origin: str) -> np.ndarray:
     if numbers.ndim == 2 and len(numbers):
         differs = (numbers != numbers[0]).any(axis=1)
         if differs.any():
-            raise UserError(mixed(origin, int(differs.argmax())))
+            raise UserError(
+                f"all frames must be of one molecule with its atoms in one order, frame {differs.argmax()} of {origin} "
+                "differs from frame 0; write one file per molecule"
+            )
         numbers = numbers[0]
     whole = numbers.astype(np.int64)
     if numbers.ndim != 1 or (whole != numbers).any() or ((whole < 1) | (whole > 118)).any():
@@ -162,14 +204,6 @@ def _one_molecule(numbers: np.ndarray, origin: str) -> np.ndarray:
             f"with values from {numbers.min(initial=0)} to {numbers.max(initial=0)}; correct the file"
         )
     return whole
-
-
-def mixed(origin: str, frame: int) -> str:
-    """What to say of a frame that is not of the molecule of the first."""
-    return (
-        f"all frames must be of one molecule with its atoms in one order, frame {frame} of {origin} differs from "
-        "frame 0; write one file per molecule"
-    )
 
 
 def all_pairs(atoms: int) -> tuple[np.ndarray, np.ndarray]:

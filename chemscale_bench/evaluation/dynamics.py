@@ -14,6 +14,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
 from ase.md.verlet import VelocityVerlet
 
+from chemscale_bench.data.references import Reference
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.force_fields import load
 from chemscale_bench.models.potential import energy_and_forces, molecule_graph
@@ -23,10 +24,11 @@ MOST_STEPS = 500  # of a relaxation
 
 
 class ForceFieldCalculator(Calculator):
-    """An ASE calculator for one molecule without periodic images.
+    """An ASE calculator for molecules without periodic images.
 
     It computes in float64: relaxations, vibrations and numerical derivatives take differences of nearly equal energies.
-    A model of one molecule (`numbers` in its config.json) takes its stoichiometry only, in any order of the atoms.
+    A model of one molecule (`numbers` in its config.json) takes its stoichiometry only, in any order of the atoms. A
+    model of several takes any molecule of their elements, as neutral and with the fewest unpaired electrons.
     There are no electrons, so that the free energy, which ASE's optimizers and vibrations ask for, is the energy.
 
     Args:
@@ -48,6 +50,7 @@ class ForceFieldCalculator(Calculator):
         super().__init__()  # type: ignore[no-untyped-call]
         self.potential, self.record = load(Path(folder))
         self.potential.to(device, torch.float64).eval()
+        self.reference = Reference.from_record(self.record)
         self.allowed_atomic_numbers: set[int] = set(self.record["elements"])  # MLIPAudit asks for it
 
     def calculate(
@@ -70,12 +73,13 @@ class ForceFieldCalculator(Calculator):
             )
         if molecule.pbc.any():
             raise UserError(f"atoms must have no periodic images, got pbc={molecule.pbc}; set it to False")
+        lowest = int(molecule.numbers.sum() % 2) if self.reference.atomic_ev else 0
         graph = molecule_graph(
             molecule.numbers, molecule.positions, self.potential.cutoff, self.potential.scale,
-            self.record.get("charge", 0), self.record.get("unpaired", 0),
+            self.record.get("charge", 0), self.record.get("unpaired", lowest),
         )  # fmt: skip
         relative, forces = energy_and_forces(self.potential, graph, differentiable=False)
-        energy = float(relative) + self.record["reference_ev"]
+        energy = float(relative) + self.reference.of(molecule.numbers)
         self.results = {"energy": energy, "free_energy": energy, "forces": forces.cpu().numpy()}
 
 

@@ -32,7 +32,18 @@ LOSS_TOLERANCE = {"32-true": 2e-4, "bf16-mixed": 5e-3}
 FORCE_TOLERANCE = 1e-3
 """The same for force errors."""
 FORCE_FIELD_KEYS = frozenset(
-    ("model", "config", "elements", "reference_ev", "numbers", "task", "data_digest", "charge", "unpaired")
+    (
+        "model",
+        "config",
+        "elements",
+        "reference_ev",
+        "numbers",
+        "task",
+        "data_digest",
+        "charge",
+        "unpaired",
+        "atomic_reference_ev",
+    )
 )
 """What `force_fields.save` writes for a run."""
 OF_A_FILE = ("force_unit", "energy_key", "forces_key")
@@ -202,8 +213,10 @@ def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -
     import torch
 
     from chemscale_bench.data.frames import prepare_frames
+    from chemscale_bench.data.references import Reference
     from chemscale_bench.models import force_fields
-    from chemscale_bench.training.forces import FramesOnDevice, measure
+    from chemscale_bench.training.forces import measure
+    from chemscale_bench.training.mixed_frames import on_device
 
     task = task_of(entry)
     assert isinstance(task, ForceTask)
@@ -218,7 +231,7 @@ def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -
             ) from None
         units = [chosen.get(f"{kind}_unit") or default for kind, default in UNITS.items()] if copies.data else ["", ""]
         frames = prepare_frames(
-            copies.data or task.data, molecule=entry.molecule or "", split=1 if copies.test_data else split,
+            copies.data or task.data, molecule=task.molecules, split=1 if copies.test_data else split,
             train_size=train, validation_frames=task.validation_frames, test_frames=task.test_frames,
             test_data=copies.test_data, energy_unit=units[0], length_unit=units[1],
             cutoff=cutoff, **{name: chosen.get(name, "") for name in OF_A_FILE if copies.data},
@@ -227,8 +240,8 @@ def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -
         elements = tuple(int(number) for number in np.unique(frames.train.numbers))
         check_force_field(entry, run, folder / run.run, elements, cutoff)
         potential, record = force_fields.load(folder / run.run)
-        dtype = potential.scale.dtype
-        test = FramesOnDevice(frames.test, cutoff, record["reference_ev"], torch.device("cpu"), dtype)
+        reference = Reference.from_record(record)
+        test = on_device(frames.test, cutoff, reference, torch.device("cpu"), potential.scale.dtype)
         metric = entry.primary_metric
         check_agrees(run, metric, run.results[0].metrics[metric], measure(potential, test).force_mae, FORCE_TOLERANCE)
 
@@ -257,6 +270,14 @@ def check_force_field(entry: Entry, run: Run, folder: Path, elements: tuple[int,
             raise NotReproduced(f"{key} of config.json must be {value}, got {shown(config.get(key))} in run {run.run}")
     if not isinstance(config.get("reference_ev"), float) or not math.isfinite(config["reference_ev"]):
         raise NotReproduced(f"reference_ev must be a number, got {shown(config.get('reference_ev'))} in run {run.run}")
+    atomic = config.get("atomic_reference_ev", dict.fromkeys(map(str, elements), 0.0))
+    if not (
+        isinstance(atomic, dict) and set(atomic) == set(map(str, elements))
+        and all(isinstance(energy, float) and math.isfinite(energy) for energy in atomic.values())
+    ):  # fmt: skip
+        raise NotReproduced(
+            f"atomic_reference_ev must have a number for each of {list(elements)}, got {shown(atomic)} in run {run.run}"
+        )
     size = (folder / "model.safetensors").stat().st_size
     if not 4 * run.non_embedding_params <= size <= 16 * run.non_embedding_params + MOST_TABLES_BYTES:
         raise NotReproduced(f"model.safetensors must hold {run.non_embedding_params:,} weights, got {size:,} bytes")

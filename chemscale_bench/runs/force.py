@@ -1,4 +1,4 @@
-"""One force-field run: frames of a molecule, a potential, its force and energy errors."""
+"""One force-field run: frames of a molecule or of several, a potential, its force and energy errors."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from chemscale_bench import tasks
 from chemscale_bench.data.frames import official
+from chemscale_bench.data.mixtures import Mixture
+from chemscale_bench.data.references import fit_reference
 from chemscale_bench.errors import UserError
-from chemscale_bench.evaluation.distances import find_bonds
-from chemscale_bench.evaluation.physics import check
-from chemscale_bench.evaluation.stretching import stretch
+from chemscale_bench.evaluation.soundness import soundness
 from chemscale_bench.models import force_fields
 from chemscale_bench.models.potential import Potential
 from chemscale_bench.models.registry import FORCE_FIELDS
@@ -30,8 +30,9 @@ from chemscale_bench.training.averaging import RunningAverage
 from chemscale_bench.training.contracts import Report
 from chemscale_bench.training.devices import check_device
 from chemscale_bench.training.fabric import Fabric
-from chemscale_bench.training.forces import ForceErrors, ForceLoss, ForceObjective, FramesOnDevice, baseline, measure
+from chemscale_bench.training.forces import ForceErrors, ForceLoss, ForceObjective, OnDevice, measure
 from chemscale_bench.training.loop import Diverged, Trainer
+from chemscale_bench.training.mixed_frames import baseline_of, on_device
 from chemscale_bench.training.schedules import segments
 
 PASS_ATOMS = {"cpu": 4_096, "cuda": 65_536}  # atoms of a forward pass, at first
@@ -81,9 +82,10 @@ class ForceRun(TrackedRun):
             self.task = declared.on(known.molecule, declared.data)
         train = self.frames.train
         self.elements = tuple(int(number) for number in np.unique(train.numbers))
-        self.reference_ev = float(train.energies.mean())
+        self.reference, note = fit_reference(train)
+        self.frames = self.frames._replace(notes=(*self.frames.notes, *note))
         self.potential = self.make_potential()
-        self.baseline = baseline(train, self.frames.test)
+        self.baseline = baseline_of(train, self.frames.test, self.reference)
         self.train_split, self.validation = self.on_device("train"), self.on_device("validation")
         self.title = (
             f"{settings.model} {self.potential.non_embedding_params:,} params, {self.config.layers} x "
@@ -103,10 +105,10 @@ class ForceRun(TrackedRun):
         tasks.load_force(settings.task).on(settings.molecule, settings.data)
         check_device(settings)
 
-    def on_device(self, split: str) -> FramesOnDevice:
+    def on_device(self, split: str) -> OnDevice:
         """A split ready for batches."""
         frames = getattr(self.frames, split)
-        return FramesOnDevice(frames, self.settings.cutoff, self.reference_ev, self.fabric.device, self.dtype)
+        return on_device(frames, self.settings.cutoff, self.reference, self.fabric.device, self.dtype)
 
     def make_potential(self) -> Potential:
         """A fresh network of the wanted size, scaled by the training forces."""
@@ -130,8 +132,9 @@ class ForceRun(TrackedRun):
         rate = tuned * self.rate_factor if chosen.learning_rate == "auto" else chosen.learning_rate
         loss = ForceLoss(self.potential, chosen.force_weight, chosen.energy_weight).to(fabric.device)
         average = RunningAverage(loss, chosen.average)
+        train = self.frames.train
         nothing = chosen.force_weight + chosen.energy_weight * float(
-            np.var(self.frames.train.energies) / np.square(self.frames.train.forces).mean()
+            np.square(train.energies - self.reference.energies(train)).mean() / np.square(train.forces).mean()
         )
         few = self.train_split.batch(np.arange(min(chosen.batch_frames, len(self.train_split))))
         at_random = float(loss(few).detach()) / len(few.energy_B)  # of some models far above that of no force
@@ -144,7 +147,7 @@ class ForceRun(TrackedRun):
             warmup=round(warmup_share(chosen, self.steps) * budget),
             report_every=max(budget // 200, min(20 * self.task.validation_frames, budget // 20), 1),
             save_seconds=60 * chosen.checkpoint_minutes, pass_limit=PASS_ATOMS[fabric.device.type], average=average,
-            captures=not self.potential.WAITS,
+            captures=self.train_split.uniform and not self.potential.WAITS,
         )  # fmt: skip
         if self.saved:
             trainer.resume(self.saved)
@@ -153,10 +156,12 @@ class ForceRun(TrackedRun):
     def count_flops(self) -> float:
         """FLOPs of training on one frame, as torch counts them: matrix products, forward and both backward passes.
 
-        Only neighbours count, also where every pair is an edge: a training has the same FLOPs on every device.
+        Only neighbours count, also where every pair is an edge: a training has the same FLOPs on every device. Of
+        several molecules it is the mean over as many frames as go into a pass.
         """
-        whole_pass = PASS_ATOMS["cpu"] // self.train_split.atoms
-        frames = max(1, min(self.settings.batch_frames, len(self.train_split), whole_pass))
+        whole_pass = int(PASS_ATOMS["cpu"] / self.train_split.atoms)
+        enough = self.settings.batch_frames if self.train_split.uniform else whole_pass
+        frames = max(1, min(enough, len(self.train_split), whole_pass))
         batch = self.train_split.batch(np.arange(frames), neighbours_only=True)
         with FlopCounterMode(display=False) as counter:
             self.trainer.module(batch).backward()
@@ -166,17 +171,17 @@ class ForceRun(TrackedRun):
     def params(self) -> dict[str, object]:
         """Task, frames and size."""
         return {
-            "task_name": self.task.name, "molecule": self.task.molecules[0], "split": self.split, "data": self.data,
-            "train_frames": len(self.frames.train),
+            "task_name": self.task.name, "molecule": self.task.molecule, "split": self.split, "data": self.data,
+            "train_frames": self.settings.train_size,
             "non_embedding_params": self.potential.non_embedding_params, "layers": self.config.layers,
-            "width": self.config.width, "gradient_steps": self.steps, "reference_ev": self.reference_ev,
+            "width": self.config.width, "gradient_steps": self.steps, "reference_ev": self.reference.constant_ev,
         }  # fmt: skip
 
     def tags(self) -> dict[str, object]:
         """Name and digests."""
         frames, chosen = self.frames, self.settings
         return {
-            "mlflow.runName": f"{chosen.model}-{self.task.molecules[0]}-{len(frames.train)}-seed{chosen.seed}",
+            "mlflow.runName": f"{chosen.model}-{self.task.molecule}-{chosen.train_size}-seed{chosen.seed}",
             "task_digest": self.task.digest_with(frames.digest, frames.test.digest), "data.digest": frames.digest,
             "data.source": frames.source, "data.source_sha256": frames.source_sha256,
             "data.train_digest": frames.train.digest, "data.validation_digest": frames.validation.digest,
@@ -225,19 +230,15 @@ class ForceRun(TrackedRun):
         """Measure the best weights on the test split, and check that they obey physics."""
         if not self.speaks:
             return
-        potential, test = self.best_potential(), self.frames.test
+        potential = self.best_potential()
         with self.clocked("test"):
             errors = measure(potential, self.on_device("test"))
         self.log["errors"] = list(errors)
-        cost = {"cost/flops": self.flops_per_unit * budget}
         with self.clocked("checks"):
-            state = {"charge": test.charge, "unpaired": test.unpaired}
-            physics = check(potential, test.numbers, test.positions[0], **state)
-            bonds = find_bonds(test.numbers, test.positions)
-            pulled = stretch(potential, test.numbers, test.positions[0], bonds, **state)
-        if pulled.warning:
-            self.tell(f"note: {pulled.warning}")
-        self.recorder.metrics(errors.metrics("test") | cost | physics | pulled.metrics, budget)
+            checks, warnings = soundness(potential, self.frames.test)
+        for warning in warnings:
+            self.tell(f"note: {warning}")
+        self.recorder.metrics(errors.metrics("test") | checks | {"cost/flops": self.flops_per_unit * budget}, budget)
 
     def identity(self) -> dict[str, Any]:
         """The frames' digest and the best weights so far."""
@@ -254,14 +255,16 @@ class ForceRun(TrackedRun):
         figure = error_curve(self.title, self.log["validation"], errors.force_mae, nothing.force_mae, self.budgets[-1])
         self.recorder.figure(figure, "error_curve.html")
         folder, frames = run_folder(self.run_id) / "model", self.frames
-        about = {
-            "reference_ev": self.reference_ev, "numbers": frames.train.numbers.tolist(), "task": self.task.name,
-            "data_digest": frames.digest,
-        }  # fmt: skip
-        if frames.train.charge or frames.train.unpaired:
-            about |= {"charge": frames.train.charge, "unpaired": frames.train.unpaired}
+        about = {**self.reference.record(), "task": self.task.name, "data_digest": frames.digest}
+        if isinstance(frames.train, Mixture):
+            self.THEN = f"simulate --molecule {frames.train.names[0]}", self.THEN[1]
+        else:
+            about["numbers"] = frames.train.numbers.tolist()
+            if frames.train.charge or frames.train.unpaired:
+                about |= {"charge": frames.train.charge, "unpaired": frames.train.unpaired}
         force_fields.save(folder, self.settings.model, self.best_potential(), self.config, self.elements, about)
-        first = frames.train.numbers.tolist(), frames.train.positions[0].tolist()
+        (molecule,) = frames.train.molecules(1)
+        first = molecule.numbers.tolist(), molecule.positions[0].tolist()
         example = pd.DataFrame([first], columns=["numbers", "positions"])
         self.recorder.tags(pyfunc.describe(folder, self.run_id, example))
         self.recorder.folder(folder, "model")
@@ -269,7 +272,7 @@ class ForceRun(TrackedRun):
         return {
             "speed/mean_atoms_per_s": per_second * self.train_split.atoms,
             "log10/non_embedding_params": math.log10(self.potential.non_embedding_params),
-            "log10/train_frames": math.log10(len(frames.train)),
+            "log10/train_frames": math.log10(self.settings.train_size),
         } | ({"log10/force_mae": math.log10(errors.force_mae)} if frames.test.has_forces else {})  # fmt: skip
 
     @property
@@ -290,6 +293,7 @@ class ForceRun(TrackedRun):
         print(f"{'error on the test split':>25} {'this run':>10} {'baseline':>15}")
         for name, ours, zero in (
             ("force MAE, meV/Angstrom", errors.force_mae, self.baseline.force_mae),
+            *((name, error, self.baseline.force_mae_in[name]) for name, error in errors.force_mae_in.items()),
             ("energy MAE, meV", errors.energy_mae, self.baseline.energy_mae),
         ):
             if not math.isnan(ours):

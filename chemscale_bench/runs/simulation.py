@@ -68,7 +68,7 @@ def simulate(settings: SimulateSettings) -> None:
     steps_of(settings.picoseconds, settings.timestep_fs)
     open_store()
     with TemporaryDirectory() as temporary:
-        subjects, left_out = find(settings.run, Path(temporary))
+        subjects, left_out = find(settings.run, settings.molecule, Path(temporary))
         with housekeeping_run("simulate", settings.experiment) as run_id:
             recorder = Recorder(run_id)
             about = {"model": " ".join(sorted({subject.name.split()[0] for subject in subjects}))}
@@ -113,10 +113,10 @@ def one_model(
 
 def moved(settings: SimulateSettings, subject: Subject, reference: Reference, device: torch.device) -> Simulated:
     """Relax, stretch and simulate."""
-    potential, record = force_fields.load(subject.folder)
+    potential, _ = force_fields.load(subject.folder)
     potential.to(device)
     test = subject.test
-    electrons = {"charge": record.get("charge", 0), "unpaired": record.get("unpaired", 0)}
+    electrons = {"charge": test.charge, "unpaired": test.unpaired}
     at_rest = rest(Atoms(test.numbers, test.positions[0], calculator=ForceFieldCalculator(subject.folder, str(device))))
     pulled = stretch(potential, test.numbers, at_rest.positions_A3, reference.bonds, **electrons)
     starts = starts_of(settings, test)
@@ -166,20 +166,21 @@ def trajectories(found: Simulated, numbers: np.ndarray) -> Iterator[Atoms]:
                 yield Atoms(numbers, positions_A3, info=about)
 
 
-def find(run: str, temporary: Path) -> tuple[list[Subject], dict[str, int]]:
+def find(run: str, molecule: str, temporary: Path) -> tuple[list[Subject], dict[str, int]]:
     """The force fields that a run, a folder or an experiment names, and what was left out.
 
     Raises:
-        UserError: if there is none, or its test frames are not to be had.
+        UserError: if there is none, its test frames are not to be had, or they are of several molecules and `molecule`
+            is none of them.
     """
     if run and user_path(run).is_dir():
-        return [of_folder(user_path(run))], {}
+        return [of_folder(user_path(run), molecule)], {}
     chosen, left_out = trained_models(run, "force field")
     check_one_task(chosen, run)
-    return [of_run(each, temporary, len(chosen) > 1) for each in chosen], left_out
+    return [of_run(each, molecule, temporary, len(chosen) > 1) for each in chosen], left_out
 
 
-def of_run(run: LoggedRun, temporary: Path, one_of_many: bool) -> Subject:
+def of_run(run: LoggedRun, molecule: str, temporary: Path, one_of_many: bool) -> Subject:
     """The force field of a finished run."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # beside our own
     import mlflow
@@ -195,39 +196,40 @@ def of_run(run: LoggedRun, temporary: Path, one_of_many: bool) -> Subject:
         ) from None
     fields = {name: value for name, value in run.params.items() if name in ForceFieldSettings.model_fields}
     settings = ForceFieldSettings.model_validate(fields)
-    test = test_frames(settings, record_of(folder), run.run_id)
+    test = test_frames(settings, record_of(folder), run.run_id, molecule)
     name = f"{run.params['model']} {int(run.params['non_embedding_params']):.2g}"
     if one_of_many:
         name += f" {run.run_id[:6]}"
-    return Subject(name, run.run_id, run.metrics.get(FORCE_MAE, float("nan")), folder, test)
+    error = run.metrics.get(f"{FORCE_MAE}/{molecule}" if molecule else FORCE_MAE, float("nan"))
+    return Subject(name, run.run_id, error, folder, test)
 
 
-def of_folder(folder: Path) -> Subject:
+def of_folder(folder: Path, molecule: str) -> Subject:
     """The force field in a folder, trained on frames that the package knows by their digest."""
     folder = folder / "model" if (folder / "model" / "config.json").is_file() else folder
     potential, record = force_fields.load(folder)
-    name, _, molecule = str(record.get("task", "")).partition("@")
+    name, _, of_task = str(record.get("task", "")).partition("@")
     known = official(str(record.get("data_digest", "")))
     try:
         task = tasks.load_force(name) if name else None
     except UserError:
         task = None
-    if task is None or not (known or (task.data == "embedded" and molecule in task.molecules)):
+    if task is None or not (known or (task.data == "embedded" and of_task in task.molecules)):
         raise UserError(
             f"run must be a folder whose frames are those of a task, {folder} was trained on {record.get('task')!r}, "
             "which nobody here has; give the id of its run"
         )
-    chosen = {"task": name, "molecule": known.molecule if known else molecule, "split": known.split if known else 1}
+    chosen = {"task": name, "molecule": known.molecule if known else of_task, "split": known.split if known else 1}
     settings = ForceFieldSettings.model_validate(chosen | {"train_size": 1})
     params = f"{record['model']} {potential.non_embedding_params:.2g}"
-    return Subject(params, "", float("nan"), folder, test_frames(settings, record, str(folder)))
+    return Subject(params, "", float("nan"), folder, test_frames(settings, record, str(folder), molecule))
 
 
-def test_frames(settings: ForceFieldSettings, record: Mapping[str, Any], origin: str) -> Frames:
-    """The test frames of a model's task, found to be those that it was trained beside.
+def test_frames(settings: ForceFieldSettings, record: Mapping[str, Any], origin: str, molecule: str) -> Frames:
+    """The test frames of a model's task, found to be those that it was trained beside; of several molecules one's.
 
     Raises:
-        UserError: if they have changed since.
+        UserError: if they have changed since, or `molecule` is none of several, or stated of one.
     """
     split = frames_of(tasks.load_force(settings.task).on(settings.molecule, settings.data), settings)
     if record.get("data_digest") != split.digest:
@@ -235,7 +237,17 @@ def test_frames(settings: ForceFieldSettings, record: Mapping[str, Any], origin:
             f"run must find the frames that it was trained on, {split.name} of {origin} has changed since; give the "
             "file as it was"
         )
-    return split.test
+    if isinstance(split.test, Frames):
+        if molecule:
+            raise UserError(f"molecule is for a force field of several, {origin} knows one; leave out {molecule!r}")
+        return split.test
+    known = {split.test.names[frames[0]]: frames for frames in reversed(split.test.alike)}
+    if molecule not in known:
+        raise UserError(
+            f"molecule must be one of several that {origin} was trained on, {', '.join([*known][::-1][:20])}, got "
+            f"{molecule!r}; choose one"
+        )
+    return split.test.molecule(known[molecule])
 
 
 def record_of(folder: Path) -> dict[str, Any]:

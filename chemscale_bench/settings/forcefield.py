@@ -11,16 +11,16 @@ from chemscale_bench.settings.training import TrainingSettings
 
 
 class ForceFieldSettings(TrainingSettings):
-    """Train a force field on one molecule's frames and report its force and energy errors on the test split."""
+    """Train a force field on frames of one molecule or several and report its force and energy errors on the test."""
 
     task: str = "rmd17-ff"
     """Task in benchmarks/ (or a path to a task file): frames, labels, splits, budgets and metric."""
     model: str = "painn"
     """Force field: schnet, painn, mace, spookynet or allegro."""
     molecule: str = "auto"
-    """Molecule of the task (`auto` is its first), or what to call the one in your own frames."""
+    """Molecule of the task (`auto` is its first), or what to call what is in your own frames."""
     train_size: Count = Field(950, ge=1)
-    """Training frames; the task's budgets are compared with one another."""
+    """Training frames, in a joint task of each molecule; the task's budgets are compared with one another."""
     split: int = Field(1, ge=1, le=5)
     """Official split, 1 to 5; of one file of your own: which random split."""
     params: Annotated[Count, Field(ge=1000, le=1_000_000_000)] | Auto = "auto"

@@ -37,6 +37,8 @@ class SimulateSettings(Settings):
 
     run: str = ""
     """Id of a finished run of a force field, folder of its model, or an experiment: all of its force fields."""
+    molecule: str = ""
+    """Of a force field of several molecules, the one to simulate: its formula, or its name in the task."""
     replicas: Count = Field(8, ge=1, le=10_000)
     """Simulations at each temperature, with a thermostat (Langevin) and without (NVE)."""
     temperature: Annotated[tuple[float, ...], BeforeValidator(parse_temperatures)] = "500,1200"  # type: ignore[assignment]

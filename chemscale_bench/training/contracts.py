@@ -25,6 +25,10 @@ class Objective(Protocol):
     def batch_amount(self, position: int) -> int:
         """Units of the optimizer step that starts at `position`."""
 
+    @property
+    def stacks(self) -> bool:
+        """Whether its items can be `stacked`; else members of a stack take their steps one after another."""
+
     def stacked(self, others: Any, items: list[Any]) -> Any:
         """One forward pass of the items of several members, this one the first; all have the same data."""
 

@@ -1,7 +1,7 @@
 """The force objective: frames in their training order, batches that stay on the device, energy and force errors.
 
 Legend: F frames of the data set, A atoms of the molecule, B frames of a batch, P = A (A - 1) ordered pairs, K members
-of a stack.
+of a stack. mixed_frames.py has frames of several molecules.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -27,6 +27,30 @@ class ForceBatch(NamedTuple):
     graph: Graph
     energy_B: Tensor  # eV, relative to the reference
     forces_A3: Tensor  # eV/Angstrom; here A counts the atoms of all frames of the batch
+    frames: float  # for how many of average size its atoms count
+
+
+class OnDevice(Protocol):
+    """Frames on a device, of one molecule or of several (mixed_frames.py)."""
+
+    digest: str
+    uniform: bool
+    """Whether all frames have the same atoms: such batches have equal shapes, and can be stacked."""
+
+    @property
+    def atoms(self) -> float:
+        """Of a frame, in the mean."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: np.ndarray, neighbours_only: bool = False) -> ForceBatch:
+        """The frames at `indices` (B,) as one graph."""
+
+    def cut(self, indices: np.ndarray, limit: int) -> Iterator[np.ndarray]:
+        """The indices in parts of at most `limit` atoms, or of one frame."""
+
+    def summary(self, differences: Iterator[tuple[Tensor, Tensor]]) -> ForceErrors:
+        """Of absolute errors of energies (B,) and forces (A, 3), batch after batch over all frames in order."""
 
 
 class FramesOnDevice:
@@ -53,6 +77,7 @@ class FramesOnDevice:
         self.energy_F = torch.as_tensor(frames.energies - reference_ev).to(device, dtype)
         self.near_FP = torch.as_tensor(frames.within(cutoff)).to(device)
         self.numbers_A = torch.as_tensor(frames.numbers).to(device)
+        self.uniform = True
         self.every_pair, self.electrons = device.type == "cuda", (frames.charge, frames.unpaired)
 
     def __len__(self) -> int:
@@ -63,19 +88,31 @@ class FramesOnDevice:
         index_B = torch.as_tensor(indices).to(self.energy_F.device)
         near_BP = None if self.every_pair and not neighbours_only else self.near_FP[index_B]
         graph = frames_graph(self.numbers_A, self.positions_FA3[index_B], near_BP, *self.electrons)
-        return ForceBatch(graph, self.energy_F[index_B], self.forces_FA3[index_B].reshape(-1, 3))
+        return ForceBatch(graph, self.energy_F[index_B], self.forces_FA3[index_B].reshape(-1, 3), len(index_B))
 
-    def batches(self) -> Iterator[ForceBatch]:
-        """All frames in order, in batches for measuring."""
-        size = max(1, EVALUATION_ATOMS // self.atoms)
-        for start in range(0, len(self), size):
-            yield self.batch(np.arange(start, min(len(self), start + size)))
+    def cut(self, indices: np.ndarray, limit: int) -> Iterator[np.ndarray]:
+        """The indices in parts of at most `limit` atoms, or of one frame."""
+        size = max(1, limit // self.atoms)
+        for start in range(0, len(indices), size):
+            yield indices[start : start + size]
+
+    def summary(self, differences: Iterator[tuple[Tensor, Tensor]]) -> ForceErrors:
+        """Of absolute errors of energies (B,) and forces (A, 3), batch after batch over all frames in order."""
+        force_A, energy = torch.zeros(self.atoms, dtype=torch.float64), 0.0
+        for energy_B, force_A3 in differences:
+            energy += float(energy_B.double().sum())
+            force_A += force_A3.double().cpu().reshape(-1, self.atoms, 3).mean(2).sum(0)
+        force_A *= 1000 / len(self)
+        numbers = self.numbers_A.cpu().numpy()
+        by_element = {int(number): float(force_A[numbers == number].mean()) for number in np.unique(numbers)}
+        return ForceErrors(float(force_A.mean()), 1000 * energy / len(self), by_element, {})
 
 
 class ForceLoss(nn.Module):
     """The summed loss of a batch: squared errors of forces and energy in units of the training forces' mean square.
 
-    With zero forces it is about `force_weight` per frame. A stacked one gives each member's loss (K,).
+    With zero forces it is about `force_weight` per frame. Every component of force has the same weight, and every
+    frame's energy, however large its molecule. A stacked one gives each member's loss (K,).
     """
 
     def __init__(self, potential: Potential, force_weight: float, energy_weight: float) -> None:
@@ -85,8 +122,7 @@ class ForceLoss(nn.Module):
     def forward(self, batch: ForceBatch) -> Tensor:
         """Summed over the frames of the batch."""
         energy_B, forces_A3 = energy_and_forces(self.potential, batch.graph, differentiable=True)
-        frames = energy_B.shape[-1]
-        force = (forces_A3 - batch.forces_A3).square().mean((-2, -1)) * frames
+        force = (forces_A3 - batch.forces_A3).square().mean((-2, -1)) * batch.frames
         energy = (energy_B - batch.energy_B).square().sum(-1)
         return (self.force_weight * force + self.energy_weight * energy) / self.potential.scale.square()
 
@@ -101,7 +137,7 @@ class ForceObjective:
         diverged_loss: where training has diverged; far above the losses of no force and of random weights.
     """
 
-    def __init__(self, frames: FramesOnDevice, seed: int, batch_frames: int, diverged_loss: float) -> None:
+    def __init__(self, frames: OnDevice, seed: int, batch_frames: int, diverged_loss: float) -> None:
         self.frames, self.seed, self.batch_frames, self.diverged_loss = frames, seed, batch_frames, diverged_loss
         self.order = lru_cache(maxsize=1)(self.order_of)
 
@@ -123,9 +159,8 @@ class ForceObjective:
 
     def passes(self, items: list[int], limit: int) -> Iterator[ForceBatch]:
         """The frames as forward passes of at most `limit` atoms."""
-        size = max(1, limit // self.unit_size)
-        for start in range(0, len(items), size):
-            yield self.frames.batch(np.array(items[start : start + size]))
+        for part in self.frames.cut(np.array(items), limit):
+            yield self.frames.batch(part)
 
     def batch_amount(self, position: int) -> int:
         """Frames of every optimizer step."""
@@ -134,18 +169,24 @@ class ForceObjective:
     @property
     def unit_size(self) -> int:
         """Atoms of a frame."""
-        return self.frames.atoms
+        return math.ceil(self.frames.atoms)
+
+    @property
+    def stacks(self) -> bool:
+        """Whether `stacked` can be: frames of one molecule."""
+        return self.frames.uniform
 
     def stacked(self, others: list[Self], items: list[list[int]]) -> ForceBatch:
         """The members' frames, equally many of each, with (K, A, 3) positions; every pair is an edge."""
         frames = self.frames
+        assert isinstance(frames, FramesOnDevice)
         assert all(each.frames.digest == frames.digest for each in others)
         index_KB = torch.tensor(items).to(frames.energy_F.device, non_blocking=True)
         positions_KBA3 = frames.positions_FA3[index_KB]
         graph = frames_graph(frames.numbers_A, positions_KBA3[0], None, *frames.electrons)
         return ForceBatch(
             graph._replace(positions_A3=positions_KBA3.flatten(1, 2)), frames.energy_F[index_KB],
-            frames.forces_FA3[index_KB].flatten(1, 2),
+            frames.forces_FA3[index_KB].flatten(1, 2), index_KB.shape[1],
         )  # fmt: skip
 
 
@@ -155,6 +196,7 @@ class ForceErrors(NamedTuple):
     force_mae: float  # meV/Angstrom, over all components
     energy_mae: float  # meV per molecule
     force_mae_of: dict[int, float]  # by atomic number
+    force_mae_in: dict[str, float]  # by molecule, where there are several
 
     def metrics(self, split: str) -> dict[str, float]:
         """Named and with units."""
@@ -164,22 +206,21 @@ class ForceErrors(NamedTuple):
             f"{split}/force_mae_mev_per_angstrom_{chemical_symbols[number]}": error
             for number, error in self.force_mae_of.items()
         }
+        by_molecule = {f"{split}/force_mae_mev_per_angstrom/{name}": error for name, error in self.force_mae_in.items()}
         own = {f"{split}/force_mae_mev_per_angstrom": self.force_mae, f"{split}/energy_mae_mev": self.energy_mae}
-        return {name: error for name, error in (own | by_element).items() if not math.isnan(error)}
+        return {name: error for name, error in (own | by_element | by_molecule).items() if not math.isnan(error)}
 
 
-def measure(potential: nn.Module, frames: FramesOnDevice) -> ForceErrors:
+def measure(potential: nn.Module, frames: OnDevice) -> ForceErrors:
     """Errors of a potential on a split."""
-    force_A, energy = torch.zeros(frames.atoms, dtype=torch.float64), 0.0
-    for batch in frames.batches():
-        energy_B, forces_A3 = energy_and_forces(potential, batch.graph, differentiable=False)
-        energy += float((energy_B - batch.energy_B).abs().double().sum())
-        error_A3 = (forces_A3 - batch.forces_A3).abs().double().cpu()
-        force_A += error_A3.reshape(-1, frames.atoms, 3).mean(2).sum(0)
-    force_A *= 1000 / len(frames)
-    numbers = frames.numbers_A.cpu().numpy()
-    by_element = {int(number): float(force_A[numbers == number].mean()) for number in np.unique(numbers)}
-    return ForceErrors(float(force_A.mean()), 1000 * energy / len(frames), by_element)
+
+    def differences() -> Iterator[tuple[Tensor, Tensor]]:
+        for part in frames.cut(np.arange(len(frames)), EVALUATION_ATOMS):
+            batch = frames.batch(part)
+            energy_B, forces_A3 = energy_and_forces(potential, batch.graph, differentiable=False)
+            yield (energy_B - batch.energy_B).abs(), (forces_A3 - batch.forces_A3).abs()
+
+    return frames.summary(differences())
 
 
 def baseline(train: Frames, test: Frames) -> ForceErrors:
@@ -187,4 +228,4 @@ def baseline(train: Frames, test: Frames) -> ForceErrors:
     force_A = 1000 * np.abs(test.forces).mean((0, 2))
     energy = 1000 * float(np.abs(test.energies - train.energies.mean()).mean())
     by_element = {int(number): float(force_A[test.numbers == number].mean()) for number in np.unique(test.numbers)}
-    return ForceErrors(float(force_A.mean()), energy, by_element)
+    return ForceErrors(float(force_A.mean()), energy, by_element, {})

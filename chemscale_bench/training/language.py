@@ -44,7 +44,7 @@ class LanguageObjective:
         device: where the forward passes go.
     """
 
-    unit_size = 1
+    unit_size, stacks = 1, True
 
     def __init__(
         self, molecules: Molecules, start_id: int, vocabulary_size: int, seed: int, batch_tokens: int | None,

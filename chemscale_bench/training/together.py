@@ -39,8 +39,12 @@ def train_together(start: Callable[[], Generator[Step, None, None] | None], plac
             if not steps:
                 return
             try:
-                everybody = everybody or Stack(places, steps[0].trainer)
-                everybody.perform(steps)
+                if steps[0].trainer.objective.stacks:
+                    everybody = everybody or Stack(places, steps[0].trainer)
+                    everybody.perform(steps)
+                else:
+                    for step in steps:
+                        step.trainer.perform(step)
             except BaseException as error:
                 for member in running:
                     with suppress(BaseException):  # it is raised below

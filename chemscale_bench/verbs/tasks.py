@@ -32,7 +32,8 @@ def described(task: Task, typed: str) -> str:
         unit = f"training tokens, {'SMILES' if task.vocabulary == 'smiles' else 'SELFIES'}"
     else:
         assert isinstance(task, all_tasks.ForceTask)
-        budgets, unit, verb, models = task.budgets_frames, "training frames", "forcefield", FORCE_FIELDS
+        budgets, verb, models = task.budgets_frames, "forcefield", FORCE_FIELDS
+        unit = f"training frames{' of each of ' + ', '.join(task.molecules) if task.joint else ''}"
     lines = {
         "data": data,
         "budgets": f"{' '.join(f'{budget:.4g}' for budget in budgets)} {unit}",

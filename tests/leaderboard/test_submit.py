@@ -169,6 +169,7 @@ def widen_force_field(config: dict[str, object]) -> None:
         ("forces", add_key, "auto_map"),
         ("forces", widen_force_field, "config of config.json must be"),
         ("forces", lambda config: config.update(reference_ev="0"), "reference_ev must be a number"),
+        ("forces", lambda config: config.update(atomic_reference_ev={"1": 0.0}), "must have a number for each of"),
         ("forces", lambda config: config.update(model="painn"), "model of config.json must be"),
     ],
 )
