@@ -1,4 +1,4 @@
-# From a bare clone with only Python 3.11 or 3.12. Both set-ups are made once: the launcher builds `.venv`, or takes the
+# From a bare clone with only Python 3.11, 3.12 or 3.13. Both set-ups are made once: the launcher builds `.venv`, or takes the
 # environment you have activated if the project is installed there.
 .PHONY: demo test dev docs
 

@@ -171,5 +171,5 @@ def test_without_a_suitable_python_the_cure_is_told(project: Project, tmp_path: 
     (tmp_path / "bin" / "python3").symlink_to("/bin/false")
     code, out, err = project.prepare(PATH=str(tmp_path / "bin"))
     assert (code, out) == (2, "")
-    assert err.startswith("error: Python must be 3.11 or 3.12, found none on PATH; install one")
+    assert err.startswith("error: Python must be 3.11, 3.12 or 3.13, found none on PATH; install one")
     assert err.count("\n") == 1

@@ -1,6 +1,6 @@
 """Find the environment that runs this project, or build it once; prints the path of its python.
 
-Called by `tools/launch` with any Python 3.11 or 3.12, in the project folder, before anything is installed: standard
+Called by `tools/launch` with any Python 3.11 to 3.13, in the project folder, before anything is installed: standard
 library only. The first that is there wins:
 
 1. the environment of the Python on PATH (an activated one, or that of `uv run`), if this project is installed in it;
