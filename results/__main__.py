@@ -35,7 +35,7 @@ ENTRIES = HERE.parent / "leaderboard" / "entries"
 CURVES = HERE.parent / "benchmarks" / "curves"
 LEAST_SIZES = 3
 SMILES, LEVEL = "@smiles", 0.9
-SIZES = (1e4, 3e4, 1e5, 3e5, 1e6)
+SIZES = np.array([1e4, 3e4, 6e4, 1e5, 3e5, 1e6])
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe & Ito
 MARKERS = "osD^vP"
 PRUNERS = {"paper": "rule of the paper", "performance": "`performance`, ours"}
@@ -217,8 +217,8 @@ def strings_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
             axis.errorbar(
                 bits.index, bits["mean"], off, fmt=marker + style, color=colour, ms=5, lw=1, label=named(study)
             )
-            half_decades = 10 ** (np.round(2 * np.log10(points["params"])) / 2)
-            rows = points.assign(model=named(study), params=half_decades, data=points["budget"])
+            off = np.abs(np.log(points["params"].to_numpy()[:, None] / SIZES))
+            rows = points.assign(model=named(study), params=SIZES[off.argmin(axis=1)], data=points["budget"])
             cells.append(rows.assign(loss=rows["val/nats_per_molecule"])[["model", "params", "data", "loss"]])
         axis.legend(fontsize=7, frameon=False)
         yield f"### {task}\n\n{save(figure, f'strings_{task}')}\n"
@@ -229,12 +229,8 @@ def strings_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
             tokens = (points["val/nats_per_molecule"] / points["loss"]).mean()
             last = points[points["budget"] == budget].assign(size=rows["params"])
             bits = last.groupby("size")["val/bits_per_heavy_atom"].mean()
-            shown = (bits[np.isclose(bits.index, at, rtol=0.1)] for at in SIZES)
-            yield (
-                f"| {named(study)} | {tokens:.1f} | "
-                + " | ".join(f"{x.iloc[0]:.3f}" if len(x) else "" for x in shown)
-                + " |"
-            )
+            shown = (f"{bits[at]:.3f}" if at in bits.index else "" for at in SIZES)
+            yield f"| {named(study)} | {tokens:.1f} | {' | '.join(shown)} |"
         yield ""
         for each in decisions(pd.concat(cells), LEVEL):
             low, high = each.interval
