@@ -23,7 +23,7 @@ from chemscale_bench.leaderboard.entry import RESULTS
 from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.scaling import validate
 from chemscale_bench.scaling.analysis import Analysis, analyse
-from chemscale_bench.scaling.decisions import decisions
+from chemscale_bench.scaling.decisions import decisions, exponents
 from chemscale_bench.scaling.line import straight_line
 from chemscale_bench.tuning.estimators import sum_of_losses
 from chemscale_bench.tuning.figures import FRACTION, Foretold
@@ -202,10 +202,17 @@ def named(study: Study) -> str:
     return f"{study.model}, {'SMILES' if in_smiles(study) else 'SELFIES'}"
 
 
+def largest(found: Sequence[Scaled]) -> list[Scaled]:
+    """Of the studies of one model and string the one of most training: others may have the same seeds."""
+    ascending = sorted(found, key=lambda one: one.points["flops"].sum())
+    chosen = {named(one.study): one for one in ascending}
+    return [one for one in found if chosen[named(one.study)] is one]
+
+
 def strings_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
     """Markdown: models of SELFIES and of SMILES of the same molecules, by what is comparable, bits per heavy atom."""
     for task in (name.removesuffix(SMILES) for name in tasks if name.endswith(SMILES)):
-        found = [one for name in (task, task + SMILES) for one in tasks.get(name, [])]
+        found = largest([one for name in (task, task + SMILES) for one in tasks.get(name, [])])
         budget = min(one.points["budget"].max() for one in found)
         figure, (axis,) = panels(1, "parameters without embeddings", "bits per heavy atom")
         cells = []
@@ -239,6 +246,15 @@ def strings_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
                 f"tokens, by {each.difference:.2f} [{low:.2f}, {high:.2f}] nats per molecule; {each.accuracy:.0%} of "
                 "pairs of smaller runs say so."
             )
+        yield ""
+        for pair in exponents(pd.concat(cells), LEVEL):
+            if pair.axis == "params":
+                slopes = [f"{name} {line.slope:.3f}" for name, line in zip(pair.models, pair.lines, strict=True)]
+                gap, (low, high), p = pair.difference
+                yield (
+                    f"- Exponents of straight lines through {pair.points} sizes at {pair.at:.0e} tokens: "
+                    f"{', '.join(slopes)}; they differ by {gap:.3f} [{low:.3f}, {high:.3f}], p = {p:.1g}."
+                )
         yield ""
 
 
