@@ -53,8 +53,11 @@ def test_nats_are_those_of_the_loss_that_training_and_validation_measure(name: s
 def test_a_seed_decides_and_nothing_else() -> None:
     model = model_of()
     alone = drawn(model, 40, rows=7)
-    assert drawn(model, 40, rows=40) == alone
-    assert sample(model, VOCABULARY, 40, longest=60, rows=5, threads=2) == alone
+    for again in (drawn(model, 40, rows=40), sample(model, VOCABULARY, 40, longest=60, rows=5, threads=2)):
+        assert again.strings == alone.strings
+        assert again.nats == pytest.approx(
+            alone.nats, rel=1e-5
+        )  # sums of as many numbers, on some processors by others
     more = drawn(model, 64)
     assert more.strings[: len(alone.strings)] == alone.strings
     assert drawn(model, 40, seed=1).strings != alone.strings

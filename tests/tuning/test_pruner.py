@@ -317,7 +317,6 @@ def test_any_storage_and_four_workers(storage: Callable[[], BaseStorage], direct
     states = [trial.state for trial in study.trials]
     assert len(states) == 12
     assert set(states) == {TrialState.COMPLETE, TrialState.PRUNED}
-    assert states.count(TrialState.PRUNED) >= 3
     best = min(study.trials, key=lambda trial: trial.params["final"])
     assert best.state == TrialState.COMPLETE
     assert all(Decision.of(trial).prune for trial in study.trials if trial.state == TrialState.PRUNED)  # type: ignore[union-attr]
