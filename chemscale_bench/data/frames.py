@@ -134,7 +134,7 @@ def prepare_frames(
     else:
         source = _own(data, test_data, units, keys, split, test_frames)
         test_frames = min(test_frames, len(source.test))
-    _check_sizes(data, source, train_size, validation_frames, test_frames)
+        _check_sizes(data, source, train_size, validation_frames, test_frames)
     test = source.test.take(slice(test_frames))
     check_overlap(source.pool, test, source.name)
     prepared = FrameSplit(

@@ -53,6 +53,8 @@ def load(run: str | Path, untrained: bool = False, artifact: str = "model") -> C
         raise UserError("run must be the id of a run or the folder of a checkpoint, got nothing; `mlflow ui` shows ids")
     if RUN_ID.fullmatch(str(run)) and not user_path(str(run)).is_dir():
         return of_run(str(run), untrained, artifact)
+    if artifact != "model":
+        raise UserError(f"the model of an earlier budget needs the id of a run, got run={run}; leave budget out")
     return of_folder(folder_of(str(run)), untrained, {})
 
 
@@ -108,6 +110,11 @@ def of_run(run_id: str, untrained: bool, artifact: str) -> Checkpoint:
         try:
             folder = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=artifact, dst_path=temporary)
         except (MlflowException, OSError):
+            if artifact != "model":
+                raise UserError(
+                    f"budget must be one whose model {run_id} has kept, got {artifact.rpartition('/')[2]}; leave it "
+                    "out for the last model"
+                ) from None
             raise UserError(
                 f"run must have a model among its artifacts, {run_id} has none (it is {run.info.status}); give a "
                 "finished run of a language model, or the folder of a checkpoint"

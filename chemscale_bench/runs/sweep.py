@@ -166,6 +166,7 @@ class Sweep:
             trial = None if stop.requested else self.queue.take()
             return self.run_trial(trial, fabric, stop) if trial else None
 
+        waits = False
         while True:
             if self.settings.together > 1:
                 train_together(start, self.settings.together)
@@ -174,7 +175,10 @@ class Sweep:
                     drive(trial)
             if stop.requested or self.is_worker or self.queue.count() >= self.settings.trials:
                 return
-            time.sleep(LOOKS)  # others are at the last ones; should they die, there is work again
+            if self.prints and not waits:
+                print("waiting for the last trials, which other processes are at", file=sys.stderr)
+            waits = True
+            time.sleep(LOOKS)  # should they die, there is work again
 
     def lead(self, stop: Stop, bar: tqdm[NoReturn]) -> None:
         """Have workers run the trials."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import re
@@ -65,7 +66,18 @@ def start_fabric(settings: TrainingSettings) -> Fabric:
         plugins=[peers.environment],
     )
     fabric.launch()
+    if fabric.world_size > 1:
+        atexit.register(leave_peers)
     return fabric
+
+
+def leave_peers() -> None:
+    """End the group of processes before the interpreter ends: threads of Gloo that outlive it may abort the process.
+
+    Fabric does it for NCCL only.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def find_peers(environ: Mapping[str, str]) -> Peers:

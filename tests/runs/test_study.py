@@ -19,7 +19,6 @@ from chemscale_bench import tasks
 from chemscale_bench.cli import main
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.cells import Cells, Result, Training, Tuned
-from chemscale_bench.runs.gpu_hours import by_the_clock, gpus_of
 from chemscale_bench.runs.pace import Pace, undisturbed
 from chemscale_bench.runs.study_plan import StudyPlan
 from chemscale_bench.runs.study_report import judged
@@ -167,28 +166,6 @@ def test_a_budget_of_flops_is_kept_and_more_of_it_goes_on() -> None:
     assert len(more) > len(children)
     assert spent < again.data.metrics["study/flops"] <= 5e9
     assert len(cells_of(more)) == len(set(cells_of(more)))
-
-
-@pytest.mark.parametrize(
-    ("engine", "options", "hours"), [("slurm", "", 2.0), ("ray", "num_gpus=1", 2.0), ("ray", "num_gpus=0.25", 8.0)]
-)
-def test_hours_of_gpus_are_those_of_the_clock_times_what_the_workers_hold(
-    engine: str, options: str, hours: float, capsys: pytest.CaptureFixture[str]
-) -> None:
-    given = {"gpu_hours": "16", "workers": "8", "engine": engine, "engine_options": options}
-    settings = StudySettings.read(given, "study")
-    assert isinstance(settings, StudySettings)
-    found = by_the_clock(settings, prints=True)
-    assert (found.hours, found.gpu_hours, found.workers) == (hours, 0.0, 8)
-    assert f"are hours={hours:g}" in capsys.readouterr().err
-    assert by_the_clock(found, prints=True) == found  # as a worker reads it
-
-
-def test_gpus_here_are_shared_by_the_workers() -> None:
-    for workers, gpus in (("2", 2), ("4", 4), ("8", 4)):
-        settings = StudySettings.read({"gpu_hours": "8", "workers": workers}, "study")
-        assert isinstance(settings, StudySettings)
-        assert gpus_of(settings, here=4) == gpus
 
 
 def test_a_dry_run_prints_the_plan_and_records_nothing() -> None:

@@ -90,6 +90,23 @@ def test_two_tasks_of_srun_train_as_one_and_say_it_once(tmp_path: Path, tracking
         assert not [word for word in chatter if word in err]
 
 
+AT_ITS_END = """
+import atexit, torch
+atexit.register(lambda: print("still a group:", torch.distributed.is_initialized()))  # after all that come later
+from chemscale_bench.settings.chemgpt import ChemGPTSettings
+from chemscale_bench.training.devices import start_fabric
+start_fabric(ChemGPTSettings(device="cpu")).barrier()
+"""
+
+
+def test_processes_leave_one_another_before_they_end() -> None:
+    """Else some abort: `terminate called without an active exception`."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--no-python"]
+    done = subprocess.run([*command, sys.executable, "-c", AT_ITS_END], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("still a group: False") == 2
+
+
 def test_ranks_that_do_not_come_are_named() -> None:
     port, told = free_port(), []
 

@@ -189,5 +189,9 @@ def test_the_model_of_every_budget(
     assert trained["linear"].nunique() == 2
     alone = Featurizer(early).fit().transform(SMILES)
     assert np.array_equal(Featurizer(run, budget=10).transform(SMILES), alone)
+    with pytest.raises(UserError, match=f"budget must be one whose model {run} has kept, got 11; leave it out"):
+        Featurizer(run, budget=11).fit()
+    with pytest.raises(UserError, match="the model of an earlier budget needs the id of a run, got run="):
+        Featurizer(early, budget=10).fit()
     with pytest.raises(UserError, match="budget=all needs runs, got the folder"):
         probe(ProbeSettings(run=str(early), budget="all", data=str(table), target="logp", device="cpu"))
