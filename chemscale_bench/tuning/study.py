@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import random
 import re
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +25,7 @@ from chemscale_bench.errors import UserError
 REPORTS = 50  # intermediate values of a trial, and its last step: each is a 50th of the area under its schedule
 SAMPLERS = ("TPESampler", "RandomSampler", "GPSampler", "QMCSampler", "CmaEsSampler")
 ENOUGH_TO_RANK = 4  # finished trials, to say which setting matters
+TRIES = 10  # to open a database that others make at the same time
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -83,7 +86,7 @@ def open_storage(text: str, otherwise: Path) -> BaseStorage:
             proxy.wait_server_ready(timeout=10)
             return proxy
         if "://" in text:
-            return optuna.storages.RDBStorage(text)
+            return database(text)
         # The lock of a journal is a link to its path, which Optuna follows to see whether anybody is at work.
         path = (Path(text).expanduser() if text else otherwise).absolute()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,6 +100,22 @@ def open_storage(text: str, otherwise: Path) -> BaseStorage:
             f"storage must be a database URL, grpc://HOST:PORT or a journal file that can be opened, got "
             f"{without_secrets(text)!r} ({problem}); start the server or correct the address"
         ) from None
+
+
+def database(address: str) -> BaseStorage:
+    """A database, whose tables one process makes of those that find it empty at once; the others try again."""
+    from sqlalchemy.exc import DBAPIError, IntegrityError  # a journal needs none of it
+
+    tries = 0
+    while True:
+        try:
+            return optuna.storages.RDBStorage(address)
+        except DBAPIError as error:
+            tries += 1
+            made_twice = isinstance(error, IntegrityError) or "already exists" in str(error)
+            if tries == TRIES or not made_twice:
+                raise
+            time.sleep(random.uniform(0.2, 1.0))  # not all at once again
 
 
 def without_secrets(text: str) -> str:

@@ -1,5 +1,7 @@
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
@@ -134,3 +136,17 @@ def test_a_relative_journal_has_a_lock_that_can_be_taken_over(tmp_path: Path, mo
     study = optuna.load_study(storage=storage, study_name="s")
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
     assert time.monotonic() - started < 30
+
+
+def test_of_several_that_find_a_database_empty_all_can_open_it(tmp_path: Path) -> None:
+    """As when one command is started on many machines; Optuna alone fails for some."""
+    for number in range(3):
+        address, ready = f"sqlite:///{tmp_path / str(number)}.db", threading.Barrier(4)
+
+        def come(address: str = address, ready: threading.Barrier = ready) -> None:
+            ready.wait()
+            open_storage(address, Path("x"))
+
+        with ThreadPoolExecutor(4) as pool:
+            for one in [pool.submit(come) for _ in range(4)]:
+                one.result()
