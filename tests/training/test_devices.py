@@ -92,7 +92,8 @@ def test_two_tasks_of_srun_train_as_one_and_say_it_once(tmp_path: Path, tracking
 
 AT_ITS_END = """
 import atexit, torch
-atexit.register(lambda: print("still a group:", torch.distributed.is_initialized()))  # after all that come later
+end = "still a group: {}\\n".format  # one write, or the lines of two processes mix
+atexit.register(lambda: print(end(torch.distributed.is_initialized()), end="", flush=True))  # after all that come later
 from chemscale_bench.settings.chemgpt import ChemGPTSettings
 from chemscale_bench.training.devices import start_fabric
 start_fabric(ChemGPTSettings(device="cpu")).barrier()
