@@ -131,7 +131,7 @@ def train(model: str = "chemgpt", **parameters: Any) -> Run:
     Ctrl-C asks for a clean end, as there; what it says then names the run to go on with, by `resume`.
 
     Args:
-        model: chemgpt, llama or lstm; or a force field: painn, schnet, mace, spookynet or allegro.
+        model: chemgpt, llama or lstm; or a force field: painn, schnet, mace, spookynet, allegro or nequip.
         **parameters: of that command, such as task, params, tokens, seed; `chemscale language --help` explains them.
 
     Raises:

@@ -51,6 +51,7 @@ UNITS = {"energy": "kcal/mol", "length": "Angstrom"}
 """Of copies of the official frames, in whose run no units were given: those of the archive."""
 MOST_HEADER_BYTES = 1 << 20
 MOST_TABLES_BYTES = 16 << 20
+MOST_LAYERS = 100  # as settings/forcefield.py has it
 """Of the tables of elements and constants that a force field carries beside its weights."""
 
 
@@ -257,11 +258,16 @@ def check_force_field(entry: Entry, run: Run, folder: Path, elements: tuple[int,
         raise NotReproduced(
             f"config.json may hold only what a force field needs, got {shown(unknown[0])} in run {run.run}"
         )
-    wanted = run.settings.get("params", "")
+    wanted, depth = run.settings.get("params", ""), run.settings.get("depth", "auto")
+    changes: dict[str, float] = {"cutoff": cutoff}
+    if depth != "auto":
+        if depth not in map(str, range(1, MOST_LAYERS + 1)):
+            raise NotReproduced(f"depth must be 1 to {MOST_LAYERS}, got {shown(depth)} in run {run.run}")
+        changes["layers"] = int(depth)
     if wanted == "auto":
-        expected = force_fields.default_config(entry.model, cutoff=cutoff)
+        expected = force_fields.default_config(entry.model, **changes)
     elif wanted.isdigit() and 0.9 < int(wanted) / run.non_embedding_params < 1.1:
-        expected = force_fields.config_for(entry.model, int(wanted), elements, cutoff=cutoff)
+        expected = force_fields.config_for(entry.model, int(wanted), elements, **changes)
     else:
         raise NotReproduced(f"params must be about {run.non_embedding_params:,}, got {shown(wanted)} in run {run.run}")
     about = {"model": entry.model, "elements": list(elements), "config": json.loads(json.dumps(asdict(expected)))}

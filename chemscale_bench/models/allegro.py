@@ -20,13 +20,18 @@ import torch
 from torch import Tensor, nn
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.models.equivariant import bessel_functions, coupling, polynomial_envelope, spherical_harmonics
+from chemscale_bench.models.equivariant import (
+    SILU_GAIN,
+    bessel_functions,
+    coupling,
+    polynomial_envelope,
+    spherical_harmonics,
+)
 from chemscale_bench.models.potential import Graph, Potential
 
 Irrep = tuple[int, int]  # degree l, and parity 1 (even) or -1 (odd)
 SCALAR: Irrep = (0, 1)
 TENSOR_SHARE = 4  # scalar channels per tensor channel
-SILU_GAIN = 1.6765  # 1 / root mean square of SiLU under a standard normal
 UPDATE = 0.5  # of a layer relative to what the latents hold already
 KEEP = 1 / math.sqrt(1 + UPDATE**2)  # the sum of both has unit variance again
 
@@ -59,6 +64,7 @@ class Config:
 
 PEAK_RATE = (3e-2, 100)  # learning rate that short runs on ethanol preferred, and their width
 STACKED = False
+DEGREE = "l_max"
 WIDTH_STEP = TENSOR_SHARE
 
 

@@ -1,4 +1,4 @@
-"""What MACE and Allegro share: couplings of irreps, spherical harmonics, Bessel functions and their envelope.
+"""What MACE, NequIP and Allegro share: couplings of irreps, spherical harmonics, Bessel functions and their envelope.
 
 Shapes: E edges (the last axis), R radial functions; an irrep of degree l has 2 l + 1 components.
 """
@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from chemscale_bench.models.compat import import_mace
+
+SILU_GAIN = 1.6765  # 1 / root mean square of SiLU under a standard normal
 
 
 def clebsch_gordan(left: int, right: int, out: int) -> Tensor:

@@ -4,7 +4,8 @@
 - `Network`, a `Potential` that is made from a config and the atomic numbers it knows;
 - `layers_for(params)`, the depth of its ladder, and `WIDTH_STEP`, what widths are multiples of;
 - `PEAK_RATE`, a learning rate and the width where it was found;
-- `STACKED`, whether many can be trained as one (training/stacked.py).
+- `STACKED`, whether many can be trained as one (training/stacked.py);
+- `DEGREE`, of equivariant models, the field of `Config` that has their largest degree l.
 
 models/registry.py has their names.
 """

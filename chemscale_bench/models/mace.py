@@ -1,11 +1,10 @@
 """MACE (Batatia et al., NeurIPS 2022): the weights and couplings of mace-torch, our own forward pass.
 
-It gives what `mace.modules.MACE` gives (residual interactions, no reference energies), with less work: radial networks
-run once per pair of atoms, messages are summed by batched products instead of being written out for every edge, and
-the symmetric contraction (eq. 10 and 11) multiplies each product of two features once.
+It gives what `mace.modules.MACE` gives (residual interactions, no reference energies), with less work: that of
+models/messages.py, and the symmetric contraction (eq. 10 and 11) multiplies each product of two features once.
 
-Shapes: A atoms ordered by element, K most neighbours of an atom, P pairs of atoms, U channels, Z elements, D components
-of the hidden features (degree after degree), C those of the messages.
+Shapes: A atoms ordered by element, P pairs of atoms, U channels, Z elements, D components of the hidden features (degree
+after degree), C those of the messages.
 """
 
 from __future__ import annotations
@@ -13,18 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from math import pi, sqrt
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from chemscale_bench.models.compat import import_mace
-from chemscale_bench.models.equivariant import (
-    bessel_functions,
-    polynomial_envelope,
-    spherical_harmonics,
-)
+from chemscale_bench.models.equivariant import bessel_functions, polynomial_envelope
 from chemscale_bench.models.mace_couplings import constant, symmetric_couplings
+from chemscale_bench.models.messages import Neighbourhoods, messages, neighbourhoods, paths, radial_network
 from chemscale_bench.models.potential import Graph, Potential
 
 RADIAL_WIDTH, RADIAL_LAYERS, READOUT_WIDTH, CUTOFF_POWER = 64, 3, 16, 5  # the defaults of mace_run_train
@@ -52,6 +47,7 @@ class Config:
 
 PEAK_RATE = (1e-2, 19)  # learning rate that short runs on ethanol preferred, and their width
 STACKED = False
+DEGREE = "max_L"
 WIDTH_STEP = 1
 
 
@@ -60,35 +56,13 @@ def layers_for(params: int) -> int:
     return 2
 
 
-def paths(hidden: int, max_ell: int) -> list[tuple[int, int, int]]:
-    """Degrees (of the sender, of the harmonic, of the message) that couple with natural parity, by the message's."""
-    degrees = range(max_ell + 1)
-    return [
-        (sender, harmonic, message)
-        for message in degrees
-        for sender in range(hidden + 1)
-        for harmonic in degrees
-        if abs(sender - harmonic) <= message <= sender + harmonic and (sender + harmonic + message) % 2 == 0
-    ]
-
-
-class Neighbourhoods(NamedTuple):
-    """What the layers share; K slots per atom, and an empty slot couples to nothing."""
-
-    counts: list[int]  # atoms of each element
-    pair_AK: Tensor  # flat
-    senders_AK: Tensor  # flat
-    radial_PR: Tensor
-    couplings: dict[tuple[int, int, int], Tensor]  # by path: harmonics times Clebsch-Gordan (A, K * sender, message)
-
-
 class Layer(nn.Module):
     """The weights of one interaction and product, in the shapes that they are used in."""
 
     def __init__(self, config: Config, elements: int, degree_in: int, degree_out: int) -> None:
         super().__init__()
         width = config.width
-        self.paths = paths(degree_in, config.max_ell)
+        self.paths = paths(degree_in, config.max_ell, config.max_ell)
         self.degree_out = degree_out
         self.up = nn.Parameter(torch.randn(degree_in + 1, width, width))
         sizes = [config.radial_functions, *[RADIAL_WIDTH] * RADIAL_LAYERS, len(self.paths) * width]
@@ -105,7 +79,7 @@ class Layer(nn.Module):
 class Network(Potential):
     """MACE as mace-torch defines it, energies relative to those of single atoms' reference."""
 
-    ELEMENT_TABLES = ("embedding",)
+    ELEMENT_TABLES = ("embedding", "skip", "contraction")
     WAITS = True  # for the numbers of atoms of each element, and of neighbours
     elements: Tensor
 
@@ -128,62 +102,22 @@ class Network(Potential):
         """Energy of each atom (A,) in units of `scale`."""
         element_A = torch.searchsorted(self.elements, graph.numbers_A)
         order_A = element_A.argsort(stable=True)
-        shared = self.neighbourhoods(graph, element_A, order_A)
+        couple = paths(self.config.max_L, self.config.max_ell, self.config.max_ell)
+        shared = neighbourhoods(graph, order_A, couple, self.radial_functions)
+        counts = torch.bincount(element_A, minlength=len(self.elements)).tolist()
         features_ADU = (self.embedding / sqrt(len(self.embedding))).index_select(0, element_A[order_A])[:, None]
         energies_A = torch.zeros_like(features_ADU[:, 0, 0])
         width = self.config.width
         for index, layer in enumerate(self.layers):
             assert isinstance(layer, Layer)
             messages_ACU = self.messages(layer, features_ADU, shared)
-            features_ADU = self.product(layer, messages_ACU, features_ADU, shared.counts)
+            features_ADU = self.product(layer, messages_ACU, features_ADU, counts)
             scalars_AU = features_ADU[:, 0]
             if index < len(self.readouts):
                 energies_A = energies_A + scalars_AU @ self.readouts[index] / sqrt(width)
         hidden = self.silu(scalars_AU @ self.last[0] / sqrt(width))
         energies_A = energies_A + hidden @ self.last[1] / sqrt(READOUT_WIDTH)
         return torch.empty_like(energies_A).index_copy(0, order_A, energies_A)
-
-    def neighbourhoods(self, graph: Graph, element_A: Tensor, order_A: Tensor) -> Neighbourhoods:
-        """Radial functions per pair, and tables with K slots per atom."""
-        atoms, edges = len(order_A), len(graph.receivers_E)
-        place_A = torch.empty_like(order_A).index_copy(0, order_A, torch.arange(atoms, device=order_A.device))
-        degree_A = torch.bincount(graph.receivers_E, minlength=atoms)
-        slots = int(degree_A.max()) if edges else 0
-        start_A = degree_A.cumsum(0) - degree_A
-        rank_E = torch.arange(edges, device=order_A.device) - start_A[graph.receivers_E]
-        slot_E = place_A[graph.receivers_E] * slots + rank_E
-
-        lower_E = torch.minimum(graph.receivers_E, graph.senders_E)
-        upper_E = torch.maximum(graph.receivers_E, graph.senders_E)
-        by_pair_E = (lower_E * atoms + upper_E).argsort(stable=True)  # the two directions of a pair are neighbours
-        pair_E = torch.empty_like(by_pair_E).index_copy(
-            0, by_pair_E, torch.arange(edges, device=order_A.device).div(2, rounding_mode="floor")
-        )
-
-        displacement_3E = -graph.displacements().T  # from sender to receiver
-        distance_E = displacement_3E.norm(dim=0)
-        harmonics_EC = torch.cat(spherical_harmonics(displacement_3E / distance_E, self.config.max_ell)).T
-        table = harmonics_EC.new_zeros(atoms * slots, harmonics_EC.shape[1]).index_copy(0, slot_E, harmonics_EC)
-        degrees = [2 * degree + 1 for degree in range(self.config.max_ell + 1)]
-        harmonics = torch.split(table.view(atoms, slots, sum(degrees)), degrees, dim=2)
-        like = (table.dtype, table.device)
-        couplings = {
-            path: (harmonics[path[1]] @ constant(like, "clebsch_gordan", *path)).view(
-                atoms, slots * degrees[path[0]], degrees[path[2]]
-            )
-            for path in paths(self.config.max_L, self.config.max_ell)
-        }
-
-        def in_slots(values_E: Tensor) -> Tensor:
-            return values_E.new_zeros(atoms * slots).index_copy(0, slot_E, values_E)
-
-        return Neighbourhoods(
-            torch.bincount(element_A, minlength=len(self.elements)).tolist(),
-            in_slots(pair_E),
-            in_slots(place_A[graph.senders_E]),
-            self.radial_functions(distance_E.index_select(0, by_pair_E[::2])),
-            couplings,
-        )
 
     def radial_functions(self, distance_P: Tensor) -> Tensor:
         """Bessel functions (eq. 7) times the polynomial cutoff (eq. 8) (P, R)."""
@@ -194,29 +128,17 @@ class Network(Potential):
 
     def messages(self, layer: Layer, features_ADU: Tensor, shared: Neighbourhoods) -> Tensor:
         """Sum over neighbours of radial weight times coupled harmonics and features, mixed over channels (eq. 8, 9)."""
-        atoms, _, width = features_ADU.shape
-        slots = len(shared.senders_AK) // atoms
-        radial = shared.radial_PR
-        for weight in layer.radial[:-1]:
-            radial = self.silu(radial @ (weight / sqrt(len(weight))))
-        radial = radial @ (layer.radial[-1] / sqrt(len(layer.radial[-1])))
-        radial = radial.index_select(0, shared.pair_AK).view(atoms, slots, 1, len(layer.paths) * width)
         degrees = [2 * degree + 1 for degree in range(len(layer.up))]
-        up = [
-            part @ weight
-            for part, weight in zip(torch.split(features_ADU, degrees, 1), layer.up / sqrt(width), strict=True)
-        ]
-        sent = torch.cat(up, 1).index_select(0, shared.senders_AK).view(atoms, slots, sum(degrees), width)
-        sent_by_degree = torch.split(sent, degrees, dim=2)
-        received: list[list[Tensor]] = [[] for _ in range(self.config.max_ell + 1)]
-        for path, weight in zip(layer.paths, torch.split(radial, width, dim=3), strict=True):
-            sent_KU = (weight * sent_by_degree[path[0]]).flatten(1, 2)
-            received[path[2]].append(shared.couplings[path].transpose(1, 2) @ sent_KU)
+        up = torch.split(features_ADU, degrees, 1)
+        sent = torch.cat(
+            [part @ weight for part, weight in zip(up, layer.up / sqrt(self.config.width), strict=True)], 1
+        )
+        radial_PW = radial_network(shared.radial_PR, list(layer.radial), self.silu)
         mixed, start = [], 0
-        for parts in received:
-            mix = layer.mix[start : start + len(parts)].flatten(0, 1)
-            mixed.append(torch.cat(parts, dim=2) @ (mix / (sqrt(len(mix)) * self.config.average_neighbors)))
-            start += len(parts)
+        for received in messages(sent, layer.paths, radial_PW, shared):
+            mix = layer.mix[start : start + received.shape[2] // self.config.width].flatten(0, 1)
+            mixed.append(received @ (mix / (sqrt(len(mix)) * self.config.average_neighbors)))
+            start += received.shape[2] // self.config.width
         return torch.cat(mixed, dim=1)
 
     def product(self, layer: Layer, messages_ACU: Tensor, features_ADU: Tensor, counts: list[int]) -> Tensor:

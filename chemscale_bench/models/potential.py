@@ -107,7 +107,7 @@ class Potential(nn.Module):
 
     scale: Tensor
     ELEMENT_TABLES: tuple[str, ...] = ()
-    """Prefixes of the parameters that belong to single elements: left out of the size, as embeddings are."""
+    """Parts of the names of parameters that belong to single elements: left out of the size, as embeddings are."""
     WAITS = False
     """Whether a forward pass reads numbers back from the device, so that it can't be part of a CUDA graph."""
 
@@ -130,7 +130,7 @@ class Potential(nn.Module):
         return sum(
             parameter.numel()
             for name, parameter in self.named_parameters()
-            if parameter.requires_grad and not name.startswith(self.ELEMENT_TABLES)
+            if parameter.requires_grad and not set(self.ELEMENT_TABLES) & set(name.split("."))
         )
 
 

@@ -6,8 +6,10 @@ models/language_models.py and models/force_fields.py say what the file has to de
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 from chemscale_bench.errors import UserError
@@ -20,9 +22,18 @@ class Registry:
     """The models of a kind: their modules by name, imported only when asked for."""
 
     modules: dict[str, str]
+    degrees: dict[str, int] = field(default_factory=dict)
+    """Of equivariant models the largest degree l that they may have; `nequip-l2` is nequip with another than its own,
+    so that each is a model of its own in studies and on the board."""
 
     def __contains__(self, name: str) -> bool:
-        return name in self.modules
+        return name in self.names
+
+    @property
+    def names(self) -> list[str]:
+        """All of them."""
+        equivariant = [f"{name}-l{degree}" for name, most in self.degrees.items() for degree in range(most + 1)]
+        return [*self.modules, *equivariant]
 
     def check(self, name: str) -> None:
         """Refuse a model that is not there.
@@ -30,15 +41,20 @@ class Registry:
         Raises:
             UserError: naming the nearest model.
         """
-        if name not in self.modules:
-            near = difflib.get_close_matches(name, self.modules, n=1)
+        if name not in self:
+            near = difflib.get_close_matches(name, self.names, n=1)
             hint = f"did you mean {near[0]}?" if near else "choose one of them"
-            raise UserError(f"model must be one of {', '.join(self.modules)}, got {name!r}; {hint}")
+            raise UserError(f"model must be one of {', '.join(self.names)}, got {name!r}; {hint}")
 
     def family(self, name: str) -> Any:
-        """The module of a model."""
+        """What a model declares: its module, or that with another degree in its `Config`."""
         self.check(name)
-        return import_module(self.modules[name])
+        if name in self.modules:
+            return import_module(self.modules[name])
+        base, degree = name.split("-l")
+        module = import_module(self.modules[base])
+        config = partial(module.Config, **{module.DEGREE: int(degree)})
+        return SimpleNamespace(**vars(module) | {"Config": config})
 
     def check_stacked(self, parameter: str, number: int, name: str) -> None:
         """Refuse to train many models of a kind at once that can't be stacked, for a parameter that asks for it.
@@ -74,5 +90,6 @@ def check_size(params: int, sizes: list[int], who: str) -> None:
 
 LANGUAGE_MODELS = Registry({name: f"chemscale_bench.models.{name}" for name in ("chemgpt", "llama", "lstm")})
 FORCE_FIELDS = Registry(
-    {name: f"chemscale_bench.models.{name}" for name in ("schnet", "painn", "mace", "spookynet", "allegro")}
+    {name: f"chemscale_bench.models.{name}" for name in ("schnet", "painn", "mace", "spookynet", "allegro", "nequip")},
+    degrees={"mace": 2, "allegro": 3, "nequip": 2},
 )

@@ -41,7 +41,7 @@ def layers_for(params: int) -> int:
 class Network(Potential):
     """schnetpack's `SchNet` with its `Atomwise` readout."""
 
-    ELEMENT_TABLES = ("representation.embedding.",)
+    ELEMENT_TABLES = ("embedding",)
 
     def __init__(self, config: Config, elements: tuple[int, ...]) -> None:
         super().__init__(config.cutoff)

@@ -113,10 +113,13 @@ class ForceRun(TrackedRun):
     def make_potential(self) -> Potential:
         """A fresh network of the wanted size, scaled by the training forces."""
         chosen = self.settings
+        changes: dict[str, float] = {"cutoff": chosen.cutoff}
+        if chosen.depth != "auto":
+            changes["layers"] = chosen.depth
         if chosen.params == "auto":
-            self.config = force_fields.default_config(chosen.model, cutoff=chosen.cutoff)
+            self.config = force_fields.default_config(chosen.model, **changes)
         else:
-            self.config = force_fields.config_for(chosen.model, chosen.params, self.elements, cutoff=chosen.cutoff)
+            self.config = force_fields.config_for(chosen.model, chosen.params, self.elements, **changes)
         potential = force_fields.build(chosen.model, self.config, self.elements, chosen.seed).to(self.dtype)
         scale = float(np.sqrt(np.square(self.frames.train.forces).mean()))
         if not scale > 0:

@@ -78,7 +78,7 @@ class StudyPlan:
             names: tuple[str, ...] = ("vocabulary", "optimizer", "column")
             given |= {"tokens": training.data} | {name: getattr(chosen, name) for name in names}
         else:
-            names = ("molecule", "steps", *OWN_FRAMES)
+            names = ("molecule", "depth", "steps", *OWN_FRAMES)
             given |= {"train_size": training.data} | {name: getattr(chosen, name) for name in names}
         if self.tuned:
             given |= self.tuned_at(training.params, self.tuned)

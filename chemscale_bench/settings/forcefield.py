@@ -16,7 +16,8 @@ class ForceFieldSettings(TrainingSettings):
     task: str = "rmd17-ff"
     """Task in benchmarks/ (or a path to a task file): frames, labels, splits, budgets and metric."""
     model: str = "painn"
-    """Force field: schnet, painn, mace, spookynet or allegro."""
+    """Force field: schnet, painn, mace, spookynet, allegro or nequip; the degree of what atoms know of directions can
+    be part of the name: nequip-l0 is invariant, nequip-l2 has quadrupoles, likewise mace-l2 and allegro-l3."""
     molecule: str = "auto"
     """Molecule of the task (`auto` is its first), or what to call what is in your own frames."""
     train_size: Count = Field(950, ge=1)
@@ -25,6 +26,8 @@ class ForceFieldSettings(TrainingSettings):
     """Official split, 1 to 5; of one file of your own: which random split."""
     params: Annotated[Count, Field(ge=1000, le=1_000_000_000)] | Auto = "auto"
     """Parameters wanted outside the tables of elements, met within 5 %; `auto` is the default of the model."""
+    depth: Annotated[Count, Field(ge=1, le=100)] | Auto = "auto"
+    """Layers; `auto` is what the model has at this size. The width is what `params` leaves."""
     steps: Annotated[Count, Field(ge=1)] | Auto = "auto"
     """Optimizer steps; `auto` is the task's number."""
     batch_frames: Count = Field(10, ge=1)

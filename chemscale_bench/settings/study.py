@@ -60,13 +60,16 @@ class StudySettings(Settings):
     all sizes, and the learning rate checked at the largest that can be paid. 0 takes what `auto` takes."""
     model: str = "auto"
     """What is trained: of language models chemgpt (`auto`), llama or lstm, of force fields painn (`auto`), schnet,
-    mace, spookynet or allegro. Several with commas, chemgpt,llama, are studied in turn, each with its share of the
-    budget, and compared: which is better, by how much, and whether small runs knew."""
+    mace, spookynet, allegro or nequip (nequip-l0, nequip-l2, ...: see `forcefield`). Several with commas,
+    chemgpt,llama, are studied in turn, each with its share of the budget, and compared: which is better, by how much,
+    and whether small runs knew."""
     vocabulary: str = "dataset"
     """Language models: `dataset`, SELFIES, `smiles` or `chemgpt`, as in `language`. Several with commas,
     dataset,smiles, are studied like several models, and compared by nats per molecule."""
     molecule: str = "auto"
     """Force fields: molecule of the task; `auto` is its first."""
+    depth: Annotated[Count, Field(ge=1, le=100)] | Auto = "auto"
+    """Force fields: layers of every run; `auto` is what the model has at each size."""
     steps: Annotated[Count, Field(ge=1)] | Auto = "auto"
     """Force fields: optimizer steps of every run."""
     data: str = "auto"

@@ -16,7 +16,7 @@ class TuneSettings(Settings):
     """Task in benchmarks/ (or a path): of language models or of force fields."""
     model: str = "auto"
     """What is trained: of language models chemgpt (`auto`), llama or lstm, of force fields painn (`auto`), schnet,
-    mace, spookynet or allegro."""
+    mace, spookynet, allegro or nequip."""
     trials: Count = Field(50, ge=1)
     """Trials of the study in all, those of earlier and of parallel `tune` processes included."""
     params: Annotated[Count, Field(ge=1000)] | Auto = "auto"

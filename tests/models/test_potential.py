@@ -14,7 +14,7 @@ ISOLATED: Molecule = (torch.tensor([8, 1]), torch.tensor([[0.0, 0, 0], [0, 0, 9]
 MOLECULES = [*frames("ethanol", 2), ISOLATED, *frames("aspirin", 1)]
 
 
-@pytest.fixture(params=["schnet", "painn", "mace"])
+@pytest.fixture(params=["schnet", "painn", "mace", "nequip-l0", "nequip-l2"])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

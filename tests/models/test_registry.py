@@ -26,6 +26,7 @@ LSTM = language.LanguageSettings(
 PAIRS = forcefield.ForceFieldSettings(
     task="embedded-ff", model="pairs", train_size=50, params=2000, steps=200, device="cpu", experiment="toys"
 )
+QUADRUPOLES = PAIRS.model_copy(update={"model": "nequip-l2", "params": 10_000, "depth": 2})
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,11 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "kind", "nothing_learnt"),
-    [(LSTM, LanguageRun, np.log(102)), (PAIRS, ForceRun, "baseline/zero_force_mae_mev_per_angstrom")],
+    [
+        (LSTM, LanguageRun, np.log(102)),
+        (PAIRS, ForceRun, "baseline/zero_force_mae_mev_per_angstrom"),
+        (QUADRUPOLES, ForceRun, "baseline/zero_force_mae_mev_per_angstrom"),
+    ],
 )
 def test_the_whole_way(
     settings: TrainingSettings, kind: type[TrackedRun], nothing_learnt: float | str, tracking_uri: str, tmp_path: Path
@@ -61,11 +66,23 @@ def test_what_cannot_be_stacked_is_refused(settings: TrainingSettings, kind: typ
 
 
 @pytest.mark.parametrize(
-    ("registry", "name", "near"), [(LANGUAGE_MODELS, "chemgtp", "chemgpt"), (FORCE_FIELDS, "pain", "painn")]
+    ("registry", "name", "near"),
+    [
+        (LANGUAGE_MODELS, "chemgtp", "chemgpt"),
+        (FORCE_FIELDS, "pain", "painn"),
+        (FORCE_FIELDS, "nequip-l3", "nequip-l2"),
+        (FORCE_FIELDS, "painn-l1", "painn"),
+    ],
 )
 def test_an_unknown_name(registry: type, name: str, near: str) -> None:
     with pytest.raises(UserError, match=f"model must be one of .*, got '{name}'; did you mean {near}"):
         registry.check(name)  # type: ignore[attr-defined]
+
+
+def test_a_degree_in_the_name_is_that_of_the_config() -> None:
+    for name, field in (("mace", "max_L"), ("allegro", "l_max"), ("nequip", "degree")):
+        assert [getattr(FORCE_FIELDS.family(f"{name}-l{degree}").Config(), field) for degree in (0, 2)] == [0, 2]
+        assert getattr(FORCE_FIELDS.family(name).Config(), field) == 1
 
 
 def test_help_names_every_model(monkeypatch: pytest.MonkeyPatch) -> None:
