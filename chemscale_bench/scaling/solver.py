@@ -27,11 +27,16 @@ class Minimum(NamedTuple):
     """(R,) bool"""
 
 
+TAIL = 1e-6
+"""Curvature of the loss beyond `delta`. With none, sums over few points are flat between several best lines, and which one
+a fit ends at depends on the rounding of the processor; with this much, one is best, and none is moved far by outliers."""
+
+
 def huber(residual: Array, delta: float) -> Array:
-    """Huber's loss: r^2/2 up to `delta`, then delta (|r| - delta/2)."""
+    """Huber's loss, r^2/2 up to `delta`, then delta (|r| - delta/2), plus TAIL (|r| - delta)^2/2 there."""
     size = np.abs(residual)
     inside = np.minimum(size, delta)
-    loss: Array = inside * (size - inside / 2)
+    loss: Array = inside * (size - inside / 2) + TAIL / 2 * (size - inside) ** 2
     return loss
 
 
@@ -98,12 +103,14 @@ class _Problem(NamedTuple):
         model = self.form.derivatives(theta, self.u)
         residual, weight = self.log_loss[rows] - model.log_loss, self.weight[rows]
         size = np.abs(residual)
-        influence = weight * np.clip(residual, -self.delta, self.delta)
+        clipped = np.clip(residual, -self.delta, self.delta)
+        influence = weight * (clipped + TAIL * (residual - clipped))
         across = np.swapaxes(model.jacobian, 1, 2)
         gradient = -(across @ influence[:, :, None])[:, :, 0]
-        inside = weight * (size <= self.delta)
+        inside = weight * np.where(size <= self.delta, 1, TAIL)
         newton = (across * inside[:, None]) @ model.jacobian - model.curvature(influence)
-        majorant = (across * (weight * (self.delta / np.maximum(size, self.delta)))[:, None]) @ model.jacobian
+        share = self.delta / np.maximum(size, self.delta)
+        majorant = (across * (weight * (share + TAIL * (1 - share)))[:, None]) @ model.jacobian
         held = ((theta <= self.lower[rows]) & (gradient > 0)) | ((theta >= self.upper[rows]) & (gradient < 0))
         if held.any():
             gradient[held] = 0

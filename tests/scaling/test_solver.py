@@ -24,8 +24,8 @@ def locate(
 
 
 def test_huber_is_square_then_linear() -> None:
-    assert huber(np.array([0.0, -0.5, 1.0, 3.0, -3.0]), 1.0).tolist() == [0, 0.125, 0.5, 2.5, 2.5]
-    assert huber(np.array([4.0]), 2.0).tolist() == [6]
+    assert huber(np.array([0.0, -0.5, 1.0, 3.0, -3.0]), 1.0) == pytest.approx([0, 0.125, 0.5, 2.5, 2.5], rel=1e-5)
+    assert huber(np.array([4.0]), 2.0) == pytest.approx(6, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,17 @@ def test_huber_is_square_then_linear() -> None:
 )
 def test_the_place_that_huber_chooses(weight: list[float], delta: float, place: float, objective: float) -> None:
     found = locate(VALUES, weight, delta)
-    assert found.theta[0] == pytest.approx([place, 0], abs=1e-6)
-    assert found.objective[0] == pytest.approx(objective)
+    assert found.theta[0] == pytest.approx([place, 0], abs=1e-5)
+    assert found.objective[0] == pytest.approx(objective, rel=1e-5)
     assert found.converged.all()
+
+
+@pytest.mark.parametrize("start", [-1.0, 0.0, 2.0, 5.2, 7.0])
+def test_of_places_that_are_equally_good_the_middle_is_taken(start: float) -> None:
+    """Between two far points Huber's loss is flat: where a fit ended there was up to its start, and to rounding."""
+    form, bounds = AdditiveForm(("x",), floor=False), (np.array([-9.0, 0.0]), np.array([9.0, 0.0]))
+    found = minimise(form, np.array([[start, 0]]), np.zeros((2, 1)), VALUES[[0, 2]], np.ones(2), 1e-3, bounds)
+    assert found.theta[0, 0] == pytest.approx(2.6, abs=1e-6)
 
 
 def test_a_bound_holds() -> None:
@@ -69,11 +77,11 @@ def test_at_a_bound_the_others_are_as_good_as_with_that_parameter_fixed(
 def test_problems_are_solved_side_by_side_and_in_parts() -> None:
     values, weight = np.array([VALUES, VALUES + 1, VALUES - 2]), [[1, 1, 1], [2, 1, 1], [1, 1, 0]]
     expected = [0.6, 1.4, -1.9]
-    assert locate(values, weight, 1.0, rows=3).theta[:, 0] == pytest.approx(expected, abs=1e-6)
+    assert locate(values, weight, 1.0, rows=3).theta[:, 0] == pytest.approx(expected, abs=1e-5)
     with patch.object(solver, "CHUNK_ELEMENTS", 6):
-        assert locate(values, weight, 1.0, rows=3).theta[:, 0] == pytest.approx(expected, abs=1e-6)
+        assert locate(values, weight, 1.0, rows=3).theta[:, 0] == pytest.approx(expected, abs=1e-5)
     with patch.object(solver, "CHUNK_ELEMENTS", 1):
-        assert locate(values, weight, 1.0, rows=3).theta[:, 0] == pytest.approx(expected, abs=1e-6)
+        assert locate(values, weight, 1.0, rows=3).theta[:, 0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_too_few_iterations_do_not_converge() -> None:
@@ -96,5 +104,6 @@ def test_the_gradient_and_the_hessian_of_the_objective_are_exact() -> None:
         assert newton[0, place] == pytest.approx(bend[0], abs=1e-6)
     residual = np.abs(target - form.log_loss(theta, u))[0]
     jacobian = form.derivatives(theta, u).jacobian[0]
-    reweighted = weight[0] * np.where(residual < 0.2, 1, 0.2 / residual)
+    share = np.where(residual < 0.2, 1, 0.2 / residual)
+    reweighted = weight[0] * (share + solver.TAIL * (1 - share))
     assert majorant[0] == pytest.approx((jacobian.T * reweighted) @ jacobian)
