@@ -3,8 +3,8 @@
 It gives what `mace.modules.MACE` gives (residual interactions, no reference energies), with less work: that of
 models/messages.py, and the symmetric contraction (eq. 10 and 11) multiplies each product of two features once.
 
-Shapes: A atoms ordered by element, P pairs of atoms, U channels, Z elements, D components of the hidden features (degree
-after degree), C those of the messages.
+Shapes: A atoms ordered by element, P pairs of atoms, U channels, Z elements, D components of the hidden features,
+degree after degree, C those of the messages.
 """
 
 from __future__ import annotations
@@ -128,11 +128,9 @@ class Network(Potential):
 
     def messages(self, layer: Layer, features_ADU: Tensor, shared: Neighbourhoods) -> Tensor:
         """Sum over neighbours of radial weight times coupled harmonics and features, mixed over channels (eq. 8, 9)."""
-        degrees = [2 * degree + 1 for degree in range(len(layer.up))]
-        up = torch.split(features_ADU, degrees, 1)
-        sent = torch.cat(
-            [part @ weight for part, weight in zip(up, layer.up / sqrt(self.config.width), strict=True)], 1
-        )
+        parts = torch.split(features_ADU, [2 * degree + 1 for degree in range(len(layer.up))], 1)
+        up = layer.up / sqrt(self.config.width)
+        sent = torch.cat([part @ weight for part, weight in zip(parts, up, strict=True)], 1)
         radial_PW = radial_network(shared.radial_PR, list(layer.radial), self.silu)
         mixed, start = [], 0
         for received in messages(sent, layer.paths, radial_PW, shared):

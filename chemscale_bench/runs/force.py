@@ -113,9 +113,7 @@ class ForceRun(TrackedRun):
     def make_potential(self) -> Potential:
         """A fresh network of the wanted size, scaled by the training forces."""
         chosen = self.settings
-        changes: dict[str, float] = {"cutoff": chosen.cutoff}
-        if chosen.depth != "auto":
-            changes["layers"] = chosen.depth
+        changes = {"cutoff": chosen.cutoff} | ({} if chosen.depth == "auto" else {"layers": chosen.depth})
         if chosen.params == "auto":
             self.config = force_fields.default_config(chosen.model, **changes)
         else:

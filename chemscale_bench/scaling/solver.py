@@ -28,8 +28,8 @@ class Minimum(NamedTuple):
 
 
 TAIL = 1e-6
-"""Curvature of the loss beyond `delta`. With none, sums over few points are flat between several best lines, and which one
-a fit ends at depends on the rounding of the processor; with this much, one is best, and none is moved far by outliers."""
+"""Curvature of the loss beyond `delta`. With none, sums over few points are flat between several best lines, and which
+one a fit ends at depends on the rounding of the processor; with this much, one is best, and outliers pull no more."""
 
 
 def huber(residual: Array, delta: float) -> Array:

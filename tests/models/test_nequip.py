@@ -56,10 +56,11 @@ def reference(network: Network, graph: Graph) -> tuple[Tensor, Tensor]:
         1 - (p + 1) * (p + 2) / 2 * ratio**p + p * (p + 2) * ratio ** (p + 1) - p * (p + 1) / 2 * ratio ** (p + 2)
     )
     order = torch.pi * torch.arange(1, config.radial_functions + 1)
+    harmonic = irreps([1] * (config.degree + 1))
     edges = {
         "sender": graph.senders_E, "receiver": graph.receivers_E,
         "radial": torch.sin(order * ratio) / (torch.pi * ratio) * envelope,
-        "harmonics": o3.spherical_harmonics(irreps([1] * (config.degree + 1)), vectors, True, normalization="component"),
+        "harmonics": o3.spherical_harmonics(harmonic, vectors, True, normalization="component"),
     }  # fmt: skip
     one_hot_AZ = (graph.numbers_A[:, None] == torch.tensor(sorted(ELEMENTS))).to(positions)
     features = one_hot_AZ @ network.embedding
