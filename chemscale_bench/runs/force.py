@@ -20,6 +20,7 @@ from chemscale_bench.evaluation.soundness import soundness
 from chemscale_bench.models import force_fields
 from chemscale_bench.models.potential import Potential
 from chemscale_bench.models.registry import FORCE_FIELDS
+from chemscale_bench.runs.force_schedule import rate_factor, warmup_share
 from chemscale_bench.runs.frames import frames_of
 from chemscale_bench.runs.tracked import Judge, TrackedRun, run_folder
 from chemscale_bench.settings.forcefield import ForceFieldSettings
@@ -36,16 +37,7 @@ from chemscale_bench.training.mixed_frames import baseline_of, on_device
 from chemscale_bench.training.schedules import segments
 
 PASS_ATOMS = {"cpu": 4_096, "cuda": 65_536}  # atoms of a forward pass, at first
-LEAST_WARMUP = 20  # steps, unless there are fewer than twice as many, or no warm-up is wanted at all
 FORCE_MAE = "val/force_mae_mev_per_angstrom"
-
-
-def warmup_share(settings: ForceFieldSettings, steps: int) -> float:
-    """The share of the steps spent on warm-up, at least `LEAST_WARMUP` of them.
-
-    Random weights of some models give forces far too large, and full rates at once would throw them off.
-    """
-    return max(settings.warmup, min(LEAST_WARMUP / steps, 0.5)) if settings.warmup else 0.0
 
 
 class ForceRun(TrackedRun):
@@ -128,9 +120,9 @@ class ForceRun(TrackedRun):
     def make_trainer(self) -> Trainer:
         """The loop with this run's optimizer, objective and schedule."""
         chosen, fabric, budget = self.settings, self.fabric, self.budgets[-1]
-        tuned, width = FORCE_FIELDS.family(chosen.model).PEAK_RATE
-        self.rate_factor = min(1, width / self.config.width)
-        rate = tuned * self.rate_factor if chosen.learning_rate == "auto" else chosen.learning_rate
+        self.rate_factor = rate_factor(chosen.model, self.config.width, self.steps)
+        rate = FORCE_FIELDS.family(chosen.model).PEAK_RATE[0] * self.rate_factor
+        rate = rate if chosen.learning_rate == "auto" else chosen.learning_rate
         loss = ForceLoss(self.potential, chosen.force_weight, chosen.energy_weight).to(fabric.device)
         average = RunningAverage(loss, chosen.average)
         train = self.frames.train

@@ -22,7 +22,7 @@ from chemscale_bench import tasks
 from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_of, engine_of, lead
-from chemscale_bench.runs.force import warmup_share
+from chemscale_bench.runs.force_schedule import warmup_share
 from chemscale_bench.runs.kinds import FRAMES, KINDS, refuse_other_family
 from chemscale_bench.runs.queue import Queue
 from chemscale_bench.runs.sweep_report import describe, numbers, summarize
