@@ -44,7 +44,7 @@ class Registry:
         if name not in self:
             near = difflib.get_close_matches(name, self.names, n=1)
             hint = f"did you mean {near[0]}?" if near else "choose one of them"
-            raise UserError(f"model must be one of {', '.join(self.names)}, got {name!r}; {hint}")
+            raise UserError(f"model must be one of {', '.join(self.modules)}, got {name!r}; {hint}")
 
     def family(self, name: str) -> Any:
         """What a model declares: its module, or that with another degree in its `Config`."""

@@ -150,7 +150,7 @@ def test_kill_9_and_resume_give_the_run_that_nobody_killed(chemscale_home: Path)
     [
         (
             ["--model", "panin"],
-            "model must be one of schnet, painn, mace, spookynet, allegro, got 'panin'; did you mean",
+            "model must be one of schnet, painn, mace, spookynet, allegro, nequip, got 'panin'; did you mean",
         ),
         (["--molecule", "etanol"], "got 'etanol'; did you mean ethanol?"),
         (["--task", "embedded-lm"], "task must be a force_field task here"),
