@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from chemscale_bench.evaluation.distances import BIN, Reference, distance_histogram
 from chemscale_bench.evaluation.simulated import LANGEVIN, LEAST_FRAMES, Simulated
+from chemscale_bench.evaluation.torsion import ANGLES
 
 # Okabe & Ito's palette: distinct for the colour-blind and in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -61,17 +62,21 @@ def text(found: Simulated, table: pd.DataFrame, reference: Reference) -> str:
         lines.append(
             f"bonds to hydrogen break over {pulled.barrier_B[weakest]:.2f} eV ({pulled.names[weakest]}) or more"
         )
+    if found.turned.names:
+        barriers = zip(found.turned.names, found.turned.metrics.values(), strict=True)
+        lines.append(f"turning a bond costs {', '.join(f'{up:.3f} eV ({name})' for name, up in barriers)}")
     lines.append(f"{found.ns_per_day:.1f} ns/day, all replicas together, {found.seconds:.0f} s")
     return "\n".join(lines)
 
 
 def figure(found: Simulated, reference: Reference, title: str) -> Figure:
-    """How long replicas hold, what their energy does, where atoms are, and what a bond to hydrogen costs."""
+    """How long replicas hold, what their energy does, where atoms are, and what pulling and turning bonds costs."""
     made = make_subplots(
-        2, 2, horizontal_spacing=0.09, vertical_spacing=0.14,
+        3, 2, horizontal_spacing=0.09, vertical_spacing=0.1, specs=[[{}, {}], [{}, {}], [{"colspan": 2}, None]],
         subplot_titles=(
             "replicas whose bonds are intact", "total energy without a thermostat, median of the intact",
             "distances of atoms", "pulling a hydrogen off",
+            "turning a bond" if found.turned.names else "no bond can be turned",
         ),
     )  # fmt: skip
     motion, temperatures = found.motion, list(dict.fromkeys(start.temperature_k for start in found.starts))
@@ -103,18 +108,25 @@ def figure(found: Simulated, reference: Reference, title: str) -> Figure:
         made.add_trace(
             Scatter(x=lengths, y=energies, line={"color": colour}, name=name, legend="legend2", mode="lines"), 2, 2
         )
+    for colour, name, energies in zip(
+        COLOURS * len(found.turned.names), found.turned.names, found.turned.energy_TN, strict=False
+    ):
+        made.add_trace(
+            Scatter(x=ANGLES, y=energies, line={"color": colour}, name=name, legend="legend3", mode="lines"), 3, 1
+        )
     longest = centre[np.flatnonzero(reference.histogram)[-1]] + 1
     for row, column, across, up in (
         (1, 1, "time (ps)", "share"), (1, 2, "time (ps)", "gain (meV/atom)"), (2, 1, "distance (Å)", "h(r) (1/Å)"),
-        (2, 2, "length of the bond (Å)", "energy (eV)"),
+        (2, 2, "length of the bond (Å)", "energy (eV)"), (3, 1, "angle from rest (degrees)", "energy (eV)"),
     ):  # fmt: skip
         made.update_xaxes(title_text=across, row=row, col=column)
         made.update_yaxes(title_text=up, row=row, col=column)
     made.update_yaxes(range=[-0.03, 1.05], row=1, col=1)
     made.update_xaxes(range=[0.5, longest], row=2, col=1)
     made.update_layout(
-        title=title, template="plotly_white", height=850,
-        legend={"x": 1.01, "y": 1}, legend2={"x": 1.01, "y": 0.42, "yanchor": "top"},
+        title=title, template="plotly_white", height=1200,
+        legend={"x": 1.01, "y": 1}, legend2={"x": 1.01, "y": 0.63, "yanchor": "top"},
+        legend3={"x": 1.01, "y": 0.25, "yanchor": "top"},
     )  # fmt: skip
     return made
 

@@ -20,6 +20,7 @@ from chemscale_bench.evaluation.distances import (
 from chemscale_bench.evaluation.dynamics import AtRest
 from chemscale_bench.evaluation.motion import LEAST_READINGS, Motion, Start
 from chemscale_bench.evaluation.stretching import Stretched
+from chemscale_bench.evaluation.torsion import Turned
 
 LANGEVIN, NVE = "Langevin", "NVE"
 LEAST_FRAMES = 10  # for a distribution
@@ -35,6 +36,7 @@ class Simulated(NamedTuple):
     motion: Motion
     rest: AtRest
     stretched: Stretched
+    turned: Turned
     seconds: float  # of the simulations
 
     @property
@@ -123,7 +125,7 @@ def metrics(found: Simulated, reference: Reference) -> dict[str, float]:
         result["vibrations/highest_per_cm"] = float(found.rest.wavenumbers_per_cm[-1])
     halves = reference.bond_halves.items()
     result |= {f"reference/split_half_bond_error_milliangstrom_{kind}": error for kind, error in halves}
-    result |= found.stretched.metrics
+    result |= found.stretched.metrics | found.turned.metrics
     for row in rows(found, reference):
         place = f"{row['ensemble'].lower()}_{row['temperature_k']:g}K"
         left_out = ("model", "run_id", "force_mae_mev_per_angstrom", "temperature_k", "ensemble", "replicas", "intact")

@@ -79,6 +79,15 @@ def stretch(
     if not moved:
         empty = np.zeros((0, len(STRETCHES)))
         return Stretched([], empty, empty, np.zeros(0))
+    energy_BL = energies_of(potential, numbers, np.concatenate(moved), charge, unpaired).reshape(len(names), -1)
+    energy_BL = energy_BL - energy_BL[:, np.abs(STRETCHES) <= NEAR].min(1, keepdims=True)
+    return Stretched(names, np.stack(lengths), energy_BL, energy_BL[:, STRETCHES >= 0].max(1))
+
+
+def energies_of(
+    potential: Potential, numbers: np.ndarray, positions_FA3: np.ndarray, charge: int, unpaired: int
+) -> np.ndarray:
+    """Energies (F,) in eV of frames of one molecule, in passes of a bounded size."""
     like = potential.scale
     numbers_A = torch.as_tensor(numbers, dtype=torch.int64, device=like.device)
     at_once = max(1, PASS_ATOMS["cpu"] // len(numbers))
@@ -86,11 +95,9 @@ def stretch(
         energies = [
             potential(frames_graph(numbers_A, part.to(like), within(part, potential.cutoff).to(like.device), charge,
                                    unpaired)).double().cpu()
-            for part in torch.as_tensor(np.concatenate(moved)).split(at_once)
+            for part in torch.as_tensor(positions_FA3).split(at_once)
         ]  # fmt: skip
-    energy_BL = torch.cat(energies).numpy().reshape(len(names), -1)
-    energy_BL = energy_BL - energy_BL[:, np.abs(STRETCHES) <= NEAR].min(1, keepdims=True)
-    return Stretched(names, np.stack(lengths), energy_BL, energy_BL[:, STRETCHES >= 0].max(1))
+    return torch.cat(energies).numpy()
 
 
 def within(positions_FA3: torch.Tensor, cutoff: float) -> torch.Tensor:

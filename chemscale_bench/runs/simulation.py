@@ -29,6 +29,7 @@ from chemscale_bench.evaluation.dynamics import ForceFieldCalculator, rest
 from chemscale_bench.evaluation.motion import PotentialForces, Start, move, steps_of
 from chemscale_bench.evaluation.simulated import LANGEVIN, NVE, Simulated, masses_of, metrics, rows
 from chemscale_bench.evaluation.stretching import stretch
+from chemscale_bench.evaluation.torsion import turn
 from chemscale_bench.models import force_fields
 from chemscale_bench.runs.frames import frames_of
 from chemscale_bench.runs.trained import check_one_task, trained_models
@@ -112,13 +113,14 @@ def one_model(
 
 
 def moved(settings: SimulateSettings, subject: Subject, reference: Reference, device: torch.device) -> Simulated:
-    """Relax, stretch and simulate."""
+    """Relax, stretch, turn and simulate."""
     potential, _ = force_fields.load(subject.folder)
     potential.to(device)
     test = subject.test
     electrons = {"charge": test.charge, "unpaired": test.unpaired}
     at_rest = rest(Atoms(test.numbers, test.positions[0], calculator=ForceFieldCalculator(subject.folder, str(device))))
     pulled = stretch(potential, test.numbers, at_rest.positions_A3, reference.bonds, **electrons)
+    turned = turn(potential, test.numbers, at_rest.positions_A3, reference.bonds, **electrons)
     starts = starts_of(settings, test)
     steps = steps_of(settings.picoseconds, settings.timestep_fs)
     shown: dict[str, Any] = {"unit": "step", "file": sys.stderr, "mininterval": 0.2, "disable": None}
@@ -134,7 +136,7 @@ def moved(settings: SimulateSettings, subject: Subject, reference: Reference, de
             picoseconds=settings.picoseconds, timestep_fs=settings.timestep_fs, device=device, tell=tell,
         )  # fmt: skip
         seconds = time.perf_counter() - begun
-    return Simulated(subject.name, subject.run_id, subject.force_mae, starts, motion, at_rest, pulled, seconds)
+    return Simulated(subject.name, subject.run_id, subject.force_mae, starts, motion, at_rest, pulled, turned, seconds)
 
 
 def starts_of(settings: SimulateSettings, test: Frames) -> list[Start]:

@@ -57,6 +57,8 @@ def test_a_run_and_its_folder_move_alike() -> None:
     assert metrics["reference/split_half_hr_mae"] > 0
     assert "vibrations/imaginary" in metrics
     assert np.isfinite(metrics["check/bond_break_ev"])
+    assert len([name for name in metrics if name.startswith("torsion/barrier_ev/")]) == 2
+    assert printed.count("turning a bond costs") == 1
     assert metrics["source/test_force_mae_mev_per_angstrom"] == run.data.metrics["test/force_mae_mev_per_angstrom"]
     for part in ("stable (ps)", "half/half", "ns/day", "logged to MLflow run"):
         assert part in printed
