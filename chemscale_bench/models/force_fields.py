@@ -80,9 +80,13 @@ def config_for(name: str, params: int, elements: tuple[int, ...], **changes: Any
     size, check = size_polynomial(name, elements, **config), first_widths(name)[3]
     if round(size(check)) == size_of(name, check, elements, **config):
         sizes = {width: round(size(width)) for width in widths}
-    else:  # sizes grow otherwise: the two widths on either side, found by building networks
-        above = bisect_left(widths, params, key=lambda width: size_of(name, width, elements, **config))
-        sizes = {width: size_of(name, width, elements, **config) for width in widths[max(above - 1, 0) : above + 1]}
+    else:  # sizes grow otherwise: the two widths on either side, found by building networks, none far too large
+        reach = 1
+        while reach < len(widths) and size_of(name, widths[reach], elements, **config) < params:
+            reach *= 2
+        tried = widths[: reach + 1]
+        above = bisect_left(tried, params, key=lambda width: size_of(name, width, elements, **config))
+        sizes = {width: size_of(name, width, elements, **config) for width in tried[max(above - 1, 0) : above + 1]}
     check_size(params, list(sizes.values()), name)
     return default_config(name, width=min(sizes, key=lambda width: abs(sizes[width] - params)), **config)
 

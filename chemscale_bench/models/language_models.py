@@ -36,7 +36,7 @@ def family_of(folder: Path, parameter: str) -> str:
     Raises:
         UserError: if there is no checkpoint, or one of something else.
     """
-    ours = {LANGUAGE_MODELS.family(name).MODEL_TYPE: name for name in LANGUAGE_MODELS.modules}
+    ours = {module.MODEL_TYPE: name for name, module in LANGUAGE_MODELS.ours().items()}
     families = ours | {name: name for name in LANGUAGE_MODELS.names if name not in LANGUAGE_MODELS.modules}
     try:
         record = json.loads((folder / "config.json").read_text())
@@ -65,7 +65,8 @@ def options_of(model: str, settings: Any) -> dict[str, Any]:
     Raises:
         UserError: for one that only other families take, if it was set.
     """
-    taken = {name: LANGUAGE_MODELS.family(name).OPTIONS for name in dict.fromkeys([*LANGUAGE_MODELS.modules, model])}
+    families = LANGUAGE_MODELS.ours() | {model: LANGUAGE_MODELS.family(model)}
+    taken = {name: family.OPTIONS for name, family in families.items()}
     for option in sorted({option for options in taken.values() for option in options} - set(taken[model])):
         value = getattr(settings, option)
         if value != type(settings).model_fields[option].default:

@@ -74,8 +74,11 @@ class Registry:
             raise UserError(f"a model must have a name of its own, {name} is declared by {who}; uninstall the package")
         if name not in self:
             near = difflib.get_close_matches(name, self.names, n=1)
-            hint = f"did you mean {near[0]}?" if near else "choose one of them, or install the package that adds it"
-            raise UserError(f"model must be one of {', '.join(self.names)}, got {name!r}; {hint}")
+            hint = f"did you mean {near[0]}?" if near else "choose one of them,"
+            raise UserError(
+                f"model must be one of {', '.join(self.names)}, got {name!r}; {hint} or install the package "
+                "that adds it"
+            )
         if not NAME.fullmatch(name):
             raise UserError(
                 f"the name of a model must be of a-z, 0-9 and -, the package {', '.join(package_of(name))} declares "
@@ -91,6 +94,10 @@ class Registry:
         self.check(name)
         return import_module(self.modules[name]) if name in self.modules else load(name, self.declared)
 
+    def ours(self) -> dict[str, Any]:
+        """The modules of our own models, by name."""
+        return {name: import_module(module) for name, module in self.modules.items()}
+
     def check_stacked(self, parameter: str, number: int, name: str) -> None:
         """Refuse to train many models of a kind at once that can't be stacked, for a parameter that asks for it.
 
@@ -98,7 +105,7 @@ class Registry:
             UserError: naming those that can.
         """
         if not self.family(name).STACKED:
-            stacked = [other for other in self.modules if self.family(other).STACKED]
+            stacked = [other for other, module in self.ours().items() if module.STACKED]
             raise UserError(
                 f"{parameter}={number} needs a model that can be stacked, got model={name}; "
                 f"choose {' or '.join(stacked)}, or leave {parameter} out"
