@@ -12,6 +12,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.models.registry import FORCE_FIELDS, LANGUAGE_MODELS, Registry
 from chemscale_bench.settings.base import Settings
 from chemscale_bench.settings.chemgpt import ChemGPTSettings
 from chemscale_bench.settings.demo import DemoSettings
@@ -56,6 +57,14 @@ VERBS: dict[str, type[Settings]] = {
 }
 """The parameters of every verb; verbs/VERB.py does its work, and is imported only when called."""
 
+TRAINS: dict[type[Settings], tuple[Registry, ...]] = {
+    LanguageSettings: (LANGUAGE_MODELS,),
+    ForceFieldSettings: (FORCE_FIELDS,),
+    StudySettings: (LANGUAGE_MODELS, FORCE_FIELDS),
+    TuneSettings: (LANGUAGE_MODELS, FORCE_FIELDS),
+}
+"""The verbs that train a model by its name."""
+
 
 def options(of: type[Settings]) -> list[click.Parameter]:
     """One command-line option for each field of a verb's settings, with its docstring and default as the help."""
@@ -63,10 +72,16 @@ def options(of: type[Settings]) -> list[click.Parameter]:
         click.Option(
             [f"--{name}"],
             metavar="|".join(choices(field.annotation)) or "VALUE",
-            help=f"{field.description}  [default: {default_of(field)}]",
+            help=f"{field.description}{added(of) if name == 'model' else ''}  [default: {default_of(field)}]",
         )
         for name, field in of.model_fields.items()
     ]
+
+
+def added(of: type[Settings]) -> str:
+    """The models of installed packages that a verb trains, for its help."""
+    names = [name for kind in TRAINS.get(of, ()) for name in kind.names if name not in kind.modules]
+    return f" Installed packages add {', '.join(names)}." if names else ""
 
 
 def default_of(field: FieldInfo) -> str:

@@ -181,8 +181,8 @@ def measure_language(entry: Entry, runs: list[Run], folder: Path, copies: Copies
 
     if entry.model not in LANGUAGE_MODELS:
         raise NotReproduced(
-            f"only {', '.join(LANGUAGE_MODELS.modules)} can be loaded here, got {entry.model}; add the model to the "
-            "project first"
+            f"only {', '.join(LANGUAGE_MODELS.names)} can be loaded here, got {entry.model}; install the "
+            "package that adds it, or add the model to the project first"
         )
     task = task_of(entry)
     assert isinstance(task, LanguageTask)

@@ -13,6 +13,7 @@ models/registry.py has their names.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -44,14 +45,23 @@ def default_config(name: str, **changes: Any) -> Any:
 
 
 @cache
+def size_of(name: str, width: int, elements: tuple[int, ...], **config: Any) -> int:
+    """Non-embedding parameters of a width, from a build."""
+    return build(name, default_config(name, width=width, **config), elements, seed=0).non_embedding_params
+
+
+@cache
 def size_polynomial(name: str, elements: tuple[int, ...], **config: Any) -> np.poly1d:
-    """Non-embedding parameters as a function of the width: a quadratic in all of these models, from three builds."""
-    widths = np.array([8, 16, 32])
-    sizes = [
-        build(name, default_config(name, width=int(width), **config), elements, seed=0).non_embedding_params
-        for width in widths
-    ]
+    """Non-embedding parameters as a function of the width: a quadratic in all models of ours, from three builds."""
+    widths = first_widths(name)[:3]
+    sizes = [size_of(name, width, elements, **config) for width in widths]
     return np.poly1d(np.rint(np.polyfit(widths, sizes, 2) * 1e6) / 1e6)
+
+
+def first_widths(name: str) -> list[int]:
+    """Four small widths of a model."""
+    step = FORCE_FIELDS.family(name).WIDTH_STEP
+    return [-(-8 // step) * step * factor for factor in (1, 2, 4, 3)]
 
 
 def config_for(name: str, params: int, elements: tuple[int, ...], **changes: Any) -> Any:
@@ -67,10 +77,19 @@ def config_for(name: str, params: int, elements: tuple[int, ...], **changes: Any
         UserError: if no width comes within 5 %; the message names the nearest sizes.
     """
     config = {"layers": FORCE_FIELDS.family(name).layers_for(params)} | changes
-    size = size_polynomial(name, elements, **config)
     widths = [width for width in WIDTHS if width % FORCE_FIELDS.family(name).WIDTH_STEP == 0]
-    check_size(params, [round(size(width)) for width in widths], name)
-    return default_config(name, width=min(widths, key=lambda width: abs(size(width) - params)), **config)
+    size, check = size_polynomial(name, elements, **config), first_widths(name)[3]
+    if round(size(check)) == size_of(name, check, elements, **config):
+        sizes = {width: round(size(width)) for width in widths}
+    else:  # sizes grow otherwise: the two widths on either side, found by building networks, none far too large
+        reach = 1
+        while reach < len(widths) and size_of(name, widths[reach], elements, **config) < params:
+            reach *= 2
+        tried = widths[: reach + 1]
+        above = bisect_left(tried, params, key=lambda width: size_of(name, width, elements, **config))
+        sizes = {width: size_of(name, width, elements, **config) for width in tried[max(above - 1, 0) : above + 1]}
+    check_size(params, list(sizes.values()), name)
+    return default_config(name, width=min(sizes, key=lambda width: abs(sizes[width] - params)), **config)
 
 
 def save(

@@ -1,7 +1,7 @@
 """What a language model declares in its one file of models/; models/registry.py has their names.
 
-- `TITLE`, its name as people write it; `MODEL_TYPE`, what config.json of its checkpoints calls it; `STACKED`, whether
-  many can be trained as one (training/stacked.py);
+- `TITLE`, its name as people write it; `MODEL_TYPE`, what config.json of its checkpoints calls it, that of a package
+  by the name of the model; `STACKED`, whether many can be trained as one (training/stacked.py);
 - `OPTIONS`, those settings of its verb that `config_for`, `build` and `parameter_groups` take by name; what only other
   models take is refused;
 - `Config`, a frozen dataclass with `non_embedding_params`, `sizes` (layers, width, heads, vocabulary_size),
@@ -36,7 +36,8 @@ def family_of(folder: Path, parameter: str) -> str:
     Raises:
         UserError: if there is no checkpoint, or one of something else.
     """
-    families = {LANGUAGE_MODELS.family(name).MODEL_TYPE: name for name in LANGUAGE_MODELS.modules}
+    ours = {module.MODEL_TYPE: name for name, module in LANGUAGE_MODELS.ours().items()}
+    families = ours | {name: name for name in LANGUAGE_MODELS.names if name not in LANGUAGE_MODELS.modules}
     try:
         record = json.loads((folder / "config.json").read_text())
         found = record.get("model_type") or record.get("model")
@@ -44,7 +45,7 @@ def family_of(folder: Path, parameter: str) -> str:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{parameter} must have a checkpoint of a language model, got {folder} without a readable config.json "
-            f"({reason}); give a finished run of {', '.join(LANGUAGE_MODELS.modules)}, or the folder of a checkpoint"
+            f"({reason}); give a finished run of {', '.join(LANGUAGE_MODELS.names)}, or the folder of a checkpoint"
         ) from None
     if found in FORCE_FIELDS:
         raise UserError(
@@ -53,7 +54,7 @@ def family_of(folder: Path, parameter: str) -> str:
     if found not in families:
         raise UserError(
             f"{parameter} must have a checkpoint with model_type {' or '.join(families)} in its config.json, got "
-            f"{found!r} in {folder}; give one of {', '.join(LANGUAGE_MODELS.modules)}"
+            f"{found!r} in {folder}; give one of {', '.join(LANGUAGE_MODELS.names)}"
         )
     return families[found]
 
@@ -64,7 +65,8 @@ def options_of(model: str, settings: Any) -> dict[str, Any]:
     Raises:
         UserError: for one that only other families take, if it was set.
     """
-    taken = {name: LANGUAGE_MODELS.family(name).OPTIONS for name in LANGUAGE_MODELS.modules}
+    families = LANGUAGE_MODELS.ours() | {model: LANGUAGE_MODELS.family(model)}
+    taken = {name: family.OPTIONS for name, family in families.items()}
     for option in sorted({option for options in taken.values() for option in options} - set(taken[model])):
         value = getattr(settings, option)
         if value != type(settings).model_fields[option].default:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
+from chemscale_bench.models.registry import package_of
 from chemscale_bench.runs.clock import Clock
 from chemscale_bench.runs.kind import RunKind
 from chemscale_bench.settings.training import TrainingSettings
@@ -104,11 +105,13 @@ class TrackedRun(RunKind):
     def describe(self) -> None:
         """Log what is about to be trained, on what, by what."""
         rate = {"peak_learning_rate": self.trainer.peak_rates[0], "arithmetic": self.fabric._precision.precision}
-        self.recorder.params(self.settings_record | rate | self.params())
+        params = self.settings_record | rate | self.params()
+        self.recorder.params(params)
         tags = self.tags() | {"energy.source": self.clock.energy.source} | code_tags()
         if self.judge:  # a trial: all of a study would have the same name
             del tags["mlflow.runName"]
-        self.recorder.tags(tags | environment_tags(self.fabric.device))
+        package = {f"version.{name}": version for name, version in package_of(str(params["model"])).items()}
+        self.recorder.tags(tags | package | environment_tags(self.fabric.device))
         self.tell(f"{self.title}: run {self.run_id}")
         self.describe_data()
 

@@ -38,6 +38,6 @@ def described(task: Task, typed: str) -> str:
         "data": data,
         "budgets": f"{' '.join(f'{budget:.4g}' for budget in budgets)} {unit}",
         "metric": task.primary_metric,
-        "models": f"{', '.join(models.modules)}; chemscale {verb} --task {typed}",
+        "models": f"{', '.join(models.names)}; chemscale {verb} --task {typed}",
     }
     return "\n".join([f"{task.name}: {task.description}", *(f"  {key:<8} {value}" for key, value in lines.items())])
