@@ -10,7 +10,7 @@ from chemscale_bench.tasks import Task
 
 KINDS: dict[str, type[LanguageRun] | type[ForceRun]] = {"language_model": LanguageRun, "force_field": ForceRun}
 OWN_FRAMES = ("test_data", "energy_unit", "length_unit", "force_unit", "energy_key", "forces_key")
-FRAMES = ("molecule", "train_size", "steps", *OWN_FRAMES)
+FRAMES = ("molecule", "train_size", "depth", "steps", *OWN_FRAMES)
 """Parameters that only force fields have."""
 MOLECULES = ("tokens", "vocabulary", "optimizer", "column")
 """Parameters that only language models have."""

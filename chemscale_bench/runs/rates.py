@@ -25,8 +25,8 @@ HOLDS = 2.0
 MOST_SHARE, SHARE = 0.5, 0.1
 """Of what a study may take: at most for the search, and for the check."""
 SHARED = (
-    "task", "seed", "storage", "data", "column", *OWN_FRAMES, "molecule", "steps", "device", "workers", "engine",
-    "engine_options",
+    "task", "seed", "storage", "data", "column", *OWN_FRAMES, "molecule", "depth", "steps", "device", "workers",
+    "engine", "engine_options",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from chemscale_bench import tasks
 from chemscale_bench.data.opening import user_path
-from chemscale_bench.data.rmd17 import official
+from chemscale_bench.data.rmd17 import LABELS, official
 from chemscale_bench.data.structures import Frames
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import motion_report
@@ -32,6 +32,7 @@ from chemscale_bench.evaluation.stretching import stretch
 from chemscale_bench.evaluation.torsion import turn
 from chemscale_bench.models import force_fields
 from chemscale_bench.runs.frames import frames_of
+from chemscale_bench.runs.kinds import OWN_FRAMES
 from chemscale_bench.runs.trained import check_one_task, trained_models
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.forcefield import ForceFieldSettings
@@ -197,6 +198,8 @@ def of_run(run: LoggedRun, molecule: str, temporary: Path, one_of_many: bool) ->
             f"run must have a model among its artifacts, {run.run_id} has none; give another, or the folder of a model"
         ) from None
     fields = {name: value for name, value in run.params.items() if name in ForceFieldSettings.model_fields}
+    if run.params["data"] in LABELS and run.params.get("test_data"):  # copies of official frames
+        fields |= copies(run)
     settings = ForceFieldSettings.model_validate(fields)
     test = test_frames(settings, record_of(folder), run.run_id, molecule)
     name = f"{run.params['model']} {int(run.params['non_embedding_params']):.2g}"
@@ -204,6 +207,14 @@ def of_run(run: LoggedRun, molecule: str, temporary: Path, one_of_many: bool) ->
         name += f" {run.run_id[:6]}"
     error = run.metrics.get(f"{FORCE_MAE}/{molecule}" if molecule else FORCE_MAE, float("nan"))
     return Subject(name, run.run_id, error, folder, test)
+
+
+def copies(run: LoggedRun) -> dict[str, str]:
+    """Where the official frames of a run are that was given a user's copies: there, or if they are gone, the archive."""
+    own = user_path(run.tags["data.source"].removesuffix(f" {run.params['test_data']}"))
+    if own.is_file() and user_path(run.params["test_data"]).is_file():
+        return {"data": str(own)}
+    return dict.fromkeys(OWN_FRAMES, "")
 
 
 def of_folder(folder: Path, molecule: str) -> Subject:

@@ -60,6 +60,8 @@ class TuneSettings(Settings):
     """Force fields: molecule of the task; `auto` is its first."""
     train_size: Count = Field(950, ge=1)
     """Force fields: training frames."""
+    depth: Annotated[Count, Field(ge=1, le=100)] | Auto = "auto"
+    """Force fields: layers; `auto` is what the model has at this size."""
     steps: Annotated[Count, Field(ge=1)] | Auto = "auto"
     """Force fields: frames seen by a trial, counted in optimizer steps of 10, whatever its batch."""
     batch_frames: Annotated[Count, Field(ge=1)] | Literal["search"] = "search"
