@@ -64,7 +64,9 @@ def text(found: Simulated, table: pd.DataFrame, reference: Reference) -> str:
         )
     if found.turned.names:
         barriers = zip(found.turned.names, found.turned.metrics.values(), strict=True)
-        lines.append(f"turning a bond costs {', '.join(f'{up:.3f} eV ({name})' for name, up in barriers)}")
+        lines.append(
+            f"turning a bond while all else stays costs {', '.join(f'{up:.3f} eV ({name})' for name, up in barriers)}"
+        )
     lines.append(f"{found.ns_per_day:.1f} ns/day, all replicas together, {found.seconds:.0f} s")
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""What it costs to turn a molecule about its bonds: barriers of a few tenths of an eV that decide which shapes it has.
+"""What it costs to turn a molecule about its bonds while all else stays: an upper bound of its barriers.
 
 Shapes: T bonds that can be turned, N angles, A atoms.
 """
@@ -35,7 +35,9 @@ def turn(
     potential: Potential, numbers: np.ndarray, positions_A3: np.ndarray, bonds: Bonds, charge: int = 0,
     unpaired: int = 0,
 ) -> Turned:  # fmt: skip
-    """Turn one side of each bond that is in no ring and has atoms at both ends.
+    """Turn one side of each bond that is in no ring and has atoms at both ends, those off its axis.
+
+    Nothing is turned of a molecule that its bonds do not hold together, as where a proton moves from atom to atom.
 
     Args:
         potential: on any device.
@@ -47,10 +49,12 @@ def turn(
     """
     pairs = [(int(first), int(second)) for first, second, _ in zip(*bonds, strict=True)]
     names, moved = [], []
+    pairs = pairs if len(reached(0, pairs)) == len(numbers) else []
     for first, second in pairs:
         others = [pair for pair in pairs if pair != (first, second)]
         side = reached(second, others)
-        if first in side or len(side) == 1 or reached(first, others) == {first}:
+        ends = side, reached(first, others)
+        if first in side or any(on_axis(positions_A3, first, second, sorted(end)) for end in ends):
             continue
         names.append("-".join(f"{chemical_symbols[numbers[atom]]}{atom}" for atom in (first, second)))
         moved.append(turned(positions_A3, first, second, sorted(side)))
@@ -70,6 +74,12 @@ def reached(atom: int, pairs: list[tuple[int, int]]) -> set[int]:
                 look += set(pair) - found
                 found |= set(pair)
     return found
+
+
+def on_axis(positions_A3: np.ndarray, first: int, second: int, side: list[int]) -> bool:
+    """Whether all atoms of a side lie on the line through a bond, within a few degrees."""
+    axis_3 = positions_A3[second] - positions_A3[first]
+    return bool((np.linalg.norm(np.cross(axis_3, positions_A3[side] - positions_A3[first]), axis=1) < 0.1).all())
 
 
 def turned(positions_A3: np.ndarray, first: int, second: int, side: list[int]) -> np.ndarray:

@@ -22,6 +22,7 @@ from chemscale_bench.leaderboard.consistent import task_of
 from chemscale_bench.leaderboard.entry import Entry, Family, Run
 from chemscale_bench.leaderboard.files import MOST_JSON_BYTES, Loaded, read, shown
 from chemscale_bench.models.registry import FORCE_FIELDS, LANGUAGE_MODELS
+from chemscale_bench.settings.base import MOST_LAYERS
 from chemscale_bench.tasks import ForceTask, LanguageTask, Task
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ UNITS = {"energy": "kcal/mol", "length": "Angstrom"}
 """Of copies of the official frames, in whose run no units were given: those of the archive."""
 MOST_HEADER_BYTES = 1 << 20
 MOST_TABLES_BYTES = 16 << 20
-MOST_LAYERS = 100  # as settings/forcefield.py has it
 """Of the tables of elements and constants that a force field carries beside its weights."""
 
 
@@ -258,18 +258,26 @@ def check_force_field(entry: Entry, run: Run, folder: Path, elements: tuple[int,
         raise NotReproduced(
             f"config.json may hold only what a force field needs, got {shown(unknown[0])} in run {run.run}"
         )
+    size = (folder / "model.safetensors").stat().st_size
+    if not 4 * run.non_embedding_params <= size <= 16 * run.non_embedding_params + MOST_TABLES_BYTES:
+        raise NotReproduced(f"model.safetensors must hold {run.non_embedding_params:,} weights, got {size:,} bytes")
     wanted, depth = run.settings.get("params", ""), run.settings.get("depth", "auto")
-    changes: dict[str, float] = {"cutoff": cutoff}
-    if depth != "auto":
-        if depth not in map(str, range(1, MOST_LAYERS + 1)):
-            raise NotReproduced(f"depth must be 1 to {MOST_LAYERS}, got {shown(depth)} in run {run.run}")
-        changes["layers"] = int(depth)
+    if depth not in ("auto", *map(str, range(1, MOST_LAYERS + 1))):
+        raise NotReproduced(f"depth must be auto or 1 to {MOST_LAYERS}, got {shown(depth)} in run {run.run}")
+    changes = {"cutoff": cutoff} | ({} if depth == "auto" else {"layers": int(depth)})
     if wanted == "auto":
         expected = force_fields.default_config(entry.model, **changes)
     elif wanted.isdigit() and 0.9 < int(wanted) / run.non_embedding_params < 1.1:
         expected = force_fields.config_for(entry.model, int(wanted), elements, **changes)
     else:
         raise NotReproduced(f"params must be about {run.non_embedding_params:,}, got {shown(wanted)} in run {run.run}")
+    made = {"layers": expected.layers} | changes
+    built = round(force_fields.size_polynomial(entry.model, elements, **made)(expected.width))
+    ours = entry.model in (*FORCE_FIELDS.modules, *FORCE_FIELDS.of_degrees)  # of packages any may be no quadratic
+    if ours and built != run.non_embedding_params:
+        raise NotReproduced(
+            f"{entry.model} has {built:,} parameters, got {run.non_embedding_params:,} in run {run.run}"
+        )
     about = {"model": entry.model, "elements": list(elements), "config": json.loads(json.dumps(asdict(expected)))}
     for key, value in about.items():
         if config.get(key) != value:
@@ -284,9 +292,6 @@ def check_force_field(entry: Entry, run: Run, folder: Path, elements: tuple[int,
         raise NotReproduced(
             f"atomic_reference_ev must have a number for each of {list(elements)}, got {shown(atomic)} in run {run.run}"
         )
-    size = (folder / "model.safetensors").stat().st_size
-    if not 4 * run.non_embedding_params <= size <= 16 * run.non_embedding_params + MOST_TABLES_BYTES:
-        raise NotReproduced(f"model.safetensors must hold {run.non_embedding_params:,} weights, got {size:,} bytes")
 
 
 MEASURE: dict[Family, Callable[[Entry, list[Run], Path, Copies], None]] = {

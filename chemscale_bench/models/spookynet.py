@@ -149,7 +149,7 @@ class Network(Potential):
         elements: atomic numbers that it knows, up to 86.
     """
 
-    ELEMENT_TABLES = ("element_",)
+    ELEMENT_TABLES = ("element_embedding", "element_bias")
     row_of_number: Tensor
     electrons: Tensor
     capacities: Tensor

@@ -211,9 +211,10 @@ def of_run(run: LoggedRun, molecule: str, temporary: Path, one_of_many: bool) ->
 
 def copies(run: LoggedRun) -> dict[str, str]:
     """Where the official frames of a run are that was given copies of them: there or, if they are gone, the archive."""
-    own = user_path(run.tags["data.source"].removesuffix(f" {run.params['test_data']}"))
-    if own.is_file() and user_path(run.params["test_data"]).is_file():
-        return {"data": str(own)}
+    test = user_path(run.params["test_data"])
+    own = Path(run.tags["data.source"].removesuffix(f" {test}"))
+    if own.is_file() and test.is_file():
+        return {"data": str(own), "split": "1"}  # of files; which official split they are was found
     return dict.fromkeys(OWN_FRAMES, "")
 
 

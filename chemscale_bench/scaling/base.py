@@ -42,9 +42,10 @@ class ScalingLaw(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     They are regressors of scikit-learn: `clone`, pipelines, `cross_val_score` and grids over their parameters work.
 
-    The fit minimises the sum over points of weight x Huber(log loss - log law), with Huber's delta at 1e-3. The sum
-    must not be divided by the number of points: gradients then fall below the optimisers' stopping rules, and the
-    exponents come out wrong (Besiroglu et al. 2024).
+    The fit minimises the sum over points of weight x Huber(log loss - log law), with Huber's delta at 1e-3 and
+    a trace of curvature beyond it (`solver.TAIL`), without which several laws can be equally good. The sum must not be
+    divided by the number of points: gradients then fall below the optimisers' stopping rules, and the exponents come
+    out wrong (Besiroglu et al. 2024).
 
     Args:
         delta: where Huber's loss turns from square to linear, in log loss.

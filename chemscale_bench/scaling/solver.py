@@ -29,7 +29,8 @@ class Minimum(NamedTuple):
 
 TAIL = 1e-6
 """Curvature of the loss beyond `delta`. With none, sums over few points are flat between several best lines, and which
-one a fit ends at depends on the rounding of the processor; with this much, one is best, and outliers pull no more."""
+one a fit ends at depends on the rounding of the processor; with this much, one is best. At the usual delta, 1e-3, a
+point that is off by a factor of e pulls 0.1 % more than one that is slightly off."""
 
 
 def huber(residual: Array, delta: float) -> Array:

@@ -41,6 +41,7 @@ def parse_counts(value: Any) -> Any:
 Count = Annotated[int, BeforeValidator(parse_count)]
 Counts = Annotated[tuple[int, ...], BeforeValidator(parse_counts)]
 Auto = Literal["auto"]
+MOST_LAYERS = 100  # of a force field that somebody asks for
 
 
 class Settings(BaseModel):

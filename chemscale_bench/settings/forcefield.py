@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from chemscale_bench.settings.base import Auto, Count
+from chemscale_bench.settings.base import MOST_LAYERS, Auto, Count
 from chemscale_bench.settings.training import TrainingSettings
 
 
@@ -26,7 +26,7 @@ class ForceFieldSettings(TrainingSettings):
     """Official split, 1 to 5; of one file of your own: which random split."""
     params: Annotated[Count, Field(ge=1000, le=1_000_000_000)] | Auto = "auto"
     """Parameters wanted outside the tables of elements, met within 5 %; `auto` is the default of the model."""
-    depth: Annotated[Count, Field(ge=1, le=100)] | Auto = "auto"
+    depth: Annotated[Count, Field(ge=1, le=MOST_LAYERS)] | Auto = "auto"
     """Layers; `auto` is what the model has at this size. The width is what `params` leaves."""
     steps: Annotated[Count, Field(ge=1)] | Auto = "auto"
     """Optimizer steps; `auto` is the task's number."""

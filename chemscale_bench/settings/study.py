@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from chemscale_bench.settings.base import Auto, Count, Counts, Settings
+from chemscale_bench.settings.base import MOST_LAYERS, Auto, Count, Counts, Settings
 
 
 class StudySettings(Settings):
@@ -68,7 +68,7 @@ class StudySettings(Settings):
     dataset,smiles, are studied like several models, and compared by nats per molecule."""
     molecule: str = "auto"
     """Force fields: molecule of the task; `auto` is its first."""
-    depth: Annotated[Count, Field(ge=1, le=100)] | Auto = "auto"
+    depth: Annotated[Count, Field(ge=1, le=MOST_LAYERS)] | Auto = "auto"
     """Force fields: layers of every run; `auto` is what the model has at each size."""
     steps: Annotated[Count, Field(ge=1)] | Auto = "auto"
     """Force fields: optimizer steps of every run."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from chemscale_bench.settings.base import Auto, Count, Settings
+from chemscale_bench.settings.base import MOST_LAYERS, Auto, Count, Settings
 
 
 class TuneSettings(Settings):
@@ -60,7 +60,7 @@ class TuneSettings(Settings):
     """Force fields: molecule of the task; `auto` is its first."""
     train_size: Count = Field(950, ge=1)
     """Force fields: training frames."""
-    depth: Annotated[Count, Field(ge=1, le=100)] | Auto = "auto"
+    depth: Annotated[Count, Field(ge=1, le=MOST_LAYERS)] | Auto = "auto"
     """Force fields: layers; `auto` is what the model has at this size."""
     steps: Annotated[Count, Field(ge=1)] | Auto = "auto"
     """Force fields: frames seen by a trial, counted in optimizer steps of 10, whatever its batch."""

@@ -63,4 +63,8 @@ def test_of_ethanol_two_bonds_turn_and_of_rings_those_outside() -> None:
     ring = chain((0, 1), (1, 2), (2, 0), (2, 3), (3, 4))
     numbers, positions = np.full(5, 6), np.random.default_rng(0).normal(size=(5, 3))
     assert turn(Ends().double(), numbers, positions, ring).names == ["C2-C3"]
+    nitrile = np.array([[0.0, 0, 0], [0, 0, 1.4], [0, 0, 2.6], [1, 0, -0.4], [2, 0, -0.4]])
+    assert turn(Ends().double(), numbers, nitrile, chain((0, 1), (1, 2), (0, 3), (3, 4))).names == ["C0-C3"]
+    loose = chain((0, 1), (1, 2), (2, 3))  # and an atom that nothing holds
+    assert turn(Ends().double(), numbers, positions, loose).names == []
     assert turn(Ends().double(), numbers[:3], positions[:3], chain((0, 1), (1, 2), (2, 0))).metrics == {}

@@ -191,6 +191,21 @@ def test_a_config_that_asks_for_more_builds_nothing(
     assert says in verdict.why_not_next
 
 
+@pytest.mark.parametrize("depth", ["0", "101", "1e2", "\u0661", ""])
+def test_a_depth_that_nobody_may_ask_for_builds_nothing(
+    depth: str, kept: Path, store: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(submitted("forces", kept).parents[2], tmp_path / "entries")
+    path = next((tmp_path / "entries").glob("*/*/*.json"))
+    record = json.loads(path.read_text())
+    record["runs"][0]["settings"]["depth"] = depth
+    path.write_text(json.dumps(record))
+    monkeypatch.setattr("chemscale_bench.models.force_fields.build", None)
+    verdict = judge(path, Level.REPRODUCED)
+    assert verdict.level == Level.CONSISTENT
+    assert "depth must be auto or 1 to 100" in verdict.why_not_next
+
+
 def test_a_pickle_under_the_name_of_weights(kept: Path, store: None, tmp_path: Path) -> None:
     shutil.copytree(submitted("language", kept).parents[2], tmp_path / "entries")
     path = next((tmp_path / "entries").glob("*/*/*.json"))

@@ -105,6 +105,18 @@ def test_isolated_atoms_have_an_energy_and_no_force(network: Potential) -> None:
     assert all(gradient is None or gradient.isfinite().all() for gradient in gradients)
 
 
+@pytest.mark.parametrize("every", [*FORCE_FIELDS.modules, *FORCE_FIELDS.of_degrees])
+def test_tables_of_elements_do_not_count(every: str) -> None:
+    config = FORCE_FIELDS.family(every).Config(width=8)
+    few, many = (build(every, config, elements, seed=0) for elements in (ELEMENTS, (*ELEMENTS, 9, 16)))
+    assert few.non_embedding_params == many.non_embedding_params
+    parts = {part for name, _ in few.named_parameters() for part in name.split(".")}
+    assert set(few.ELEMENT_TABLES) <= parts
+    energy, forces = energy_and_forces(few, graph_of(MOLECULES[:2], CUTOFF, torch.float32), differentiable=False)
+    assert energy.isfinite().all()
+    assert forces.abs().max() > 0
+
+
 @pytest.mark.parametrize("params", [1e5, 1e6])
 def test_sizes_are_a_quadratic_in_the_width_and_within_5_percent(name: str, params: float) -> None:
     config = config_for(name, int(params), ELEMENTS)

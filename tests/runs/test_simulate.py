@@ -58,7 +58,7 @@ def test_a_run_and_its_folder_move_alike() -> None:
     assert "vibrations/imaginary" in metrics
     assert np.isfinite(metrics["check/bond_break_ev"])
     assert len([name for name in metrics if name.startswith("torsion/barrier_ev/")]) == 2
-    assert printed.count("turning a bond costs") == 1
+    assert printed.count("turning a bond while all else stays costs") == 1
     assert metrics["source/test_force_mae_mev_per_angstrom"] == run.data.metrics["test/force_mae_mev_per_angstrom"]
     for part in ("stable (ps)", "half/half", "ns/day", "logged to MLflow run"):
         assert part in printed
@@ -131,6 +131,22 @@ def test_runs_that_cannot_be_simulated_are_named(tmp_path: Path) -> None:
     client.set_terminated(bare)
     assert f"run must have a model among its artifacts, {bare} has none" in refusal("--run", bare)
     assert "a force field must be a folder with config.json" in refusal("--run", str(tmp_path))
+
+
+def test_copies_of_official_frames_are_found_where_they_are(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under their own split, and by the relative path that was typed."""
+    for part in ("train", "test"):
+        shutil.copy(shared_data / "rmd17" / f"rmd17_ethanol_{part}_02.npz", tmp_path / f"{part}.npz")
+    monkeypatch.chdir(tmp_path)
+    call("forcefield", "--task", "rmd17-ff", "--molecule", "ethanol", "--model", "schnet", "--params", "1e4", "--steps",
+         "20", "--train_size", "20", "--data", "train.npz", "--test_data", "test.npz", "--energy_unit", "kcal/mol",
+         "--length_unit", "Angstrom", "--device", "cpu")  # fmt: skip
+    run = newest("chemscale")
+    assert (run.data.params["data"], run.data.params["split"]) == ("rmd17", "2")
+    call("simulate", "--run", run.info.run_id, *SHORT, "--temperature", "500")
+    assert newest("chemscale-motion").data.tags["source_run"] == run.info.run_id
 
 
 def test_frames_of_ones_own_are_found_by_the_run_and_missed_by_the_folder(tmp_path: Path) -> None:
