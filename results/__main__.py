@@ -94,7 +94,11 @@ def panels(number: int, x: str, y: str, sharey: bool = True) -> tuple[Figure, li
 
 
 def loss_against_params(found: Sequence[Scaled], x: str, y: str) -> Figure:
-    """Means over seeds with their range, and the joint law: a panel per study, a line per budget."""
+    """Means over seeds with their range, and the joint law: a panel per study, a line per budget.
+
+    Studies that tell no law are left to the table, unless none does.
+    """
+    found = [one for one in found if one.analysis.joint is not None] or found
     figure, axes = panels(len(found), x, y)
     for axis, (study, points, analysis) in zip(axes, found, strict=True):
         for i, (budget, part) in enumerate(sorted(points.groupby("budget"), reverse=True)):
