@@ -48,7 +48,7 @@ SPACES = {
         Range("decay", 0.1, 0.6, linear=True),
     ),
     "force_field": (
-        Range("learning_rate", 1e-4, 1e-1),
+        Range("learning_rate", 1e-4, 3e-2),
         Range("batch_frames", 2, 32, whole=True),
         Range("warmup", 1e-3, 0.3),
         Range("weight_decay", 1e-6, 1e-1),
