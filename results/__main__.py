@@ -245,9 +245,10 @@ def strings_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
         yield ""
         for each in decisions(pd.concat(cells), LEVEL):
             low, high = each.interval
+            interval = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""  # there is none of one seed
             yield (
                 f"- **{each.better}** is better than {each.other} at {each.params:.0e} parameters and {each.data:.0e} "
-                f"tokens, by {each.difference:.2f} [{low:.2f}, {high:.2f}] nats per molecule; {each.accuracy:.0%} of "
+                f"tokens, by {each.difference:.2f}{interval} nats per molecule; {each.accuracy:.0%} of "
                 "pairs of smaller runs say so."
             )
         yield ""
