@@ -42,10 +42,7 @@ class Config:
     """The sum over neighbours is divided by its root; fixed, so that a network does not depend on its training set."""
 
 
-PEAK_RATE = (
-    4e-2,
-    64,
-)  # half of the best and largest rate tried in 1,000 steps (benchmarks/force_fields.md), for longer runs
+PEAK_RATE = (4e-2, 64)  # half of the largest rate tried, which was best in 1,000 steps: benchmarks/force_fields.md
 STACKED = False
 DEGREE = "degree"
 WIDTH_STEP = 1
