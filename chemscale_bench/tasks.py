@@ -128,6 +128,10 @@ class ForceTask(Task):
         """What runs call the molecule that the task is on."""
         return ALL if self.joint else self.molecules[0]
 
+    def frames(self, train_size: int | Literal["auto"]) -> int:
+        """Training frames of a run: as many as it asks for, or the largest budget."""
+        return self.budgets_frames[-1] if train_size == "auto" else train_size
+
     def on(self, molecule: str, data: str) -> ForceTask:
         """This task on one molecule, and perhaps on the user's own frames: with a name and a digest of its own.
 

@@ -80,3 +80,8 @@ def test_a_binary_task_file_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_task_gets_a_suggestion() -> None:
     with pytest.raises(UserError, match="did you mean moses-lm"):
         tasks.load("mose-lm")
+
+
+def test_a_run_that_names_no_number_of_frames_takes_the_most_that_its_task_compares() -> None:
+    assert [tasks.load_force(name).frames("auto") for name in ("embedded-ff", "rmd17-ff")] == [500, 950]
+    assert tasks.load_force("rmd17-ff").frames(50) == 50

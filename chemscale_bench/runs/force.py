@@ -57,6 +57,7 @@ class ForceRun(TrackedRun):
         self.settings, self.dtype = settings, getattr(torch, {"fp32": "float32", "fp64": "float64"}[settings.precision])
         declared = tasks.load_force(settings.task)
         self.task = declared.on(settings.molecule, settings.data)
+        self.train_frames = self.task.frames(settings.train_size)
         self.steps = self.task.gradient_steps if settings.steps == "auto" else settings.steps
         self.budgets = [self.steps * settings.batch_frames]
         with stop.at_once():
@@ -122,7 +123,7 @@ class ForceRun(TrackedRun):
         chosen, fabric, budget = self.settings, self.fabric, self.budgets[-1]
         self.rate_factor = rate_factor(chosen.model, self.config.width, self.steps)
         rate = FORCE_FIELDS.family(chosen.model).PEAK_RATE[0] * self.rate_factor
-        rate = rate if chosen.learning_rate == "auto" else chosen.learning_rate
+        self.learning_rate = rate if chosen.learning_rate == "auto" else chosen.learning_rate
         loss = ForceLoss(self.potential, chosen.force_weight, chosen.energy_weight).to(fabric.device)
         average = RunningAverage(loss, chosen.average)
         train = self.frames.train
@@ -133,9 +134,10 @@ class ForceRun(TrackedRun):
         at_random = float(loss(few).detach()) / len(few.energy_B)  # of some models far above that of no force
         diverged = max(100 * nothing, 10 * at_random)
         objective = ForceObjective(self.train_split, chosen.seed, chosen.batch_frames, diverged)
+        decay = chosen.weight_decay
+        optimizer = torch.optim.AdamW(loss.parameters(), self.learning_rate, weight_decay=decay, fused=True)
         trainer = Trainer(
-            fabric, loss, torch.optim.AdamW(loss.parameters(), rate, weight_decay=chosen.weight_decay, fused=True),
-            objective, self,
+            fabric, loss, optimizer, objective, self,
             plan=segments(self.budgets, chosen.decay), clip=chosen.clip,
             warmup=round(warmup_share(chosen, self.steps) * budget),
             report_every=max(budget // 200, min(20 * self.task.validation_frames, budget // 20), 1),
@@ -165,7 +167,7 @@ class ForceRun(TrackedRun):
         """Task, frames and size."""
         return {
             "task_name": self.task.name, "molecule": self.task.molecule, "split": self.split, "data": self.data,
-            "train_frames": self.settings.train_size,
+            "train_frames": self.train_frames,
             "non_embedding_params": self.potential.non_embedding_params, "layers": self.config.layers,
             "width": self.config.width, "gradient_steps": self.steps, "reference_ev": self.reference.constant_ev,
         }  # fmt: skip
@@ -174,7 +176,7 @@ class ForceRun(TrackedRun):
         """Name and digests."""
         frames, chosen = self.frames, self.settings
         return {
-            "mlflow.runName": f"{chosen.model}-{self.task.molecule}-{chosen.train_size}-seed{chosen.seed}",
+            "mlflow.runName": f"{chosen.model}-{self.task.molecule}-{self.train_frames}-seed{chosen.seed}",
             "task_digest": self.task.digest_with(frames.digest, frames.test.digest), "data.digest": frames.digest,
             "data.source": frames.source, "data.source_sha256": frames.source_sha256,
             "data.train_digest": frames.train.digest, "data.validation_digest": frames.validation.digest,
@@ -265,7 +267,7 @@ class ForceRun(TrackedRun):
         return {
             "speed/mean_atoms_per_s": per_second * self.train_split.atoms,
             "log10/non_embedding_params": math.log10(self.potential.non_embedding_params),
-            "log10/train_frames": math.log10(self.settings.train_size),
+            "log10/train_frames": math.log10(self.train_frames),
         } | ({"log10/force_mae": math.log10(errors.force_mae)} if frames.test.has_forces else {})  # fmt: skip
 
     @property

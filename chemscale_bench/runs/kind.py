@@ -40,6 +40,8 @@ class RunKind(ABC):
     flops_per_unit: float
     rate_factor: float = 1.0
     """What a learning rate of the base shape is multiplied by to be typed for this one; 1 where the model does it."""
+    learning_rate: float
+    """The peak, as it would be typed."""
     title: str
 
     @staticmethod

@@ -141,10 +141,10 @@ class LanguageRun(TrackedRun):
     def make_trainer(self) -> Trainer:
         """The loop with this run's optimizer, objective and schedule."""
         chosen, fabric = self.settings, self.fabric
-        rates = chosen.learning_rate, chosen.weight_decay
-        groups = self.family.parameter_groups(self.model, *rates, optimizer=chosen.optimizer, **self.options)
-        batch = None if chosen.batch_tokens == "auto" else chosen.batch_tokens
-        vocabulary = self.store.vocabulary
+        more: dict[str, Any] = {"weight_decay": chosen.weight_decay, "optimizer": chosen.optimizer, **self.options}
+        groups, of_1 = (self.family.parameter_groups(self.model, rate, **more) for rate in (chosen.learning_rate, 1.0))
+        self.learning_rate = groups[0]["lr"] / of_1[0]["lr"]
+        batch, vocabulary = None if chosen.batch_tokens == "auto" else chosen.batch_tokens, self.store.vocabulary
         self.objective = LanguageObjective(
             self.store.train, vocabulary.start_id, vocabulary.size, chosen.seed, batch, fabric.device
         )

@@ -36,6 +36,8 @@ class Pace(NamedTuple):
     """Tokens or frames of an optimizer step."""
     measured: bool = True
     """Whether this size was trained for it, or it is told from another."""
+    learning_rate: float = 0.0
+    """That it was trained with, as it would be typed for this size."""
 
 
 class Quiet(Events):
@@ -79,7 +81,7 @@ def measure_pace(kind: type[TrackedRun], settings: TrainingSettings, fabric: Fab
     params = int(run.params()["non_embedding_params"])
     # The first step warms up, and others may disturb a few.
     per = statistics.median(per_unit[1:] or per_unit)
-    return Pace(params, start, per, run.flops_per_unit, run.rate_factor, amount)
+    return Pace(params, start, per, run.flops_per_unit, run.rate_factor, amount, learning_rate=run.learning_rate)
 
 
 def undisturbed(paces: dict[int, Pace]) -> dict[int, Pace]:

@@ -6,14 +6,25 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.models.registry import FORCE_FIELDS
 from chemscale_bench.runs.shared import SharedStudy, claim
 from chemscale_bench.settings.tune import TuneSettings
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.named import PRUNERS
 
+RATE = "learning_rate"
 STEPS = "area under the schedule"
 NOT_ABOUT = {"trials", "storage", "study", "experiment", "device", "together", "workers", "engine", "engine_options"}
 """Parameters that may change from one command of a search to the next."""
+
+
+def space_of(family: str, model: str) -> list[studies.Range]:
+    """What is searched for a model of a family of tasks: of rates, twice that of `auto` lies inside."""
+    space = list(studies.SPACES[family])
+    if family == "force_field":
+        most = 2 * FORCE_FIELDS.family(model).PEAK_RATE[0]
+        space = [each._replace(high=max(each.high, most)) if each.name == RATE else each for each in space]
+    return space
 
 
 class Queue(SharedStudy):

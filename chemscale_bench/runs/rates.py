@@ -1,67 +1,87 @@
-"""Hyperparameters of a whole study: searched at its smallest size, carried to the others, checked at a large one."""
+"""Hyperparameters of a whole study: searched at its smallest size, carried to the others, checked at a large one.
+
+The trials of a search train as the study does, to its largest budget if that can be paid, and the first of them has the
+settings of `auto`: what a search ends with is no worse, at that size and seed.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from optuna.trial import TrialState
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.cells import Training, Tuned
 from chemscale_bench.runs.kinds import OWN_FRAMES
-from chemscale_bench.runs.queue import Queue
+from chemscale_bench.runs.queue import RATE, Queue, space_of
 from chemscale_bench.runs.study_plan import StudyPlan
 from chemscale_bench.runs.sweep import Sweep
 from chemscale_bench.settings.tune import TuneSettings
-from chemscale_bench.tuning.study import SPACES
 
 FACTORS = (0.5, 1.0, 2.0)
 """Of the carried learning rate, tried at the large size; more of them while the best lies at an end."""
 MOST = 6
 HOLDS = 2.0
 """By which factor the best rate may lie beside the carried one: neighbours on this grid are hardly apart in loss."""
-MOST_SHARE, SHARE = 0.5, 0.1
-"""Of what a study may take: at most for the search, and for the check."""
+MOST_SHARE, SEARCH_SHARE, CHECK_SHARE = 0.5, 0.25, 0.25
+"""Of what a study may take: for the search, were no trial stopped, and for one at larger budgets; for the check, if it
+ends with the first rates."""
 SHARED = (
     "task", "seed", "storage", "data", "column", *OWN_FRAMES, "molecule", "depth", "steps", "device", "workers",
     "engine", "engine_options",
 )  # fmt: skip
 
 
-def tune(plan: StudyPlan, name: str, small: int, large: int, together: int) -> Tuned:
+class Where(NamedTuple):
+    """Where a study searches and checks."""
+
+    small: int
+    """Parameters of the search."""
+    large: int
+    """Of the check; as many if none can be paid."""
+    data: int
+    """Tokens or frames of both."""
+
+
+def tune(plan: StudyPlan, name: str, where: Where, together: int) -> Tuned:
     """Search at one size, check at a larger one, and say what was found.
 
     Args:
         plan: of the study, with the paces of its sizes.
         name: of the study, from which those of its searches follow.
-        small: parameters of the search.
-        large: of the check.
+        where: it searches and checks.
         together: trials that are trained as one stack.
 
     Raises:
         UserError: if no trial of the search ends well.
     """
-    found = sweep(plan, small, f"{name}-search", trials=plan.settings.tune, together=together).queue
-    if not found.count(TrialState.COMPLETE) or not losses(found):
+    small, large, data = where
+    auto = auto_settings(plan, small)
+    found = sweep(plan, small, data, f"{name}-search", [auto], plan.settings.tune, together, "performance").queue
+    if not any(trial.value is not None for trial in found.trials(TrialState.COMPLETE)):
         raise UserError(f"a search must have a trial that ends well, all of {found.name} diverged; add trials: tune=")
     best = found.study.best_trial
     chosen = {key: float(value) for key, value in best.params.items()}
     tuned = Tuned(small, chosen, 0.0, flops_of(found))
-    lines = [f"searched at {small:.3g} params: {shown(tuned.chosen)} ({best.value:.4f})"]
+    lines = [f"searched at {small:.3g} params, {data:,} {plan.word}: {shown(tuned.chosen)} ({best.value:.4f})"]
+    if same(chosen, auto):
+        lines.append("  nothing was better than what auto gives: all stays as it is")
+    else:
+        lines.append(f"  auto gives {shown(auto)} ({loss_of(found, auto):.4f})")
     if large == small:
         lines.append("  no larger size can be paid for a check: the rate is carried as the parametrization says")
     else:
-        tuned, more = check(plan, tuned, large, name)
+        tuned, more = check(plan, tuned, where, name)
         lines += more
     if plan.prints:
         print("\n".join(lines))
     return tuned
 
 
-def sizes_to_tune(plan: StudyPlan, seconds: float) -> tuple[int, int]:
-    """The smallest size, to search at, and the largest at which the share of the check pays for every factor.
+def where_to_tune(plan: StudyPlan, seconds: float) -> Where:
+    """The smallest size, to search at, the largest whose check can be paid, and how much data they see.
 
     Args:
         plan: of the study, with the paces of its sizes.
@@ -70,21 +90,37 @@ def sizes_to_tune(plan: StudyPlan, seconds: float) -> tuple[int, int]:
     Raises:
         UserError: if the search would take most of the budget.
     """
-    small, budget = plan.sizes[0], seconds if plan.settings.hours else plan.settings.flops
+    small, chosen = plan.sizes[0], plan.settings
 
-    def cost(size: int) -> float:
-        one = plan.cost(Training(size, data_of(plan), 0))
-        return one.seconds if plan.settings.hours else one.flops
+    def cost(size: int, data: int) -> float:
+        one = plan.cost(Training(size, data, 0))
+        return one.seconds if chosen.hours else one.flops
 
-    if not budget:
-        return small, plan.sizes[-1]
-    share = plan.settings.tune * cost(small) / budget
-    if share > MOST_SHARE:
-        raise UserError(
-            f"tune must leave half of the budget to the study, {plan.settings.tune} trials of {small:.3g} params may "
-            f"take {share:.0%} of it; give fewer trials, or more time"
-        )
-    return small, max(size for size in plan.sizes if size == small or MOST * cost(size) <= SHARE * budget)
+    each = plan.data if plan.task.family == "language_model" else plan.data[-1:]
+    if plan.designed:
+        budget = seconds if chosen.hours else chosen.flops
+        share = chosen.tune * cost(small, each[0]) / budget
+        if share > MOST_SHARE:
+            raise UserError(
+                f"tune must leave half of the budget to the study, {chosen.tune} trials of {small:.3g} params may take "
+                f"{share:.0%} of it; give fewer trials, or more time"
+            )
+        data = max([each[0], *(one for one in each if chosen.tune * cost(small, one) <= SEARCH_SHARE * budget)])
+    else:
+        budget, data = sum(one.flops for one in plan.wanted([], [], math.inf)), each[-1]
+    trials = len(FACTORS) + 1
+    paid = [size for size in plan.sizes if trials * cost(size, data) <= CHECK_SHARE * budget]
+    return Where(small, max([small, *paid]), data)
+
+
+def auto_settings(plan: StudyPlan, size: int) -> dict[str, float]:
+    """What trainings have that nobody tunes, as far as the ranges of a search reach."""
+    defaults, chosen = plan.kind.SETTINGS.model_fields, {}
+    for name, low, high, *_ in space_of(plan.task.family, plan.model):
+        if name != plan.kind.BATCH:
+            usual = plan.pace_of(size).learning_rate if name == RATE else float(defaults[name].default)
+            chosen[name] = min(max(usual, low), high)
+    return chosen
 
 
 def flops_of(queue: Queue) -> float:
@@ -92,40 +128,38 @@ def flops_of(queue: Queue) -> float:
     return sum(float(trial.user_attrs.get("flops", 0.0)) for trial in queue.trials())
 
 
-def data_of(plan: StudyPlan) -> int:
-    """The data size of searches: the smallest budget of tokens, all frames."""
-    return plan.data[0] if plan.task.family == "language_model" else plan.data[-1]
-
-
-def check(plan: StudyPlan, tuned: Tuned, size: int, name: str) -> tuple[Tuned, list[str]]:
-    """Try the carried rate and its neighbours at a large size; where the best is elsewhere, let the rate go there.
+def check(plan: StudyPlan, tuned: Tuned, where: Where, name: str) -> tuple[Tuned, list[str]]:
+    """Try the carried rate, its neighbours and `auto` at a large size, and let the rate go where the best is.
 
     Returns:
         What is carried on, and what there is to say of it.
     """
+    size, auto = where.large, auto_settings(plan, where.large)
     carried = plan.tuned_at(size, tuned)
-    (low, high) = next((one.low, one.high) for one in SPACES[plan.task.family] if one.name == "learning_rate")
+    low, high = next((one.low, one.high) for one in space_of(plan.task.family, plan.model) if one.name == RATE)
     factors = list(FACTORS)
     while True:
-        rates = [factor * carried["learning_rate"] for factor in factors]
-        inside = [carried | {"learning_rate": rate} for rate in rates if low <= rate <= high]
-        if not inside:
+        tried = {factor: carried | {RATE: factor * carried[RATE]} for factor in factors}
+        tried = {factor: point for factor, point in tried.items() if low <= point[RATE] <= high}
+        if not tried:
             return tuned, []
-        queue = sweep(plan, size, f"{name}-check", trials=len(inside), points=inside).queue
-        values = losses(queue)
-        reached = [values.get(rate, math.inf) for rate in rates]
-        best = factors[reached.index(min(reached))]
+        points = [*tried.values(), *([] if any(same(auto, point) for point in tried.values()) else [auto])]
+        queue = sweep(plan, size, where.data, f"{name}-check", points, len(points)).queue
+        reached = {factor: loss_of(queue, point) for factor, point in tried.items()}
+        best = min(reached, key=lambda factor: reached[factor])
         further = {factors[0]: factors[0] / 2, factors[-1]: factors[-1] * 2}.get(best)
-        if further is None or len(factors) == MOST or not low <= further * carried["learning_rate"] <= high:
+        if further is None or len(factors) == MOST or not low <= further * carried[RATE] <= high:
             break
         factors = sorted([*factors, further])
-    beside = ", ".join(
-        f"{factor:g}x {'no end' if math.isinf(value) else f'{value:.4f}'}"
-        for factor, value in zip(factors, reached, strict=True)
-    )
-    checked = f"checked at {size:.3g} params: {beside}"
+    of_auto = loss_of(queue, auto)
+    beside = [f"{factor:g}x {'no end' if math.isinf(loss) else f'{loss:.4f}'}" for factor, loss in reached.items()]
+    checked = f"checked at {size:.3g} params: {', '.join(beside)}, auto {of_auto:.4f}"
     tuned = tuned._replace(flops=tuned.flops + flops_of(queue))
-    if min(reached) == math.inf:
+    if of_auto < reached[best]:
+        small = tuned.searched_at
+        tuned = Tuned(small, auto_settings(plan, small), 0.0, tuned.flops)
+        return tuned, [checked, "  what was found does not hold at this size: the study trains with auto"]
+    if reached[best] == math.inf:
         return tuned, [checked, "  none of them ended well: the rate is carried as the parametrization says"]
     if 1 / HOLDS <= best <= HOLDS:
         return tuned, [checked, f"  the best is {best:g} times the carried rate: it holds, and is carried on"]
@@ -135,19 +169,20 @@ def check(plan: StudyPlan, tuned: Tuned, size: int, name: str) -> tuple[Tuned, l
 
 
 def sweep(
-    plan: StudyPlan, size: int, name: str, trials: int, together: int = 1, points: Sequence[dict[str, float]] = ()
-) -> Sweep:
-    """Search at a size, or try the points that are given."""
+    plan: StudyPlan, size: int, data: int, name: str, points: Sequence[dict[str, float]], trials: int,
+    together: int = 1, pruner: Literal["performance", "none"] = "none",
+) -> Sweep:  # fmt: skip
+    """Search at a size, from some points on."""
     given: dict[str, Any] = {key: getattr(plan.settings, key) for key in SHARED}
     if plan.task.family == "language_model":
-        given |= {"tokens": data_of(plan), "batch_tokens": "auto"}
+        given |= {"tokens": data, "smaller_budgets": True, "batch_tokens": "auto"}
     else:
         given |= {
-            "train_size": data_of(plan), "batch_frames": plan.kind.SETTINGS.model_fields["batch_frames"].default,
+            "train_size": data, "batch_frames": plan.kind.SETTINGS.model_fields["batch_frames"].default,
         }  # fmt: skip
     settings = TuneSettings(
         **given, model=plan.model, params=size, trials=trials, study=name, together=min(together, trials),
-        pruner="none" if points else "performance",
+        pruner=pruner,
     )  # fmt: skip
     work = Sweep(settings, plan.prints)
     for point in points:
@@ -156,13 +191,15 @@ def sweep(
     return work
 
 
-def losses(queue: Queue) -> dict[float, float]:
-    """What the trials of a search reached, by their learning rates."""
-    return {
-        trial.params["learning_rate"]: float(trial.value)
-        for trial in queue.trials(TrialState.COMPLETE)
-        if trial.value is not None
-    }
+def loss_of(queue: Queue, point: dict[str, float]) -> float:
+    """What a trial with these hyperparameters reached; infinity if none ended well."""
+    reached = [trial.value for trial in queue.trials(TrialState.COMPLETE) if same(trial.params, point)]
+    return min([loss for loss in reached if loss is not None], default=math.inf)
+
+
+def same(one: dict[str, float], other: dict[str, float]) -> bool:
+    """Whether two sets of hyperparameters are equal but for rounding."""
+    return all(math.isclose(one[name], value, rel_tol=1e-9) for name, value in other.items())
 
 
 def shown(chosen: dict[str, float]) -> str:

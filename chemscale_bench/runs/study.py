@@ -24,7 +24,7 @@ from chemscale_bench.runs.gpu_hours import by_the_clock
 from chemscale_bench.runs.group import Group
 from chemscale_bench.runs.kinds import FRAMES, MOLECULES, refuse_other_family
 from chemscale_bench.runs.pace import Pace
-from chemscale_bench.runs.rates import sizes_to_tune, tune
+from chemscale_bench.runs.rates import Where, tune, where_to_tune
 from chemscale_bench.runs.sizes import measure_sizes
 from chemscale_bench.runs.study_plan import Planned, StudyPlan, duration
 from chemscale_bench.runs.study_result import StudyResult
@@ -38,6 +38,7 @@ from chemscale_bench.training.devices import start_fabric
 REPORT = 20.0
 """Seconds that are kept for the fit and its figures."""
 MOST_TOGETHER = 8
+SEARCHED = "searched at"  # attribute of a study: where its hyperparameters were searched
 NOTE_SECONDS = 60.0
 """Seconds between two notes of the time used."""
 NOT_ABOUT = {"hours", "gpu_hours", "flops", "workers", "together", "storage", "study", "dry_run", "experiment",
@@ -131,9 +132,9 @@ class Study:
             self.learn_paces(stop)
             self.look()  # a budget that is too small is refused before anything is made, and so is a target too large
             self.plan.check_target(self.to_do, self.results)
-            if self.settings.tune and "tuned at" not in self.cells.study.user_attrs:
-                # Once: how much time is left decides about the check.
-                self.cells.study.set_user_attr("tuned at", sizes_to_tune(self.plan, self.seconds_left()))
+            if self.settings.tune and SEARCHED not in self.cells.study.user_attrs:
+                # Once: how much time is left decides about it.
+                self.cells.study.set_user_attr(SEARCHED, where_to_tune(self.plan, self.seconds_left()))
             self.parent = self.make_parent()
             with ended_properly(self.parent, self.cells.nobody_else_works):
                 try:
@@ -186,8 +187,8 @@ class Study:
         """Take what the search of the study has found, or search."""
         known = self.cells.study.user_attrs.get("tuned")
         if known is None and search and self.settings.tune:
-            small, large = self.cells.study.user_attrs["tuned at"]
-            found = list(tune(self.plan, self.cells.name, small, large, self.most_together()))
+            where = Where(*self.cells.study.user_attrs[SEARCHED])
+            found = list(tune(self.plan, self.cells.name, where, self.most_together()))
             known = self.cells.first("tuned", found)
             self.cells.note_time()
             self.cells.study.set_user_attr("tuned", known)

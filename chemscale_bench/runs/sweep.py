@@ -24,7 +24,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_of, engine_of, lead
 from chemscale_bench.runs.force_schedule import warmup_share
 from chemscale_bench.runs.kinds import FRAMES, KINDS, refuse_other_family
-from chemscale_bench.runs.queue import Queue
+from chemscale_bench.runs.queue import Queue, space_of
 from chemscale_bench.runs.sweep_report import describe, numbers, summarize
 from chemscale_bench.runs.tracked import TrackedRun, run_folder
 from chemscale_bench.settings.forcefield import ForceFieldSettings
@@ -44,6 +44,7 @@ from chemscale_bench.training.together import train_together
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.judge import Judge
 
+MOLECULES_OF_TRIALS = ("tokens", "batch_tokens", "column", "smaller_budgets")
 FRAMES_PER_STEP = 10  # what `steps` counts, whatever the batch of a trial
 
 
@@ -64,12 +65,13 @@ class Sweep:
         self.is_worker = WORKER in os.environ
         storage = os.environ[STORAGE] if self.is_worker else settings.storage
         self.settings = settings.model_copy(update={"model": model, "storage": storage})
-        foreign = (*FRAMES, "batch_frames") if self.family == "language_model" else ("tokens", "batch_tokens", "column")
+        foreign = {"language_model": (*FRAMES, "batch_frames"), "force_field": MOLECULES_OF_TRIALS}[self.family]
         refuse_other_family(self.settings, self.task, foreign)
         self.base = self.base_settings()
         if not self.is_worker:
             engine_of(self.settings)  # before anything is made
-        self.budget = self.units_of_a_trial()
+        self.budgets = self.budgets_of_a_trial()
+        self.budget = self.budgets[-1]
         self.queue = Queue(self.settings, self.task.name, self.budget)
         self.client = open_store()
 
@@ -90,7 +92,7 @@ class Sweep:
                 f"add {batch}={default}, or another number"
             )
         if self.family == "language_model":
-            own: dict[str, Any] = {"tokens": chosen.tokens, "column": chosen.column, "smaller_budgets": False}
+            own: dict[str, Any] = {name: getattr(chosen, name) for name in ("tokens", "column", "smaller_budgets")}
         else:
             own = {name: getattr(chosen, name) for name in FRAMES}
         base = self.kind.SETTINGS(**shared, **own)
@@ -104,15 +106,15 @@ class Sweep:
         """What is searched: all but a batch that is given."""
         batch = self.kind.BATCH
         fixed = () if getattr(self.settings, batch) == "search" else (batch,)
-        return [each for each in studies.SPACES[self.family] if each.name not in fixed]
+        return [each for each in space_of(self.family, self.settings.model) if each.name not in fixed]
 
-    def units_of_a_trial(self) -> int:
-        """Tokens or frames that an unpruned trial sees."""
+    def budgets_of_a_trial(self) -> list[int]:
+        """Tokens or frames at which an unpruned trial is measured, the last ones where it ends."""
         if isinstance(self.task, tasks.LanguageTask):
-            return self.task.budgets_up_to(self.settings.tokens)[-1]
+            return self.task.budgets_up_to(self.settings.tokens)[0 if self.settings.smaller_budgets else -1 :]
         assert isinstance(self.task, tasks.ForceTask)
         steps = self.task.gradient_steps if self.settings.steps == "auto" else self.settings.steps
-        return steps * FRAMES_PER_STEP
+        return [steps * FRAMES_PER_STEP]
 
     def run(self) -> int:
         """Run trials until the study has enough of them or the user stops it; gives the exit code."""
@@ -212,7 +214,7 @@ class Sweep:
         """Train one trial as a child run, step by step."""
         chosen = studies.suggest(trial, self.space)
         settings = self.settings_of(chosen)
-        warmup = settings.warmup
+        warmup = settings.warmup * self.budgets[0] / self.budget
         if isinstance(settings, ForceFieldSettings):
             warmup = warmup_share(settings, int(settings.steps))
         tags = below(self.parent) | {"trial": str(trial.number)}
@@ -226,7 +228,7 @@ class Sweep:
         try:
             with ended_properly(child):
                 try:
-                    judge = Judge(trial, self.budget, warmup, settings.decay)
+                    judge = Judge(trial, self.budgets, warmup, settings.decay)
 
                     def watch(position: int, values: dict[str, float]) -> str | None:
                         self.queue.beat(trial)
@@ -253,7 +255,7 @@ class Sweep:
                     with suppress(UpdateFinishedTrialError):
                         if run is not None:
                             trial.set_user_attr("flops", run.flops_per_unit * run.log["amount"])
-                            trial.set_user_attr("flops_in_full", run.flops_per_unit * run.budgets[-1])
+                            trial.set_user_attr("flops_in_full", run.flops_per_unit * run.units)
                         self.queue.study.tell(trial, value, state, skip_if_finished=True)
         except Diverged:
             pass

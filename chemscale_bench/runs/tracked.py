@@ -78,11 +78,15 @@ class TrackedRun(RunKind):
         """Train, record, save the model; raises `Interrupted` if asked to stop on the way."""
         drive(self.steps_due())
 
+    @property
+    def units(self) -> int:
+        """Tokens or frames that it trains on, decays at smaller budgets included."""
+        return self.budgets[-1] + round(self.decay * sum(self.budgets[:-1]))
+
     def steps_due(self) -> Generator[Step, None, None]:
         """The whole run around its optimizer steps, which somebody else performs, alone or with those of others."""
-        total = self.budgets[-1] + round(self.decay * sum(self.budgets[:-1]))
         with ExitStack() as stack:
-            progress = {"total": total, "initial": self.log["amount"], "unit": self.SHORT, "unit_scale": True}
+            progress = {"total": self.units, "initial": self.log["amount"], "unit": self.SHORT, "unit_scale": True}
             # None: no bar where nobody looks, in a file that keeps the output.
             self.bar = stack.enter_context(tqdm(desc="training", disable=None if self.prints else True, **progress))
             if self.speaks:

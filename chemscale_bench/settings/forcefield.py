@@ -20,8 +20,8 @@ class ForceFieldSettings(TrainingSettings):
     be part of the name: nequip-l0 is invariant, nequip-l2 has quadrupoles, likewise mace-l2 and allegro-l3."""
     molecule: str = "auto"
     """Molecule of the task (`auto` is its first), or what to call what is in your own frames."""
-    train_size: Count = Field(950, ge=1)
-    """Training frames, in a joint task of each molecule; the task's budgets are compared with one another."""
+    train_size: Annotated[Count, Field(ge=1)] | Auto = "auto"
+    """Training frames, in a joint task of each molecule; `auto` is the task's largest budget."""
     split: int = Field(1, ge=1, le=5)
     """Official split, 1 to 5; of one file of your own: which random split."""
     params: Annotated[Count, Field(ge=1000, le=1_000_000_000)] | Auto = "auto"

@@ -44,6 +44,9 @@ class TuneSettings(Settings):
     """Seed of the sampler, and of every trial's weights."""
     tokens: Annotated[Count, Field(ge=1)] | Auto = "auto"
     """Language models: training tokens of a trial."""
+    smaller_budgets: bool = False
+    """Language models: whether trials reach the smaller token budgets on the way, too, as trainings of `study` do;
+    warm-up is a share of the smallest."""
     batch_tokens: Annotated[Count, Field(ge=64)] | Literal["search", "auto"] = "search"
     """Language models: tokens per optimizer step, searched too, or as in `language`."""
     together: Count = Field(1, ge=1, le=1000)
@@ -58,8 +61,8 @@ class TuneSettings(Settings):
     """slurm: options of sbatch, partition=gpu,time=4:00:00,gres=gpu:1; ray: address=auto,num_cpus=4,num_gpus=0.5."""
     molecule: str = "auto"
     """Force fields: molecule of the task; `auto` is its first."""
-    train_size: Count = Field(950, ge=1)
-    """Force fields: training frames."""
+    train_size: Annotated[Count, Field(ge=1)] | Auto = "auto"
+    """Force fields: training frames; `auto` is the task's largest budget."""
     depth: Annotated[Count, Field(ge=1, le=MOST_LAYERS)] | Auto = "auto"
     """Force fields: layers; `auto` is what the model has at this size."""
     steps: Annotated[Count, Field(ge=1)] | Auto = "auto"

@@ -17,19 +17,23 @@ class Judge:
 
     Args:
         trial: of the study.
-        budget: units of a full trial.
-        warmup: share of the budget that is its warm-up.
+        budgets: units at which a full trial is measured; it ends at the last. The decays at smaller ones are left out
+            of its curve.
+        warmup: share of the last budget that is its warm-up.
         decay: share that is its decay.
     """
 
-    def __init__(self, trial: Trial, budget: int, warmup: float, decay: float) -> None:
-        self.trial, self.budget, self.schedule = trial, budget, ForwardArea(warmup, decay)
+    def __init__(self, trial: Trial, budgets: list[int], warmup: float, decay: float) -> None:
+        self.trial, self.schedule = trial, ForwardArea(warmup, decay)
+        *self.smaller, self.budget = budgets
         self.values: list[float] = []
         self.reported = 0
 
     def __call__(self, position: int, metrics: dict[str, float]) -> str | None:
         """Why to stop, or nothing; the value reported is the mean since the last one."""
         names = ("val/force_mae_mev_per_angstrom", "train/loss_nats_per_token", "decay/loss_nats_per_token")
+        if names[-1] in metrics and self.smaller and position <= self.smaller[-1]:
+            return None
         self.values.append(next(metrics[name] for name in names if name in metrics))
         due = int(REPORTS * self.schedule.at(position / self.budget))
         if due <= self.reported:

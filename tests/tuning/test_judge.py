@@ -20,7 +20,7 @@ BUDGET = 100_000
 def train(study: optuna.Study, quality: float, warmup: float, decay: float) -> str | None:
     """A trial whose loss falls with the area under its schedule, reported 200 times; the reason if it is stopped."""
     trial = study.ask()
-    judge, schedule = Judge(trial, BUDGET, warmup, decay), ForwardArea(warmup, decay)
+    judge, schedule = Judge(trial, [BUDGET], warmup, decay), ForwardArea(warmup, decay)
     loss = quality
     for position in range(500, BUDGET + 1, 500):
         loss = quality + 1 - float(schedule.at(position / BUDGET))
@@ -89,7 +89,7 @@ class Always(optuna.pruners.BasePruner):
 def test_a_report_is_the_mean_since_the_last_one() -> None:
     study = optuna.create_study(pruner=optuna.pruners.NopPruner())
     trial = study.ask()
-    judge = Judge(trial, BUDGET, 0.0, 0.0)
+    judge = Judge(trial, [BUDGET], 0.0, 0.0)
     for position, loss in ((500, 4.0), (1000, 2.0), (1999, 3.0), (2000, 7.0)):
         judge(position, {"train/loss_nats_per_token": loss})
     assert study.trials[0].intermediate_values == {1: 4.0}
@@ -100,7 +100,7 @@ def test_a_report_is_the_mean_since_the_last_one() -> None:
 
 def test_a_trial_that_has_all_but_ended_is_not_stopped() -> None:
     study = optuna.create_study(pruner=Always())
-    judge = Judge(study.ask(), BUDGET, 0.0, 0.0)
+    judge = Judge(study.ask(), [BUDGET], 0.0, 0.0)
     assert judge(round(0.96 * BUDGET), {"train/loss_nats_per_token": 1.0})
     assert judge(round(0.98 * BUDGET), {"train/loss_nats_per_token": 1.0}) is None
     assert judge(BUDGET, {"train/loss_nats_per_token": 1.0}) is None
@@ -108,5 +108,21 @@ def test_a_trial_that_has_all_but_ended_is_not_stopped() -> None:
 
 def test_pruners_of_optuna_leave_no_reason() -> None:
     study = optuna.create_study(pruner=Always())
-    judge = Judge(study.ask(), BUDGET, 0.0, 0.0)
+    judge = Judge(study.ask(), [BUDGET], 0.0, 0.0)
     assert judge(50_000, {"train/loss_nats_per_token": 1.0}) == "stopped at 50,000 of 100,000: the pruner's decision"
+
+
+def test_decays_to_smaller_budgets_are_no_part_of_the_curve() -> None:
+    study = optuna.create_study(pruner=optuna.pruners.NopPruner())
+    judge = Judge(study.ask(), [40_000, BUDGET], 0.0, 0.2)
+    for position in range(2_000, 32_001, 2_000):
+        judge(position, {"train/loss_nats_per_token": 2.0})
+    for position in range(34_000, 40_001, 2_000):
+        judge(position, {"decay/loss_nats_per_token": 1.0})
+    for position in range(34_000, 80_001, 2_000):
+        judge(position, {"train/loss_nats_per_token": 2.0})
+    for position in range(82_000, BUDGET + 1, 2_000):
+        judge(position, {"decay/loss_nats_per_token": 1.5})
+    reports = study.trials[0].intermediate_values
+    assert set(reports.values()) == {2.0, 1.5}
+    assert max(reports) == REPORTS
