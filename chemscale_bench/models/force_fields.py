@@ -111,7 +111,11 @@ def load(folder: Path) -> tuple[Potential, dict[str, Any]]:
     try:
         record: dict[str, Any] = json.loads((folder / "config.json").read_text())
         name, elements = record["model"], tuple(record["elements"])
-        network = build(name, FORCE_FIELDS.family(name).Config(**record["config"]), elements, seed=0)
+        make = FORCE_FIELDS.family(name).Config
+        for what, value in getattr(make, "keywords", {}).items():
+            if record["config"].get(what) != value:
+                raise ValueError(f"{what} of {name} is {value}, not {record['config'].get(what)}")
+        network = build(name, make(**record["config"]), elements, seed=0)
         weights = load_file(folder / "model.safetensors")
         network.to(weights["scale"].dtype).load_state_dict(weights)
     except (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:

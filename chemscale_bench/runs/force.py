@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,9 @@ class ForceRun(TrackedRun):
         """A fresh network of the wanted size, scaled by the training forces."""
         chosen = self.settings
         changes = {"cutoff": chosen.cutoff} | ({} if chosen.depth == "auto" else {"layers": chosen.depth})
-        if chosen.params == "auto":
+        if self.saved and "network" in self.saved:  # whatever a version makes of these settings
+            self.config = FORCE_FIELDS.family(chosen.model).Config(**self.saved["network"])
+        elif chosen.params == "auto":
             self.config = force_fields.default_config(chosen.model, **changes)
         else:
             self.config = force_fields.config_for(chosen.model, chosen.params, self.elements, **changes)
@@ -236,8 +239,8 @@ class ForceRun(TrackedRun):
         self.recorder.metrics(errors.metrics("test") | checks | {"cost/flops": self.flops_per_unit * budget}, budget)
 
     def identity(self) -> dict[str, Any]:
-        """The frames' digest and the best weights so far."""
-        return {"frames_digest": self.frames.digest, "best": self.best}
+        """The network's shape, the frames' digest and the best weights so far."""
+        return {"network": asdict(self.config), "frames_digest": self.frames.digest, "best": self.best}
 
     @property
     def errors(self) -> ForceErrors:

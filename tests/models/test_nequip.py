@@ -1,11 +1,14 @@
 """NequIP gives what its blocks give when they are put together from e3nn's own modules with the same weights."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from graphs import ELEMENTS, frames, graph_of
 from torch import Tensor
 
-from chemscale_bench.models import nequip
+from chemscale_bench.errors import UserError
+from chemscale_bench.models import force_fields, nequip
 from chemscale_bench.models.compat import import_mace
 from chemscale_bench.models.force_fields import build
 from chemscale_bench.models.nequip import CUTOFF_POWER, Config, Layer, Network
@@ -90,3 +93,13 @@ def test_energies_and_forces_are_those_of_e3nn(degree: int, monkeypatch: pytest.
     for expected, value in zip(theirs, ours, strict=True):
         assert expected.abs().max() > 1e-3
         assert (value - expected).abs().max() < 1e-9 * expected.abs().max()
+
+
+def test_a_checkpoint_has_the_degree_of_its_name(tmp_path: Path) -> None:
+    config = Config(layers=2, width=16, degree=2)
+    network = build("nequip-l2", config, (1, 6), seed=0)
+    force_fields.save(tmp_path, "nequip-l1", network, config, (1, 6), {})
+    with pytest.raises(UserError, match=r"degree of nequip-l1 is 1, not 2"):
+        force_fields.load(tmp_path)
+    force_fields.save(tmp_path, "nequip-l2", network, config, (1, 6), {})
+    assert force_fields.load(tmp_path)[1]["model"] == "nequip-l2"
