@@ -23,7 +23,7 @@ from tqdm import tqdm
 from chemscale_bench.data.smiles import codec_for
 from chemscale_bench.data.spelling import Spelled, spell
 from chemscale_bench.errors import UserError
-from chemscale_bench.evaluation.checkpoints import load
+from chemscale_bench.evaluation.checkpoints import Checkpoint, load
 from chemscale_bench.training.language import micro_batches, pack_symbols
 
 POOLINGS = ("mean", "last", "max", "molfeat")
@@ -82,7 +82,14 @@ class Featurizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         if self.pooling not in POOLINGS:
             raise UserError(f"pooling must be one of {', '.join(POOLINGS)}, got {self.pooling!r}; choose one of them")
-        checkpoint = load(self.run, self.untrained, f"models/{self.budget}" if self.budget else "model")
+        return self.of(load(self.run, self.untrained, f"models/{self.budget}" if self.budget else "model"))
+
+    def of(self, checkpoint: Checkpoint) -> Self:
+        """Take a model that is loaded already.
+
+        Raises:
+            UserError: if it has no such layer.
+        """
         depth = checkpoint.network.config.sizes["layers"]
         if not -depth - 1 <= self.layer <= depth:
             raise UserError(

@@ -68,7 +68,7 @@ def test_equals_the_package_on_real_molecules(name: str, shared_data: Path) -> N
 
 @pytest.mark.parametrize("name", REAL)
 def test_equals_the_package_on_features_of_a_network(name: str, shared_data: Path, tmp_path: Path) -> None:
-    """Of 1,000 molecules, or all; the network is untrained, since only its vectors have to be the same on both sides."""
+    """Of 1,000 molecules, or all. The network is untrained: its vectors only have to be the same on both sides."""
     package = pytest.importorskip("rogi", reason="the package rogi, of the group dev, is not installed")
     smiles, values = real(name, shared_data, 1_000)
     codec = Codec()
