@@ -28,6 +28,7 @@ from chemscale_bench.training.language import micro_batches, pack_symbols
 
 POOLINGS = ("mean", "last", "max", "molfeat")
 PASS_TOKENS = 8_192  # padded tokens of one forward pass
+PASS_TOKENS_CPU = 2_048  # whose states stay in the processor's cache: 10 to 20 % faster at 1e5 and 1e6 parameters
 
 
 class Features(NamedTuple):
@@ -149,7 +150,8 @@ class Featurizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         order = np.argsort(spelled.lengths, kind="stable")
         order = order[spelled.lengths[order] > 0]
         ends = np.full(behind, vocabulary.end_id)
-        for start, stop in micro_batches(spelled.lengths[order] + behind, PASS_TOKENS):
+        most = PASS_TOKENS_CPU if torch.device(self.device).type == "cpu" else PASS_TOKENS
+        for start, stop in micro_batches(spelled.lengths[order] + behind, most):
             members = order[start:stop]
             packed = np.concatenate([part for place in members for part in (symbols[place], ends)])
             lengths = spelled.lengths[members] + behind

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from chemscale_bench.data.vocabulary import Vocabulary
     from chemscale_bench.models.packed import LanguageModel
 
-TOLERANCE = 0.01
-"""Share by which a number may differ on another device, where a penalty or a neighbour may be another one."""
+TOLERANCE = {"molecules": 0.0, "linear": 0.01, "linear_untrained": 0.01, "neighbours": 0.01, "rogi_xd": 0.05}
+"""Share by which a number may differ: features that differ by 1e-5, ten times what rounding does on another device, moved
+scores by up to .12 % and ROGI-XD, whose clusters are cut at thresholds, by up to 2.3 %, on four sets."""
 
 
 class ProbedOtherwise(UserError):
@@ -80,8 +81,8 @@ def check(run: Run, model: str, network: LanguageModel, vocabulary: Vocabulary) 
         }  # fmt: skip
         for what, again in found.items():
             stated = float(getattr(made, what))
-            if not math.isclose(again, stated, rel_tol=0 if what == "molecules" else TOLERANCE):
+            if not math.isclose(again, stated, rel_tol=TOLERANCE[what]):
                 raise ProbedOtherwise(
-                    f"{what} of {name} of run {run.run} must be {stated:.5g} within {TOLERANCE:.0%}, its checkpoint "
-                    f"gives {again:.5g}"
+                    f"{what} of {name} of run {run.run} must be {stated:.5g} within {TOLERANCE[what]:.0%}, its "
+                    f"checkpoint gives {again:.5g}"
                 )
