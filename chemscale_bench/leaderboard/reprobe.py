@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from chemscale_bench.models.packed import LanguageModel
 
 TOLERANCE = {"molecules": 0.0, "linear": 0.01, "linear_untrained": 0.01, "neighbours": 0.01, "rogi_xd": 0.05}
-"""Share by which a number may differ: features that differ by 1e-5, ten times what rounding does on another device, moved
-scores by up to .12 % and ROGI-XD, whose clusters are cut at thresholds, by up to 2.3 %, on four sets."""
+"""Share by which a number may differ. Features that differ by 1e-5, ten times what rounding does on another device,
+moved scores by up to .12 % and ROGI-XD, whose clusters are cut at thresholds, by up to 2.3 %, on four sets."""
 
 
 class ProbedOtherwise(UserError):
@@ -71,7 +71,7 @@ def check(run: Run, model: str, network: LanguageModel, vocabulary: Vocabulary) 
             .vectors
             for each in (network, began)
         )
-        kept: np.ndarray = np.isfinite(trained).all(1)
+        kept = np.all(np.isfinite(trained), axis=1)
         smiles, values = [text for text, good in zip(table.smiles, kept, strict=True) if good], table.values[kept]
         splits = probes.splits(probes.scaffolds(smiles), values, PLAIN["splits"])
         worth, first = (probes.worth(vectors[kept], values, splits) for vectors in (trained, before))
