@@ -1,10 +1,10 @@
 """Features of molecules against molfeat's own ChemGPT on the same checkpoint, both in one run, with equal vectors.
 
 Run: `OMP_NUM_THREADS=2 python -m pytest benchmarks/speed/test_featurizer.py -s`. The reference is
-`molfeat.trans.pretrained.PretrainedHFTransformer` with pooling="mean", given 16 molecules at a time, its fastest way,
-since it pads all that it is given to the longest. Counted are molecules, from SMILES to vectors, models loaded before;
-the sides alternate. Our codec remembers fragments that it has seen: *cold* is a featurizer that has read none of these
-molecules, *warm* one that has read them all.
+`molfeat.trans.pretrained.PretrainedHFTransformer` with pooling="mean", given 16 molecules at a time, about its fastest
+way, since it pads all that it is given to the longest. Counted are molecules, from SMILES to vectors, models loaded
+before; the sides alternate. Our codec remembers fragments that it has seen: *cold* is a featurizer that has read none
+of these molecules, *warm* one that has read them all.
 """
 
 from __future__ import annotations
