@@ -72,9 +72,16 @@ def of_folder(folder: Path, untrained: bool, params: Mapping[str, str]) -> Check
             f"in {folder}; put the one that it was trained with there"
         )
     if untrained:
-        options: dict[str, Any] = {option: params[option] for option in family.OPTIONS if option in params}
-        network = family.untrained(network.config, int(params.get("seed", "0")), **options)
+        network = before_training(name, network, int(params.get("seed", "0")), params)
     return Checkpoint(network.eval().requires_grad_(False), vocabulary, name)
+
+
+def before_training(name: str, network: LanguageModel, seed: int, params: Mapping[str, str]) -> LanguageModel:
+    """The same network with the weights that a run of this seed and these parameters begins with."""
+    family = LANGUAGE_MODELS.family(name)
+    options: dict[str, Any] = {option: params[option] for option in family.OPTIONS if option in params}
+    fresh: LanguageModel = family.untrained(network.config, seed, **options)
+    return fresh
 
 
 def folder_of(source: str) -> Path:

@@ -23,11 +23,12 @@ from tqdm import tqdm
 from chemscale_bench.data.smiles import codec_for
 from chemscale_bench.data.spelling import Spelled, spell
 from chemscale_bench.errors import UserError
-from chemscale_bench.evaluation.checkpoints import load
+from chemscale_bench.evaluation.checkpoints import Checkpoint, load
 from chemscale_bench.training.language import micro_batches, pack_symbols
 
 POOLINGS = ("mean", "last", "max", "molfeat")
 PASS_TOKENS = 8_192  # padded tokens of one forward pass
+PASS_TOKENS_CPU = 2_048  # whose states stay in the processor's cache: 10 to 20 % faster at 1e5 and 1e6 parameters
 
 
 class Features(NamedTuple):
@@ -82,7 +83,14 @@ class Featurizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         if self.pooling not in POOLINGS:
             raise UserError(f"pooling must be one of {', '.join(POOLINGS)}, got {self.pooling!r}; choose one of them")
-        checkpoint = load(self.run, self.untrained, f"models/{self.budget}" if self.budget else "model")
+        return self.of(load(self.run, self.untrained, f"models/{self.budget}" if self.budget else "model"))
+
+    def of(self, checkpoint: Checkpoint) -> Self:
+        """Take a model that is loaded already.
+
+        Raises:
+            UserError: if it has no such layer.
+        """
         depth = checkpoint.network.config.sizes["layers"]
         if not -depth - 1 <= self.layer <= depth:
             raise UserError(
@@ -142,7 +150,8 @@ class Featurizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         order = np.argsort(spelled.lengths, kind="stable")
         order = order[spelled.lengths[order] > 0]
         ends = np.full(behind, vocabulary.end_id)
-        for start, stop in micro_batches(spelled.lengths[order] + behind, PASS_TOKENS):
+        most = PASS_TOKENS_CPU if torch.device(self.device).type == "cpu" else PASS_TOKENS
+        for start, stop in micro_batches(spelled.lengths[order] + behind, most):
             members = order[start:stop]
             packed = np.concatenate([part for place in members for part in (symbols[place], ends)])
             lengths = spelled.lengths[members] + behind

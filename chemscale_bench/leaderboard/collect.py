@@ -17,6 +17,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.entry import RESULTS, Entry, Family, Network, Run
 from chemscale_bench.leaderboard.generated import Generations, read_generations
 from chemscale_bench.leaderboard.levels import Level, judge
+from chemscale_bench.leaderboard.probed import Probes, read_probes
 from chemscale_bench.tracking.reader import LoggedRun, read_curves, runs_of_experiment
 
 STANDS_ELSEWHERE = ("task_name", "model", "non_embedding_params", "seed", "layers", "width", "heads", "vocabulary_size")
@@ -118,9 +119,10 @@ def describe_task(run: LoggedRun, family: Family) -> dict[str, Any]:
 
 
 def record(
-    kept: Measured, family: Family, curves: pd.DataFrame, checkpoint: dict[str, Any] | None, drawn: Generations
-) -> Run:
-    """A run as the entry tells it, from what was logged, its own curves, and what was drawn from its models."""
+    kept: Measured, family: Family, curves: pd.DataFrame, checkpoint: dict[str, Any] | None, drawn: Generations,
+    probed: Probes,
+) -> Run:  # fmt: skip
+    """A run as the entry tells it, from what was logged, its own curves, and what was found of its models."""
     run, params, tags, metrics = kept.run, kept.run.params, kept.run.tags, kept.run.metrics
 
     def number(name: str) -> float | None:
@@ -137,7 +139,8 @@ def record(
         points = curves if "train_frames" in params else curves[curves["step"] == budget]
         values = dict(zip(points["metric"].astype(str), points["value"].tolist(), strict=True))
         told = {name: values[name] for name in RESULTS[family] if name in values}
-        results.append({"budget": budget, "metrics": told, "generation": drawn.get((run.run_id, budget))})
+        model = run.run_id, budget
+        results.append({"budget": budget, "metrics": told, "generation": drawn.get(model), "probes": probed.get(model)})
     network = None
     if "layers" in params and family == "language_model":
         network = Network(**{name: int(params[name]) for name in ("layers", "width", "heads", "vocabulary_size")})
@@ -254,7 +257,8 @@ def read_experiment(name: str) -> tuple[list[Study], dict[str, int]]:
     logged = runs_of_experiment(name)
     left_out: Counter[str] = Counter()
     groups: dict[tuple[Family, str, str, str], list[Run]] = defaultdict(list)
-    drawn = read_generations({run.run_id for run in logged})
+    ids = {run.run_id for run in logged}
+    drawn, probed = read_generations(ids), read_probes(ids)
     for family, metrics in RESULTS.items():
         own = [run for run in logged if metrics[0] in run.metrics]
         kept, reasons = measure(own, metrics[0])
@@ -264,7 +268,7 @@ def read_experiment(name: str) -> tuple[list[Study], dict[str, int]]:
             params, tags = measured.run.params, measured.run.tags
             key = (family, params.get("task_name", ""), tags.get("task_digest", ""), params.get("model", ""))
             try:
-                run = record(measured, family, part, None, drawn)
+                run = record(measured, family, part, None, drawn, probed)
             except (UserError, ValidationError):
                 left_out["without cost or settings"] += 1
             else:

@@ -33,22 +33,14 @@ RESULTS: dict[Family, tuple[str, ...]] = {
 """Metrics that a result may hold, under the names that runs log; the first is what the board ranks."""
 CURVES: dict[Family, tuple[str, ...]] = {
     "language_model": (
-        "train/loss_nats_per_token",
-        "decay/loss_nats_per_token",
-        "speed/train_tokens_per_s",
-        "speed/decay_tokens_per_s",
-        *RESULTS["language_model"],
+        "train/loss_nats_per_token", "decay/loss_nats_per_token", "speed/train_tokens_per_s",
+        "speed/decay_tokens_per_s", *RESULTS["language_model"],
     ),
     "force_field": (
-        "train/loss",
-        "decay/loss",
-        "speed/train_structures_per_s",
-        "speed/decay_structures_per_s",
-        "val/force_mae_mev_per_angstrom",
-        "val/energy_mae_mev",
-        *RESULTS["force_field"],
+        "train/loss", "decay/loss", "speed/train_structures_per_s", "speed/decay_structures_per_s",
+        "val/force_mae_mev_per_angstrom", "val/energy_mae_mev", *RESULTS["force_field"],
     ),
-}
+}  # fmt: skip
 """Metrics that the curves may hold; the first four are loss and speed on the trunk and on the decays."""
 
 OF_MOLECULES = (
@@ -63,6 +55,9 @@ AGAINST = (
 REFERENCES = ("test", "test_scaffolds")
 """Metrics against sets of test molecules, named METRIC_SET: of MOSES its own two, of other tasks the first only."""
 DRAWN = (*OF_MOLECULES, *(f"{name}_{of}" for of in REFERENCES for name in AGAINST))
+
+Property = Literal["esol", "freesolv", "lipophilicity", "bbbp", "bace"]
+"""What features are probed for: MoleculeNet's small sets."""
 
 MOST_MOLECULES = 100_000
 """From one model: whoever verifies an entry draws so many again, and compares each with each."""
@@ -139,6 +134,24 @@ class Generation(Record):
         return self
 
 
+class Probe(Record):
+    """What a model's features tell of one property, by `probe` with its own pooling, layer and splits.
+
+    RMSE in the property's unit, or of two classes the area under the ROC curve: means over splits by scaffold.
+    """
+
+    molecules: int = Field(ge=1, le=100_000)
+    """Of the set, that the model can read."""
+    linear: float = Field(ge=0, lt=1e6)
+    """Of ridge or logistic regression."""
+    linear_untrained: float = Field(ge=0, lt=1e6)
+    """The same on the features of the network that the run began with."""
+    neighbours: float = Field(ge=0, lt=1e6)
+    """Of the five nearest neighbours."""
+    rogi_xd: float = Field(ge=0, le=1)
+    """Roughness of the property over the features."""
+
+
 class Result(Record):
     """What a run reached at one budget."""
 
@@ -148,6 +161,8 @@ class Result(Record):
     """By the name that the run logs, which ends in the unit."""
     generation: Generation | None = None
     """What the language model of that budget draws, if that was measured."""
+    probes: dict[Property, Probe] | None = Field(None, min_length=1)
+    """What its features are worth, if that was measured."""
 
 
 class Run(Record):
@@ -252,8 +267,8 @@ class Entry(Record):
                         f"got {', '.join(unknown)[:80] or 'none of that name'} in run {run.run}"
                     )
         language = self.family == "language_model"
-        if not language and any(result.generation for run in self.runs for result in run.results):
-            raise ValueError("only language models draw molecules, got molecules of a force field")
+        if not language and any(result.generation or result.probes for run in self.runs for result in run.results):
+            raise ValueError("only language models draw molecules and have features, got those of a force field")
         if (self.vocabulary is None) == language or (self.molecule is None) != language:
             raise ValueError(
                 "a language model must have a vocabulary, a force field a molecule, and neither the other, got "

@@ -35,7 +35,7 @@ def read_generations(run_ids: Collection[str]) -> Generations:
 
     found: Generations = {}
     left_out, known = Counter[str](), set(run_ids)
-    for drawing in finished_drawings(open_store()):
+    for drawing in finished(open_store(), "generate"):
         try:
             rows = [row for row in rows_of(drawing) if row["run_id"] in known]
         except (MlflowException, OSError):
@@ -79,10 +79,10 @@ def moses_digest() -> str:
     return reference_digest(None, of_moses=True)
 
 
-def finished_drawings(client: MlflowClient) -> Iterator[MlflowRun]:
-    """The finished runs of `generate`, the oldest first."""
+def finished(client: MlflowClient, verb: str) -> Iterator[MlflowRun]:
+    """The finished runs of a verb, the oldest first."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    query, token = "tags.verb = 'generate' and attributes.status = 'FINISHED'", None
+    query, token = f"tags.verb = '{verb}' and attributes.status = 'FINISHED'", None
     while experiments:
         page = client.search_runs(experiments, query, order_by=["attributes.start_time ASC"], page_token=token)
         yield from page
@@ -97,19 +97,26 @@ def rows_of(drawing: MlflowRun) -> list[dict[Any, Any]]:
     Raises:
         MlflowException, OSError: if its table is not to be had.
     """
-    import mlflow
-
     tags, params = drawing.data.tags, drawing.data.params
     metrics = {name.partition("/")[2]: value for name, value in drawing.data.metrics.items()}
     if "source_run" in tags:  # one model; of a folder nobody knows the run
         about = {"run_id": tags["source_run"], "tokens": params.get("tokens", "0")}
         return [metrics | about | {"reference_digest": tags.get("reference_digest", "")}]
+    return logged_rows(drawing, "quality.csv")
+
+
+def logged_rows(run: MlflowRun, artifact: str) -> list[dict[Any, Any]]:
+    """The rows of a table that a run has logged, with names of runs as text.
+
+    Raises:
+        MlflowException, OSError: if it is not to be had.
+    """
+    import mlflow
+
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with TemporaryDirectory() as temporary:
-        file = mlflow.artifacts.download_artifacts(
-            run_id=drawing.info.run_id, artifact_path="quality.csv", dst_path=temporary
-        )
-        return pd.read_csv(file).to_dict("records")
+        file = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=artifact, dst_path=temporary)
+        return pd.read_csv(file, dtype={"run_id": str, "began_as": str}).to_dict("records")
 
 
 def drawn_by(params: Mapping[str, str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.leaderboard import consistent, files, molecules, reproduce
+from chemscale_bench.leaderboard import consistent, files, molecules, probed, reproduce
 
 
 class Level(IntEnum):
@@ -52,6 +52,7 @@ def judge(path: Path, up_to: Level = Level.CONSISTENT, copies: reproduce.Copies 
         if up_to >= Level.CONSISTENT:
             consistent.check(loaded.entry, loaded.curves)
             molecules.check(loaded.entry)
+            probed.check(loaded.entry)
             level = Level.CONSISTENT
         if up_to >= Level.REPRODUCED:
             reproduce.check(loaded, copies)

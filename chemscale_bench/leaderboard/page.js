@@ -272,6 +272,7 @@ function chooseBoard(index) {
   byId("axis").querySelector(`input[value=${state.axis}]`).checked = true;
   draw();
   drawMolecules();
+  drawFeatures();
 }
 function draw() {
   drawTable();

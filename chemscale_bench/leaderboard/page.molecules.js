@@ -1,11 +1,11 @@
 "use strict";
-// What the models of a task draw: a table beside published ones, and a figure over loss and over parameters.
+// What the models of a task draw: a table beside published ones, and a figure over loss and over parameters. And what
+// their features are worth.
 const fixed = (digits) => (value) => (has(value) ? value.toFixed(digits) : "–");
 const SHARE = fixed(4);
+const TRAINED = [["parameters", (r) => r.params, count], ["tokens", (r) => r.budget, count], ["loss", (r) => r.loss, SHARE]];
 const MOLECULES = [
-  ["parameters", (r) => r.params, count],
-  ["tokens", (r) => r.budget, count],
-  ["loss", (r) => r.loss, SHARE],
+  ...TRAINED,
   ["molecules", (r) => r.metrics.molecules, (n) => (has(n) ? n.toLocaleString("en-US") : "–")],
   ...[
     ["FCD, test", "fcd_test"], ["FCD, scaffolds", "fcd_test_scaffolds"], ["valid", "valid"], ["raw valid", "raw_valid"], ["unique@1k", "unique_at_1k"], ["unique@10k", "unique_at_10k"], ["novelty", "novelty"],
@@ -14,6 +14,12 @@ const MOLECULES = [
     ["scaffolds, test", "scaffolds_test"], ["scaffolds, scaffolds", "scaffolds_test_scaffolds"],
   ].map(([head, name]) => [head, (r) => r.metrics[name], name.startsWith("fcd") ? fixed(3) : SHARE]),
 ];
+const PROPERTIES = [["ESOL", "RMSE"], ["FreeSolv", "RMSE"], ["Lipophilicity", "RMSE"], ["BBBP", "ROC-AUC"], ["BACE", "ROC-AUC"]];
+const FEATURES = [
+  ...TRAINED,
+  ...PROPERTIES.flatMap(([name, score]) =>
+    [[score, "linear"], ["untrained", "linear_untrained"], ["5 neighbours", "neighbours"], ["ROGI-XD", "rogi_xd"]].map(([head, what]) => [`${name}, ${head}`, (r) => r.metrics[`${name.toLowerCase()}_${what}`], fixed(3)])),
+];
 const PANELS = [["fcd_test", "Fréchet ChemNet distance", "log"], ["novelty", "novelty", "linear"], ["unique_at_10k", "unique@10k", "linear"]];
 const OVER = [["loss", "validation loss, nats per token", "linear"], ["params", "non-embedding parameters", "log"]];
 
@@ -21,15 +27,23 @@ function drawMolecules() {
   const distance = (row) => row.metrics.fcd_test ?? Infinity;
   const rows = [...state.board.drawn].sort((a, b) => (distance(a) === distance(b) ? (a.loss ?? Infinity) - (b.loss ?? Infinity) : distance(a) - distance(b)));
   byId("molecules").hidden = !rows.length;
-  const columns = MOLECULES.filter(([, value]) => rows.some((row) => has(value(row))));
+  modelsTable("molecules-table", rows, MOLECULES);
+  requestAnimationFrame(() => setTimeout(() => drawMoleculesFigure(rows)));
+}
+function drawFeatures() {
+  const rows = [...state.board.probed].sort((a, b) => a.loss - b.loss);
+  byId("features").hidden = !rows.length;
+  modelsTable("features-table", rows, FEATURES);
+}
+function modelsTable(id, rows, all) {
+  const columns = all.filter(([, value]) => rows.some((row) => has(value(row))));
   const head = el("tr", {}, el("th", { class: "name", scope: "col" }, "model"), el("th", { scope: "col" }, "level"), ...columns.map(([name]) => el("th", { class: "number", scope: "col" }, name)));
   const by = (row) => (row.link.startsWith("https://") ? el("a", { href: row.link, rel: "noopener nofollow" }, row.by) : row.by);
   const body = rows.map((row) =>
     el("tr", {}, el("th", { class: "name", scope: "row" }, row.model, el("span", { class: "by" }, by(row), row.drawing ? "; " + row.drawing : "")),
       el("td", { "data-head": "level" }, el("span", { class: "level " + row.level }, row.level)),
       ...columns.map(([name, value, show]) => el("td", { class: "number", "data-head": name }, show(value(row))))));
-  byId("molecules-table").replaceChildren(el("thead", {}, head), el("tbody", {}, ...body));
-  requestAnimationFrame(() => setTimeout(() => drawMoleculesFigure(rows)));
+  byId(id).replaceChildren(el("thead", {}, head), el("tbody", {}, ...body));
 }
 function drawMoleculesFigure(rows) {
   const own = rows.filter((row) => has(row.loss));

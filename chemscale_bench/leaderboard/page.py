@@ -11,14 +11,14 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from chemscale_bench.leaderboard.board import Board, Row
-from chemscale_bench.leaderboard.collect import Refusal
+from chemscale_bench.leaderboard.collect import Refusal, Study
 from chemscale_bench.leaderboard.entry import Result, Run
 from chemscale_bench.leaderboard.laws import Estimate
 
@@ -89,7 +89,7 @@ def _board(board: Board) -> dict[str, Any]:
         "task": board.task, "task_digest": board.task_digest, "metric": board.metric, "data": board.data,
         "flops": board.flops, "level": board.level, "budgets": board.budgets,
         "rows": [_row(row, board.metric) for row in board.rows if not row.study.generated],
-        "drawn": drawn(board),
+        "drawn": drawn(board), "probed": probed(board),
     }  # fmt: skip
 
 
@@ -119,13 +119,32 @@ def drawn(board: Board) -> list[dict[str, Any]]:
     """Every model that molecules were drawn from: how large it is, what it was trained on, and their metrics."""
     rows: list[dict[str, Any]] = []
     for study in (row.study for row in board.rows):
-        about = {"model": study.model, "by": study.submitter, "link": study.link}
-        about["level"] = LEVEL.get(study.kind, study.level.word)
         if study.generated:
-            rows.append(about | {"metrics": study.generated})
+            rows.append(_about(study) | {"metrics": study.generated})
         for run in study.runs:
-            rows += [about | drawn_by(run, result, board.metric) for result in run.results if result.generation]
+            told = [result for result in run.results if result.generation]
+            rows += [_about(study) | _model(run, result, board.metric) | drawn_by(result) for result in told]
     return rows
+
+
+def probed(board: Board) -> list[dict[str, Any]]:
+    """Every model whose features were probed: how large it is, what it was trained on, and what they are worth."""
+    return [
+        _about(row.study) | _model(run, result, board.metric) | probed_by(result)
+        for row in board.rows for run in row.study.runs for result in run.results if result.probes
+    ]  # fmt: skip
+
+
+def _about(study: Study) -> dict[str, Any]:
+    level = LEVEL.get(study.kind, study.level.word)
+    return {"model": study.model, "by": study.submitter, "link": study.link, "level": level}
+
+
+def _model(run: Run, result: Result, metric: str) -> dict[str, Any]:
+    return {
+        "params": run.non_embedding_params, "budget": result.budget, "run": run.run, "seed": run.seed,
+        "loss": result.metrics[metric],
+    }  # fmt: skip
 
 
 def _shared(runs: Sequence[Run], what: str) -> dict[str, str]:
@@ -142,23 +161,28 @@ def _run(run: Run) -> list[Any]:
     ]  # fmt: skip
 
 
-def drawn_by(run: Run, result: Result, metric: str) -> dict[str, Any]:
-    """One of these models, of which it is said how it was drawn from where that is not plainly."""
+def drawn_by(result: Result) -> dict[str, Any]:
+    """The metrics of what a model drew, and how it was drawn from where that is not plainly."""
     made = result.generation
     assert made is not None
     chosen = {"temperature": (made.temperature, 1), "top-k": (made.top_k, 0), "top-p": (made.top_p, 1)}
     return {
-        "params": run.non_embedding_params, "budget": result.budget, "run": run.run, "seed": run.seed,
-        "loss": result.metrics[metric], "metrics": {"molecules": made.molecules, **made.metrics},
+        "metrics": {"molecules": made.molecules, **made.metrics},
         "drawing": ", ".join(f"{name} {value:g}" for name, (value, plain) in chosen.items() if value != plain),
-    }  # fmt: skip
+    }
 
 
-def molecules_table(boards: Sequence[Board]) -> pd.DataFrame:
-    """The same of every board as a table, for molecules.csv."""
+def probed_by(result: Result) -> dict[str, Any]:
+    """What a model's features are worth, by property and what was measured."""
+    found = {name: made.model_dump() for name, made in (result.probes or {}).items()}
+    return {"metrics": {f"{name}_{what}": value for name, made in found.items() for what, value in made.items()}}
+
+
+def models_table(boards: Sequence[Board], models: Callable[[Board], list[dict[str, Any]]]) -> pd.DataFrame:
+    """What `drawn` or `probed` gives, of every board, as a table for molecules.csv or features.csv."""
     rows = [
         {"task": board.task, "task_digest": board.task_digest, **row, **row["metrics"]}
-        for board in boards for row in drawn(board)
+        for board in boards for row in models(board)
     ]  # fmt: skip
     return pd.DataFrame(rows).drop(columns="metrics", errors="ignore")
 

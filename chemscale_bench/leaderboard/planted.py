@@ -38,7 +38,7 @@ def plant(
     root: Path, submitter: str = "Ada Lovelace", *, family: str = "language_model",
     sizes: Sequence[int] = (30_000, 100_000, 300_000),
     budgets: Sequence[int] = (30_000, 100_000, 300_000), seeds: int = 2, factor: float = 1.0, gpu: bool = False,
-    molecules: int = 0,
+    molecules: int = 0, probed: bool = False,
 ) -> Path:  # fmt: skip
     """Write one entry below `root`.
 
@@ -52,6 +52,7 @@ def plant(
         factor: on the losses.
         gpu: trained on one GPU.
         molecules: that every language model drew.
+        probed: whether the features of every language model were.
 
     Returns:
         Path of the JSON file.
@@ -64,8 +65,10 @@ def plant(
             _language_run(f"{slug(submitter)[:20]}-{size}-{seed}", size, seed, budgets, factor, gpu, random, points)
             for size in sizes for seed in range(seeds)
         ]  # fmt: skip
-        for result in (result for run in runs for result in run["results"] if molecules):
-            result["generation"] = _generation(molecules, result["metrics"]["val/loss_nats_per_token"])
+        for result in (result for run in runs for result in run["results"]):
+            loss = result["metrics"]["val/loss_nats_per_token"]
+            result["generation"] = _generation(molecules, loss) if molecules else None
+            result["probes"] = {"esol": _probe(loss), "bbbp": _probe(loss / 4)} if probed else None
         kind: dict[str, Any] = {"model": MODEL, "vocabulary": "dataset"}
     else:
         task = tasks.load_force("embedded-ff").on("ethanol", "auto")
@@ -137,6 +140,12 @@ def _generation(molecules: int, loss: float) -> dict[str, Any]:
     return {
         "molecules": molecules, "seed": 0, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "reference_digest": SPLIT,
         "chemnet": True, "metrics": metrics,
+    }  # fmt: skip
+
+
+def _probe(error: float) -> dict[str, Any]:
+    return {
+        "molecules": 1_128, "linear": error, "linear_untrained": 0.9, "neighbours": error / 2, "rogi_xd": error / 4,
     }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
-from chemscale_bench.leaderboard import regenerate
+from chemscale_bench.leaderboard import regenerate, reprobe
 from chemscale_bench.leaderboard.consistent import task_of
 from chemscale_bench.leaderboard.entry import Entry, Family, Run
 from chemscale_bench.leaderboard.files import MOST_JSON_BYTES, Loaded, read, shown
@@ -33,19 +33,9 @@ LOSS_TOLERANCE = {"32-true": 2e-4, "bf16-mixed": 5e-3}
 FORCE_TOLERANCE = 1e-3
 """The same for force errors."""
 FORCE_FIELD_KEYS = frozenset(
-    (
-        "model",
-        "config",
-        "elements",
-        "reference_ev",
-        "numbers",
-        "task",
-        "data_digest",
-        "charge",
-        "unpaired",
-        "atomic_reference_ev",
-    )
-)
+    ("model", "config", "elements", "reference_ev", "numbers", "task", "data_digest", "charge", "unpaired",
+     "atomic_reference_ev")
+)  # fmt: skip
 """What `force_fields.save` writes for a run."""
 OF_A_FILE = ("force_unit", "energy_key", "forces_key")
 UNITS = {"energy": "kcal/mol", "length": "Angstrom"}
@@ -74,7 +64,7 @@ class NotReproduced(UserError):
 
 
 def check(loaded: Loaded, copies: Copies = NO_COPIES) -> None:
-    """Compute the primary metric of every checkpoint of an entry again, and draw the molecules of the cheapest.
+    """Compute the primary metric of every checkpoint of an entry again, what the cheapest draws, and its features.
 
     The entry's best run must be among them.
 
@@ -90,7 +80,8 @@ def check(loaded: Loaded, copies: Copies = NO_COPIES) -> None:
     with_checkpoint = [run for run in entry.runs if run.checkpoint is not None]
     if best_run(entry) not in with_checkpoint:
         raise NotReproduced(f"the best run must have a checkpoint, run {best_run(entry).run} has none; publish it")
-    regenerate.chosen(entry)  # refuses before anything is computed
+    regenerate.chosen(entry)  # these refuse before anything is computed
+    reprobe.chosen(entry)
     elsewhere = [run.checkpoint.url for run in with_checkpoint if run.checkpoint is not None and run.checkpoint.url]
     if elsewhere and copies.checkpoints is None:
         raise NotReproduced(
@@ -207,6 +198,9 @@ def measure_language(entry: Entry, runs: list[Run], folder: Path, copies: Copies
         model = LANGUAGE_MODELS.family(entry.model).load_pretrained(folder / drawn.run).eval()
         # Novelty is against what this run has read.
         regenerate.check(drawn, model, data(drawn.results[-1].budget), task.data == "moses")
+    if probed := reprobe.chosen(entry):
+        model = LANGUAGE_MODELS.family(entry.model).load_pretrained(folder / probed.run).eval()
+        reprobe.check(probed, entry.model, model, store.vocabulary)
 
 
 def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -> None:

@@ -19,6 +19,7 @@ from chemscale_bench.leaderboard.collect import Measured, describe_task, measure
 from chemscale_bench.leaderboard.entry import CURVES, RESULTS, Entry, Family
 from chemscale_bench.leaderboard.generated import read_generations
 from chemscale_bench.leaderboard.levels import Level, judge
+from chemscale_bench.leaderboard.probed import read_probes
 from chemscale_bench.leaderboard.sources import runs_named
 from chemscale_bench.settings.submit import SubmitSettings
 from chemscale_bench.tracking.reader import read_curves
@@ -100,9 +101,9 @@ def stage(settings: SubmitSettings, runs: list[Measured], draft: Path) -> Path:
         chosen = {"best": [best], "all": ids, "none": []}[settings.checkpoint]
         folder = draft / "checkpoints"
         checkpoints = {run_id: fetch_checkpoint(run_id, folder, settings) for run_id in chosen}
-        drawn = read_generations(ids)
+        drawn, probed = read_generations(ids), read_probes(ids)
         records = [
-            record(kept, family, part, checkpoints.get(kept.run.run_id), drawn)
+            record(kept, family, part, checkpoints.get(kept.run.run_id), drawn, probed)
             for kept, (_, part) in zip(runs, curves.groupby("run", observed=True), strict=True)
         ]
         files.write_curves(curves, draft / "curves")

@@ -93,5 +93,6 @@ def log(run_id: str, out: Path, boards: Sequence[Board]) -> None:
     recorder.deliver()
     recorder.client.log_artifact(run_id, str(out))
     recorder.client.log_text(run_id, page.table(boards).to_csv(index=False), "board.csv")
-    recorder.client.log_text(run_id, page.molecules_table(boards).to_csv(index=False), "molecules.csv")
+    for file, models in {"molecules.csv": page.drawn, "features.csv": page.probed}.items():
+        recorder.client.log_text(run_id, page.models_table(boards, models).to_csv(index=False), file)
     print(f"logged to MLflow run {run_id}")

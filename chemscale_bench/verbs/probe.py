@@ -169,7 +169,7 @@ def embedded(
     """
     subjects: list[Subject] = []
     reasons: dict[int, str] = {}
-    twins: set[tuple[str, ...]] = set()
+    twins: dict[tuple[str, ...], str] = {}
     device = str(evaluation_device(settings.device))
     for model in tqdm(models, desc="embedding", unit="model", file=sys.stderr, disable=None):
         source = model.run.run_id if model else str(user_path(settings.run))
@@ -178,7 +178,7 @@ def embedded(
         if model:
             twin += (model.run.tags.get("vocabulary.fingerprint", ""),)
         for untrained in (False, True) if twin not in twins else (False,):
-            twins.add(twin)
+            twins.setdefault(twin, source)
             kept = model.kept if model and not untrained else 0
             featurizer = Featurizer(source, settings.pooling, settings.layer, untrained, device, kept).fit()
             features = featurizer.featurize(labelled.smiles)
@@ -188,8 +188,8 @@ def embedded(
             about = {
                 "features": name_of(source, model, untrained),
                 "kind": "untrained" if untrained else "trained", "run_id": model.run.run_id if model else "",
-                "model": params.get("model", ""), "non_embedding_params": network.config.non_embedding_params,
-                "tokens": model.tokens if model else 0,
+                "began_as": twins[twin] if model else "", "model": params.get("model", ""),
+                "non_embedding_params": network.config.non_embedding_params, "tokens": model.tokens if model else 0,
                 "loss_nats_per_token": loss_of(model) if model and not untrained else NAN,
             }  # fmt: skip
             subjects.append(Subject(about, features.vectors, unknown))
@@ -227,6 +227,6 @@ def measure(found: Property) -> pd.DataFrame:
             about: dict[str, Any] = {"features": each, "kind": "baseline", "loss_nats_per_token": NAN}
         else:
             about, vectors, unknown = each
-        about = about | {"width": vectors.shape[1], "unknown_symbol_share": unknown}
+        about = about | {"molecules": len(vectors), "width": vectors.shape[1], "unknown_symbol_share": unknown}
         rows.append(probe_report.row(about, probes.worth(vectors, found.values, found.splits)))
     return pd.DataFrame(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import click
 
@@ -10,10 +11,9 @@ from chemscale_bench import tasks
 from chemscale_bench.data.frames import NAMES as FRAMES
 from chemscale_bench.data.sources import NAMES
 from chemscale_bench.errors import UserError
-from chemscale_bench.leaderboard.entry import Entry, slug
+from chemscale_bench.leaderboard import generated, probed, regenerate, reprobe
+from chemscale_bench.leaderboard.entry import Entry, Run, slug
 from chemscale_bench.leaderboard.files import parse
-from chemscale_bench.leaderboard.generated import summary
-from chemscale_bench.leaderboard.regenerate import chosen
 from chemscale_bench.leaderboard.submission import study, write
 from chemscale_bench.places import CHECKOUT
 from chemscale_bench.scaling.table import describe
@@ -40,7 +40,8 @@ def submit(settings: SubmitSettings) -> None:
         print(f"{path} is consistent; runs: {len(runs)}, sizes: {sizes}, {describe(left_out)}")
         entry = parse(path.read_bytes())
         if entry.family == "language_model":
-            print(f"it tells of {told(entry)}")
+            print(f"it tells of {told(entry, generated.summary(entry), regenerate.chosen, 'draws those')}")
+            print(f"it tells of {told(entry, probed.summary(entry), reprobe.chosen, 'probes those')}")
         # It is proposed in a clone; what was made elsewhere, as with an installed wheel, has to be copied there.
         here = CHECKOUT is not None and path.resolve().is_relative_to(CHECKOUT)
         copy = "" if here else "  in a clone of the project, with these files at the same path:\n"
@@ -54,13 +55,13 @@ and open a pull request that adds these files; it is verified there as it was he
         )
 
 
-def told(entry: Entry) -> str:
-    """What an entry tells of drawn molecules, and whether they can be drawn again from what it holds."""
+def told(entry: Entry, summary: str, chosen: Callable[[Entry], Run | None], does: str) -> str:
+    """What an entry tells of drawn molecules or of features, and whether that can be had again from what it holds."""
     try:
         again = chosen(entry)
     except UserError as problem:
-        return f"{summary(entry)}; it can't be reproduced: {problem}"
-    return summary(entry) + (f"; `verify` draws those of run {again.run} again" if again else "")
+        return f"{summary}; it can't be reproduced: {problem}"
+    return summary + (f"; `verify` {does} of run {again.run} again" if again else "")
 
 
 def ask_before_publishing(settings: SubmitSettings, run: LoggedRun | None) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.leaderboard import regenerate, reprobe
 from chemscale_bench.leaderboard.levels import MEANING, Level, judge
-from chemscale_bench.leaderboard.regenerate import chosen
 from chemscale_bench.leaderboard.reproduce import Copies
 from chemscale_bench.settings.verify import VerifySettings
 from chemscale_bench.tracking.housekeeping import run_if_launched
@@ -29,7 +29,11 @@ def verify(settings: VerifySettings) -> None:
             level = f"{verdict.level.word} only" if verdict.level else "refused"
             raise UserError(f"{settings.entry} must be {least.word}, it is {level}: {verdict.why_not_next}")
         print(f"{settings.entry} is {verdict.level.word}: {MEANING[verdict.level]}")
-        if verdict.level == Level.REPRODUCED and verdict.loaded and (run := chosen(verdict.loaded.entry)):
-            print(f"the molecules of run {run.run} were drawn again, and all their metrics agree")
+        if verdict.level == Level.REPRODUCED and verdict.loaded:
+            if run := regenerate.chosen(verdict.loaded.entry):
+                print(f"the molecules of run {run.run} were drawn again, and all their metrics agree")
+            if run := reprobe.chosen(verdict.loaded.entry):
+                sets = ", ".join(run.results[-1].probes or {})
+                print(f"the features of run {run.run} were probed again on {sets}, and all numbers agree")
         if verdict.why_not_next:
             print(f"not {Level(verdict.level + 1).word}: {verdict.why_not_next}")

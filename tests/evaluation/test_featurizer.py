@@ -94,6 +94,9 @@ def test_reads_the_released_layout(folders: dict[str, Path], tmp_path: Path) -> 
     for new, was in old.items():
         strings = [text.replace(new, was) for text in strings]
     ours = Featurizer(tmp_path, pooling="molfeat")(SMILES)
+    untrained = Featurizer(tmp_path, pooling="molfeat", untrained=True)(SMILES)
+    assert np.isfinite(untrained).all()
+    assert not np.allclose(untrained, ours, atol=1e-2)
     hugging_face.save_pretrained(tmp_path)
     np.testing.assert_allclose(ours, molfeat(tmp_path, strings), atol=1e-5, rtol=1e-5)
 

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
+from chemscale_bench.data.codec import Codec
 from chemscale_bench.data.listing import labelled
 from chemscale_bench.data.properties import SETS
+from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.errors import UserError
-from chemscale_bench.evaluation.probes import BASELINES
+from chemscale_bench.evaluation import Featurizer
+from chemscale_bench.evaluation.probes import BASELINES, scale
 from chemscale_bench.evaluation.roughness import roughness
+from chemscale_bench.models import chemgpt
 
 # Of the package `rogi` 0.1: RoughnessIndex(y, X=X, metric="euclidean").compute_index(), and, from its clusters and
 # moments, their integral over 1 - log(clusters) / log(molecules).
@@ -47,14 +51,38 @@ REAL = {
 }
 
 
+def real(name: str, folder: Path, most: int) -> tuple[list[str], np.ndarray]:
+    """Molecules spread over one of these sets, and their values."""
+    table = labelled(folder / "moleculenet" / REAL[name][0], SETS[name].target)
+    pairs = [pair for pair in zip(table.smiles, table.values, strict=True) if Chem.MolFromSmiles(pair[0])]
+    smiles, values = zip(*pairs[:: max(1, len(pairs) // most)][:most], strict=True)
+    return list(smiles), np.array(values)
+
+
 @pytest.mark.parametrize("name", REAL)
 def test_equals_the_package_on_real_molecules(name: str, shared_data: Path) -> None:
-    file, golden = REAL[name]
-    table = labelled(shared_data / "moleculenet" / file, SETS[name].target)
-    pairs = [pair for pair in zip(table.smiles, table.values, strict=True) if Chem.MolFromSmiles(pair[0])]
-    smiles, values = zip(*pairs[:: len(pairs) // 300][:300], strict=True)
-    vectors = BASELINES["Morgan fingerprints"](list(smiles))
-    assert roughness(vectors, np.array(values)).rogi == pytest.approx(golden, abs=1e-9)
+    smiles, values = real(name, shared_data, 300)
+    vectors = BASELINES["Morgan fingerprints"](smiles)
+    assert roughness(vectors, values).rogi == pytest.approx(REAL[name][1], abs=1e-9)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_equals_the_package_on_features_of_a_network(name: str, shared_data: Path, tmp_path: Path) -> None:
+    """Of 1,000 molecules, or all. The network is untrained: its vectors only have to be the same on both sides."""
+    package = pytest.importorskip("rogi", reason="the package rogi, of the group dev, is not installed")
+    smiles, values = real(name, shared_data, 1_000)
+    codec = Codec()
+    codec.encode([Chem.CanonSmiles(text) for text in smiles])
+    vocabulary = Vocabulary.build(dict.fromkeys(codec.symbols, 1), selfies_version="2")
+    network = chemgpt.build(chemgpt.config_for(10_000, vocabulary.size), 0)
+    chemgpt.save_pretrained(network, tmp_path, vocabulary.start_id, vocabulary.end_id, vocabulary.pad_id)
+    vocabulary.save_pretrained(tmp_path)
+    vectors = Featurizer(tmp_path).featurize(smiles).vectors
+    fine = np.isfinite(vectors).all(1)
+    assert fine.mean() > 0.99
+    features = scale().fit_transform(vectors[fine].astype(float))
+    theirs = package.RoughnessIndex(values[fine], X=features, metric="euclidean", verbose=False).compute_index()
+    assert roughness(features, values[fine]).rogi == pytest.approx(theirs, abs=1e-9)
 
 
 def test_a_value_that_neighbours_share_is_smoother_than_a_shuffled_one() -> None:

@@ -17,7 +17,7 @@ from chemscale_bench.leaderboard.board import build
 from chemscale_bench.leaderboard.collect import read_experiment
 from chemscale_bench.leaderboard.entry import OF_MOLECULES, Generation
 from chemscale_bench.leaderboard.levels import Level, judge
-from chemscale_bench.leaderboard.page import drawn, molecules_table
+from chemscale_bench.leaderboard.page import drawn, models_table
 from chemscale_bench.leaderboard.planted import plant
 from chemscale_bench.leaderboard.published import read_published
 from chemscale_bench.settings.generate import GenerateSettings
@@ -138,7 +138,7 @@ def test_the_most_molecules_count_and_then_the_newest(tmp_path: Path) -> None:
         ("yours", 30_000, ""),
         ("yours", 40_000, ""),
     ]
-    assert list(molecules_table([board])["unique_at_10k"]) == [row["metrics"]["unique_at_10k"] for row in rows]
+    assert list(models_table([board], drawn)["unique_at_10k"]) == [row["metrics"]["unique_at_10k"] for row in rows]
 
 
 def test_published_models_stand_on_the_board_of_moses() -> None:
@@ -193,7 +193,7 @@ def test_force_fields_draw_nothing(tmp_path: Path, planted: Path) -> None:
     content = json.loads(path.read_text())
     content["runs"][0]["results"][0]["generation"] = made
     path.write_text(json.dumps(content))
-    assert "only language models draw molecules" in judge(path).why_not_next
+    assert "only language models draw molecules and have features" in judge(path).why_not_next
 
 
 @pytest.mark.parametrize(("molecules", "most"), [(1_000, 0.08), (30_000, 0.02)])

@@ -26,7 +26,7 @@ def boards(tmp_path_factory: pytest.TempPathFactory) -> list[Board]:
     """Two language models, one whose every text is a script, papers, and a force field."""
     root = tmp_path_factory.mktemp("entries")
     plant(root, "Worse", factor=1.05, molecules=1_000)
-    plant(root, "Better", gpu=True, molecules=1_000)
+    plant(root, "Better", gpu=True, molecules=1_000, probed=True)
     plant(root, "Emmy", family="force_field", sizes=(4_000, 16_000, 64_000), budgets=(50, 100, 200), seeds=1)
     studies, _ = read_entries(root, Level.CONSISTENT)
     worse = next(study for study in studies if study.submitter == "Worse")
@@ -158,11 +158,11 @@ def test_papers_are_marked(shown: Any) -> None:
     assert "ROGI-XD" in shown.find_element("id", "elsewhere").text
 
 
-def molecules(browser: Any, name: str) -> list[str]:
-    script = """const heads = [...document.querySelectorAll('#molecules-table thead th')];
+def molecules(browser: Any, name: str, table: str = "molecules") -> list[str]:
+    script = """const heads = [...document.querySelectorAll(`#${arguments[1]}-table thead th`)];
     const place = heads.findIndex((th) => th.innerText === arguments[0]);
-    return [...document.querySelectorAll('#molecules-table tbody tr')].map((tr) => tr.cells[place].innerText)"""
-    return list(browser.execute_script(script, name))
+    return [...document.querySelectorAll(`#${arguments[1]}-table tbody tr`)].map((tr) => tr.cells[place].innerText)"""
+    return list(browser.execute_script(script, name, table))
 
 
 def test_molecules_stand_beside_published_ones(shown: Any) -> None:
@@ -179,6 +179,20 @@ def test_molecules_stand_beside_published_ones(shown: Any) -> None:
     assert not shown.find_element("id", "molecules-figure").is_displayed(), "there is nothing of ours to draw"
     choose(shown, "task", "rmd17-ff@aspirin")
     assert not shown.find_element("id", "molecules").is_displayed()
+
+
+def test_features_stand_beside_those_of_the_untrained_network(shown: Any) -> None:
+    assert len(molecules(shown, "model", "features")) == 18
+    assert set(molecules(shown, "level", "features")) == {"consistent"}
+    errors, losses = (molecules(shown, name, "features") for name in ("ESOL, RMSE", "loss"))
+    assert [float(text) for text in losses] == sorted(float(text) for text in losses)
+    assert list(map(float, errors)) == pytest.approx(list(map(float, losses)), abs=0.001)  # as planted
+    assert set(molecules(shown, "ESOL, untrained", "features")) == {"0.900"}
+    heads = shown.find_element("id", "features-table").text
+    assert "BBBP, ROC-AUC" in heads
+    assert "BACE" not in heads, "empty columns are hidden"
+    choose(shown, "task", "moses-lm")
+    assert not shown.find_element("id", "features").is_displayed()
 
 
 def test_no_scroll_sideways_on_a_phone(address: str, browser: Any) -> None:
