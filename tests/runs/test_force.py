@@ -159,7 +159,7 @@ def test_kill_9_and_resume_give_the_run_that_nobody_killed(
         (["--molecule", "etanol"], "got 'etanol'; did you mean ethanol?"),
         (["--task", "embedded-lm"], "task must be a force_field task here"),
         (["--train_size", "2000"], "train_size must be at most 500 in embedded (550 frames less 50 for validation)"),
-        (["--train_size", "0"], "train_size must be greater than or equal to 1, got 0"),
+        (["--train_size", "0"], "train_size must be greater than or equal to 1, got '0'"),
         (["--params", "1"], "params must be greater than or equal to 1000"),
         (["--params", "9e8"], "params must be within 5 % of a size that schnet has"),
         (["--cutoff", "0.3"], "atoms must have neighbours nearer than the cutoff of 0.3 Angstrom"),

@@ -183,7 +183,7 @@ def test_a_study_of_two_budgets_is_told_that_no_joint_law_comes_of_it() -> None:
 
 
 def test_hyperparameters_are_searched_at_the_smallest_size_and_carried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chemscale_bench.runs.rates.CHECK_SHARE", 3.0)
+    monkeypatch.setattr("chemscale_bench.runs.rates.CHECK_SHARE", 9.0)
     assert "checked at 1e+04 params: " in call(*SMALL, "--params", "3e3,1e4", "--train_size", "20", "--tune", "2")
     parent, children = parent_and_children()
     tuned = json.loads(parent.data.tags["tuned"])
