@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from chemscale_bench.library import (
         fit,
         generate,
-        leaderboard,
         list_tasks,
         load,
         plan,
         probe,
+        read_leaderboard,
         read_runs,
         replay,
         simulate,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "fit", "generate", "leaderboard", "list_tasks", "load", "plan", "probe", "read_runs", "replay", "simulate",
+    "fit", "generate", "list_tasks", "load", "plan", "probe", "read_leaderboard", "read_runs", "replay", "simulate",
     "study", "train", "tune", "verify",
 ]  # fmt: skip
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -107,7 +106,7 @@ def test_a_fit_of_a_file_prints_nothing_and_shows_itself(tmp_path: Path, capsys:
         (lambda: cs.tune("embedded-lm", together=2), "together=2 needs trials with batches of one size"),
         (lambda: cs.replay("nowhere.csv"), "nowhere.csv"),
         (lambda: cs.replay(), "give one source of curves"),
-        (lambda: cs.leaderboard("nothing"), "experiment must"),
+        (lambda: cs.read_leaderboard("nothing"), "experiment must"),
         (lambda: cs.verify("entry.yaml"), "entry must be the path of an entry's .json"),
         (lambda: cs.plan(cs.fit(table(), replicates=100)), "plan needs one budget, got flops=0 and gpu_hours=0"),
         (lambda: cs.plan(cs.fit(table().head(2), replicates=100), flops=1e16), "a plan needs the forecast of a fit"),
@@ -158,9 +157,13 @@ def test_a_run_is_trained_silently_read_and_loaded(
     assert "pickle" not in (Path(folder) / "MLmodel").read_text()
 
 
+RINGS = "C1CC1 C1CCC1 C1CCCC1 C1CCCCC1 C1CCOC1 C1CCNC1 C1CCOCC1 C1CCNCC1 c1ccccc1 c1ccncc1"
+
+
 def alcohols() -> pd.DataFrame:
-    """In a file of the folder, too."""
-    smiles = [f"{'C' * left}C(O){'C' * right}" for left in range(1, 16) for right in range(1, 16)]
+    """And rings, so that there are scaffolds; in a file of the folder, too."""
+    smiles = [f"{'C' * left}C(O){'C' * right}" for left in range(1, 13) for right in range(1, 13)]
+    smiles += [f"{'C' * length}{ring}" for ring in RINGS.split() for length in range(1, 9)]
     found = pd.DataFrame({"smiles": smiles, "length": [float(len(text)) for text in smiles]})
     found.to_csv("alcohols.csv", index=False)
     return found
@@ -175,7 +178,7 @@ def state() -> tuple[object, ...]:
     import torch
 
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-    return optuna.logging.get_verbosity(), torch.get_num_threads(), handlers, list(warnings.filters)
+    return optuna.logging.get_verbosity(), torch.get_num_threads(), handlers
 
 
 def test_a_search_is_made_silently_and_read_again(
@@ -210,13 +213,12 @@ def test_a_trained_model_is_put_to_use_silently_and_from_any_thread(
     import mlflow
 
     monkeypatch.chdir(tmp_path)
-    known = set(alcohols()["smiles"])
+    alcohols()
     run = cs.train("llama", task="embedded-lm", experiment="mine", **SMALL | {"tokens": 30_000})
     before = state()
     with ThreadPoolExecutor(1) as thread:
         drawn = thread.submit(cs.generate, run.run_id, molecules=100, device="cpu").result()
     assert len(drawn.table) == 100 * drawn.numbers()["generation/valid"]
-    assert 0 < drawn.table["smiles"].isin(known).mean() <= 1
     assert drawn.figure().size[0] > 1000  # pixels
     many = cs.generate("mine", molecules=100, device="cpu")
     assert many.table["run_id"].to_list() == [run.run_id]
@@ -248,11 +250,11 @@ def test_a_plan_is_that_of_the_command(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_the_board_has_entries_papers_and_figures(capsys: pytest.CaptureFixture[str]) -> None:
-    found = cs.leaderboard(source="")  # papers alone
+    found = cs.read_leaderboard(source="")  # papers alone
     assert set(found.table["level"]) == {"published"}
     assert found.numbers()["leaderboard/studies"] == 0
     shown = found.table[found.table["task"] == "rmd17-ff@ethanol"]
-    assert len(found.figure("rmd17-ff@ethanol").data) == shown["name"].nunique() > 3
+    assert sum(len(study.x) for study in found.figure("rmd17-ff@ethanol").data) == len(shown) > 3
     assert capsys.readouterr().out == ""
 
 

@@ -179,7 +179,7 @@ def replay(curves: str | Path = "", **parameters: Any) -> Result:
     return make(settings, prints=False)
 
 
-def leaderboard(experiment: str = "", **parameters: Any) -> Result:
+def read_leaderboard(experiment: str = "", **parameters: Any) -> Result:
     """Rank entries, published results and an experiment of your own: the board that the command `leaderboard` writes.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,7 +44,8 @@ class Result:
         self, table: pd.DataFrame, told: Told, numbers: Mapping[str, float], figures: Mapping[str, Any], run_id: str
     ) -> None:
         self.table, self.run_id = table, run_id
-        self._told, self._numbers, self._figures = told, dict(numbers), dict(figures)
+        self._told, self._figures = told, dict(figures)
+        self._numbers = {name: value for name, value in numbers.items() if math.isfinite(value)}
 
     def numbers(self) -> dict[str, float]:
         """Every number under a flat name, as MLflow has them."""

@@ -96,7 +96,7 @@ def probe(settings: ProbeSettings, prints: bool = True) -> Result:
         for name, table in tables.items():
             if len(table):
                 recorder.client.log_text(run_id, table.to_csv(index=False), f"{name}.csv")
-        recorder.client.log_text(run_id, "\n".join(told.parts), "report.txt")
+        recorder.client.log_text(run_id, "\n".join(told.parts).rstrip(), "report.txt")
         figure = probe_report.figure(found)
         recorder.figure(figure, "figures/probes.html")
         recorder.deliver()
