@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 LIGHT = """
 import sys
 import chemscale_bench as cs
-assert {*cs.__all__, "__version__"} <= set(dir(cs)), "what is offered is listed"
+assert {*cs.__all__, "__version__"} == set(dir(cs)), "what is offered is listed, and nothing else"
 cs.__version__
 print(sorted({"torch", "mlflow", "pandas", "pydantic", "click"} & set(sys.modules)))
 """

@@ -58,6 +58,16 @@ def test_an_exponent_that_could_be_three_times_larger_is_not_told_and_one_that_c
         PowerLaw().fit(x, 10 * x**-0.01 * np.exp(0.05 * noise))
 
 
+def test_an_exponent_that_ends_at_the_steepest_is_not_told() -> None:
+    # Of trainings so short that the smallest size stands apart and the others are alike.
+    params, tokens = np.repeat([10_060, 31_308, 101_024], 3), np.tile([1e4, 2e4, 4e4], 3)
+    loss = [2.1448, 1.9592, 1.7260, 2.1187, 1.8386, 1.6135, 2.1112, 1.8635, 1.6154]
+    law = JointLaw(replicates=20, on_flat="nan").fit(params, tokens, loss)
+    assert "steeper exponents fit these runs ever better, up to the 21.6" in law.unidentified_["params_exponent"]
+    assert np.isnan(law.params_exponent_)
+    assert law.tokens_exponent_ == pytest.approx(0.19, abs=0.01)
+
+
 def test_a_floor_far_below_the_data_is_not_reported() -> None:
     x = np.geomspace(1e5, 1e8, 8)
     loss = 20 * x**-0.2 * np.exp(0.01 * np.random.default_rng(0).normal(size=8))
