@@ -112,7 +112,7 @@ def flat_parameters(fitted: Fitted, objective: float) -> dict[str, str]:
         if likelihood < stats.chi2.ppf(CONFIDENCE, 3 if name.startswith("change_") else 1):
             reasons.setdefault(name, says)
     for name, value, most in zip(fitted.form.names, fitted.theta, upper, strict=True):
-        if name.startswith("exponent_") and value > 0.999 * most:
+        if name.startswith("exponent_") and value > 0.99 * most:
             reasons[name] = f"steeper exponents fit these runs ever better, up to the {most:.3g} that is tried"
     return reasons
 
