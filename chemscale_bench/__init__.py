@@ -10,9 +10,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chemscale_bench.library import fit, list_tasks, load, read_runs, study, train
+    from chemscale_bench.library import (
+        fit,
+        generate,
+        list_tasks,
+        load,
+        plan,
+        probe,
+        read_leaderboard,
+        read_runs,
+        replay,
+        simulate,
+        study,
+        train,
+        tune,
+        verify,
+    )
 
-__all__ = ["fit", "list_tasks", "load", "read_runs", "study", "train"]
+__all__ = [
+    "fit", "generate", "list_tasks", "load", "plan", "probe", "read_leaderboard", "read_runs", "replay", "simulate",
+    "study", "train", "tune", "verify",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
@@ -27,4 +45,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "__version__"})
+    return [*__all__, "__version__"]

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,16 @@ import pandas as pd
 import pytest
 
 import chemscale_bench as cs
+from chemscale_bench.cli import main
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.study_result import StudyResult
+from chemscale_bench.runs.sweep_report import Tuned
 
 ROOT = Path(__file__).parents[1]
 LIGHT = """
 import sys
 import chemscale_bench as cs
-assert {"fit", "load", "train", "study", "list_tasks", "read_runs", "__version__"} <= set(dir(cs))
+assert {*cs.__all__, "__version__"} == set(dir(cs)), "what is offered is listed, and nothing else"
 cs.__version__
 print(sorted({"torch", "mlflow", "pandas", "pydantic", "click"} & set(sys.modules)))
 """
@@ -30,7 +33,8 @@ print(sorted({"torch", "mlflow", "pandas", "pydantic", "click"} & set(sys.module
 EXAMPLES = """
 import doctest, sys
 from importlib import import_module
-names = ("", ".library", ".evaluation.dynamics", ".data.codec", ".data.vocabulary")
+names = ("", ".library.models", ".library.runs", ".library.training")
+names += (".evaluation.dynamics", ".data.codec", ".data.vocabulary")
 results = [doctest.testmod(import_module(f"chemscale_bench{name}")) for name in names]
 sys.exit(any(result.failed or not result.attempted for result in results))
 """
@@ -62,6 +66,10 @@ def table() -> pd.DataFrame:
     return runs.assign(loss=0.5 + 5 * runs["params"] ** -0.2 + 20 * runs["tokens"] ** -0.3, model="llama")
 
 
+def frames() -> pd.DataFrame:
+    return table().rename(columns={"tokens": "frames"}).assign(model="schnet")
+
+
 def test_a_fit_of_a_file_prints_nothing_and_shows_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table().to_csv(tmp_path / "runs.csv", index=False)
     found = cs.fit(tmp_path / "runs.csv", model="llama", replicates=100)
@@ -90,6 +98,19 @@ def test_a_fit_of_a_file_prints_nothing_and_shows_itself(tmp_path: Path, capsys:
             lambda: cs.train("llama", task="embedded-lm", register_as="a/b"),
             "register_as must be a name without / and :",
         ),
+        (lambda: cs.generate("nothing"), "run must be an experiment, the id of a run"),
+        (lambda: cs.generate("nothing", top_q=1), "top_q"),
+        (lambda: cs.probe("nothing", tasks="esol", target="logp"), "give tasks, or data and target"),
+        (lambda: cs.simulate("nothing"), "run must be"),
+        (lambda: cs.tune("nothing"), "task must be"),
+        (lambda: cs.tune("embedded-lm", together=2), "together=2 needs trials with batches of one size"),
+        (lambda: cs.replay("nowhere.csv"), "nowhere.csv"),
+        (lambda: cs.replay(), "give one source of curves"),
+        (lambda: cs.read_leaderboard("nothing"), "experiment must"),
+        (lambda: cs.verify("entry.yaml"), "entry must be the path of an entry's .json"),
+        (lambda: cs.plan(cs.fit(table(), replicates=100)), "plan needs one budget, got flops=0 and gpu_hours=0"),
+        (lambda: cs.plan(cs.fit(table().head(2), replicates=100), flops=1e16), "a plan needs the forecast of a fit"),
+        (lambda: cs.plan(cs.fit(frames(), replicates=100), flops=1e16), "got frames, whose FLOPs are not"),
         (lambda: cs.study("nothing"), "task must be"),
         (lambda: cs.study("embedded-lm"), "a study needs sizes or a budget, got neither"),
         (lambda: cs.study("embedded-lm", model="llama,lstm", params=1e4), "model must be one here, got 'llama,lstm'"),
@@ -136,20 +157,114 @@ def test_a_run_is_trained_silently_read_and_loaded(
     assert "pickle" not in (Path(folder) / "MLmodel").read_text()
 
 
+RINGS = "C1CC1 C1CCC1 C1CCCC1 C1CCCCC1 C1CCOC1 C1CCNC1 C1CCOCC1 C1CCNCC1 c1ccccc1 c1ccncc1"
+
+
+def alcohols() -> pd.DataFrame:
+    """And rings, so that there are scaffolds; in a file of the folder, too."""
+    smiles = [f"{'C' * left}C(O){'C' * right}" for left in range(1, 13) for right in range(1, 13)]
+    smiles += [f"{'C' * length}{ring}" for ring in RINGS.split() for length in range(1, 9)]
+    found = pd.DataFrame({"smiles": smiles, "length": [float(len(text)) for text in smiles]})
+    found.to_csv("alcohols.csv", index=False)
+    return found
+
+
+SMALL = {"data": "alcohols.csv", "params": 1e4, "tokens": 3000, "device": "cpu"}
+
+
+def state() -> tuple[object, ...]:
+    """What is the user's, and must be as it was."""
+    import optuna
+    import torch
+
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    return optuna.logging.get_verbosity(), torch.get_num_threads(), handlers
+
+
+def test_a_search_is_made_silently_and_read_again(
+    tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.chdir(tmp_path)
+    alcohols()
+
+    def tune(**more: object) -> Tuned:
+        return cs.tune("embedded-lm", model="llama", trials=3, batch_tokens=256, **SMALL, **more)
+
+    before = state()
+    found = tune()
+    assert not capsys.readouterr().out
+    assert state() == before
+    assert len(found.table) == 3
+    assert found.numbers()["best/value"] == found.table["value"].min() == found.study.best_value
+    assert found.numbers().items() <= mlflow.get_run(found.run_id).data.metrics.items()
+    assert "best: trial" in found._repr_html_()
+    assert len(found.figure().data) >= 3  # the curves of all
+    assert set(found.figures()) == {"curves", "predicted_against_final", "compute_saved"}
+    again = tune(prints=True)
+    assert again.table.equals(found.table)
+    assert again.text() in capsys.readouterr().out
+
+
+def test_a_trained_model_is_put_to_use_silently_and_from_any_thread(
+    tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.chdir(tmp_path)
+    alcohols()
+    run = cs.train("llama", task="embedded-lm", experiment="mine", **SMALL | {"tokens": 30_000})
+    before = state()
+    with ThreadPoolExecutor(1) as thread:
+        drawn = thread.submit(cs.generate, run.run_id, molecules=100, device="cpu").result()
+    assert len(drawn.table) == 100 * drawn.numbers()["generation/valid"]
+    assert drawn.figure().size[0] > 1000  # pixels
+    many = cs.generate("mine", molecules=100, device="cpu")
+    assert many.table["run_id"].to_list() == [run.run_id]
+    probed = cs.probe(run.run_id, data="alcohols.csv", target="length", splits=2, device="cpu")
+    assert {"trained", "untrained", "baseline"} == set(probed.table["kind"])
+    for found in (drawn, many, probed):
+        assert found.numbers().items() <= mlflow.get_run(found.run_id).data.metrics.items()
+        assert found.text().splitlines()[0] in found._repr_html_()
+        with pytest.raises(UserError, match=r"name must be one of .*, got 'sankey'"):
+            found.figure("sankey")
+    assert not capsys.readouterr().out
+    assert state() == before
+    with pytest.raises(UserError, match="budget must be last for one run here"):
+        cs.generate(run.run_id, budget="all")
+
+
+def test_a_plan_is_that_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table().to_csv(tmp_path / "runs.csv", index=False)
+    found = cs.plan(cs.fit(tmp_path / "runs.csv", replicates=100), gpu_hours=1, device="h100")
+    assert capsys.readouterr().out == ""
+    budget = ["--gpu_hours", "1", "--device", "h100"]
+    main(["plan", "--table", str(tmp_path / "runs.csv"), "--replicates", "100", *budget])
+    assert capsys.readouterr().out.startswith(found.text())
+    assert found.table["loss"].to_list()[0] == found.numbers()["plan/loss"] == found.table["loss"].min()
+    assert np.ptp(found.table["params"] * found.table["tokens"] / found.numbers()["plan/flops"]) < 1e-12
+    _, curve, *points = found.figure().data
+    assert [point.name for point in points] == found.table["split"].to_list()
+    assert np.interp(points[0].x[0], curve.x, curve.y) == pytest.approx(points[0].y[0], rel=1e-3)
+
+
+def test_the_board_has_entries_papers_and_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    found = cs.read_leaderboard(source="")  # papers alone
+    assert set(found.table["level"]) == {"published"}
+    assert found.numbers()["leaderboard/studies"] == 0
+    shown = found.table[found.table["task"] == "rmd17-ff@ethanol"]
+    assert sum(len(study.x) for study in found.figure("rmd17-ff@ethanol").data) == len(shown) > 3
+    assert capsys.readouterr().out == ""
+
+
 def test_a_study_is_trained_silently_and_read_again(
     tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import mlflow
-    import optuna
-    import torch
 
     monkeypatch.chdir(tmp_path)
-    alcohols = [f"{'C' * left}C(O){'C' * right}" for left in range(1, 16) for right in range(1, 16)]
-    pd.DataFrame({"smiles": alcohols}).to_csv("alcohols.csv", index=False)
-
-    def state() -> tuple[object, ...]:
-        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-        return optuna.logging.get_verbosity(), torch.get_num_threads(), handlers
+    alcohols()
 
     def study(**more: object) -> StudyResult:
         grid = {"params": [1e4, 3e4, 1e5], "tokens": 20_000, "data": "alcohols.csv", "device": "cpu"}

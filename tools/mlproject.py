@@ -13,7 +13,8 @@ name: chemscale-bench
 # With no environment named, MLflow wants pyenv; with one named, it rebuilds it by its own lights. A project marked as a
 # Databricks job is run by `mlflow run .` in the calling environment as it is (in MLflow 3.17, env_type is then unset in
 # projects/_project_spec.py and no manager is picked in backend/local.py): an accident that a test guards. It rules out
-# parameters of type `path`. tools/launch then finds or builds the environment.
+# parameters of type `path`. tools/launch then finds or builds the environment. What other backends want instead, and
+# what to do there, is in docs/how-to/mlflow_backends.md.
 databricks_spark_job: {}
 
 entry_points:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import html
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.leaderboard import consistent, files, molecules, probed, reproduce
+from chemscale_bench.leaderboard import consistent, files, molecules, probed, regenerate, reprobe, reproduce
 
 
 class Level(IntEnum):
@@ -39,6 +40,25 @@ class Verdict(NamedTuple):
     """What keeps it from the next level; empty if that was not tried."""
     loaded: files.Loaded | None
     """None if it was refused."""
+
+    def text(self, name: str = "it") -> str:
+        """In words, of an entry of that name."""
+        if not self.level:
+            return f"{name} is refused: {self.why_not_next}"
+        lines = [f"{name} is {self.level.word}: {MEANING[self.level]}"]
+        if self.level == Level.REPRODUCED and self.loaded:
+            if run := regenerate.chosen(self.loaded.entry):
+                lines.append(f"the molecules of run {run.run} were drawn again, and all their metrics agree")
+            if run := reprobe.chosen(self.loaded.entry):
+                sets = ", ".join(run.results[-1].probes or {})
+                lines.append(f"the features of run {run.run} were probed again on {sets}, and all numbers agree")
+        if self.why_not_next:
+            lines.append(f"not {Level(self.level + 1).word}: {self.why_not_next}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """In words, as a notebook shows it."""
+        return f"<pre>{html.escape(self.text())}</pre>"
 
 
 def judge(path: Path, up_to: Level = Level.CONSISTENT, copies: reproduce.Copies = reproduce.NO_COPIES) -> Verdict:

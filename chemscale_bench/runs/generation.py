@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pandas as pd
 import torch
+from PIL import Image
 from rdkit import Chem
 from rdkit.Chem import Draw
 
 from chemscale_bench.data.store import TokenStore
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.checkpoints import Checkpoint
-from chemscale_bench.evaluation.drawn import Drawn, References, draw, metrics_of, reference_digest
+from chemscale_bench.evaluation.drawn import References, draw, metrics_of, reference_digest
 from chemscale_bench.evaluation.sampling import Drawing
 from chemscale_bench.places import PROJECT
 from chemscale_bench.runs.checkpoint import Data, find, kept_budgets, losses_at
+from chemscale_bench.runs.result import Result, Told
 from chemscale_bench.settings.generate import GenerateSettings
 from chemscale_bench.shell import mlflow_ui
 from chemscale_bench.tracking.housekeeping import housekeeping_run
@@ -33,19 +37,19 @@ PUBLISHED = {
 """Metrics that stand beside published ones, and what these call them."""
 
 
-def generate(settings: GenerateSettings) -> None:
-    """Draw molecules, and log and print what they are like.
+def generate(settings: GenerateSettings, prints: bool = True) -> Result:
+    """Draw molecules, and log and print what they are like; gives what was found of the last budget.
 
     Raises:
         UserError: if there is no such model, its data are not to be had, or none of its molecules is valid.
     """
     for budget in kept_budgets(settings.run) if settings.budget == "all" else ():
-        generate_from(settings, *at_budget(settings.run, budget, settings.task), budget)
+        generate_from(settings, *at_budget(settings.run, budget, settings.task), budget, prints)
     try:
         checkpoint, data = find(settings.run, settings.task)
     except UserError as error:  # what may be given here, beside what any verb takes
         raise UserError(str(error).replace("be the id of a run,", "be an experiment, the id of a run,", 1)) from None
-    generate_from(settings, checkpoint, data, data.tokens if data else 0)
+    return generate_from(settings, checkpoint, data, data.tokens if data else 0, prints)
 
 
 def at_budget(run: str, budget: int, task: str = "") -> tuple[Checkpoint, Data | None]:
@@ -54,25 +58,28 @@ def at_budget(run: str, budget: int, task: str = "") -> tuple[Checkpoint, Data |
     return replace(checkpoint, metrics=losses_at(run, budget)), data
 
 
-def generate_from(settings: GenerateSettings, checkpoint: Checkpoint, data: Data | None, budget: int) -> None:
+def generate_from(
+    settings: GenerateSettings, checkpoint: Checkpoint, data: Data | None, budget: int, prints: bool = True
+) -> Result:
     """Draw from one model, of that budget in tokens if it is known, as one MLflow run."""
-    device = evaluation_device(settings.device)
+    device, told = evaluation_device(settings.device), Told(prints)
     with housekeeping_run("generate", settings.experiment) as run_id:
         recorder = Recorder(run_id)
         describe(recorder, settings, checkpoint, data, budget, device)
         store = data.prepare() if data else None
         of_moses = data is not None and data.task.data == "moses"
-        found = measured(recorder, settings, checkpoint, store, References(device), of_moses)
+        found, valid = measured(recorder, settings, checkpoint, store, References(device), of_moses)
         recorder.tags({"reference_digest": reference_digest(store, of_moses)})
         recorder.metrics({f"generation/{name}": value for name, value in found.items()}, 0)
         losses = {name: value for name, value in checkpoint.metrics.items() if name.startswith("val/")}
         recorder.metrics({f"source/{name}": value for name, value in losses.items()}, 0)
         recorder.deliver()
-        for name, value in found.items():
-            print(f"{name:>28} {value:>12,.6g}")
+        told("\n".join(f"{name:>28} {value:>12,.6g}" for name, value in found.items()))
         if of_moses:
-            print("\n".join(["", *beside_published(checkpoint.model, found), ""]))
-        print(f"molecules.smi and molecules.png are artifacts of MLflow run {run_id}; look at it with: {mlflow_ui()}")
+            told("\n".join(["", *beside_published(checkpoint.model, found), ""]))
+        told(f"molecules.smi and molecules.png are artifacts of MLflow run {run_id}; look at it with: {mlflow_ui()}")
+    numbers = {f"generation/{name}": value for name, value in found.items()}
+    return Result(valid, told, numbers, {"molecules": Image.open(BytesIO(picture(valid)))}, run_id)
 
 
 def describe(
@@ -93,28 +100,39 @@ def describe(
 def measured(
     recorder: Recorder, settings: GenerateSettings, checkpoint: Checkpoint, store: TokenStore | None,
     references: References, of_moses: bool, place: str = "",
-) -> dict[str, float]:  # fmt: skip
-    """Draw, log the molecules in the folder `place`, and measure them; of MOSES against its own test sets."""
+) -> tuple[dict[str, float], pd.DataFrame]:  # fmt: skip
+    """Draw, log the molecules in the folder `place`, and measure them; of MOSES against its own test sets.
+
+    Returns:
+        Their metrics, and the valid ones: columns smiles, nats.
+    """
     drawing = Drawing(settings.temperature, settings.top_k, settings.top_p)
     drawn = draw(
         checkpoint.network, checkpoint.vocabulary, settings.molecules, settings.seed, drawing, references.device
     )
-    log_molecules(recorder, drawn, place)
-    return metrics_of(drawn, store, references, of_moses)
+    pairs = [(each.smiles, nats) for each, nats in zip(drawn.read, drawn.samples.nats, strict=True) if each.smiles]
+    valid = pd.DataFrame(pairs, columns=["smiles", "nats"])
+    log_molecules(recorder, valid, place)
+    return metrics_of(drawn, store, references, of_moses), valid
 
 
-def log_molecules(recorder: Recorder, drawn: Drawn, place: str) -> None:
+def log_molecules(recorder: Recorder, valid: pd.DataFrame, place: str) -> None:
     """Log `molecules.smi`, canonical SMILES, tab, nats, and a picture of the first ones."""
-    valid = [(each.smiles, nats) for each, nats in zip(drawn.read, drawn.samples.nats, strict=True) if each.smiles]
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        (folder / "molecules.smi").write_text("".join(f"{smiles}\t{nats:.4f}\n" for smiles, nats in valid))
-        grid = Draw.MolsToGridImage(
-            [Chem.MolFromSmiles(smiles) for smiles, _ in valid[:SHOWN]], molsPerRow=COLUMNS, subImgSize=(220, 180),
-            legends=[f"{nats:.1f} nats" for _, nats in valid[:SHOWN]], returnPNG=True,
-        )  # fmt: skip
-        (folder / "molecules.png").write_bytes(grid if isinstance(grid, bytes) else grid.data)
+        valid.to_csv(folder / "molecules.smi", sep="\t", header=False, index=False, float_format="%.4f")
+        (folder / "molecules.png").write_bytes(picture(valid))
         recorder.client.log_artifacts(recorder.run_id, temporary, place or None)
+
+
+def picture(valid: pd.DataFrame) -> bytes:
+    """The first molecules as a PNG, each with its nats."""
+    first = valid.head(SHOWN)
+    grid = Draw.MolsToGridImage(
+        [Chem.MolFromSmiles(smiles) for smiles in first["smiles"]], molsPerRow=COLUMNS, subImgSize=(220, 180),
+        legends=[f"{nats:.1f} nats" for nats in first["nats"]], returnPNG=True,
+    )  # fmt: skip
+    return grid if isinstance(grid, bytes) else bytes(grid.data)
 
 
 def published() -> dict[str, dict[str, float]]:

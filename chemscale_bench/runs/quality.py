@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import pandas as pd
+from plotly.graph_objects import Figure
 from tqdm import tqdm
 
 from chemscale_bench.data.opening import user_path
@@ -15,6 +16,7 @@ from chemscale_bench.evaluation.drawn import References, reference_digest, say
 from chemscale_bench.runs import quality_report
 from chemscale_bench.runs.checkpoint import find
 from chemscale_bench.runs.generation import at_budget, measured, published
+from chemscale_bench.runs.result import Result, Told
 from chemscale_bench.runs.trained import Model, check_one_task, models_of, trained_models
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.generate import GenerateSettings
@@ -48,7 +50,7 @@ def names_many(run: str) -> bool:
     return bool(client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run}'", max_results=1))
 
 
-def generate_from_all(settings: GenerateSettings) -> None:
+def generate_from_all(settings: GenerateSettings, prints: bool = True) -> Result:
     """Draw from every finished language model that is named; log and print how good the molecules are over the loss.
 
     A model that can't be drawn from is named and left out.
@@ -68,6 +70,7 @@ def generate_from_all(settings: GenerateSettings) -> None:
         recorder.params(settings.model_dump() | {"model": families, "task_name": runs[0].params.get("task_name", "")})
         recorder.tags({"mlflow.runName": f"generate-{settings.run}"} | code_tags() | environment_tags(device))
         rows: list[dict[str, Any]] = []
+        told = Told(prints)
         references, of_moses = References(device), False
         with tqdm(subjects, desc="models", unit="model", file=sys.stderr, disable=None) as bar:
             for subject in bar:
@@ -88,11 +91,13 @@ def generate_from_all(settings: GenerateSettings) -> None:
                 f"run must name models that can be drawn from, got {settings.run!r} with none ({describe(left_out)}); "
                 "the notes above say what each lacks"
             )
-        report(recorder, settings, pd.DataFrame(rows), published()[YARDSTICK] if of_moses else {})
+        table = pd.DataFrame(rows)
+        numbers, figure = report(recorder, settings, table, published()[YARDSTICK] if of_moses else {}, told)
         if left_out:
-            print(f"of the runs: {describe(left_out)}")
+            told(f"of the runs: {describe(left_out)}")
         recorder.deliver()
-        print(f"logged to MLflow run {run_id}: quality.csv, figures/quality.html; look at it with: {mlflow_ui()}")
+        told(f"logged to MLflow run {run_id}: quality.csv, figures/quality.html; look at it with: {mlflow_ui()}")
+    return Result(table, told, numbers, {"quality": figure}, run_id)
 
 
 def row_of(
@@ -108,7 +113,7 @@ def row_of(
     of_moses = data is not None and data.task.data == "moses"
     store = data.prepare() if data else None
     place = f"molecules/{run.run_id[:6]}-{tokens}"
-    found = measured(recorder, settings, checkpoint, store, references, of_moses, place)
+    found, _ = measured(recorder, settings, checkpoint, store, references, of_moses, place)
     about = {
         "model": checkpoint.model, "non_embedding_params": checkpoint.network.config.non_embedding_params,
         "tokens": tokens, "seed": run.params.get("seed", ""), "run_id": run.run_id, "folder": place,
@@ -118,12 +123,17 @@ def row_of(
     return about | {"drawn_tokens" if name == "tokens" else name: value for name, value in found.items()}, of_moses
 
 
-def report(recorder: Recorder, settings: GenerateSettings, table: pd.DataFrame, yardstick: dict[str, float]) -> None:
-    """Log and print the table, its figure and the line of FCD over loss; `yardstick` is empty but for MOSES."""
+def report(
+    recorder: Recorder, settings: GenerateSettings, table: pd.DataFrame, yardstick: dict[str, float], told: Told
+) -> tuple[dict[str, float], Figure]:
+    """Log and tell the table, its figure and the line of FCD over loss; `yardstick` is empty but for MOSES."""
     line = quality_report.line_of(table)
     goal = yardstick.get("fcd_test")
     title = f"Quality of {settings.molecules:,} molecules over loss, {settings.run}"
-    recorder.figure(quality_report.figure(table, line, goal, title), "figures/quality.html")
-    recorder.metrics({"models": len(table), **quality_report.metrics(table, line, goal)}, 0)
+    figure = quality_report.figure(table, line, goal, title)
+    numbers = {"models": float(len(table)), **quality_report.metrics(table, line, goal)}
+    recorder.figure(figure, "figures/quality.html")
+    recorder.metrics(numbers, 0)
     shown = quality_report.text(table, {f"{YARDSTICK}, published": yardstick} if yardstick else {})
-    print(f"\n{shown}\n{quality_report.line_text(table, line, goal, settings.molecules, YARDSTICK)}")
+    told(f"\n{shown}\n{quality_report.line_text(table, line, goal, settings.molecules, YARDSTICK)}")
+    return numbers, figure

@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from ase import Atoms
 from ase.io import write
+from plotly.graph_objects import Figure
 from tqdm import tqdm
 
 from chemscale_bench import tasks
@@ -33,6 +34,7 @@ from chemscale_bench.evaluation.torsion import turn
 from chemscale_bench.models import force_fields
 from chemscale_bench.runs.frames import frames_of
 from chemscale_bench.runs.kinds import OWN_FRAMES
+from chemscale_bench.runs.result import Result, Told
 from chemscale_bench.runs.trained import check_one_task, trained_models
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.forcefield import ForceFieldSettings
@@ -60,13 +62,13 @@ class Subject(NamedTuple):
     test: Frames
 
 
-def simulate(settings: SimulateSettings) -> None:
+def simulate(settings: SimulateSettings, prints: bool = True) -> Result:
     """Simulate with every force field that is named; log and print how they hold.
 
     Raises:
         UserError: if there is no such force field, its frames are not to be had, or the run is too short.
     """
-    device = evaluation_device(settings.device)
+    device, told = evaluation_device(settings.device), Told(prints)
     steps_of(settings.picoseconds, settings.timestep_fs)
     open_store()
     with TemporaryDirectory() as temporary:
@@ -78,39 +80,48 @@ def simulate(settings: SimulateSettings) -> None:
             name = {"mlflow.runName": f"simulate-{subjects[0].name if len(subjects) == 1 else settings.run}"}
             source = {"source_run": subjects[0].run_id or settings.run} if len(subjects) == 1 else {}
             recorder.tags(name | source | code_tags() | environment_tags(device))
-            tables = [one_model(recorder, settings, subject, device, len(subjects) == 1) for subject in subjects]
+            numbers, figures, alone = dict[str, float](), dict[str, Figure](), len(subjects) == 1
+            tables = []
+            for subject in subjects:
+                rows_of_one, found, drawn = one_model(recorder, settings, subject, device, alone, told)
+                tables.append(rows_of_one)
+                numbers, figures = numbers | found, figures | drawn
             table = pd.concat(tables)
             recorder.client.log_text(run_id, table.to_csv(index=False), "motion.csv")
             if len(subjects) > 1:
-                recorder.figure(motion_report.comparison_figure(table, settings.picoseconds), "figures/stability.html")
-                print(f"\n{motion_report.comparison_text(table)}")
+                figures = {"stability": motion_report.comparison_figure(table, settings.picoseconds)} | figures
+                recorder.figure(figures["stability"], "figures/stability.html")
+                told(f"\n{motion_report.comparison_text(table)}")
             if left_out:
-                print(f"of the runs: {describe(left_out)}")
+                told(f"of the runs: {describe(left_out)}")
             recorder.deliver()
-            print(
+            told(
                 f"logged to MLflow run {run_id}: motion.csv, figures, trajectory.extxyz; look at it with: {mlflow_ui()}"
             )
+    return Result(table.reset_index(drop=True), told, numbers, figures, run_id)
 
 
 def one_model(
-    recorder: Recorder, settings: SimulateSettings, subject: Subject, device: torch.device, alone: bool
-) -> pd.DataFrame:
-    """Simulate with one force field, log and print it; gives its rows."""
+    recorder: Recorder, settings: SimulateSettings, subject: Subject, device: torch.device, alone: bool, told: Told
+) -> tuple[pd.DataFrame, dict[str, float], dict[str, Figure]]:
+    """Simulate with one force field, log and tell it; gives its rows, metrics and figure."""
     test, place = subject.test, "" if alone else f"{subject.name.replace(' ', '-')}/"
     reference = Reference.of(test.numbers, test.positions)
     found = moved(settings, subject, reference, device)
     table = pd.DataFrame(rows(found, reference))
-    recorder.metrics({f"{place}{name}": value for name, value in metrics(found, reference).items()}, 0)
+    numbers = {f"{place}{name}": value for name, value in metrics(found, reference).items()}
+    recorder.metrics(numbers, 0)
     title = f"{subject.name}, {test.formula}: {settings.replicas} replicas of {settings.picoseconds:g} ps"
-    recorder.figure(motion_report.figure(found, reference, title), f"{place}figures/motion.html")
+    figure = motion_report.figure(found, reference, title)
+    recorder.figure(figure, f"{place}figures/motion.html")
     with TemporaryDirectory() as temporary:
         path = Path(temporary) / "trajectory.extxyz"
         write(path, list(trajectories(found, test.numbers)), format="extxyz")
         recorder.client.log_artifact(recorder.run_id, str(path), place.rstrip("/") or None)
-    print(f"{title}\n{motion_report.text(found, table, reference)}")
+    told(f"{title}\n{motion_report.text(found, table, reference)}")
     if found.stretched.warning:
         print(f"note: {found.stretched.warning}", file=sys.stderr)
-    return table
+    return table, numbers, {f"{place}motion": figure}
 
 
 def moved(settings: SimulateSettings, subject: Subject, reference: Reference, device: torch.device) -> Simulated:

@@ -139,9 +139,8 @@ class Sweep:
                 except KeyboardInterrupt:  # where nothing polls, such as in the preparation of data
                     self.say_how_to_go_on(stop)
                     raise
-            text = summarize(self.client, self.parent, self.queue, self.kind.VALUE, self.kind.METRIC)
-            if self.prints:
-                print(text)
+            value, metric = self.kind.VALUE, self.kind.METRIC
+            self.found = summarize(self.client, self.parent, self.queue, value, metric, self.prints)
             if stop.requested:
                 self.say_how_to_go_on(stop)
                 raise KeyboardInterrupt

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import optuna
+import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from chemscale_bench.runs.queue import STEPS, Queue
+from chemscale_bench.runs.result import Result, Told
 from chemscale_bench.shell import mlflow_ui
 from chemscale_bench.tracking.families import describe_family
 from chemscale_bench.tracking.figures import to_html
@@ -30,7 +33,14 @@ def numbers(trials: list[FrozenTrial]) -> dict[str, float]:
     return found
 
 
-def summarize(client: MlflowClient, parent: str, queue: Queue, title: str, metric: str) -> str:
+class Tuned(Result):
+    """What a search found; `table` has a row for each trial."""
+
+    study: optuna.Study
+    """Optuna's, for its own figures and for `best_params`."""
+
+
+def summarize(client: MlflowClient, parent: str, queue: Queue, title: str, metric: str, prints: bool) -> Tuned:
     """Log the figures, and say what was found.
 
     Args:
@@ -39,10 +49,12 @@ def summarize(client: MlflowClient, parent: str, queue: Queue, title: str, metri
         queue: of its trials.
         title: of what is minimised, with its unit.
         metric: that runs are compared by.
+        prints: whether it is printed, too.
     """
     trials = queue.trials()
     steps = f"{STEPS} ({studies.REPORTS} in all)"
-    for name, figure in study_figures(trials, studies.REPORTS, title, steps).items():
+    figures = study_figures(trials, studies.REPORTS, title, steps)
+    for name, figure in figures.items():
         client.log_text(parent, to_html(figure), f"figures/{name}.html")
     foretold = foretell(trials, studies.REPORTS)
     for name, value in (("r2", foretold.r2), ("spearman", foretold.spearman)):
@@ -68,7 +80,21 @@ def summarize(client: MlflowClient, parent: str, queue: Queue, title: str, metri
         lines.append("final value: too few trials have finished to predict it from the first 20 % of the area")
     lines.append(f"compute: {found['tune/flops']:.3g} FLOPs, {found['tune/saved_percent']:.1f} % saved by stopping")
     lines.append(f"parent run {parent}, one child per trial; compare them with: {mlflow_ui()}")
-    return "\n".join(lines)
+    told = Told(prints)
+    told("\n".join(lines))
+    result = Tuned(table_of(trials), told, found, {"curves": figures.pop("curves")} | figures, parent)
+    result.study = queue.study
+    return result
+
+
+def table_of(trials: list[FrozenTrial]) -> pd.DataFrame:
+    """A row for each trial: its state, final value, hyperparameters, and the run that trained it."""
+    rows = [
+        {"trial": trial.number, "state": trial.state.name, "value": trial.value}
+        | trial.params | {"run_id": trial.user_attrs.get("mlflow_run", "")}
+        for trial in trials
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def describe(params: dict[str, Any]) -> str:

@@ -9,9 +9,11 @@ import pandas as pd
 from plotly.subplots import make_subplots
 
 from chemscale_bench.scaling.base import ScalingLaw
-from chemscale_bench.scaling.figures import AXIS_TITLE, COLOURS, MARKERS, axis_title, percent, styled
+from chemscale_bench.scaling.figures import AXIS_TITLE, COLOURS, LOSS_TITLE, MARKERS, axis_title, percent, styled
+from chemscale_bench.scaling.forecast import Forecast
 from chemscale_bench.scaling.frontier import Frontier
 from chemscale_bench.scaling.isoflop import IsoFlop
+from chemscale_bench.scaling.planning import Plan
 
 
 def figure_frontier(
@@ -100,6 +102,35 @@ def figure_foretold(table: pd.DataFrame, unit: str, data: str = "tokens", level:
     inside = int(table["inside"].sum())
     styled(figure, f"Foretold before the largest began: {inside} of {len(table)} lie inside", "", unit, log_y=False)
     return figure.update_xaxes(type="category")
+
+
+def figure_sizes(law: Forecast, plan: Plan, level: float = 0.9) -> Any:
+    """The loss that a budget reaches against the size it is spent on, with the optimum and those half and twice it.
+
+    Args:
+        law: that was planned with.
+        plan: its answer.
+        level: of the band.
+    """
+    (best,), (tokens,) = plan.frontier.params, plan.frontier.tokens
+    factors = np.geomspace(1 / 8, 8, 49)
+    sizes = best * factors, tokens / factors
+    low, high = law.predict_interval(*sizes, level)
+    figure = make_subplots(rows=1, cols=1)
+    figure.add_scatter(
+        x=[*sizes[0], *sizes[0][::-1]], y=[*high, *low[::-1]], fill="toself", fillcolor=COLOURS[0], opacity=0.25,
+        line_width=0, hoverinfo="skip", name=f"{percent(level)} interval",
+    )  # fmt: skip
+    line = {"color": COLOURS[0], "width": 3}
+    figure.add_scatter(x=sizes[0], y=law.predict(*sizes), mode="lines", line=line, name="expected loss")
+    marked = {"optimum": (best, float(plan.frontier.loss[0]))}
+    for name, other in (("half the size", plan.half_size), ("twice the size", plan.double_size)):
+        marked[name] = (other.params, other.loss)
+    for number, (name, (size, loss)) in enumerate(marked.items()):
+        marker = {"symbol": MARKERS[number], "size": 11, "color": COLOURS[number + 1]}
+        figure.add_scatter(x=[size], y=[loss], mode="markers", marker=marker, name=name)
+    styled(figure, f"Ways to spend {plan.flops:.3g} FLOPs", AXIS_TITLE["params"], LOSS_TITLE, log_y=False)
+    return figure
 
 
 def figure_residuals(law: ScalingLaw, data: str = "tokens") -> Any:

@@ -86,7 +86,8 @@ def flat_parameters(fitted: Fitted, objective: float) -> dict[str, str]:
     A parameter is held at the alternative, the others are refitted, and the objective may rise by no more than
     noise would let it: 2 (n - P) log(F_held / F_best) below the quantile of chi-squared (Huber losses this deep in
     their linear part are Laplace likelihoods, whose scale is profiled out). Without its change of exponent a break
-    loses its place and width too, hence three degrees of freedom.
+    loses its place and width too, hence three degrees of freedom. An exponent that ends at the steepest one that is
+    tried says that some sizes differ from the others, not how the loss falls with size.
     """
     alternatives = [
         (index, name, value, says)
@@ -110,6 +111,9 @@ def flat_parameters(fitted: Fitted, objective: float) -> dict[str, str]:
     for (_, name, _, says), likelihood in zip(alternatives, rise, strict=True):
         if likelihood < stats.chi2.ppf(CONFIDENCE, 3 if name.startswith("change_") else 1):
             reasons.setdefault(name, says)
+    for name, value, most in zip(fitted.form.names, fitted.theta, upper, strict=True):
+        if name.startswith("exponent_") and value > 0.99 * most:
+            reasons[name] = f"steeper exponents fit these runs ever better, up to the {most:.3g} that is tried"
     return reasons
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,7 +21,9 @@ def housekeeping_run(verb: str, experiment: str = HOUSEKEEPING) -> Iterator[str]
     """The id of the run that `mlflow run` opened for this process, or of a new one, apart from training runs."""
     reap_dead_runs([experiment_id(experiment, charts=False)])
     run_id = adopt_run(experiment)
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    # Python lets no other thread take signals, where a notebook or a server may have called from.
+    taken = SIGNALS if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in taken}
 
     def interrupt(*_: object) -> None:
         # On Ctrl-C `mlflow run` sends SIGTERM after the terminal's SIGINT, which must not disturb the run's end.

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from plotly.graph_objects import Figure
+
 from chemscale_bench.data.opening import output_path
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard import page
@@ -15,6 +17,7 @@ from chemscale_bench.leaderboard.collect import Refusal, Study, read_entries, re
 from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.leaderboard.published import read_published
 from chemscale_bench.places import PROJECT
+from chemscale_bench.runs.result import Result, Told
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.leaderboard import LeaderboardSettings
 from chemscale_bench.tracking.adoption import launched_run
@@ -34,6 +37,20 @@ def leaderboard(settings: LeaderboardSettings) -> None:
 
 def make(settings: LeaderboardSettings) -> tuple[Path, list[Board]]:
     """Collect, rank, write the page and print a summary."""
+    boards, refused, tables, counted = ranked(settings)
+    out = output_path(settings.out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page.render(boards, refused, tables, f"Made on {datetime.date.today()} from {counted}."))
+    except OSError as error:
+        raise UserError(f"out must be a file that can be written, got {settings.out!r} ({error.strerror})") from None
+    print(f"{counted}\npage: {out.absolute()}")
+    print(summary(boards, refused))
+    return out, boards
+
+
+def ranked(settings: LeaderboardSettings) -> tuple[list[Board], list[Refusal], list[dict[str, Any]], str]:
+    """The boards, what is refused, results of papers on other scales, and how many there are of what."""
     studies, refused = list[Study](), list[Refusal]()
     if settings.source:
         source = ENTRIES if ENTRIES.is_dir() else PROJECT / ENTRIES
@@ -51,22 +68,39 @@ def make(settings: LeaderboardSettings) -> tuple[Path, list[Board]]:
         note = f"; of experiment {settings.experiment}: {describe(left_out)}"
     published, tables = read_published(PUBLISHED)
     boards = build([*studies, *published], settings.level, settings.flops)
-    out = output_path(settings.out)
-    counted = f"{len(studies)} studies, {len(refused)} refused{note}"
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page.render(boards, refused, tables, f"Made on {datetime.date.today()} from {counted}."))
-    except OSError as error:
-        raise UserError(f"out must be a file that can be written, got {settings.out!r} ({error.strerror})") from None
-    print(f"{counted}\npage: {out.absolute()}")
-    print(summary(boards))
-    for refusal in refused:
-        print(f"refused {refusal.name}: {refusal.reason}")
-    return out, boards
+    return boards, refused, tables, f"{len(studies)} studies, {len(refused)} refused{note}"
 
 
-def summary(boards: Sequence[Board]) -> str:
-    """The leaders of every board that has runs, at its largest budget."""
+def board(settings: LeaderboardSettings) -> Result:
+    """The boards as the library returns them, without a page."""
+    boards, refused, _, counted = ranked(settings)
+    told = Told(prints=False)
+    told(f"{counted}\n{summary(boards, refused)}")
+    drawn = {one.task: figure_of(one) for one in boards}
+    return Result(page.table(boards), told, counts(boards), drawn, "")
+
+
+def counts(boards: Sequence[Board]) -> dict[str, float]:
+    """How much there is of what."""
+    studies = sum(bool(row.study.runs) for one in boards for row in one.rows)
+    return {"leaderboard/boards": float(len(boards)), "leaderboard/studies": float(studies)}
+
+
+def figure_of(board: Board) -> Figure:
+    """What every study of a board reached at each budget, with the interval over seeds where it has several."""
+    made = Figure()
+    for row in board.rows:
+        budgets = sorted(row.reached)
+        values = [row.reached[budget].metrics[board.metric] for budget in budgets]
+        above = [row.reached[budget].high - value for budget, value in zip(budgets, values, strict=True)]
+        name = f"{row.study.model}, {row.study.submitter}"
+        made.add_scatter(x=budgets, y=values, error_y={"array": above}, mode="lines+markers", name=name)
+    made.update_layout(title=board.task, template="plotly_white", xaxis_title=board.data, yaxis_title=board.metric)
+    return made.update_xaxes(type="log").update_yaxes(type="log")
+
+
+def summary(boards: Sequence[Board], refused: Sequence[Refusal]) -> str:
+    """The leaders of every board that has runs, at its largest budget, and what is refused."""
     lines = []
     for board in boards:
         ran = [row for row in board.rows if row.study.runs]
@@ -75,11 +109,11 @@ def summary(boards: Sequence[Board]) -> str:
             continue
         budget = budgets[-1]
         lines.append(f"{board.task} at {budget:,} {board.data}, {board.metric}")
-        ranked = [row for row in board.rows if str(budget) in row.rank]
-        for row in sorted(ranked, key=lambda row: row.rank[str(budget)])[:5]:
+        placed = [row for row in board.rows if str(budget) in row.rank]
+        for row in sorted(placed, key=lambda row: row.rank[str(budget)])[:5]:
             value = row.reached[budget].metrics[board.metric]
             lines.append(f"{row.rank[str(budget)]:>4}. {value:<9.5g} {row.study.model}, {row.study.submitter}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"refused {refusal.name}: {refusal.reason}" for refusal in refused)])
 
 
 def log(run_id: str, out: Path, boards: Sequence[Board]) -> None:
@@ -87,9 +121,7 @@ def log(run_id: str, out: Path, boards: Sequence[Board]) -> None:
     from chemscale_bench.tracking.recorder import Recorder
 
     recorder = Recorder(run_id)
-    rows = [row for board in boards for row in board.rows]
-    values: dict[str, Any] = {"boards": len(boards), "studies": sum(bool(row.study.runs) for row in rows)}
-    recorder.metrics({f"leaderboard/{name}": value for name, value in values.items()}, 0)
+    recorder.metrics(counts(boards), 0)
     recorder.deliver()
     recorder.client.log_artifact(run_id, str(out))
     recorder.client.log_text(run_id, page.table(boards).to_csv(index=False), "board.csv")

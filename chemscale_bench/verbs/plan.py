@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.sources import experiment_of, read, read_saved
+from chemscale_bench.runs.result import Result, Told
 from chemscale_bench.scaling import Forecast, flops_of
 from chemscale_bench.scaling import plan as plan_for
+from chemscale_bench.scaling.figures_fit import figure_sizes
 from chemscale_bench.scaling.planning import NextRun, Plan, describe_plan
 from chemscale_bench.settings.plan import PlanSettings
 from chemscale_bench.tracking.adoption import launched_run
@@ -17,18 +21,13 @@ def plan(settings: PlanSettings) -> None:
     """Print the compute-optimal size, tokens and loss for a budget, and what being off by two costs."""
     if launched_run():
         with housekeeping_run("plan") as run_id:
-            _log_plan(run_id, _plan(settings))
+            log(run_id, _plan(settings))
     else:
         _plan(settings)
 
 
-def _plan(settings: PlanSettings) -> Plan:
-    if bool(settings.flops) == bool(settings.gpu_hours):
-        raise UserError(
-            f"plan needs one budget, got flops={settings.flops:g} and gpu_hours={settings.gpu_hours:g}; "
-            "give flops=1e19, or gpu_hours=8 with device=h200"
-        )
-    flops = settings.flops or flops_of(settings.gpu_hours, settings.device, settings.mfu)
+def _plan(settings: PlanSettings) -> Result:
+    flops = budget_of(settings)
     table = read_saved(settings.fit) if settings.fit else read(settings)
     if table.data_column == "frames":
         raise UserError(
@@ -38,31 +37,55 @@ def _plan(settings: PlanSettings) -> Plan:
     frame = table.frame
     forecast = Forecast(replicates=settings.replicates)
     forecast.fit(frame["params"], frame["tokens"], frame["loss"], table.seed_weight)
-    result = plan_for(forecast, flops, settings.level)
-    if settings.gpu_hours:
-        print(f"{settings.gpu_hours:g} {settings.device} GPU-hours at {settings.mfu:.0%} of the bf16 peak:")
-    print(describe_plan(result, settings.level))
-    best = NextRun(float(result.frontier.params[0]), float(result.frontier.tokens[0]), result.flops, 0.0)
+    plan, found = spend(forecast, settings, flops, prints=True)
+    best = NextRun(float(plan.frontier.params[0]), float(plan.frontier.tokens[0]), plan.flops, 0.0)
     experiment = experiment_of(settings.experiment) if settings.experiment else ""
     next_command.show(
         {
-            "the run that narrows this loss most": next_command.training(frame, result.next_run, experiment),
+            "the run that narrows this loss most": next_command.training(frame, plan.next_run, experiment),
             "the run that was planned": next_command.training(frame, best, experiment),
         }
     )
-    return result
+    return found
 
 
-def _log_plan(run_id: str, result: Plan) -> None:
-    import mlflow  # it takes long to load, and nothing of it is needed unless the result is logged
+def budget_of(settings: PlanSettings) -> float:
+    """The budget in FLOPs.
 
-    best = result.frontier
-    values = {
-        "plan/flops": result.flops,
-        "plan/params": float(best.params[0]),
-        "plan/tokens": float(best.tokens[0]),
-        "plan/loss": float(best.loss[0]),
-        "plan/loss_low": float(best.loss_interval.low[0]),
-        "plan/loss_high": float(best.loss_interval.high[0]),
-    }
-    mlflow.log_metrics(values, run_id=run_id)
+    Raises:
+        UserError: if there is not exactly one, or the device is unknown.
+    """
+    if bool(settings.flops) == bool(settings.gpu_hours):
+        raise UserError(
+            f"plan needs one budget, got flops={settings.flops:g} and gpu_hours={settings.gpu_hours:g}; "
+            "give flops=1e19, or gpu_hours=8 with device=h200"
+        )
+    return settings.flops or flops_of(settings.gpu_hours, settings.device, settings.mfu)
+
+
+def spend(forecast: Forecast, settings: PlanSettings, flops: float, prints: bool) -> tuple[Plan, Result]:
+    """The plan for a budget, as it is and as what is told and shown of it."""
+    plan, told, level = plan_for(forecast, flops, settings.level), Told(prints), settings.level
+    if settings.gpu_hours:
+        told(f"{settings.gpu_hours:g} {settings.device} GPU-hours at {settings.mfu:.0%} of the bf16 peak:")
+    told(describe_plan(plan, level))
+    best = plan.frontier
+    params, tokens, loss = (float(column[0]) for column in (best.params, best.tokens, best.loss))
+    rows = [("optimum", params, tokens, loss, 0.0)]
+    for name, other in (("half the size", plan.half_size), ("twice the size", plan.double_size)):
+        rows.append((name, other.params, other.tokens, other.loss, other.wasted))
+    table = pd.DataFrame(rows, columns=["split", "params", "tokens", "loss", "wasted"])
+    numbers = {"flops": plan.flops, "params": params, "tokens": tokens, "loss": loss}
+    numbers |= {f"loss_{end}": float(value[0]) for end, value in best.loss_interval._asdict().items()}
+    numbers = {f"plan/{name}": value for name, value in numbers.items()}
+    return plan, Result(table, told, numbers, {"sizes": figure_sizes(forecast, plan, level)}, "")
+
+
+def log(run_id: str, found: Result) -> None:
+    """Log numbers and figure of a plan."""
+    from chemscale_bench.tracking.recorder import Recorder  # takes long to load, and only `mlflow run` needs it
+
+    recorder = Recorder(run_id)
+    recorder.metrics(found.numbers(), 0)
+    recorder.deliver()
+    recorder.figure(found.figure(), "figures/sizes.html")

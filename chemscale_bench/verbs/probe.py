@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from chemscale_bench.evaluation import probe_report, probes
 from chemscale_bench.evaluation.featurizer import Featurizer
 from chemscale_bench.places import PROJECT
 from chemscale_bench.runs.checkpoint import losses_at
+from chemscale_bench.runs.result import Result, Told
 from chemscale_bench.runs.trained import Model, check_one_task, models_of, trained_models
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.probe import ProbeSettings
@@ -58,7 +60,7 @@ class Property(NamedTuple):
     left_out: dict[str, int]
 
 
-def probe(settings: ProbeSettings) -> None:
+def probe(settings: ProbeSettings, prints: bool = True) -> Result:
     """Print a table of all features for each property, and over four runs and more how it follows the loss; log them.
 
     Raises:
@@ -69,7 +71,7 @@ def probe(settings: ProbeSettings) -> None:
     with housekeeping_run("probe") as run_id:
         recorder = Recorder(run_id)
         recorder.params(settings.model_dump())
-        found, told, follow = [], [], []
+        found, follow, numbers, told = [], [], dict[str, float](), Told(prints)
         for each in ready or prepare(settings):
             one = probe_report.Probed(each.name, each.title, probes.kind_of(each.values), measure(each))
             report = f"{each.title}\n{probe_report.text(one.table, one.kind)}"
@@ -80,25 +82,32 @@ def probe(settings: ProbeSettings) -> None:
                 report += f"\n\n{probe_report.correlations_text(follows, one.kind)}"
             best = one.table[one.table["kind"] == "trained"]["linear"]
             prefix = f"probe/{each.name}" if settings.tasks else "probe"
-            numbers = {
-                "molecules": len(each.values),
-                "best_linear": best.min() if one.kind == "regression" else best.max(),
+            measured = {
+                f"{prefix}/molecules": float(len(each.values)),
+                f"{prefix}/best_linear": float(best.min() if one.kind == "regression" else best.max()),
             }
-            recorder.metrics({f"{prefix}/{name}": float(value) for name, value in numbers.items()}, 0)
-            print(f"{report}\n")
-            told.append(report)
+            recorder.metrics(measured, 0)
+            numbers |= measured
+            told(f"{report}\n")
             found.append(one)
             follow.append(follows)
-        told.append(published())
-        print(f"{told[-1]}\n")
-        for name, tables in {"probes": [one.table for one in found], "correlations": follow}.items():
-            parts = [table.assign(property=one.name) for one, table in zip(found, tables, strict=True) if len(table)]
-            if parts:
-                recorder.client.log_text(run_id, pd.concat(parts).to_csv(index=False), f"{name}.csv")
-        recorder.client.log_text(run_id, "\n\n".join(told), "report.txt")
-        recorder.figure(probe_report.figure(found), "figures/probes.html")
+        told(f"{published()}\n")
+        tables = {"probes": together(found, [one.table for one in found]), "correlations": together(found, follow)}
+        for name, table in tables.items():
+            if len(table):
+                recorder.client.log_text(run_id, table.to_csv(index=False), f"{name}.csv")
+        recorder.client.log_text(run_id, "\n".join(told.parts).rstrip(), "report.txt")
+        figure = probe_report.figure(found)
+        recorder.figure(figure, "figures/probes.html")
         recorder.deliver()
-        print(f"logged to MLflow run {run_id}: probes.csv, figures/probes.html")
+        told(f"logged to MLflow run {run_id}: probes.csv, figures/probes.html")
+    return Result(tables["probes"], told, numbers, {"probes": figure}, run_id)
+
+
+def together(found: Sequence[probe_report.Probed], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The tables of all properties below one another, those without rows left out."""
+    parts = [table.assign(property=one.name) for one, table in zip(found, tables, strict=True) if len(table)]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def prepare(settings: ProbeSettings) -> list[Property]:

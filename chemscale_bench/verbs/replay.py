@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from chemscale_bench.data.opening import output_path, user_path
 from chemscale_bench.errors import UserError
+from chemscale_bench.runs.result import Result, Told
 from chemscale_bench.settings.replay import ReplaySettings
 from chemscale_bench.tracking.adoption import launched_run
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 from chemscale_bench.tuning import recorded
 from chemscale_bench.tuning.figures import predicted_against_final, pruners_compared
 from chemscale_bench.tuning.named import check_pruners
-from chemscale_bench.tuning.replay import Grade, frame, grade, prediction_table, predictions, table
+from chemscale_bench.tuning.replay import frame, grade, prediction_table, predictions, table
 
 
 def replay(settings: ReplaySettings) -> None:
@@ -20,11 +19,11 @@ def replay(settings: ReplaySettings) -> None:
     made = None if settings.log and launched_run() else make(settings)
     if settings.log:
         with housekeeping_run("replay") as run_id:
-            log(run_id, settings, *(made or make(settings)))
+            log(run_id, settings, made or make(settings))
 
 
-def make(settings: ReplaySettings) -> tuple[list[Grade], dict[str, Any]]:
-    """The grades and the figures by name."""
+def make(settings: ReplaySettings, prints: bool = True) -> Result:
+    """The grades, told and drawn."""
     names = [name.strip() for name in settings.pruners.split(",") if name.strip()]
     check_pruners(names)
     if bool(settings.curves) == bool(settings.experiment):
@@ -42,7 +41,8 @@ def make(settings: ReplaySettings) -> tuple[list[Grade], dict[str, Any]]:
     )
     foretold = predictions(curves)
     studies = f"{settings.studies} studies of {settings.trials} trials, stress: {settings.stress}"
-    print(f"{len(curves.values)} curves; {studies}\n{table(graded)}\n\n{prediction_table(curves.name, foretold)}")
+    told = Told(prints)
+    told(f"{len(curves.values)} curves; {studies}\n{table(graded)}\n\n{prediction_table(curves.name, foretold)}")
     if settings.out:
         try:
             frame(graded).to_csv(output_path(settings.out), index=False)
@@ -51,22 +51,21 @@ def make(settings: ReplaySettings) -> tuple[list[Grade], dict[str, Any]]:
                 f"out must be a file that can be written, got {settings.out!r} ({error.strerror})"
             ) from None
     figures = {"pruners": pruners_compared(graded), "prediction": predicted_against_final(foretold[0.2], "value")}
-    return graded, figures
+    numbers = {f"saved_percent/{one.pruner}": one.saved_percent for one in graded}
+    numbers |= {f"kept_percent/{one.pruner}": one.kept_percent for one in graded}
+    return Result(frame(graded), told, numbers, figures, "")
 
 
-def log(run_id: str, settings: ReplaySettings, graded: list[Grade], figures: dict[str, Any]) -> None:
+def log(run_id: str, settings: ReplaySettings, found: Result) -> None:
     """Log what was graded, how, and the result."""
     from chemscale_bench.tracking.recorder import Recorder
 
     recorder = Recorder(run_id)
     recorder.params(settings.model_dump(exclude={"log"}))
-    for one in graded:
-        recorder.metrics(
-            {f"saved_percent/{one.pruner}": one.saved_percent, f"kept_percent/{one.pruner}": one.kept_percent}, 0
-        )
+    recorder.metrics(found.numbers(), 0)
     recorder.deliver()
-    recorder.client.log_text(run_id, frame(graded).to_csv(index=False), "replay.csv")
-    for name, figure in figures.items():
+    recorder.client.log_text(run_id, found.table.to_csv(index=False), "replay.csv")
+    for name, figure in found.figures().items():
         recorder.figure(figure, f"figures/{name}.html")
     print(
         f"logged to MLflow run {run_id}"

@@ -58,6 +58,17 @@ def test_an_exponent_that_could_be_three_times_larger_is_not_told_and_one_that_c
         PowerLaw().fit(x, 10 * x**-0.01 * np.exp(0.05 * noise))
 
 
+def test_an_exponent_that_ends_at_the_steepest_is_not_told() -> None:
+    params, tokens = np.repeat([1e4, 3e4, 1e5], 4), np.tile([1e4, 2e4, 4e4, 8e4], 3)
+    smallest_stands_apart = np.where(params < 2e4, 0.1, 0.0)  # and the others are alike
+    noise = 0.001 * np.random.default_rng(3).normal(size=12)
+    law = JointLaw(replicates=20, on_flat="nan")
+    law.fit(params, tokens, (12 * tokens**-0.19 + smallest_stands_apart) * np.exp(noise))
+    assert "steeper exponents fit these runs ever better, up to the 14.4" in law.unidentified_["params_exponent"]
+    assert np.isnan(law.params_exponent_)
+    assert law.tokens_exponent_ == pytest.approx(0.19, abs=0.01)
+
+
 def test_a_floor_far_below_the_data_is_not_reported() -> None:
     x = np.geomspace(1e5, 1e8, 8)
     loss = 20 * x**-0.2 * np.exp(0.01 * np.random.default_rng(0).normal(size=8))
