@@ -61,7 +61,7 @@ const COLUMNS = [
 ];
 function interval(text, low, high, format) {
   const cell = el("span", {}, text);
-  if (has(low)) cell.append(" ", el("span", { class: "interval" }, "[" + format(low) + ", " + format(high) + "]"));
+  if (has(low)) cell.append(" ", el("span", { class: "interval" }, "[" + format(low) + ", " + (has(high) ? format(high) : "no upper bound") + "]"));
   return cell;
 }
 function estimate([value, low, high, reason], format = (v) => v.toFixed(3)) {
@@ -114,7 +114,7 @@ function drawTable() {
   byId("legend").textContent =
     `Brackets are ${Math.round(100 * state.board.level)} % intervals: of the mean by Student's t over seeds, of laws by bootstrap. ` +
     "p: chance of so large a difference to the next rank without a true one (Welch's t-test; it needs two seeds of both). " +
-    "Exponents are those of pure power laws, where the other resource is largest. The predicted loss is that of the best size and data for this compute, by the law of the study; one that is marked lies far beyond its runs and is not ranked. Cost is that of one run of the best size; device-hours count every GPU, or the processor. A dash stands for what cannot be told; the pointer over it, or the details, say why.";
+    "Exponents are those of pure power laws, where the other resource is largest. The predicted loss is that of the best size and data for this compute, by the law of the study; one that is marked lies far beyond its runs and is not ranked; no upper bound: its runs tell none, since the interval reaches beyond the worst of them. Cost is that of one run of the best size; device-hours count every GPU, or the processor. A dash stands for what cannot be told; the pointer over it, or the details, say why.";
   return rows;
 }
 function studyRow(row) {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.sources import experiment_of, read, read_saved
 from chemscale_bench.scaling import Forecast, flops_of
@@ -65,4 +67,4 @@ def _log_plan(run_id: str, result: Plan) -> None:
         "plan/loss_low": float(best.loss_interval.low[0]),
         "plan/loss_high": float(best.loss_interval.high[0]),
     }
-    mlflow.log_metrics(values, run_id=run_id)
+    mlflow.log_metrics({name: value for name, value in values.items() if np.isfinite(value)}, run_id=run_id)

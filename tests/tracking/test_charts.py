@@ -81,6 +81,20 @@ def test_only_training_gets_charts(tracking_uri: str, monkeypatch: pytest.Monkey
     with housekeeping_run("test") as run:
         housekeeping = client.get_experiment(client.get_run(run).info.experiment_id)
     assert charts.TAG not in housekeeping.tags
+    assert all(tags.items() >= charts.KIND.items() for tags in (tags, housekeeping.tags)), "shown as one of training"
+
+
+def test_an_experiment_that_mlflow_run_has_just_made_gets_them_too(tracking_uri: str) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    for runs in (1, 2):
+        made = client.create_experiment(f"with {runs} runs")  # --experiment-name
+        for _ in range(runs):
+            client.create_run(made)
+        charts.share_if_new(client, made)
+        tags = client.get_experiment(made).tags
+        assert ({charts.TAG, *charts.KIND} <= tags.keys()) is (runs == 1), "one with other runs is somebody else's"
 
 
 def test_children_of_a_parent_are_compared_by_what_was_searched(browser: Any, tracking_uri: str, server: str) -> None:
