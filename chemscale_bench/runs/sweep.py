@@ -125,6 +125,10 @@ class Sweep:
             if not known:
                 self.queue.parent = self.parent
                 self.describe()
+        if self.prints:
+            what = f"{self.settings.trials} trials of {self.settings.model} on {self.task.name}"
+            each = f"{self.budget:,} {self.kind.UNIT} each unless stopped"
+            print(f"{what}, {each}; their numbers are the {self.kind.VALUE}, lower is better", file=sys.stderr)
         with Stop() as stop, ended_properly(self.parent, self.queue.nobody_else_works):
             self.take_over()
             shown: dict[str, Any] = {"unit": "trial", "desc": "tuning", "disable": None if self.prints else True}

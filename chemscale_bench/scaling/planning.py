@@ -212,7 +212,7 @@ def describe_plan(result: Plan, level: float) -> str:
     intervals += [result.half_size.extra_loss_interval, result.double_size.extra_loss_interval]
     if not all(np.isfinite(interval).all() for interval in intervals):
         lines.append(
-            "no bound These runs tell none: it lies beyond the sizes that were searched, or the worst loss here."
+            "no bound: these runs tell none; it lies beyond their worst loss, or beyond the sizes that were searched"
         )
     if result.beyond > 1.005:
         lines.append(

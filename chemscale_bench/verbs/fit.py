@@ -42,11 +42,12 @@ def _show_next(analysis: Analysis, settings: FitSettings, source: str) -> None:
     experiment = experiment_of(settings.experiment) if settings.experiment else ""
     plan = f"{typed('chemscale')} plan"
     ten_times = 60 * float((frame["params"] * frame["tokens"]).max())
+    following = next_command.training(frame, analysis.verdict.next_run, experiment)
     next_command.show(
         {
             "how to spend ten times the compute": f"{plan} {source} --flops {ten_times:.2g}" if able else "",
-            "the run that narrows its loss most": next_command.training(frame, analysis.verdict.next_run, experiment),
-            "two hours of runs that are chosen to tell the law": "" if able else next_command.study(frame),
+            "the run that narrows its loss most": following,
+            "two hours of runs that are chosen to tell the law": "" if following else next_command.study(frame),
         }
     )
 

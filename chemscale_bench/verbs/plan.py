@@ -45,13 +45,15 @@ def _plan(settings: PlanSettings) -> Plan:
         print(f"{settings.gpu_hours:g} {settings.device} GPU-hours at {settings.mfu:.0%} of the bf16 peak:")
     print(describe_plan(result, settings.level))
     best = NextRun(float(result.frontier.params[0]), float(result.frontier.tokens[0]), result.flops, 0.0)
-    experiment = experiment_of(settings.experiment) if settings.experiment else ""
-    next_command.show(
-        {
-            "the run that narrows this loss most": next_command.training(frame, result.next_run, experiment),
-            "the run that was planned": next_command.training(frame, best, experiment),
-        }
-    )
+    # A fit lies where its runs do.
+    source = settings.fit.split("/")[1] if settings.fit.startswith("runs:/") else settings.experiment
+    experiment = experiment_of(source) if source else ""
+    commands = {
+        "the run that narrows this loss most": next_command.training(frame, result.next_run, experiment),
+        "the run that was planned": next_command.training(frame, best, experiment),
+    }
+    study = "" if any(commands.values()) else next_command.study(frame)
+    next_command.show(commands | {"these take more data than the task has; two hours of runs that tell more": study})
     return result
 
 
