@@ -7,15 +7,20 @@ from collections.abc import Iterator
 
 from chemscale_bench.data.layout import explain
 from chemscale_bench.data.opening import user_path
-from chemscale_bench.data.packing import DUPLICATE
+from chemscale_bench.data.packing import DUPLICATE, UNKNOWN_SYMBOL
 from chemscale_bench.data.prepare import REFUSALS
 from chemscale_bench.data.sources import NAMES, official_name
 from chemscale_bench.data.store import TokenStore
-from chemscale_bench.data.worker import EMPTY
+from chemscale_bench.data.worker import EMPTY, NOT_ENCODABLE, TOO_LONG, UNPARSABLE
 from chemscale_bench.tasks import Task
 
 NOTABLE_REFUSALS = 0.1  # of the lines of a source
 FEW_MOLECULES = 100  # for validation
+WORDS = {
+    UNPARSABLE: "that RDKit cannot read", NOT_ENCODABLE: "that cannot be encoded", TOO_LONG: "too long",
+    UNKNOWN_SYMBOL: "with a symbol that the vocabulary lacks",
+}  # fmt: skip
+"""Why molecules are refused."""
 MOST_EPOCHS = 4  # beyond, repeated data teach less than new
 
 
@@ -45,7 +50,7 @@ def notes(store: TokenStore, tokens: int, own: str, column: str = "") -> Iterato
         column: of its molecules, where the user has named it.
     """
     refused = {reason: store.counts[reason] for reason in REFUSALS if store.counts[reason]}
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in refused.items())
+    reasons = ", ".join(f"{count:,} {WORDS[reason]}" for reason, count in refused.items())
     if own:
         yield f"{store.name}: {explain(user_path(own), column)}"
         others = {"to test": store.counts["test"], DUPLICATE: store.counts[DUPLICATE], EMPTY: store.counts[EMPTY]}
