@@ -221,8 +221,8 @@ def without_header(lines: list[str], names: str, path: Path) -> Layout:
     if any(readable(best, lines[:1])):
         return best
     if names:
-        columns = ", ".join(fields(names, most_frequent(names)))
-        raise UserError(f"a CSV file needs a column smiles, {path} has {columns[:500]}; {holding(names, lines[1:])}")
+        there = ", ".join(fields(names, most_frequent(names)))
+        raise UserError(f"a CSV file needs a column smiles, {path} has {there[:500]}; {holding(names, lines[1:])}")
     # A list of molecules may have a header, too, however it calls them.
     named = fields(lines[0], best.delimiter)[best.column : best.column + 1]
     header = bool(named) and WORD.fullmatch(named[0]) is not None and readable(best, lines[1:]) > (MOST, 0)

@@ -235,6 +235,7 @@ function drawFigure() {
     shapes: papers.map((row) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: reached(row)[0], y1: reached(row)[0], line: { color: colours[models.indexOf(row.model) % colours.length], width: 1, dash: "dot" } })),
     annotations: papers.map((row) => ({ xref: "paper", x: 1, xanchor: "right", y: Math.log10(reached(row)[0]), yanchor: "bottom", showarrow: false, text: escaped(row.model) + " (published)", font: { size: 10, color: text } })),
   };
+  byId("figure").style.minHeight = layout.height + "px"; // or else it would cover the note
   Plotly.react("figure", traces, layout, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
   const left = withPoints.length - Math.min(withPoints.length, DRAWN);
   byId("figure-note").textContent =

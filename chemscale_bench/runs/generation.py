@@ -19,8 +19,8 @@ from chemscale_bench.evaluation.sampling import Drawing
 from chemscale_bench.places import PROJECT
 from chemscale_bench.runs.checkpoint import Data, find, kept_budgets, losses_at
 from chemscale_bench.settings.generate import GenerateSettings
-from chemscale_bench.shell import mlflow_ui
 from chemscale_bench.tracking.housekeeping import housekeeping_run
+from chemscale_bench.tracking.looking import look_at
 from chemscale_bench.tracking.provenance import code_tags, environment_tags
 from chemscale_bench.tracking.recorder import Recorder
 from chemscale_bench.training.devices import evaluation_device
@@ -72,7 +72,9 @@ def generate_from(settings: GenerateSettings, checkpoint: Checkpoint, data: Data
             print(f"{name:>28} {value:>12,.6g}")
         if of_moses:
             print("\n".join(["", *beside_published(checkpoint.model, found), ""]))
-        print(f"molecules.smi and molecules.png are artifacts of MLflow run {run_id}; look at it with: {mlflow_ui()}")
+        print(
+            f"molecules.smi and molecules.png are artifacts of MLflow run {run_id}; look at it with: {look_at(run_id)}"
+        )
 
 
 def describe(

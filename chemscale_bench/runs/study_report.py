@@ -20,9 +20,10 @@ from chemscale_bench.scaling import Forecast, JointLaw, RunTable, UnidentifiedEr
 from chemscale_bench.scaling.analysis import analyse
 from chemscale_bench.scaling.figures import LOSS_TITLE
 from chemscale_bench.settings.study import StudySettings
-from chemscale_bench.shell import mlflow_ui, typed
+from chemscale_bench.shell import typed
 from chemscale_bench.tracking.families import describe_family
 from chemscale_bench.tracking.figures import to_html
+from chemscale_bench.tracking.looking import look_at
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -195,7 +196,7 @@ def next_steps(found: StudyResult, settings: StudySettings) -> str:
     """What a user may do with a study, as commands."""
     return (
         f"{found.trainings} trainings below run {found.run_id} of experiment {settings.experiment}; next:\n"
-        f"  {mlflow_ui()}    # compare them\n"
+        f"  {look_at(found.run_id, beside_others=True)}\n"
         f"  {typed('chemscale')} fit --experiment {found.run_id} --out law    # the law as files\n"
         f"  {typed('chemscale')} submit --run {found.run_id} --submitter NAME    # an entry of the leaderboard"
     )

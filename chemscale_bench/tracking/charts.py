@@ -47,6 +47,11 @@ def address(experiment_id: str) -> str:
     return f"#/experiments/{experiment_id}/runs?{shown}"
 
 
+def page(experiment_id: str, run_id: str) -> str:
+    """The page of a run, as the part of an address that follows the server's."""
+    return f"#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
+
+
 def columns(searched: Sequence[str], results: Sequence[str] = RESULTS) -> list[str]:
     """Of the table: the results first, then what was searched, then what runs are told apart by."""
     settings = [*searched, *(name for name in SETTINGS if name not in searched)]

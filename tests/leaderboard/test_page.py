@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import math
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,14 @@ def test_an_interval_without_an_upper_end_says_so(boards: list[Board], browser: 
     wait(browser, "return document.querySelectorAll('#figure .trace').length > 0")
     assert set(column(browser, "predicted")) == {"0.9000\n[0.6700, no upper bound]"}
     assert "no upper bound: its runs tell none" in browser.find_element("id", "legend").text
+    before = browser.get_window_size()
+    browser.set_window_size(before["width"] + 100, before["height"] + 100)
+    time.sleep(1)  # plotly draws anew
+    ends = """return ['#figure .main-svg', '#figure-note']
+    .map((what) => document.querySelector(what).getBoundingClientRect())"""
+    figure, note = browser.execute_script(ends)
+    browser.set_window_size(before["width"], before["height"])
+    assert figure["bottom"] <= note["top"] < note["bottom"], "the figure does not cover its note"
 
 
 def test_molecules_stand_beside_published_ones(shown: Any) -> None:
