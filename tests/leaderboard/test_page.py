@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import math
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -180,8 +179,8 @@ def test_an_interval_without_an_upper_end_says_so(boards: list[Board], browser: 
     assert set(column(browser, "predicted")) == {"0.9000\n[0.6700, no upper bound]"}
     assert "no upper bound: its runs tell none" in browser.find_element("id", "legend").text
     before = browser.get_window_size()
-    browser.set_window_size(before["width"] + 100, before["height"] + 100)
-    time.sleep(1)  # plotly draws anew
+    browser.set_window_size(900, 700)
+    wait(browser, "return document.querySelector('#figure .svg-container').style.height !== '460px'")  # drawn anew
     ends = """return ['#figure .main-svg', '#figure-note']
     .map((what) => document.querySelector(what).getBoundingClientRect())"""
     figure, note = browser.execute_script(ends)
