@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 
 from chemscale_bench.data.layout import explain
 from chemscale_bench.data.opening import user_path
 from chemscale_bench.data.packing import DUPLICATE, UNKNOWN_SYMBOL
 from chemscale_bench.data.prepare import REFUSALS
-from chemscale_bench.data.sources import NAMES, official_name
 from chemscale_bench.data.store import TokenStore
 from chemscale_bench.data.worker import EMPTY, NOT_ENCODABLE, TOO_LONG, UNPARSABLE
-from chemscale_bench.tasks import Task
 
 NOTABLE_REFUSALS = 0.1  # of the lines of a source
 FEW_MOLECULES = 100  # for validation
@@ -32,12 +29,6 @@ def numbers(store: TokenStore, tokens: int) -> dict[str, float]:
         "data/train_molecules": len(store.train), "data/validation_molecules": len(store.validation),
         "data/train_tokens": len(store.train.tokens), "data/epochs": tokens / len(store.train.tokens),
     }  # fmt: skip
-
-
-def tell_reading(task: Task, data: str, column: str) -> None:
-    """Say how a file of molecules of the user's is read, before many runs are trained on it."""
-    if task.family == "language_model" and data != "auto" and official_name(data) not in NAMES:
-        print(f"{user_path(data).name}: {explain(user_path(data), column)}", file=sys.stderr)
 
 
 def notes(store: TokenStore, tokens: int, own: str, column: str = "") -> Iterator[str]:

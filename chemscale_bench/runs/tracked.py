@@ -115,6 +115,8 @@ class TrackedRun(RunKind):
         self.recorder.tags(tags | package | environment_tags(self.fabric.device))
         self.tell(f"{self.title}: run {self.run_id}")
         self.describe_data()
+        for line in self.remarks():
+            self.tell(line)
 
     def tell(self, text: str) -> None:
         """Say something above the progress bar."""

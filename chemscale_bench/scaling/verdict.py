@@ -92,7 +92,8 @@ def judge(
             else:
                 sentences.append(
                     f"Ten times the compute should reach {best.loss[0]:.4g} {between(low, high)}, with "
-                    f"{best.params[0]:.2g} params on {best.tokens[0]:.2g} tokens, none seen twice."
+                    f"{best.params[0]:.2g} params on {best.tokens[0]:.2g} tokens, none seen twice"
+                    + (f": {spend.far}, so take it for a direction." if spend.far else ".")
                 )
             if following is not None:
                 sentences.append(

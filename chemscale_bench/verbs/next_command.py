@@ -15,8 +15,8 @@ from chemscale_bench.shell import typed
 SMALLEST: int = next(rule.ge for rule in LanguageSettings.model_fields["params"].metadata if hasattr(rule, "ge"))
 """Parameters that the verb `language` takes."""
 
-MOST_TIMES = 4
-"""So many times a task's largest budget, which is about what its data hold: repeated more often, they teach less than
+MOST_TIMES = 2
+"""So many times a task's largest budget, which is one to two passes over its data: beyond four, they teach less than
 new ones (Muennighoff et al. 2023), and no law here speaks of that."""
 
 

@@ -54,9 +54,9 @@ def test_a_size_that_nothing_trains_gets_no_command() -> None:
 
 
 def test_a_run_that_a_task_has_too_few_data_for_gets_no_command() -> None:
-    """The molecules inside RDKit are about 6e5 tokens, the task's largest budget is 1e6."""
-    assert "--tokens 4e+06" in training(table("embedded-lm"), RUN._replace(tokens=4e6), "")
-    assert training(table("embedded-lm"), RUN._replace(tokens=4.1e6), "") == ""
+    """The molecules inside RDKit are about 5e5 tokens, the task's largest budget is 1e6."""
+    assert "--tokens 2e+06" in training(table("embedded-lm"), RUN._replace(tokens=2e6), "")
+    assert training(table("embedded-lm"), RUN._replace(tokens=2.1e6), "") == ""
 
 
 def test_settings_that_were_found_can_be_trained_with_again() -> None:
