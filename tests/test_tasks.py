@@ -80,3 +80,17 @@ def test_a_binary_task_file_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_task_gets_a_suggestion() -> None:
     with pytest.raises(UserError, match="did you mean moses-lm"):
         tasks.load("mose-lm")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("moses-lm", "moses-lm"),
+        ("moses-lm@smiles", "moses-lm@smiles"),
+        ("rmd17-ff@ethanol", "rmd17-ff@ethanol"),
+        ("pubchem10m-lm@mine.csv", "own data mine.csv, budgets of pubchem10m-lm"),
+        ("pubchem10m-lm@mine.csv@smiles", "own data mine.csv, budgets of pubchem10m-lm (smiles)"),
+    ],
+)
+def test_own_data_are_told_from_a_task(name: str, told: str) -> None:
+    assert tasks.titled(name) == told

@@ -142,7 +142,7 @@ def pictures_of_all_views(experiment: str, folder: Path, files: list[Path]) -> N
     make(LeaderboardSettings(out=str(folder / "board.html"), log=False))
     with mlflow_server() as server, browser(CHARTS) as driver:
         views = {
-            "charts": server + address(found.experiment_id), "runs": f"{server}{about}",  # as who clicks on its name
+            "charts": server + address(found.experiment_id), "runs": f"{server}{about}?workflowType=machine_learning",
             "run": server + page(found.experiment_id, run.info.run_id),
             "compare": f'{server}#/compare-runs?runs={ids}&experiments=["{found.experiment_id}"]',
             **{file.stem: file.absolute().as_uri() for file in (folder / "board.html", *files)},

@@ -261,7 +261,7 @@ function chooseBoard(index) {
   // The largest budget that most studies have.
   state.budget = budgets.reduce((best, budget) => (at(budget) >= at(best) ? budget : best), budgets[0] ?? "");
   choose(byId("budget"), budgets, budgets.map((b) => Number(b).toLocaleString("en-US") + " " + state.board.data), state.budget);
-  byId("board-title").textContent = state.board.task;
+  byId("board-title").textContent = state.board.title;
   byId("board-title").title = state.board.task_digest ? "task digest " + state.board.task_digest : "";
   const models = [...new Set(state.board.rows.map((row) => row.model))].sort();
   const boxes = models.map((model) => {
@@ -284,7 +284,7 @@ function start() {
     row.index = i;
     row.text = [row.model, row.submitter, row.device, row.level, row.name].join(" ").toLowerCase();
   }));
-  const names = data.boards.map((board) => board.task + (data.boards.filter((b) => b.task === board.task).length > 1 ? " " + board.task_digest.slice(0, 6) : ""));
+  const names = data.boards.map((board) => board.title + (data.boards.filter((b) => b.task === board.task).length > 1 ? " " + board.task_digest.slice(0, 6) : ""));
   choose(byId("task"), data.boards.map((_, i) => String(i)), names, String(data.first));
   byId("task").addEventListener("change", (event) => chooseBoard(Number(event.target.value)));
   byId("budget").addEventListener("change", (event) => { state.budget = event.target.value; draw(); });

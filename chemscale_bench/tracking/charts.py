@@ -37,8 +37,8 @@ SETTINGS = ("task_name", "model", "non_embedding_params", "train_frames", "seed"
 RESULTS = (LOSS, FORCES, "cost/train_seconds")
 PACKED = "deflate;"
 KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Without it MLflow shows an experiment as one of prompts and traces; so it does where an address names more than the
-experiment, unless that says `workflowType` itself."""
+"""What MLflow calls an experiment of training. Since 3.17 it goes by a switch of the user's instead, which stands at
+applications (prompts, traces) until it is turned, and by `workflowType` in an address, which ours therefore have."""
 
 
 def address(experiment_id: str) -> str:

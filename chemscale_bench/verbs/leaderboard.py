@@ -17,6 +17,7 @@ from chemscale_bench.leaderboard.published import read_published
 from chemscale_bench.places import PROJECT
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.leaderboard import LeaderboardSettings
+from chemscale_bench.tasks import titled
 from chemscale_bench.tracking.adoption import launched_run
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 
@@ -74,7 +75,7 @@ def summary(boards: Sequence[Board]) -> str:
         if not budgets:
             continue
         budget = budgets[-1]
-        lines.append(f"{board.task} at {budget:,} {board.data}, {board.metric}")
+        lines.append(f"{titled(board.task)} at {budget:,} {board.data}, {board.metric}")
         ranked = [row for row in board.rows if str(budget) in row.rank]
         for row in sorted(ranked, key=lambda row: row.rank[str(budget)])[:5]:
             value = row.reached[budget].metrics[board.metric]
