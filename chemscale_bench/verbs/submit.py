@@ -80,7 +80,8 @@ def ask_before_publishing(settings: SubmitSettings, run: LoggedRun | None) -> No
         if click.confirm("Write it?"):
             return
     raise UserError(
-        f"data of your own are published only if you say so: {holds}; give publish=True, and checkpoint=none to keep weights"
+        f"data of your own are published only if you say so: {holds}; give publish=True, and checkpoint=none to keep "
+        "weights to yourself"
     )
 
 
