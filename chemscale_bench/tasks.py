@@ -172,6 +172,13 @@ def file_label(path: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "._@-" else "-" for letter in name)
 
 
+def titled(name: str) -> str:
+    """A task's name for people; a file of their own is told from the task that lent its budgets."""
+    task, _, rest = name.partition("@")
+    file, _, more = rest.partition("@")
+    return f"own data {file}, budgets of {task}{f' ({more})' if more else ''}" if "." in file else name
+
+
 FAMILIES: dict[str, type[Task]] = {"language_model": LanguageTask, "force_field": ForceTask}
 
 

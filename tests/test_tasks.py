@@ -85,3 +85,17 @@ def test_an_unknown_task_gets_a_suggestion() -> None:
 def test_a_run_that_names_no_number_of_frames_takes_the_most_that_its_task_compares() -> None:
     assert [tasks.load_force(name).frames("auto") for name in ("embedded-ff", "rmd17-ff")] == [500, 950]
     assert tasks.load_force("rmd17-ff").frames(50) == 50
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("moses-lm", "moses-lm"),
+        ("moses-lm@smiles", "moses-lm@smiles"),
+        ("rmd17-ff@ethanol", "rmd17-ff@ethanol"),
+        ("pubchem10m-lm@mine.csv", "own data mine.csv, budgets of pubchem10m-lm"),
+        ("pubchem10m-lm@mine.csv@smiles", "own data mine.csv, budgets of pubchem10m-lm (smiles)"),
+    ],
+)
+def test_own_data_are_told_from_a_task(name: str, told: str) -> None:
+    assert tasks.titled(name) == told

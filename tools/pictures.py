@@ -30,7 +30,7 @@ from selenium import webdriver
 from selenium.webdriver.support.ui import WebDriverWait
 
 from chemscale_bench.settings.leaderboard import LeaderboardSettings
-from chemscale_bench.tracking.charts import address, share
+from chemscale_bench.tracking.charts import address, page, share
 from chemscale_bench.verbs.leaderboard import make
 
 SECONDS = 120
@@ -142,8 +142,8 @@ def pictures_of_all_views(experiment: str, folder: Path, files: list[Path]) -> N
     make(LeaderboardSettings(out=str(folder / "board.html"), log=False))
     with mlflow_server() as server, browser(CHARTS) as driver:
         views = {
-            "charts": server + address(found.experiment_id), "runs": f"{server}{about}/runs",
-            "run": f"{server}{about}/runs/{run.info.run_id}",
+            "charts": server + address(found.experiment_id), "runs": f"{server}{about}?workflowType=machine_learning",
+            "run": server + page(found.experiment_id, run.info.run_id),
             "compare": f'{server}#/compare-runs?runs={ids}&experiments=["{found.experiment_id}"]',
             **{file.stem: file.absolute().as_uri() for file in (folder / "board.html", *files)},
         }  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -41,8 +41,18 @@ OTHERS: tuple[tuple[str, Callable[[str], bool], str], ...] = (
     ),
     ("a PDB file", lambda t: re.search(r"^(ATOM|HETATM) ", t, re.MULTILINE) is not None, "give one SMILES a line"),
     ("a list of InChI", lambda t: "InChI=1" in t.split("\n", 1)[0], "convert it with RDKit's MolFromInchi"),
+    ("JSON", lambda t: t.lstrip()[:1] in "{[" and '":' in t.split("\n", 1)[0], "write its SMILES one a line"),
     ("a web page", lambda t: t.lstrip()[:15].lower().startswith(("<!doctype", "<html")), "download the file itself"),
 )
+BINARY: tuple[tuple[bytes, str, str], ...] = (
+    (b"\xff\xfe", "UTF-16, such as Excel's Unicode Text", "save it as CSV UTF-8"),
+    (b"\xfe\xff", "UTF-16", "save it as UTF-8"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook", "save its sheet as CSV UTF-8"),
+    (b"PAR1", "a Parquet file", "write its column as CSV: pandas.read_parquet(file)[['smiles']].to_csv('smiles.csv')"),
+    (b"%PDF", "a PDF document", "give a file with one SMILES a line"),
+)
+WORD = re.compile(r"([^\W\d]|[ _.\N{REPLACEMENT CHARACTER}-])+")
+SHORTEST = 3  # characters of a molecule on average, by which a column is not one of flags such as N
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,9 @@ def explain(path: Path, column: str = "") -> str:
     layout, lines = read_head(path, column)
     where = f"column {layout.column + 1} between {NAMES[layout.delimiter]}"
     where += f", below {fields(lines[0], layout.delimiter)[layout.column].strip()}" if layout.header else ""
-    first = [layout.molecule(line) for line in lines[int(layout.header) :][:EXAMPLES]]
+    below = lines[int(layout.header) :]
+    read = [line for line in below if readable(layout, [line])[0]] or below  # a comment is no example
+    first = [layout.molecule(line) for line in read[:EXAMPLES]]
     return f"{'SELFIES' if layout.selfies else 'SMILES'} in {where}: {', '.join(first)}, ..."
 
 
@@ -126,17 +138,23 @@ def read_head(path: Path, column: str = "") -> tuple[Layout, list[str]]:
         name = file.name
     if not start.strip():
         raise UserError(f"data must hold molecules, but {path} is empty; give a file with one SMILES a line")
+    for magic, what, cure in BINARY:
+        if start.startswith(magic):
+            raise UserError(f"data must be text, but {path} is {what}; {cure}")
     if b"\0" in start:
         raise UserError(f"data must be text, but {path} is binary; give a file with one SMILES a line")
-    text = start.removeprefix(b"\xef\xbb\xbf").decode("utf-8" if column else "ascii", "replace").replace("\r\n", "\n")
+    text = start.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").replace("\r\n", "\n")
     text = text if "\n" in text else text.replace("\r", "\n")
     for what, matches, cure in OTHERS:
         if matches(text):
             raise UserError(f"data must be a file with one SMILES a line, but {path} is {what}; {cure}")
     lines = text.split("\n")[: HEAD_LINES + 1]
     lines = [line for line in lines[: -1 if len(lines) > 2 else None] if line.strip()]  # the last one may be cut
+    names = lines[0]
+    if not column:  # as the lines are read: for Python some characters outside ASCII are white space
+        lines = [re.sub(r"[^\x00-\x7f]", "\N{REPLACEMENT CHARACTER}", line) for line in lines]
     layout = below_name(column, lines, path) if column else below_header(lines)
-    layout = layout or without_header(lines, Path(name).suffix.lower() in DELIMITED, path)
+    layout = layout or without_header(lines, names if Path(name).suffix.lower() in DELIMITED else "", path)
     first = lines[int(layout.header) :] or lines
     if is_selfies([layout.molecule(line) for line in first]):
         layout = Layout(layout.delimiter, layout.column, layout.header, selfies=True)
@@ -183,18 +201,45 @@ def below_header(lines: list[str]) -> Layout | None:
     return max(found, key=lambda layout: readable(layout, lines[1:]), default=None)
 
 
-def without_header(lines: list[str], table: bool, path: Path) -> Layout:
-    """The layout in which most lines hold a molecule; of equal ones the first column between white space."""
+def without_header(lines: list[str], names: str, path: Path) -> Layout:
+    """The layout in which most lines hold a molecule; of equal ones the first column between white space.
+
+    Args:
+        lines: the first of the file.
+        names: the first line of a table, which may name columns; nothing for a list of molecules.
+        path: for errors.
+
+    Raises:
+        UserError: if the first line of a table names columns, none of them as ones of molecules are called.
+    """
     candidates = [Layout()]
     for delimiter in (None, *DELIMITERS):
         columns = min(COLUMNS, max(len(fields(line, delimiter)) for line in lines))
         candidates += [Layout(delimiter, column) for column in range(columns)]
     plain = readable(Layout(), lines) > (MOST, 0)
     best = Layout() if plain else max(candidates, key=lambda layout: readable(layout, lines))
-    if table and not any(readable(best, lines[:1])):  # its first line names columns
-        names = ", ".join(fields(lines[0], most_frequent(lines[0])))
-        raise UserError(f"a CSV file needs a column smiles, {path} has {names[:500]}; name yours with column=")
-    return best
+    if any(readable(best, lines[:1])):
+        return best
+    if names:
+        there = ", ".join(fields(names, most_frequent(names)))
+        raise UserError(f"a CSV file needs a column smiles, {path} has {there[:500]}; {holding(names, lines[1:])}")
+    # A list of molecules may have a header, too, however it calls them.
+    named = fields(lines[0], best.delimiter)[best.column : best.column + 1]
+    header = bool(named) and WORD.fullmatch(named[0]) is not None and readable(best, lines[1:]) > (MOST, 0)
+    return replace(best, header=header)
+
+
+def holding(names: str, lines: list[str]) -> str:
+    """Which columns hold molecules, for a user who has to name one."""
+    delimiter = most_frequent(names)
+    found = []
+    for column, name in enumerate(fields(names, delimiter)[:COLUMNS]):
+        share, characters = readable(Layout(delimiter, column), lines)
+        if share > MOST and characters >= SHORTEST * share * len(lines):
+            found.append(name.strip())
+    if not found:
+        return "none of them holds SMILES; name one that does with column="
+    return f"SMILES are in {' and '.join(found)}: give column={' or column='.join(found)}"
 
 
 def readable(layout: Layout, lines: list[str]) -> tuple[float, int]:

@@ -20,6 +20,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.launcher import find_launcher
 
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
+OFFICE = {"[Content_Types].xml", "content.xml"}  # members of an archive that is a document of Microsoft or Libre Office
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zip", ".zst")
 # bz2, gzip and pyarrow report damage as an OSError without a number; zipfile an unknown method as a RuntimeError.
 DAMAGE = (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, OSError, RuntimeError)
@@ -122,6 +123,10 @@ def decompress(raw: io.BufferedReader, kind: str, path: Path) -> tuple[io.Buffer
         case "zip":
             archive = zipfile.ZipFile(raw)
             members = [m for m in archive.namelist() if not m.endswith("/") and not m.startswith("__MACOSX/")]
+            if OFFICE & {*members}:
+                raise UserError(
+                    f"data must be text, but {path} is a workbook of Excel or the like; save it as CSV UTF-8"
+                )
             if len(members) != 1:
                 raise UserError(
                     f"a zip archive given as data must hold one file, {path} holds {len(members)}; "

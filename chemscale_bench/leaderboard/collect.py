@@ -74,7 +74,7 @@ def measure(runs: Iterable[LoggedRun], metric: str) -> tuple[list[Measured], dic
             continue
         found = Measured(run, {int(frames): by_step[max(by_step)]} if frames else by_step)
         if found.about in best:
-            left_out["repeated, a better one kept"] += 1
+            left_out["repeated (a better one kept)"] += 1
         if found.about not in best or _final(found) < _final(best[found.about]):
             best[found.about] = found
     return list(best.values()), dict(left_out)

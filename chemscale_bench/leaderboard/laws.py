@@ -16,11 +16,10 @@ from chemscale_bench import scaling
 from chemscale_bench.data.cache import home, keep
 from chemscale_bench.errors import UserError
 from chemscale_bench.scaling import Forecast, PowerLaw, compute_optimal, find_regimes
+from chemscale_bench.scaling.base import tells_upper
 from chemscale_bench.scaling.frontier import undominated
+from chemscale_bench.scaling.planning import FAR
 from chemscale_bench.scaling.regimes import Axis, Curve
-
-FAR = 3.0
-"""A law may be asked this many times beyond the largest run of a study; what it says farther out is not ranked."""
 
 
 class Estimate(NamedTuple):
@@ -29,6 +28,7 @@ class Estimate(NamedTuple):
     value: float = math.nan
     low: float = math.nan
     high: float = math.nan
+    """Infinite if the interval has no upper end that the runs tell."""
     reason: str = ""
 
     @property
@@ -114,7 +114,9 @@ def fit(points: pd.DataFrame, question: Question) -> Laws:
             loss_at = power.predict([question.flops])
             interval = power.predict_interval([question.flops], question.level)
             asked = {"compute": question.flops / front["flops"].max()}
-        predicted = Estimate(float(loss_at[0]), float(interval.low[0]), float(interval.high[0]), _too_far(asked))
+        value, low, high = float(loss_at[0]), float(interval.low[0]), float(interval.high[0])
+        high = high if tells_upper(value, high, float(loss.max())) else math.inf
+        predicted = Estimate(value, low, high, _too_far(asked))
     except UserError as refusal:
         predicted = Estimate(reason=str(refusal))
     return found._replace(predicted=predicted)

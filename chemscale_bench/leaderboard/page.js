@@ -61,7 +61,7 @@ const COLUMNS = [
 ];
 function interval(text, low, high, format) {
   const cell = el("span", {}, text);
-  if (has(low)) cell.append(" ", el("span", { class: "interval" }, "[" + format(low) + ", " + format(high) + "]"));
+  if (has(low)) cell.append(" ", el("span", { class: "interval" }, "[" + format(low) + ", " + (has(high) ? format(high) : "no upper bound") + "]"));
   return cell;
 }
 function estimate([value, low, high, reason], format = (v) => v.toFixed(3)) {
@@ -114,7 +114,7 @@ function drawTable() {
   byId("legend").textContent =
     `Brackets are ${Math.round(100 * state.board.level)} % intervals: of the mean by Student's t over seeds, of laws by bootstrap. ` +
     "p: chance of so large a difference to the next rank without a true one (Welch's t-test; it needs two seeds of both). " +
-    "Exponents are those of pure power laws, where the other resource is largest. The predicted loss is that of the best size and data for this compute, by the law of the study; one that is marked lies far beyond its runs and is not ranked. Cost is that of one run of the best size; device-hours count every GPU, or the processor. A dash stands for what cannot be told; the pointer over it, or the details, say why.";
+    "Exponents are those of pure power laws, where the other resource is largest. The predicted loss is that of the best size and data for this compute, by the law of the study; one that is marked lies far beyond its runs and is not ranked; no upper bound: its runs tell none, since the interval reaches beyond the worst of them. Cost is that of one run of the best size; device-hours count every GPU, or the processor. A dash stands for what cannot be told; the pointer over it, or the details, say why.";
   return rows;
 }
 function studyRow(row) {
@@ -235,6 +235,7 @@ function drawFigure() {
     shapes: papers.map((row) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: reached(row)[0], y1: reached(row)[0], line: { color: colours[models.indexOf(row.model) % colours.length], width: 1, dash: "dot" } })),
     annotations: papers.map((row) => ({ xref: "paper", x: 1, xanchor: "right", y: Math.log10(reached(row)[0]), yanchor: "bottom", showarrow: false, text: escaped(row.model) + " (published)", font: { size: 10, color: text } })),
   };
+  byId("figure").style.minHeight = layout.height + "px"; // or else it would cover the note
   Plotly.react("figure", traces, layout, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
   const left = withPoints.length - Math.min(withPoints.length, DRAWN);
   byId("figure-note").textContent =
@@ -260,7 +261,7 @@ function chooseBoard(index) {
   // The largest budget that most studies have.
   state.budget = budgets.reduce((best, budget) => (at(budget) >= at(best) ? budget : best), budgets[0] ?? "");
   choose(byId("budget"), budgets, budgets.map((b) => Number(b).toLocaleString("en-US") + " " + state.board.data), state.budget);
-  byId("board-title").textContent = state.board.task;
+  byId("board-title").textContent = state.board.title;
   byId("board-title").title = state.board.task_digest ? "task digest " + state.board.task_digest : "";
   const models = [...new Set(state.board.rows.map((row) => row.model))].sort();
   const boxes = models.map((model) => {
@@ -284,7 +285,7 @@ function start() {
     row.index = i;
     row.text = [row.model, row.submitter, row.device, row.level, row.name].join(" ").toLowerCase();
   }));
-  const names = data.boards.map((board) => board.task + (data.boards.filter((b) => b.task === board.task).length > 1 ? " " + board.task_digest.slice(0, 6) : ""));
+  const names = data.boards.map((board) => board.title + (data.boards.filter((b) => b.task === board.task).length > 1 ? " " + board.task_digest.slice(0, 6) : ""));
   choose(byId("task"), data.boards.map((_, i) => String(i)), names, String(data.first));
   byId("task").addEventListener("change", (event) => chooseBoard(Number(event.target.value)));
   byId("budget").addEventListener("change", (event) => { state.budget = event.target.value; draw(); });

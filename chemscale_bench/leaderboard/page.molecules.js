@@ -81,5 +81,6 @@ function drawMoleculesFigure(rows) {
       });
     });
   }));
+  byId("molecules-figure").style.minHeight = layout.height + "px";
   Plotly.react("molecules-figure", traces, layout, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
 }

@@ -21,6 +21,7 @@ from chemscale_bench.leaderboard.board import Board, Row
 from chemscale_bench.leaderboard.collect import Refusal, Study
 from chemscale_bench.leaderboard.entry import Result, Run
 from chemscale_bench.leaderboard.laws import Estimate
+from chemscale_bench.tasks import titled
 
 FOLDER = Path(__file__).parent
 SCRIPTS = ("page.molecules.js", "page.js")  # the last one starts
@@ -86,7 +87,8 @@ def _told(board: Board) -> tuple[int, int]:
 
 def _board(board: Board) -> dict[str, Any]:
     return {
-        "task": board.task, "task_digest": board.task_digest, "metric": board.metric, "data": board.data,
+        "task": board.task, "title": titled(board.task), "task_digest": board.task_digest, "metric": board.metric,
+        "data": board.data,
         "flops": board.flops, "level": board.level, "budgets": board.budgets,
         "rows": [_row(row, board.metric) for row in board.rows if not row.study.generated],
         "drawn": drawn(board), "probed": probed(board),

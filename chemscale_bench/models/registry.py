@@ -81,6 +81,13 @@ class Registry:
             who = " and ".join([*ours, *packages])
             raise UserError(f"a model must have a name of its own, {name} is declared by {who}; uninstall the package")
         if name not in self:
+            if any(point.group != self.group for point in points) or name in our_names():
+                words = ("force field", "-ff", "forcefield"), ("language model", "-lm", "language")
+                kind, end, verb = words[GROUPS.index(self.group)]
+                raise UserError(
+                    f"model must be one of {', '.join(self.names)} here, {name} is a {kind}; for it give a task whose "
+                    f"name ends with {end}, to the verb {verb}, tune or study"
+                )
             near = difflib.get_close_matches(name, [*self.names, *self.of_degrees], n=1)
             hint = f"did you mean {near[0]}?" if near else "choose one of them,"
             raise UserError(

@@ -197,8 +197,10 @@ class ForceRun(TrackedRun):
             for name, error in nothing.metrics("baseline").items()
         }
         self.beforehand.append((of_nothing, self.budgets[-1]))
-        for note in frames.notes:
-            self.tell(f"note: {note}")
+
+    def remarks(self) -> list[str]:
+        """What is unusual about the frames."""
+        return [f"note: {note}" for note in self.frames.notes]
 
     def averaged(self) -> Potential:
         """The network with the averaged weights."""

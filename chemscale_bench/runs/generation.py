@@ -23,8 +23,8 @@ from chemscale_bench.places import PROJECT
 from chemscale_bench.runs.checkpoint import Data, find, kept_budgets, losses_at
 from chemscale_bench.runs.result import Result, Told
 from chemscale_bench.settings.generate import GenerateSettings
-from chemscale_bench.shell import mlflow_ui
 from chemscale_bench.tracking.housekeeping import housekeeping_run
+from chemscale_bench.tracking.looking import look_at
 from chemscale_bench.tracking.provenance import code_tags, environment_tags
 from chemscale_bench.tracking.recorder import Recorder
 from chemscale_bench.training.devices import evaluation_device
@@ -77,7 +77,9 @@ def generate_from(
         told("\n".join(f"{name:>28} {value:>12,.6g}" for name, value in found.items()))
         if of_moses:
             told("\n".join(["", *beside_published(checkpoint.model, found), ""]))
-        told(f"molecules.smi and molecules.png are artifacts of MLflow run {run_id}; look at it with: {mlflow_ui()}")
+        told(
+            f"molecules.smi and molecules.png are artifacts of MLflow run {run_id}; look at it with: {look_at(run_id)}"
+        )
     numbers = {f"generation/{name}": value for name, value in found.items()}
     return Result(valid, told, numbers, {"molecules": Image.open(BytesIO(picture(valid)))}, run_id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any
 
 from chemscale_bench.models.registry import Registry
@@ -60,6 +61,10 @@ class RunKind(ABC):
     @abstractmethod
     def describe_data(self) -> None:
         """Log the data set."""
+
+    @abstractmethod
+    def remarks(self) -> Iterable[str]:
+        """What the user should know of the data before they are trained on."""
 
     @abstractmethod
     def report_metrics(self, report: Report, name: str) -> dict[str, float]:

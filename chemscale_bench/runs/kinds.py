@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from chemscale_bench.data.frames import NAMES as FRAME_NAMES
+from chemscale_bench.data.sources import NAMES, official_name
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.force import ForceRun
 from chemscale_bench.runs.language import LanguageRun
@@ -14,6 +18,12 @@ FRAMES = ("molecule", "train_size", "depth", "steps", *OWN_FRAMES)
 """Parameters that only force fields have."""
 MOLECULES = ("tokens", "vocabulary", "optimizer", "column")
 """Parameters that only language models have."""
+
+
+def about(task: Task, data: str) -> str:
+    """What is trained on, for names of runs: the task, or a file of the user's with the budgets of the task."""
+    named = data == "auto" or official_name(data) in (*NAMES, *FRAME_NAMES)
+    return task.name if named else f"own data {Path(data).name}, {task.name}"
 
 
 def refuse_other_family(settings: Settings, task: Task, foreign: tuple[str, ...]) -> None:

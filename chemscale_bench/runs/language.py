@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from chemscale_bench.data.sources import NAMES, check_source, official_name
 from chemscale_bench.data.store import Molecules, TokenStore
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import ngram
-from chemscale_bench.evaluation.ngram import Trigram
 from chemscale_bench.models import hub
 from chemscale_bench.models.language_models import options_of
 from chemscale_bench.models.packed import LanguageModel
@@ -188,17 +188,17 @@ class LanguageRun(TrackedRun):
     @property
     def about(self) -> str:
         """The task in words."""
-        if not self.own:
-            return self.task.name
-        return f"own data {Path(self.settings.data).name} with the budgets of {self.settings.task}"
+        own = f"own data {Path(self.settings.data).name} with the budgets of {self.settings.task}"
+        return own if self.own else self.task.name
 
     def describe_data(self) -> None:
         """Log how many molecules there are, and how many could not be read, by reason."""
         self.recorder.dataset(self.store.name, self.store.source, self.store.digest, "training")
         self.beforehand.append((molecules.numbers(self.store, self.budgets[-1]), 0))
-        own = self.own and self.settings.data
-        for line in molecules.notes(self.store, self.budgets[-1], own, self.settings.column):
-            self.tell(line)
+
+    def remarks(self) -> Iterator[str]:
+        """How the user's file is read, what became of its lines, and what makes these data too few."""
+        return molecules.notes(self.store, self.budgets[-1], self.own and self.settings.data, self.settings.column)
 
     def report_metrics(self, report: Report, name: str) -> dict[str, float]:
         """The training loss."""
@@ -251,7 +251,7 @@ class LanguageRun(TrackedRun):
         path = home() / "baselines" / hashlib.sha256(asked.encode()).hexdigest()[:32]
         if path.exists():
             return float(path.read_text())
-        trigram = Trigram(store.vocabulary.size, store.vocabulary.start_id).fit(self.objective.first(budget))
+        trigram = ngram.Trigram(store.vocabulary.size, store.vocabulary.start_id).fit(self.objective.first(budget))
         loss = trigram.nats_per_token(store.validation.sequences())
         keep(path, repr(loss))
         return loss

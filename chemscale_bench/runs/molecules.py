@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 
 from chemscale_bench.data.layout import explain
 from chemscale_bench.data.opening import user_path
-from chemscale_bench.data.packing import DUPLICATE
+from chemscale_bench.data.packing import DUPLICATE, UNKNOWN_SYMBOL
 from chemscale_bench.data.prepare import REFUSALS
-from chemscale_bench.data.sources import NAMES, official_name
 from chemscale_bench.data.store import TokenStore
-from chemscale_bench.data.worker import EMPTY
-from chemscale_bench.tasks import Task
+from chemscale_bench.data.worker import EMPTY, NOT_ENCODABLE, TOO_LONG, UNPARSABLE
 
 NOTABLE_REFUSALS = 0.1  # of the lines of a source
 FEW_MOLECULES = 100  # for validation
+WORDS = {
+    UNPARSABLE: "that RDKit cannot read", NOT_ENCODABLE: "that cannot be encoded", TOO_LONG: "too long",
+    UNKNOWN_SYMBOL: "with a symbol that the vocabulary lacks",
+}  # fmt: skip
+"""Why molecules are refused."""
 MOST_EPOCHS = 4  # beyond, repeated data teach less than new
 
 
@@ -29,12 +31,6 @@ def numbers(store: TokenStore, tokens: int) -> dict[str, float]:
     }  # fmt: skip
 
 
-def tell_reading(task: Task, data: str, column: str) -> None:
-    """Say how a file of molecules of the user's is read, before many runs are trained on it."""
-    if task.family == "language_model" and data != "auto" and official_name(data) not in NAMES:
-        print(f"{user_path(data).name}: {explain(user_path(data), column)}", file=sys.stderr)
-
-
 def notes(store: TokenStore, tokens: int, own: str, column: str = "") -> Iterator[str]:
     """What the user should know before training to so many tokens.
 
@@ -45,7 +41,7 @@ def notes(store: TokenStore, tokens: int, own: str, column: str = "") -> Iterato
         column: of its molecules, where the user has named it.
     """
     refused = {reason: store.counts[reason] for reason in REFUSALS if store.counts[reason]}
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in refused.items())
+    reasons = ", ".join(f"{count:,} {WORDS[reason]}" for reason, count in refused.items())
     if own:
         yield f"{store.name}: {explain(user_path(own), column)}"
         others = {"to test": store.counts["test"], DUPLICATE: store.counts[DUPLICATE], EMPTY: store.counts[EMPTY]}

@@ -20,9 +20,9 @@ from chemscale_bench.runs.result import Result, Told
 from chemscale_bench.runs.trained import Model, check_one_task, models_of, trained_models
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.generate import GenerateSettings
-from chemscale_bench.shell import mlflow_ui
 from chemscale_bench.tracking.charts import LOSS
 from chemscale_bench.tracking.housekeeping import housekeeping_run
+from chemscale_bench.tracking.looking import look_at
 from chemscale_bench.tracking.provenance import code_tags, environment_tags
 from chemscale_bench.tracking.recorder import Recorder
 from chemscale_bench.tracking.store import open_store
@@ -96,7 +96,7 @@ def generate_from_all(settings: GenerateSettings, prints: bool = True) -> Result
         if left_out:
             told(f"of the runs: {describe(left_out)}")
         recorder.deliver()
-        told(f"logged to MLflow run {run_id}: quality.csv, figures/quality.html; look at it with: {mlflow_ui()}")
+        told(f"logged to MLflow run {run_id}: quality.csv, figures/quality.html; look at it with: {look_at(run_id)}")
     return Result(table, told, numbers, {"quality": figure}, run_id)
 
 

@@ -39,8 +39,8 @@ from chemscale_bench.runs.trained import check_one_task, trained_models
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.settings.simulate import SimulateSettings
-from chemscale_bench.shell import mlflow_ui
 from chemscale_bench.tracking.housekeeping import housekeeping_run
+from chemscale_bench.tracking.looking import look_at
 from chemscale_bench.tracking.provenance import code_tags, environment_tags
 from chemscale_bench.tracking.reader import LoggedRun
 from chemscale_bench.tracking.recorder import Recorder
@@ -95,9 +95,8 @@ def simulate(settings: SimulateSettings, prints: bool = True) -> Result:
             if left_out:
                 told(f"of the runs: {describe(left_out)}")
             recorder.deliver()
-            told(
-                f"logged to MLflow run {run_id}: motion.csv, figures, trajectory.extxyz; look at it with: {mlflow_ui()}"
-            )
+            files = "motion.csv, figures, trajectory.extxyz"
+            told(f"logged to MLflow run {run_id}: {files}; look at it with: {look_at(run_id)}")
     return Result(table.reset_index(drop=True), told, numbers, figures, run_id)
 
 

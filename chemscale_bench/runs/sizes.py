@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
 from tqdm import tqdm
 
@@ -44,7 +46,9 @@ def measure_sizes(plan: StudyPlan, seconds: float, stop: Stop) -> None:
                 settings = plan.settings_of(Training(size, tops[0], plan.settings.seed))
                 with stop.at_once():
                     if not plan.paces:  # the data are prepared once, by whoever comes first
-                        plan.kind(settings, fabric, "", stop, None)  # type: ignore[arg-type]
+                        first = plan.kind(settings, fabric, "", stop, None)  # type: ignore[arg-type]
+                        for line in first.remarks() if plan.prints else ():
+                            bar.write(line, file=sys.stderr)
                     if is_too_long(plan, size):
                         plan.kind.check(settings)  # type: ignore[arg-type]
                         plan.paces[size] = plan.pace_of(size)._replace(measured=False)

@@ -14,15 +14,18 @@ import pandas as pd
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.cells import Cells, Result
+from chemscale_bench.runs.kinds import about
 from chemscale_bench.runs.study_plan import Planned, StudyPlan
 from chemscale_bench.runs.study_result import Foretold, StudyResult
 from chemscale_bench.scaling import Forecast, JointLaw, RunTable, UnidentifiedError, validate
 from chemscale_bench.scaling.analysis import analyse
 from chemscale_bench.scaling.figures import LOSS_TITLE
 from chemscale_bench.settings.study import StudySettings
-from chemscale_bench.shell import mlflow_ui, typed
+from chemscale_bench.shell import typed
+from chemscale_bench.tasks import LanguageTask, load, names
 from chemscale_bench.tracking.families import describe_family
 from chemscale_bench.tracking.figures import to_html
+from chemscale_bench.tracking.looking import look_at
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -40,7 +43,8 @@ def describe(client: MlflowClient, parent: str, cells: Cells, settings: StudySet
         return
     params = settings.model_dump(exclude={"storage", *known}) | {"study_name": cells.name}
     texts = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in params.items()}
-    title = f"study {name_of(model, settings.vocabulary)}, {cells.name}"
+    own = about(load(settings.task), settings.data).rpartition(", ")[0]
+    title = f"study {name_of(model, settings.vocabulary)}, {f'{own}, ' if own else ''}{cells.name}"
     client.log_batch(
         parent, params=[Param(name, str(text)) for name, text in texts.items()],
         tags=[RunTag("mlflow.runName", title), RunTag("storage", cells.where)],
@@ -63,8 +67,20 @@ def expectation(plan: StudyPlan, planned: Sequence[Planned], results: Sequence[R
     return (
         f"note: a joint law and a forecast need {fewest} sizes and {fewest} numbers of {plan.word}, these are "
         f"{len(sizes)} and {len(data)} ({', '.join(f'{at:.3g}' for at in sorted(data))}); "
-        "exponents along each alone may come of it"
+        f"exponents along each alone may come of it; {_enough(plan, len(data) < fewest)}"
     )
+
+
+def _enough(plan: StudyPlan, few_data: bool) -> str:
+    """What gives a study enough sizes and numbers of tokens or frames."""
+    given = [f"more {name}" for name in ("hours", "gpu_hours", "flops") if getattr(plan.settings, name)]
+    if few_data and isinstance(plan.task, LanguageTask):
+        third, smallest = plan.task.budgets_tokens[JointLaw.fewest_sizes - 1], plan.task.budgets_tokens[0]
+        given += [f"tokens={third:.0e}, since budgets begin at {smallest:.0e}"]
+        tasks = [task for task in map(load, names()) if isinstance(task, LanguageTask)]
+        others = [f"task={task.name}" for task in tasks if task.budgets_tokens[0] < smallest]
+        given += [f"{' or '.join(others)}, whose budgets are smaller"] * bool(others)
+    return "give " + " or ".join(given or ["more of them"])
 
 
 def table_of(results: Sequence[Result], plan: StudyPlan) -> RunTable:
@@ -195,7 +211,7 @@ def next_steps(found: StudyResult, settings: StudySettings) -> str:
     """What a user may do with a study, as commands."""
     return (
         f"{found.trainings} trainings below run {found.run_id} of experiment {settings.experiment}; next:\n"
-        f"  {mlflow_ui()}    # compare them\n"
+        f"  {look_at(found.run_id, beside_others=True)}\n"
         f"  {typed('chemscale')} fit --experiment {found.run_id} --out law    # the law as files\n"
         f"  {typed('chemscale')} submit --run {found.run_id} --submitter NAME    # an entry of the leaderboard"
     )

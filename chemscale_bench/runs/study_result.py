@@ -10,6 +10,7 @@ import pandas as pd
 
 from chemscale_bench.scaling import Forecast, JointLaw
 from chemscale_bench.scaling.analysis import SURFACE, Analysis, chosen
+from chemscale_bench.scaling.base import tells_upper
 from chemscale_bench.scaling.figures_fit import figure_foretold
 
 
@@ -59,6 +60,10 @@ class StudyResult(NamedTuple):
         """What the runs cannot tell, why, and which runs are missing."""
         return self.analysis.refusals
 
+    @property
+    def _worst(self) -> float:
+        return float(self.analysis.table.frame["loss"].max())
+
     def numbers(self) -> dict[str, float]:
         """Every number under a flat name, as MLflow has them."""
         found = self.analysis.numbers()
@@ -75,7 +80,7 @@ class StudyResult(NamedTuple):
         drawn = self.analysis.figures(self.unit)
         if self.foretold is not None and len(self.foretold.table):
             data, level = self.analysis.table.data_column, self.analysis.level
-            drawn["forecast"] = figure_foretold(self.foretold.table, self.unit, data, level)
+            drawn["forecast"] = figure_foretold(self.foretold.table, self.unit, data, level, self._worst)
         return drawn
 
     def figure(self, name: str = SURFACE) -> Any:
@@ -91,14 +96,18 @@ class StudyResult(NamedTuple):
         if self.foretold is None:
             return self.analysis.text()
         written, runs, table = self.foretold
-        return "\n".join(
-            (
-                self.analysis.text(),
-                f"\nForetold at {written} from {runs} runs, before the largest began:",
-                table.drop(columns="inside").to_string(index=False, float_format=lambda value: f"{value:.5g}"),
-                f"{int(table['inside'].sum())} of {len(table)} lie inside their {self.analysis.level:.0%} intervals",
-            )
-        )
+        highs = [
+            high if tells_upper(value, high, self._worst) else "no bound"
+            for value, high in zip(table["foretold"], table["high"], strict=True)
+        ]
+        shown = table.drop(columns="inside").assign(high=highs)
+        lines = [
+            self.analysis.text(),
+            f"\nForetold at {written} from {runs} runs, before the largest began:",
+            shown.to_string(index=False, float_format=lambda value: f"{value:.5g}"),
+            f"{int(table['inside'].sum())} of {len(table)} lie inside their {self.analysis.level:.0%} intervals",
+        ]
+        return "\n".join([*lines, "  no bound: these runs tell none"] if "no bound" in highs else lines)
 
     def _repr_html_(self) -> str:
         """The report, as a notebook shows it."""

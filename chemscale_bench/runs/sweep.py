@@ -23,7 +23,7 @@ from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_of, engine_of, lead
 from chemscale_bench.runs.force_schedule import warmup_share
-from chemscale_bench.runs.kinds import FRAMES, KINDS, refuse_other_family
+from chemscale_bench.runs.kinds import FRAMES, KINDS, about, refuse_other_family
 from chemscale_bench.runs.queue import Queue, space_of
 from chemscale_bench.runs.sweep_report import describe, numbers, summarize
 from chemscale_bench.runs.tracked import TrackedRun, run_folder
@@ -127,6 +127,10 @@ class Sweep:
             if not known:
                 self.queue.parent = self.parent
                 self.describe()
+        if self.prints:
+            what = f"{self.settings.trials} trials of {self.settings.model} on {about(self.task, self.settings.data)}"
+            each = f"{self.budget:,} {self.kind.UNIT} each unless stopped"
+            print(f"{what}, {each}; their numbers are the {self.kind.VALUE}, lower is better", file=sys.stderr)
         with Stop() as stop, ended_properly(self.parent, self.queue.nobody_else_works):
             self.take_over()
             shown: dict[str, Any] = {"unit": "trial", "desc": "tuning", "disable": None if self.prints else True}
@@ -218,7 +222,7 @@ class Sweep:
             warmup = warmup_share(settings, int(settings.steps))
         tags = below(self.parent) | {"trial": str(trial.number)}
         experiment = experiment_id(self.settings.experiment)
-        name = f"trial {trial.number}, {self.settings.model}, {self.task.name}"
+        name = f"trial {trial.number}, {self.settings.model}, {about(self.task, self.settings.data)}"
         child = self.client.create_run(experiment, tags=tags, run_name=name).info.run_id
         mark_process(self.client, child)
         trial.set_user_attr("mlflow_run", child)
@@ -234,6 +238,8 @@ class Sweep:
                         return judge(position, values)
 
                     run = self.kind(settings, fabric, child, stop, None, judge=watch)  # type: ignore[arg-type]
+                    for line in run.remarks() if self.prints and not trial.number else ():
+                        tqdm.write(line, file=sys.stderr)
                     yield from run.steps_due()
                     state, value = TrialState.COMPLETE, run.final_value
                     text = f"{value:.4f}"

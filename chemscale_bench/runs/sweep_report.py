@@ -11,9 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from chemscale_bench.runs.queue import STEPS, Queue
 from chemscale_bench.runs.result import Result, Told
-from chemscale_bench.shell import mlflow_ui
 from chemscale_bench.tracking.families import describe_family
 from chemscale_bench.tracking.figures import to_html
+from chemscale_bench.tracking.looking import look_at
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.figures import foretell, study_figures
 
@@ -79,7 +79,7 @@ def summarize(client: MlflowClient, parent: str, queue: Queue, title: str, metri
     else:
         lines.append("final value: too few trials have finished to predict it from the first 20 % of the area")
     lines.append(f"compute: {found['tune/flops']:.3g} FLOPs, {found['tune/saved_percent']:.1f} % saved by stopping")
-    lines.append(f"parent run {parent}, one child per trial; compare them with: {mlflow_ui()}")
+    lines.append(f"parent run {parent}, one child per trial; next:\n  {look_at(parent, beside_others=True)}")
     told = Told(prints)
     told("\n".join(lines))
     result = Tuned(table_of(trials), told, found, {"curves": figures.pop("curves")} | figures, parent)

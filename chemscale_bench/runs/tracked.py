@@ -19,12 +19,13 @@ from chemscale_bench.models.registry import package_of
 from chemscale_bench.runs.clock import Clock
 from chemscale_bench.runs.kind import RunKind
 from chemscale_bench.settings.training import TrainingSettings
-from chemscale_bench.shell import mlflow_ui, typed
+from chemscale_bench.shell import typed
 from chemscale_bench.speed.peaks import peak_flops
 from chemscale_bench.tracking import pyfunc
 from chemscale_bench.tracking.ending import Interrupted, Pruned
 from chemscale_bench.tracking.families import NOTE, note_of_run
 from chemscale_bench.tracking.lifetime import Stop
+from chemscale_bench.tracking.looking import look_at
 from chemscale_bench.tracking.provenance import code_tags, device_name, environment_tags
 from chemscale_bench.tracking.recorder import Recorder, system_metrics
 from chemscale_bench.training import checkpoints
@@ -118,6 +119,8 @@ class TrackedRun(RunKind):
         self.recorder.tags(tags | package | environment_tags(self.fabric.device))
         self.tell(f"{self.title}: run {self.run_id}")
         self.describe_data()
+        for line in self.remarks():
+            self.tell(line)
 
     def tell(self, text: str) -> None:
         """Say something above the progress bar."""
@@ -161,8 +164,8 @@ class TrackedRun(RunKind):
                 )
             )
             verb, what = self.THEN
-            then = f"{typed('chemscale')} {verb} --run {self.run_id}"
-            print(f"run {self.run_id} is in the tracking store; look at it with: {mlflow_ui()}; {what}: {then}")
+            print(f"run {self.run_id} is in the tracking store; next:\n  {look_at(self.run_id)}")
+            print(f"  {typed('chemscale')} {verb} --run {self.run_id}    # {what}")
 
     @contextmanager
     def room_for_artifacts(self) -> Iterator[None]:

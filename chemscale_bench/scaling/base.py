@@ -33,6 +33,32 @@ class Interval(NamedTuple):
     high: Any
 
 
+NO_UPPER, NO_LOWER = "no upper bound", "no lower bound"
+
+
+def tells_upper(value: float, high: float, worst: float) -> bool:
+    """Whether the upper end of a loss's interval says more than that no run was worse; more compute has less loss.
+
+    Args:
+        value: what is predicted.
+        high: upper end of its interval.
+        worst: highest loss of the fitted runs; of less compute than theirs more can be predicted, too.
+    """
+    return high <= (2 * value if value > worst else worst)
+
+
+def bounded(value: float, interval: Interval, worst: float, digits: str = ".4g") -> str:
+    """The interval of a loss as text; see `tells_upper`."""
+    low, high = interval
+    return between(low, high if tells_upper(value, high, worst) else np.inf, digits)
+
+
+def between(low: float, high: float, digits: str = ".4g") -> str:
+    """An interval as text, whose infinite ends are told in words."""
+    lower, upper = f"{low:{digits}}" if low > -np.inf else NO_LOWER, f"{high:{digits}}" if high < np.inf else NO_UPPER
+    return f"[{lower}, {upper}]"
+
+
 class UnfittedError(UserError, NotFittedError):  # type: ignore[misc]
     """A law was asked before it was fitted."""
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.scaling.base import ScalingLaw
+from chemscale_bench.scaling.base import Interval, ScalingLaw, bounded
 from chemscale_bench.scaling.forecast import Forecast
 from chemscale_bench.scaling.forms import Array
 from chemscale_bench.scaling.identify import UnidentifiedError
@@ -125,6 +125,8 @@ class Extrapolation(NamedTuple):
     """Runs that the law was fitted to."""
     share: float
     """Largest compute of those over the largest of all."""
+    worst: float = float("inf")
+    """The highest loss of those."""
 
     @property
     def error(self) -> float:
@@ -138,13 +140,14 @@ class Extrapolation(NamedTuple):
 
     def table(self, most: int = 20) -> str:
         """Predicted against measured, one line for each of the largest `most` runs, and the coverage."""
-        lines = [f"{'sizes':>22} {'measured':>9} {'predicted':>9}  {f'{self.level:.0%} interval':>18}"]
+        lines = [f"{'sizes':>22} {'measured':>9} {'predicted':>9}  {self.level:.0%} interval"]
         for row in np.argsort(np.prod(self.sizes, axis=0), kind="stable")[::-1][:most]:
             inside = self.low[row] <= self.measured[row] <= self.high[row]
+            interval = Interval(self.low[row], self.high[row])
             sizes = " x ".join(f"{size[row]:.3g}" for size in self.sizes)
             lines.append(
                 f"{sizes:>22} {self.measured[row]:9.4f} "
-                f"{self.predicted[row]:9.4f}  {self.low[row]:8.4f} - {self.high[row]:.4f}"
+                f"{self.predicted[row]:9.4f}  {bounded(self.predicted[row], interval, self.worst, '.4f')}"
                 + ("" if inside else "  outside")
             )
         lines.append(
@@ -183,7 +186,8 @@ def extrapolate(
     larger = tuple(column[~seen] for column in columns)
     low, high = fitted.predict_interval(*larger, level, "run")
     share = float(compute[seen].max() / compute.max())
-    return Extrapolation(larger, measured[~seen], fitted.predict(*larger), low, high, level, int(seen.sum()), share)
+    predicted, worst = fitted.predict(*larger), float(measured[seen].max())
+    return Extrapolation(larger, measured[~seen], predicted, low, high, level, int(seen.sum()), share, worst)
 
 
 def hold_out(

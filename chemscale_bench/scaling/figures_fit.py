@@ -79,7 +79,9 @@ def figure_frontier(
     return figure.update_layout(width=1150, height=560, legend={"orientation": "h", "y": -0.2})
 
 
-def figure_foretold(table: pd.DataFrame, unit: str, data: str = "tokens", level: float = 0.9) -> Any:
+def figure_foretold(
+    table: pd.DataFrame, unit: str, data: str = "tokens", level: float = 0.9, worst: float = np.inf
+) -> Any:
     """What was foretold with its interval, and what was measured, for every run that was not there yet.
 
     Args:
@@ -87,6 +89,7 @@ def figure_foretold(table: pd.DataFrame, unit: str, data: str = "tokens", level:
         unit: of the measured, for its axis.
         data: what the column of that name counts.
         level: of the intervals.
+        worst: the highest loss of all runs; bars that reach beyond it leave the picture, and tell no upper end.
     """
     figure = make_subplots(rows=1, cols=1)
     places = [
@@ -101,6 +104,9 @@ def figure_foretold(table: pd.DataFrame, unit: str, data: str = "tokens", level:
     figure.add_scatter(x=places, y=table["measured"], mode="markers", marker=marker, name="measured afterwards")
     inside = int(table["inside"].sum())
     styled(figure, f"Foretold before the largest began: {inside} of {len(table)} lie inside", "", unit, log_y=False)
+    if table["high"].max() > worst:
+        lowest = min(table["low"].min(), table["measured"].min())
+        figure.update_yaxes(range=[0.9 * lowest, 1.05 * worst])
     return figure.update_xaxes(type="category")
 
 

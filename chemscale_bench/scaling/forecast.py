@@ -137,8 +137,8 @@ class Forecast(BaseEstimator):  # type: ignore[misc]
         """
         columns = [check_positive(values, name) for values, name in ((params, "params"), (tokens, "tokens"))]
         self.log_sizes_ = np.log(np.column_stack(columns))
-        self._log_loss = np.log(check_positive(loss, "loss"))
-        self._given = np.ones(len(self._log_loss)) if sample_weight is None else check_positive(sample_weight, "weight")
+        self.log_loss_ = np.log(check_positive(loss, "loss"))
+        self._given = np.ones(len(self.log_loss_)) if sample_weight is None else check_positive(sample_weight, "weight")
         self.groups_: NDArray[np.intp] = np.unique(columns[0] if groups is None else groups, return_inverse=True)[1]
         self._decades: Array = self.log_sizes_.sum(axis=1) / np.log(10)
         self.largest_ = float(self._decades.max())
@@ -151,7 +151,7 @@ class Forecast(BaseEstimator):  # type: ignore[misc]
         tests = {test.fitted: test for cut in CUTS if (test := self._backtest(cut)) is not None}
         self.backtests_ = list(tests.values())
         self.weights_ = self._form_weights()
-        everything = np.ones(len(self._log_loss), dtype=bool)
+        everything = np.ones(len(self.log_loss_), dtype=bool)
         self.fits_ = {name: self._fit_form(name, everything) for name in self.weights_}
         self._measure_drift()
         self._draws: dict[str, Array] | None = None
@@ -160,7 +160,7 @@ class Forecast(BaseEstimator):  # type: ignore[misc]
     def _fit_form(self, name: str, seen: NDArray[np.bool_]) -> Fitted:
         """Fit one form to the runs of `seen` (n,)."""
         form, centre = FORMS[name], self.log_sizes_[seen].mean(axis=0)
-        u, log_loss = self.log_sizes_[seen] - centre, self._log_loss[seen]
+        u, log_loss = self.log_sizes_[seen] - centre, self.log_loss_[seen]
         weight = self._given[seen] * closeness(self._decades[seen], log_loss)
         theta, _ = best_fit(form, u, log_loss, weight, 1e-3)
         fitted = Fitted(form, theta, u, log_loss, weight, self.groups_[seen], 1e-3, centre)
@@ -176,7 +176,7 @@ class Forecast(BaseEstimator):  # type: ignore[misc]
         for name in self._candidates:
             fitted = self._fit_form(name, seen)
             predicted = fitted.form.log_loss(fitted.theta[None], self.log_sizes_[held_out] - fitted.centre)[0]
-            errors.append(self._log_loss[held_out] - predicted)
+            errors.append(self.log_loss_[held_out] - predicted)
         decades = np.maximum(self._decades[held_out] - edge, 0.1)
         return Backtest(10**edge, int(seen.sum()), held_out, decades, np.array(errors))
 
@@ -189,7 +189,7 @@ class Forecast(BaseEstimator):  # type: ignore[misc]
         return dict(zip(self._candidates, (weight / weight.sum()).tolist(), strict=True))
 
     def _measure_drift(self) -> None:
-        residual = self._log_loss - self.log_mean(self.log_sizes_)
+        residual = self.log_loss_ - self.log_mean(self.log_sizes_)
         weight = next(iter(self.fits_.values())).weight
         free = max(1, len(residual) - sum(len(FORMS[name].names) * share for name, share in self.weights_.items()))
         self.residuals_ = residual
@@ -233,7 +233,7 @@ class Forecast(BaseEstimator):  # type: ignore[misc]
         others and what the law may drift beyond them. The worst is taken out before the others are judged.
         """
         found: list[OffCurve] = []
-        seen = np.ones(len(self._log_loss), dtype=bool)
+        seen = np.ones(len(self.log_loss_), dtype=bool)
         while True:
             judged = [self._judge(group, seen) for group in np.unique(self.groups_[seen])]
             worst = max((each for each in judged if each is not None), key=lambda each: each[1], default=None)
@@ -249,7 +249,7 @@ class Forecast(BaseEstimator):  # type: ignore[misc]
         if len(rows) < 2 or not enough:
             return None
         fitted = self._fit_form("scale", others)
-        error = self._log_loss[rows] - fitted.form.log_loss(fitted.theta[None], self.log_sizes_[rows] - fitted.centre)
+        error = self.log_loss_[rows] - fitted.form.log_loss(fitted.theta[None], self.log_sizes_[rows] - fitted.centre)
         if abs(np.sign(error).sum()) < len(rows):
             return None
         free = max(1, int(others.sum()) - len(fitted.theta))

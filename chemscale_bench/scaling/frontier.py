@@ -140,6 +140,12 @@ def search(law: Forecast, budgets: Array) -> tuple[Array, Array]:
     return log_params, law.log_mean(np.column_stack([log_params, budgets - log_params]))
 
 
+def searched_sizes(law: Forecast, budget: float) -> tuple[float, float]:
+    """The sizes between which a forecast's best one is looked for; a refit's that is not inside them is unknown."""
+    grid = np.exp(_grids(law, np.array([budget]))[0])
+    return float(grid[2]), float(grid[-3])
+
+
 def losses_along(law: JointLaw | Forecast, budgets: Array) -> Array:
     """Log losses (m,) at the best sizes for log FLOPs / k (m,)."""
     if isinstance(law, Forecast):

@@ -8,13 +8,23 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.scaling.base import Interval, quantiles
+from chemscale_bench.scaling.base import Interval, between, quantiles, tells_upper
 from chemscale_bench.scaling.forecast import Forecast
 from chemscale_bench.scaling.forms import Array
-from chemscale_bench.scaling.frontier import FLOPS_PER_PARAM_TOKEN, Frontier, compute_optimal, losses_along, search
+from chemscale_bench.scaling.frontier import (
+    FLOPS_PER_PARAM_TOKEN,
+    Frontier,
+    compute_optimal,
+    losses_along,
+    search,
+    searched_sizes,
+)
 from chemscale_bench.scaling.laws import JointLaw
 from chemscale_bench.scaling.table import log_sizes_of
 from chemscale_bench.speed.peaks import PEAK_BY_SHORT_NAME, peak_of_short_name
+
+FAR = 3.0
+"""A law may be asked this many times beyond the runs that it was fitted to; farther out it tells a direction."""
 
 
 class Detour(NamedTuple):
@@ -26,6 +36,7 @@ class Detour(NamedTuple):
     extra_loss: float
     """Loss above the optimum's."""
     extra_loss_interval: Interval
+    """An end is infinite where one of the two losses would be above the worst of the fitted runs."""
     wasted: float
     """Share of the budget that buys nothing: the optimum reaches this loss with the rest."""
 
@@ -45,13 +56,17 @@ class Plan(NamedTuple):
 
     flops: float
     frontier: Frontier
-    """At this one budget."""
+    """At this one budget. An end of an interval is infinite where the runs tell none: of the loss if it lies above the
+    worst of the fitted runs, of params and tokens if it is that of the sizes that were searched."""
     half_size: Detour
     """A model half the optimal size, on twice the tokens."""
     double_size: Detour
     """A model twice the optimal size, on half the tokens."""
     beyond: float
     """The budget over the largest one that was fitted: above 1 the plan extrapolates."""
+    far: str
+    """Whether the best size and tokens lie more than `FAR` times outside those of all runs, in words; where the budget
+    is beyond theirs, times its root, by which both grow if neither runs ahead."""
     next_run: NextRun | None
     """What to run first, to know better; None from a joint law, which does not know how wrong it may be."""
 
@@ -77,6 +92,12 @@ def plan(
     k = flops_per_param_token
     best = compute_optimal(law, [flops], level, k)
     params, tokens, loss = (float(column[0]) for column in (best.params, best.tokens, best.loss))
+    if isinstance(law, Forecast):
+        log_sizes, worst, following = law.log_sizes_, float(np.exp(law.log_loss_.max())), next_run(law, flops, k)
+        smallest, largest = searched_sizes(law, np.log(flops / k))
+    else:
+        log_sizes, worst, following = law.fitted_.u + law.centre_, float(np.exp(law.fitted_.log_loss.max())), None
+        smallest, largest = 0.0, np.inf
     base = log_draws(law, [params], [tokens])
     # What the optimum reaches with less: the loss falls with the budget.
     budgets = np.log(np.geomspace(flops / 30, flops, 400) / k)
@@ -87,14 +108,37 @@ def plan(
         other = float(law.predict(*sizes)[0])
         low, high = quantiles((np.exp(log_draws(law, *sizes)) - np.exp(base))[:, 0], level)
         needed = np.exp(np.interp(-np.log(other), -reached, budgets)) * k
-        interval = Interval(float(low), float(high))
+        low = low if tells_upper(loss, other - low, worst) else -np.inf
+        interval = Interval(float(low), float(high) if tells_upper(other, loss + high, worst) else np.inf)
         return Detour(sizes[0][0], sizes[1][0], other, other - loss, interval, float(1 - needed / flops))
 
-    if isinstance(law, Forecast):
-        largest, following = 10**law.largest_ * k, next_run(law, flops, k)
-    else:
-        largest, following = float(np.exp((law.fitted_.u + law.centre_).sum(axis=1).max())) * k, None
-    return Plan(float(flops), best, detour(0.5), detour(2.0), flops / largest, following)
+    detours = detour(0.5), detour(2.0)
+    best = best._replace(
+        params_interval=_without(best.params_interval, smallest, largest),
+        tokens_interval=_without(
+            best.tokens_interval, flops / k / largest, flops / k / smallest if smallest else np.inf
+        ),
+    )
+    if not tells_upper(loss, best.loss_interval.high[0], worst):
+        best = best._replace(loss_interval=Interval(best.loss_interval.low, np.array([np.inf])))
+    beyond = flops / k / float(np.exp(log_sizes.sum(axis=1).max()))
+    return Plan(float(flops), best, *detours, beyond, _far((params, tokens), np.exp(log_sizes), beyond), following)
+
+
+def _without(interval: Interval, smallest: float, largest: float) -> Interval:
+    """An interval (1,), infinite where it ends with what was searched."""
+    low, high = interval
+    return Interval(np.where(low <= smallest, -np.inf, low), np.where(high >= largest, np.inf, high))
+
+
+def _far(asked: tuple[float, float], fitted: Array, beyond: float) -> str:
+    """How far params and tokens lie outside those of the fitted runs (n, 2), if that is far for so large a budget."""
+    said, allowed = [], FAR * max(1.0, beyond) ** 0.5
+    for value, column, name in zip(asked, fitted.T, ("params", "tokens"), strict=True):
+        above, below = value / column.max(), column.min() / value
+        said += [f"{above:.2g} times the most {name} of any run"] * bool(above > allowed)
+        said += [f"{below:.2g} times fewer {name} than any run"] * bool(below > FAR)
+    return " and ".join(said)
 
 
 def log_draws(law: JointLaw | Forecast, params: ArrayLike, tokens: ArrayLike) -> Array:
@@ -159,10 +203,18 @@ def describe_plan(result: Plan, level: float) -> str:
         ("tokens", ".3g", best.tokens, best.tokens_interval),
         ("loss", "#.5g", best.loss, best.loss_interval),  # losses differ in the third decimal, sizes over decades
     ):
-        lines.append(f"{name:<8} {value:{digits}}  [{interval.low[0]:{digits}}, {interval.high[0]:{digits}}]")
+        lines.append(f"{name:<8} {value:{digits}}  {between(interval.low[0], interval.high[0], digits)}")
     for name, other in (("half the size", result.half_size), ("twice the size", result.double_size)):
         lines.append(_describe_detour(name, other))
-    if result.beyond > 1:
+    if result.far:
+        lines.append(f"far      {result.far}: take this for a direction, and run what is next before you spend it")
+    intervals = [best.params_interval, best.tokens_interval, best.loss_interval]
+    intervals += [result.half_size.extra_loss_interval, result.double_size.extra_loss_interval]
+    if not all(np.isfinite(interval).all() for interval in intervals):
+        lines.append(
+            "no bound: these runs tell none; it lies beyond their worst loss, or beyond the sizes that were searched"
+        )
+    if result.beyond > 1.005:
         lines.append(
             f"The budget is {result.beyond:.3g} times the largest fitted one; the interval of the loss allows for that."
         )
@@ -176,9 +228,7 @@ def describe_plan(result: Plan, level: float) -> str:
 
 
 def _describe_detour(name: str, other: Detour) -> str:
-    low, high = other.extra_loss_interval
-    most = f"{high:.4f}" if high < other.loss else "more than the loss: not told"
     return (
         f"{name} ({other.params:.3g} params, {other.tokens:.3g} tokens): loss {other.loss:.4f}, "
-        f"+{other.extra_loss:.4f} [{low:.4f}, {most}], wastes {other.wasted:.0%} of the budget"
+        f"+{other.extra_loss:.4f} {between(*other.extra_loss_interval, '.4f')}, wastes {other.wasted:.0%} of the budget"
     )

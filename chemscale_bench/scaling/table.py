@@ -180,7 +180,7 @@ def validate(frame: pd.DataFrame, typed: bool = True) -> RunTable:
         _one_value(table, name)
     best = _best_of_search(table, searched)
     if len(best) < len(table):
-        left_out[f"of a search over {', '.join(searched)}, a better one kept"] = len(table) - len(best)
+        left_out[f"of a search over {', '.join(searched)} (a better one kept)"] = len(table) - len(best)
     table = best[known]
     _no_duplicates(table)
     numbers = {name: table[name].astype(float) for name in REQUIRED}

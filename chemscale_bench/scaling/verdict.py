@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.scaling.base import Interval, between, bounded
 from chemscale_bench.scaling.choice import Extrapolation, LawChoice
 from chemscale_bench.scaling.forecast import Forecast
 from chemscale_bench.scaling.frontier import FLOPS_PER_PARAM_TOKEN
@@ -60,10 +61,10 @@ def judge(
         found = f"These runs do not tell how the loss scales with params and {data}: {why_not or 'see below'}."
         if compute is not None:
             ten = [10 * FLOPS_PER_PARAM_TOKEN * float((frame["params"] * frame["tokens"]).max())]
-            (low,), (high,) = compute.chosen.predict_interval(ten, level)
+            value, ((low,), (high,)) = compute.chosen.predict(ten)[0], compute.chosen.predict_interval(ten, level)
             found += (
                 f" They tell the loss against compute alone: ten times as much, spent in the same proportion, should "
-                f"reach {compute.chosen.predict(ten)[0]:.4g} [{low:.4g}, {high:.4g}]."
+                f"reach {value:.4g} {bounded(value, Interval(low, high), frame['loss'].max())}."
             )
         return Verdict(found, list(_rising(frame, data)), None)
     sentences, following = list(_law(joint, data)), None
@@ -83,15 +84,16 @@ def judge(
         else:
             best, following = spend.frontier, spend.next_run
             low, high = best.loss_interval.low[0], best.loss_interval.high[0]
-            if high > frame["loss"].max():
+            if np.isinf(high):
                 sentences.append(
-                    f"These runs do not tell what ten times the compute would reach: anything from {low:.4g} to "
-                    f"{high:.4g} ({level:.0%})."
+                    f"These runs do not tell what ten times the compute would reach: {low:.4g} or more ({level:.0%}), "
+                    "with no upper bound."
                 )
             else:
                 sentences.append(
-                    f"Ten times the compute should reach {best.loss[0]:.4g} [{low:.4g}, {high:.4g}], with "
-                    f"{best.params[0]:.2g} params on {best.tokens[0]:.2g} tokens, none seen twice."
+                    f"Ten times the compute should reach {best.loss[0]:.4g} {between(low, high)}, with "
+                    f"{best.params[0]:.2g} params on {best.tokens[0]:.2g} tokens, none seen twice"
+                    + (f": {spend.far}, so take it for a direction." if spend.far else ".")
                 )
             if following is not None:
                 sentences.append(

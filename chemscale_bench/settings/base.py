@@ -18,6 +18,8 @@ def parse_count(value: Any) -> Any:
     """
     if value == "auto" or isinstance(value, int):
         return value
+    if "," in str(value):
+        raise ValueError(f"must be one whole number, without commas, got {value!r}")
     try:
         number = float(str(value).replace("_", ""))
     except ValueError:

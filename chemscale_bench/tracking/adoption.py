@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from chemscale_bench.errors import UserError
 from chemscale_bench.launcher import find_launcher, is_alive
 from chemscale_bench.settings.training import TrainingSettings
+from chemscale_bench.tracking.charts import share_if_new
 from chemscale_bench.tracking.families import below
 from chemscale_bench.tracking.lifetime import LAUNCHED_RUN, PID_TAG, REASON_TAG, is_dead, is_of_project, mark_process
 from chemscale_bench.tracking.settling import DELETED, FINAL_TAG, settle, settle_after_launcher
@@ -93,6 +94,7 @@ def adopt_run(experiment: str, resume: str = "", shared: bool = False) -> str:
         run_id = resumed
     elif launched and in_right_experiment(client, launched, experiment):
         run_id = launched.info.run_id
+        share_if_new(client, launched.info.experiment_id)
     else:
         above = {}
         if named and not launched:

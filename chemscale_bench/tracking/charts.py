@@ -37,12 +37,19 @@ SETTINGS = ("task_name", "model", "non_embedding_params", "train_frames", "seed"
 RESULTS = (LOSS, FORCES, "cost/train_seconds")
 PACKED = "deflate;"
 KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Without it MLflow shows an experiment as one of prompts and traces."""
+"""What MLflow calls an experiment of training. Since 3.17 it goes by a switch of the user's instead, which stands at
+applications (prompts, traces) until it is turned, and by `workflowType` in an address, which ours therefore have."""
 
 
 def address(experiment_id: str) -> str:
     """The charts of an experiment, as the part of an address that follows the server's."""
-    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={KEY}&compareRunsMode=CHART"
+    shown = f"viewStateShareKey={KEY}&compareRunsMode=CHART&workflowType=machine_learning"
+    return f"#/experiments/{experiment_id}/runs?{shown}"
+
+
+def page(experiment_id: str, run_id: str) -> str:
+    """The page of a run, as the part of an address that follows the server's."""
+    return f"#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
 
 
 def columns(searched: Sequence[str], results: Sequence[str] = RESULTS) -> list[str]:
@@ -113,12 +120,22 @@ def unpack(text: str) -> dict[str, Any]:
     return state
 
 
-def share(client: MlflowClient, experiment_id: str) -> None:
-    """Give an experiment its charts, and a note that links to them."""
-    client.set_experiment_tag(experiment_id, TAG, pack(view()))
+def share(client: MlflowClient, experiment_id: str, charts: bool = True) -> None:
+    """Have MLflow show an experiment as one of training, and give it charts and a note that links to them."""
     note = f"[Charts of this experiment]({address(experiment_id)}): all runs by their loss, curves, scaling, settings."
-    for key, value in {**KIND, "mlflow.note.content": note}.items():
+    tags = {TAG: pack(view()), "mlflow.note.content": note} if charts else {}
+    for key, value in {**KIND, **tags}.items():
         client.set_experiment_tag(experiment_id, key, value)
+
+
+def share_if_new(client: MlflowClient, experiment_id: str) -> None:
+    """The same for an experiment that `mlflow run --experiment-name` has just made, for the one run in it."""
+    from mlflow.exceptions import MlflowException
+
+    with suppress(MlflowException):
+        alone = len(client.search_runs([experiment_id], max_results=2)) == 1
+        if alone and not KIND.keys() & client.get_experiment(experiment_id).tags.keys():
+            share(client, experiment_id)
 
 
 def compare_children(

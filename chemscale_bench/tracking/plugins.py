@@ -6,6 +6,7 @@ MLflow loads this module while it is being imported itself: nothing heavy, and n
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,14 @@ def names_this_project(argument: str) -> bool:
         return "/" in uri and Path(uri).name.removesuffix(".git") == PROJECT
 
 
+def speak_plainly() -> None:
+    """Keep MLflow's own log of a project from the screen, such as the command with its every default: 700 characters.
+
+    What it says of errors is kept.
+    """
+    logging.getLogger("mlflow.projects").setLevel(logging.WARNING)
+
+
 def refuse_misspelled() -> None:
     """End `mlflow run` with one line if it was called with an entry point or a parameter that there is not."""
     from chemscale_bench.tracking.misspelled import complaint
@@ -52,6 +61,7 @@ class ProjectExperiment:
         from chemscale_bench.tracking.adoption import DEFAULT_EXPERIMENT
         from chemscale_bench.tracking.store import experiment_id
 
+        speak_plainly()
         refuse_misspelled()
         try:
             return experiment_id(DEFAULT_EXPERIMENT)
@@ -70,6 +80,7 @@ def sqlite_store(store_uri: str, artifact_uri: str | None = None) -> Any:
         from chemscale_bench.errors import UserError
         from chemscale_bench.tracking.store import prepare_store
 
+        speak_plainly()
         refuse_misspelled()
         try:
             prepare_store(store_uri)

@@ -66,7 +66,7 @@ def experiment_id(name: str, charts: bool = True) -> str:
 
     Args:
         name: of the experiment.
-        charts: whether a new one gets the charts that compare training runs.
+        charts: whether a new one also gets the charts that compare training runs.
 
     Raises:
         UserError: if the experiment was deleted.
@@ -82,10 +82,9 @@ def experiment_id(name: str, charts: bool = True) -> str:
         beside = str(path.parent / "mlruns" / re.sub(r"[^\w-]+", "_", name)) if path else None
         try:
             made = str(client.create_experiment(name, artifact_location=beside))
-            if charts:
-                # The charts are a service of the UI's; no run may fail for want of them.
-                with suppress(MlflowException):
-                    share(client, made)
+            # A service of the UI's; no run may fail for want of it.
+            with suppress(MlflowException):
+                share(client, made, charts)
             return made
         except MlflowException:
             experiment = client.get_experiment_by_name(name)  # another process was faster

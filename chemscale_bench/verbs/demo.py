@@ -16,11 +16,11 @@ from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.settings.leaderboard import LeaderboardSettings
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.settings.tune import TuneSettings
-from chemscale_bench.shell import mlflow_ui
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import ended_properly
 from chemscale_bench.tracking.families import below, describe_family
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
+from chemscale_bench.tracking.looking import look_at
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
 from chemscale_bench.verbs.fit import fit
@@ -119,4 +119,5 @@ def demo(settings: DemoSettings) -> None:
         found = f"**Language models** by their validation loss; beside them: {work.errors}"
         describe_family(open_store(), parent, LanguageRun.METRIC, found, work.best)
     work.board()
-    print(f"\nOpen {settings.out} in a browser. Compare the runs: `{mlflow_ui()}`, experiment {settings.experiment!r}.")
+    print(f"\nOpen {settings.out} in a browser. Compare the runs of experiment {settings.experiment!r}:")
+    print(f"  {look_at(parent, beside_others=True)}")

@@ -12,11 +12,12 @@ from chemscale_bench.leaderboard.sources import experiment_of, read, record_of, 
 from chemscale_bench.scaling.analysis import Analysis, analyse
 from chemscale_bench.scaling.figures import LOSS_TITLE
 from chemscale_bench.settings.fit import FitSettings
-from chemscale_bench.shell import mlflow_ui, typed
+from chemscale_bench.shell import typed
 from chemscale_bench.tracking.adoption import launched_run
 from chemscale_bench.tracking.families import NOTE
 from chemscale_bench.tracking.figures import to_html
 from chemscale_bench.tracking.housekeeping import housekeeping_run
+from chemscale_bench.tracking.looking import look_at
 from chemscale_bench.tracking.recorder import Recorder
 from chemscale_bench.verbs import next_command
 
@@ -42,11 +43,12 @@ def _show_next(analysis: Analysis, settings: FitSettings, source: str) -> None:
     experiment = experiment_of(settings.experiment) if settings.experiment else ""
     plan = f"{typed('chemscale')} plan"
     ten_times = 60 * float((frame["params"] * frame["tokens"]).max())
+    following = next_command.training(frame, analysis.verdict.next_run, experiment)
     next_command.show(
         {
             "how to spend ten times the compute": f"{plan} {source} --flops {ten_times:.2g}" if able else "",
-            "the run that narrows its loss most": next_command.training(frame, analysis.verdict.next_run, experiment),
-            "two hours of runs that are chosen to tell the law": "" if able else next_command.study(frame),
+            "the run that narrows its loss most": following,
+            "two hours of runs that are chosen to tell the law": "" if following else next_command.study(frame),
         }
     )
 
@@ -83,7 +85,7 @@ def _log_fit(run_id: str, settings: FitSettings, analysis: Analysis, figures: di
     recorder.client.log_text(run_id, analysis.text(), "report.txt")
     for name, figure in figures.items():
         recorder.figure(figure, f"figures/{name}.html")
-    print(f"\nLogged to MLflow run {run_id}; look at its figures with: {mlflow_ui()}")
+    print(f"\nLogged to MLflow run {run_id}; look at its figures with: {look_at(run_id)}")
 
 
 def _make_folder(path: Path) -> None:

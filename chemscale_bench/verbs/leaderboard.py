@@ -20,6 +20,7 @@ from chemscale_bench.places import PROJECT
 from chemscale_bench.runs.result import Result, Told
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.leaderboard import LeaderboardSettings
+from chemscale_bench.tasks import titled
 from chemscale_bench.tracking.adoption import launched_run
 from chemscale_bench.tracking.housekeeping import housekeeping_run
 
@@ -108,7 +109,7 @@ def summary(boards: Sequence[Board], refused: Sequence[Refusal]) -> str:
         if not budgets:
             continue
         budget = budgets[-1]
-        lines.append(f"{board.task} at {budget:,} {board.data}, {board.metric}")
+        lines.append(f"{titled(board.task)} at {budget:,} {board.data}, {board.metric}")
         placed = [row for row in board.rows if str(budget) in row.rank]
         for row in sorted(placed, key=lambda row: row.rank[str(budget)])[:5]:
             value = row.reached[budget].metrics[board.metric]

@@ -15,9 +15,15 @@ from chemscale_bench.shell import typed
 SMALLEST: int = next(rule.ge for rule in LanguageSettings.model_fields["params"].metadata if hasattr(rule, "ge"))
 """Parameters that the verb `language` takes."""
 
+MOST_TIMES = 2
+"""So many times a task's largest budget, which is one to two passes over its data: beyond four, they teach less than
+new ones (Muennighoff et al. 2023), and no law here speaks of that."""
+
 
 def training(frame: pd.DataFrame, run: NextRun | None, experiment: str) -> str:
-    """The command that trains a run; nothing if it is too small, or if the table does not say of what model and task.
+    """The command that trains a run, or nothing.
+
+    There is none if it is too small, if the table does not say of what model and task, or if the task has too few data.
 
     Args:
         frame: the runs that it should join, with the columns `task` and `model`.
@@ -26,6 +32,9 @@ def training(frame: pd.DataFrame, run: NextRun | None, experiment: str) -> str:
     """
     chosen = what_was_trained(frame)
     if run is None or not chosen or run.params < SMALLEST:
+        return ""
+    task = tasks.load(str(frame["task"].iloc[0]))
+    if isinstance(task, tasks.LanguageTask) and run.tokens > MOST_TIMES * task.budgets_tokens[-1]:
         return ""
     command = f"{typed('chemscale')} language {chosen} --params {run.params:.2g} --tokens {run.tokens:.2g}"
     return command + (f" --experiment {shlex.quote(experiment)}" if experiment else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from chemscale_bench.errors import UserError
@@ -39,13 +40,15 @@ def _plan(settings: PlanSettings) -> Result:
     forecast.fit(frame["params"], frame["tokens"], frame["loss"], table.seed_weight)
     plan, found = spend(forecast, settings, flops, prints=True)
     best = NextRun(float(plan.frontier.params[0]), float(plan.frontier.tokens[0]), plan.flops, 0.0)
-    experiment = experiment_of(settings.experiment) if settings.experiment else ""
-    next_command.show(
-        {
-            "the run that narrows this loss most": next_command.training(frame, plan.next_run, experiment),
-            "the run that was planned": next_command.training(frame, best, experiment),
-        }
-    )
+    # A fit lies where its runs do.
+    source = settings.fit.split("/")[1] if settings.fit.startswith("runs:/") else settings.experiment
+    experiment = experiment_of(source) if source else ""
+    commands = {
+        "the run that narrows this loss most": next_command.training(frame, plan.next_run, experiment),
+        "the run that was planned": next_command.training(frame, best, experiment),
+    }
+    study = "" if any(commands.values()) else next_command.study(frame)
+    next_command.show(commands | {"these take more data than the task has; two hours of runs that tell more": study})
     return found
 
 
@@ -86,6 +89,6 @@ def log(run_id: str, found: Result) -> None:
     from chemscale_bench.tracking.recorder import Recorder  # takes long to load, and only `mlflow run` needs it
 
     recorder = Recorder(run_id)
-    recorder.metrics(found.numbers(), 0)
+    recorder.metrics({name: value for name, value in found.numbers().items() if np.isfinite(value)}, 0)
     recorder.deliver()
     recorder.figure(found.figure(), "figures/sizes.html")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from chemscale_bench.runs.comparison import run_studies, show_plans, studies_of
-from chemscale_bench.runs.molecules import tell_reading
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.tracking.housekeeping import run_if_launched
 
@@ -13,7 +12,6 @@ from chemscale_bench.tracking.housekeeping import run_if_launched
 def study(settings: StudySettings) -> None:
     """Train what a law needs, fit it, and print what it says; with `dry_run` only the plan."""
     studies = studies_of(settings)
-    tell_reading(studies[0].task, settings.data, settings.column)
     if settings.dry_run:
         with run_if_launched("study"):
             show_plans(studies)

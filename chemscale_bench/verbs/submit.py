@@ -18,6 +18,7 @@ from chemscale_bench.leaderboard.submission import study, write
 from chemscale_bench.places import CHECKOUT
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.submit import SubmitSettings
+from chemscale_bench.shell import typed
 from chemscale_bench.tracking.housekeeping import run_if_launched
 from chemscale_bench.tracking.reader import LoggedRun
 
@@ -47,7 +48,7 @@ def submit(settings: SubmitSettings) -> None:
         copy = "" if here else "  in a clone of the project, with these files at the same path:\n"
         print(
             f"""next:
-  chemscale verify --entry {path}         (also computes the losses again from the checkpoint)
+  {typed("chemscale")} verify --entry {path}    # also computes the losses again from the checkpoint
 {copy}  git checkout -b {path.stem}
   git add {path.with_suffix("")}*
   git commit -m "Leaderboard: {"/".join(path.parts[-3:-1])} by {slug(settings.submitter)}"
@@ -80,7 +81,8 @@ def ask_before_publishing(settings: SubmitSettings, run: LoggedRun | None) -> No
         if click.confirm("Write it?"):
             return
     raise UserError(
-        f"data of your own are published only if you say so: {holds}; give publish=True, or checkpoint=none with it"
+        f"data of your own are published only if you say so: {holds}; give publish=True, and checkpoint=none to keep "
+        "weights to yourself"
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from chemscale_bench.runs.molecules import tell_reading
 from chemscale_bench.runs.sweep import Sweep
 from chemscale_bench.settings.tune import TuneSettings
 from chemscale_bench.verbs import next_command
@@ -13,7 +12,6 @@ from chemscale_bench.verbs import next_command
 def tune(settings: TuneSettings) -> None:
     """Run trials until the study has enough."""
     sweep = Sweep(settings)
-    tell_reading(sweep.task, settings.data, settings.column)
     code = sweep.run()
     best = sweep.best()
     if best and sweep.prints and not sweep.is_worker:

@@ -164,12 +164,22 @@ SDF = b"ethanol\n  RDKit\n\n  3  2  0  0  0  0  0  0  0  0999 V2000\n    0.0 0.0
         ("a.smi", b"", "empty"),
         ("a.smi", b"  \n\n", "empty"),
         ("a.smi", bytes(range(256)) * 10, "binary"),
-        ("a.smi", "CCO\n".encode("utf-16"), "binary"),
+        ("a.smi", "CCO\n".encode("utf-16"), "is UTF-16, such as Excel's Unicode Text; save it as CSV UTF-8"),
+        ("a.csv", b"PAR1\x15\0\x15", "is a Parquet file; write its column as CSV"),
+        ("a.xls", b"\xd0\xcf\x11\xe0" + bytes(20), "is an Excel workbook; save its sheet as CSV UTF-8"),
+        ("a.jsonl", b'{"smiles": "CCO"}\n', "is JSON; write its SMILES one a line"),
         (
             "a.csv",
             b"id,structure,mass\n1,CCO,46\n",
-            "needs a column smiles, .* has id, structure, mass; name yours with column=",
+            "needs a column smiles, .* has id, structure, mass; SMILES are in structure: give column=structure",
         ),
+        (
+            "a.csv",
+            "id;Reinsubstanz Ö;Salz;aktiv\n1;CCO;CCO.Cl;N\n".encode(),
+            "has id, Reinsubstanz Ö, Salz, aktiv; SMILES are in Reinsubstanz Ö and Salz: give column=Reinsubstanz Ö or "
+            "column=Salz",
+        ),
+        ("a.csv", b"name,mass\naspirin,180\n", "has name, mass; none of them holds SMILES; name one that does"),
         ("a.csv", POINTER, "is a Git LFS pointer, not the data; git lfs pull"),
         ("a.csv.gz", POINTER, "is a Git LFS pointer, not the data; git lfs pull"),
         ("a.csv.gz", gzip.compress(POINTER, mtime=0), "is a Git LFS pointer"),
@@ -230,3 +240,8 @@ def test_missing_files_folders_and_crowded_archives_are_refused(tmp_path: Path) 
         archive.writestr("b.smi", "CC")
     with pytest.raises(UserError, match="holds 2"):
         read(tmp_path / "a.zip")
+    with zipfile.ZipFile(tmp_path / "a.xlsx", "w") as archive:
+        archive.writestr("[Content_Types].xml", "")
+        archive.writestr("xl/workbook.xml", "")
+    with pytest.raises(UserError, match="is a workbook of Excel or the like; save it as CSV UTF-8"):
+        read(tmp_path / "a.xlsx")

@@ -20,6 +20,12 @@ from chemscale_bench.errors import UserError
             "a\t[C][O]\nb\t[C][Branch1]\n",
             "SELFIES in column 2 between white space: [C][O], [C][Branch1], ...",
         ),
+        (
+            "ID|Structure|Activity\na|CCO|1\nb|CCN|2\nc|CCC|3\n",
+            "SMILES in column 2 between bars, below Structure: CCO, CCN, CCC, ...",
+        ),
+        ("# mine\nCCO a\nCCN b\nCCC c\n", "SMILES in column 1 between white space: CCO, CCN, CCC, ..."),
+        ("C1CC\nCCO\nCCN\nCCC\n", "SMILES in column 1 between white space: CCO, CCN, CCC, ..."),
     ],
 )
 def test_the_column_and_the_first_molecules_are_told(text: str, told: str, tmp_path: Path) -> None:

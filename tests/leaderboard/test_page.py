@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import math
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from chemscale_bench.leaderboard import page
 from chemscale_bench.leaderboard.board import Board, build
 from chemscale_bench.leaderboard.collect import Refusal, read_entries
+from chemscale_bench.leaderboard.laws import Estimate
 from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.leaderboard.planted import plant
 from chemscale_bench.leaderboard.published import read_published
@@ -163,6 +167,25 @@ def molecules(browser: Any, name: str, table: str = "molecules") -> list[str]:
     const place = heads.findIndex((th) => th.innerText === arguments[0]);
     return [...document.querySelectorAll(`#${arguments[1]}-table tbody tr`)].map((tr) => tr.cells[place].innerText)"""
     return list(browser.execute_script(script, name, table))
+
+
+def test_an_interval_without_an_upper_end_says_so(boards: list[Board], browser: Any, tmp_path: Path) -> None:
+    board = copy.deepcopy(next(board for board in boards if board.task == "embedded-lm"))
+    for row in board.rows:
+        row.laws = row.laws._replace(predicted=Estimate(0.9, 0.67, math.inf))
+    (tmp_path / "index.html").write_text(page.render([board]))
+    browser.get((tmp_path / "index.html").as_uri())
+    wait(browser, "return document.querySelectorAll('#figure .trace').length > 0")
+    assert set(column(browser, "predicted")) == {"0.9000\n[0.6700, no upper bound]"}
+    assert "no upper bound: its runs tell none" in browser.find_element("id", "legend").text
+    before = browser.get_window_size()
+    browser.set_window_size(900, 700)
+    wait(browser, "return document.querySelector('#figure .svg-container').style.height !== '460px'")  # drawn anew
+    ends = """return ['#figure .main-svg', '#figure-note']
+    .map((what) => document.querySelector(what).getBoundingClientRect())"""
+    figure, note = browser.execute_script(ends)
+    browser.set_window_size(before["width"], before["height"])
+    assert figure["bottom"] <= note["top"] < note["bottom"], "the figure does not cover its note"
 
 
 def test_molecules_stand_beside_published_ones(shown: Any) -> None:

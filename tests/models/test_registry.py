@@ -79,6 +79,14 @@ def test_an_unknown_name(registry: type, name: str, near: str) -> None:
         registry.check(name)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("registry", "name", "verb"), [(LANGUAGE_MODELS, "mace-l2", "forcefield"), (FORCE_FIELDS, "lstm", "language")]
+)
+def test_a_model_of_the_other_kind(registry: type, name: str, verb: str) -> None:
+    with pytest.raises(UserError, match=f"here, {name} is a .*, to the verb {verb}, tune or study"):
+        registry.check(name)  # type: ignore[attr-defined]
+
+
 def test_a_degree_in_the_name_is_that_of_the_config() -> None:
     for name, field in (("mace", "max_L"), ("allegro", "l_max"), ("nequip", "degree")):
         assert [getattr(FORCE_FIELDS.family(f"{name}-l{degree}").Config(), field) for degree in (0, 2)] == [0, 2]

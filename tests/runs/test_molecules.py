@@ -29,7 +29,7 @@ class Split:
     [
         ({"read": 3000, "test": 131}, "131 to test"),
         ({"read": 3010, "test": 131, "duplicate": 4, "empty": 1, "unparsable": 5},
-         "131 to test, 4 duplicate, 1 empty, 5 unparsable"),
+         "131 to test, 4 duplicate, 1 empty, 5 that RDKit cannot read"),
     ],
 )  # fmt: skip
 def test_every_line_of_the_users_file_is_accounted_for(

@@ -302,6 +302,25 @@ def test_a_size_that_only_others_have_measured_has_a_cost() -> None:
     assert plan.wanted([], [(Training(30_000, 20, 0), 5.0)], 3000.0)
 
 
+def test_what_gives_a_law_is_told_before_a_study_of_too_few_budgets(tmp_path: Path) -> None:
+    """Own molecules are few, and the smallest budget of PubChem's task is more than all of them."""
+    lines = [f"{'C' * (i % 9 + 1)}{'O' * (i % 2)}{'N' * (i // 9 % 9)},{i}" for i in range(400)]
+    (tmp_path / "mine.csv").write_text("\n".join(["smiles,y", *lines]))
+    mine = ["study", "--data", str(tmp_path / "mine.csv"), "--params", "1e4,2e4,4e4", "--device", "cpu"]
+    said = call(*mine, "--tokens", "3000", "--dry_run", "True")
+    assert "mine.csv: SMILES in column 1 between commas, below smiles: " in said
+    assert re.search(r"^400 lines read: \d+ molecules to train on, \d+ to validate, ", said, re.MULTILINE)
+    assert "hardly tells one model from another" in said
+    assert "these are 3 and 1 (3e+03)" in said
+    assert "give tokens=3e+06, since budgets begin at 3e+05 or task=embedded-lm, whose budgets are smaller" in said
+    tuned = call("tune", *mine[1:3], "--params", "1e4", "--tokens", "3000", "--trials", "1", "--device", "cpu")
+    assert tuned.count("400 lines read: ") == 1
+    assert (
+        "1 trials of chemgpt on own data mine.csv, pubchem10m-lm, 3,000 tokens each unless stopped; their numbers"
+        in tuned
+    )
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_hour_budget_that_is_too_small_is_told_the_smallest_that_would_do(workers: int) -> None:
     used = 50.0  # and kept for the report: more than there is

@@ -10,7 +10,7 @@ import pytest
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.scaling import JointLaw, PowerLaw, UnidentifiedError, base
-from chemscale_bench.scaling.base import quantiles
+from chemscale_bench.scaling.base import NO_LOWER, NO_UPPER, Interval, between, bounded, quantiles
 from chemscale_bench.scaling.bootstrap import resample
 
 SIZES = np.geomspace(1e6, 1e9, 6)
@@ -24,6 +24,15 @@ def test_quantiles_leave_half_of_the_rest_on_each_side() -> None:
     for level in (0.0, 1.0, -0.1, 1.5):
         with pytest.raises(UserError, match="level must lie between 0 and 1"):
             quantiles(values, level)
+
+
+def test_an_upper_end_says_nothing_above_the_worst_loss() -> None:
+    """Of more compute than the fitted runs' a loss is lower than the worst of theirs; of less it may be higher."""
+    assert bounded(1.0, Interval(0.5, 1.3), 1.3) == "[0.5, 1.3]"
+    assert bounded(1.0, Interval(0.5, 1.4), 1.3) == f"[0.5, {NO_UPPER}]"
+    assert bounded(1.5, Interval(1.4, 1.7), 1.3, ".2f") == "[1.40, 1.70]"
+    assert bounded(1.5, Interval(1.4, 3.1), 1.3, ".2f") == f"[1.40, {NO_UPPER}]"
+    assert between(-np.inf, np.inf) == f"[{NO_LOWER}, {NO_UPPER}]"
 
 
 def test_intervals_are_percentiles_of_the_refits() -> None:

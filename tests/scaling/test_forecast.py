@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +114,12 @@ def test_the_first_sentence_says_why_there_is_no_law_or_that_its_forecast_is_too
     first = analyse(few, replicates=200).text().splitlines()[0]
     assert "it foretold the 1 larger one to " in first
     assert "1 of 1 inside its 90% interval." in first
-    assert "These runs do not tell what ten times the compute would reach: anything from 0.5" in first
+    assert "These runs do not tell what ten times the compute would reach: 0.5" in first
+    assert " or more (90%), with no upper bound." in first
     assert "Ten times the compute should reach" not in first
+    clean = validate(few.frame.assign(loss=1 + params**-0.3 + 30 * tokens**-0.4))
+    first = analyse(clean, replicates=50).text().splitlines()[0]
+    assert re.search(r"none seen twice: \d+ times the most tokens of any run, so take it for a direction\. ", first)
 
 
 def test_a_bad_run_is_named_and_does_not_widen_the_law(planted: Any) -> None:

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chemscale_bench.scaling import Forecast, JointLaw, flops_of, plan
-from chemscale_bench.scaling.base import Interval
-from chemscale_bench.scaling.planning import Detour, _describe_detour, describe_plan, log_draws, next_run
+from chemscale_bench.scaling import Forecast, JointLaw, compute_optimal, flops_of, plan
+from chemscale_bench.scaling.planning import describe_plan, log_draws, next_run
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +62,34 @@ def test_a_plan_as_text(forecast: Forecast, planted: Any) -> None:
     assert [line.split()[0] for line in inside] == ["budget", "params", "tokens", "loss", "half", "twice"]
 
 
+def test_an_upper_end_beyond_the_worst_run_is_none(forecast: Forecast) -> None:
+    """A demo's runs: the best size for ten times their compute is far from all of them, and refits disagree on it."""
+    params, tokens = np.repeat([3e4, 1e5, 3e5], 3), np.tile([3e4, 1e5, 3e5], 3)
+    loss = np.array([1.9679, 1.5774, 1.2869, 1.8242, 1.4922, 1.2262, 1.8134, 1.4536, 1.1757])
+    demo = Forecast(replicates=200).fit(params, tokens, loss)
+    raw = compute_optimal(demo, [54e11])
+    assert raw.loss_interval.high[0] > loss.max(), "else there is nothing to tell"
+    lines = describe_plan(plan(demo, 54e11), 0.9).splitlines()
+    told = {line.split(" ")[0]: line for line in lines}
+    assert told["loss"].endswith(f"[{raw.loss_interval.low[0]:#.5g}, no upper bound]")
+    assert ", no upper bound], wastes" in told["half"]
+    assert " [no lower bound, " in told["twice"]
+    assert told["far"].startswith("far      1.5e+02 times the most tokens of any run: ")
+    assert "These runs tell none" in told["no"]
+    near = describe_plan(plan(forecast, 1.2e22), 0.9)
+    assert not {"no", "far"} & {line.split(" ")[0] for line in near.splitlines()}
+
+
+def test_an_end_of_what_was_searched_is_none() -> None:
+    """The best size of some refits lies below all that were searched, so that this is no lower end of it."""
+    params, tokens = np.repeat([3e4, 1e5, 3e5], 3), np.tile([3e4, 1e5, 3e5], 3)
+    loss = np.array([1.9679, 1.5774, 1.2869, 1.8242, 1.4922, 1.2262, 1.8134, 1.4536, 1.1757])
+    demo = Forecast(replicates=200).fit(params, tokens, loss)
+    text = describe_plan(plan(demo, 54e10), 0.9)
+    assert "\nparams   6.38e+03  [no lower bound, " in text
+    assert ", no upper bound]\nloss" in text
+
+
 def test_flops_of_gpu_hours() -> None:
     assert flops_of(2, "h100", 1.0) == 2 * 3600 * 989e12
     assert flops_of(0.5, "A100", 0.4) == pytest.approx(0.5 * 3600 * 312e12 * 0.4)
-
-
-def test_what_another_size_costs_is_not_told_by_an_interval_beyond_the_loss() -> None:
-    detour = Detour(1e7, 1e9, 0.7, 0.008, Interval(-0.018, 25_572.0), 0.03)
-    told = "loss 0.7000, +0.0080 [-0.0180, more than the loss: not told], wastes 3%"
-    assert told in _describe_detour("half the size", detour)
-    narrow = detour._replace(extra_loss_interval=Interval(-0.018, 0.6))
-    assert "[-0.0180, 0.6000], wastes" in _describe_detour("half the size", narrow)

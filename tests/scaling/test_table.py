@@ -99,7 +99,7 @@ def test_of_a_search_the_best_row_of_a_setting_counts_and_the_others_are_counted
     table = validate(frame)
     assert len(table.frame) == 4
     assert table.frame["loss"].tolist() == frame[frame["lr"] == 1]["loss"].tolist()
-    assert table.left_out == {"of a search over lr, bs, a better one kept": 8}
+    assert table.left_out == {"of a search over lr, bs (a better one kept)": 8}
     seeds = validate(frame.assign(seed=frame.groupby(["params", "tokens"]).cumcount()).drop(columns="lr"))
     assert len(seeds.frame) == 12, "seeds of one batch are no search"
 

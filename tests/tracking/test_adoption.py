@@ -25,7 +25,10 @@ def launch(monkeypatch: pytest.MonkeyPatch, experiment: str) -> str:
     tags = {"mlflow.source.type": "PROJECT", "mlflow.runName": "bold-fish", "mlflow.project.entryPoint": "chemgpt"}
     tags["mlflow.source.name"] = str(ROOT)
     monkeypatch.chdir(ROOT)
-    run_id: str = MlflowClient().create_run(experiment_id(experiment), tags=tags).info.run_id
+    client = MlflowClient()
+    there = client.get_experiment_by_name(experiment)
+    made = there.experiment_id if there else client.create_experiment(experiment)
+    run_id: str = client.create_run(made, tags=tags).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
     monkeypatch.setenv(LAUNCHED_RUN, "")  # so that it is put back
     monkeypatch.delenv("CHEMSCALE_LAUNCHER_PID", raising=False)
@@ -56,6 +59,7 @@ def test_under_mlflow_run(launched_in: str, wanted: str, lands_in: str, monkeypa
     assert run.data.tags["mlflow.project.entryPoint"] == "chemgpt"
     assert run.data.tags[PID_TAG] == str(os.getpid())
     kept = launched_in == lands_in
+    assert "mlflow.experimentKind" in client.get_experiment(run.info.experiment_id).tags
     assert (run.info.run_id == launched) is kept
     assert client.get_run(launched).info.lifecycle_stage == ("active" if kept else "deleted")
     assert "MLFLOW_RUN_ID" not in os.environ

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from chemscale_bench.shell import mlflow_ui
 from chemscale_bench.tracking import charts
 from chemscale_bench.tracking.families import below, describe_family
 from chemscale_bench.tracking.housekeeping import housekeeping_run
+from chemscale_bench.tracking.looking import look_at
 from chemscale_bench.tracking.store import experiment_id
 
 
@@ -70,6 +72,34 @@ def test_an_experiment_opens_with_its_charts(browser: Any, tracking_uri: str, se
     assert browser.execute_script(axes) == 1
 
 
+def test_where_to_look_is_an_address_that_shows_it(
+    browser: Any, tracking_uri: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+    from mlflow import MlflowClient
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    experiment = experiment_id("training")
+    log_run(MlflowClient(), experiment, 3)
+    (run,) = MlflowClient().search_runs([experiment])
+    told = look_at(run.info.run_id)
+    assert told.startswith(f"{mlflow_ui()}    # then open http://localhost:5000/#/experiments/{experiment}/runs/")
+    mlflow.set_tracking_uri(server)  # as that of a team, which serves the pages itself
+    try:
+        page, others = look_at(run.info.run_id), look_at(run.info.run_id, beside_others=True)
+    finally:
+        mlflow.set_tracking_uri(tracking_uri)
+    assert page == server + told.partition("5000/")[2]
+    for address, wanted in ((page, "About this run"), (others, "Curves and scaling")):
+        browser.get("about:blank")
+        browser.get(address)
+        shown = (
+            f"return ['size 3', 'Model registry', {wanted!r}].every((text) => document.body.innerText.includes(text))"
+        )
+        WebDriverWait(browser, 120).until(lambda driver, shown=shown: driver.execute_script(shown))
+        assert "Prompts" not in browser.find_element("tag name", "body").text, "the view of applications"
+
+
 def test_only_training_gets_charts(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow import MlflowClient
 
@@ -81,6 +111,20 @@ def test_only_training_gets_charts(tracking_uri: str, monkeypatch: pytest.Monkey
     with housekeeping_run("test") as run:
         housekeeping = client.get_experiment(client.get_run(run).info.experiment_id)
     assert charts.TAG not in housekeeping.tags
+    assert all(tags.items() >= charts.KIND.items() for tags in (tags, housekeeping.tags)), "shown as one of training"
+
+
+def test_an_experiment_that_mlflow_run_has_just_made_gets_them_too(tracking_uri: str) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    for runs in (1, 2):
+        made = client.create_experiment(f"with {runs} runs")  # --experiment-name
+        for _ in range(runs):
+            client.create_run(made)
+        charts.share_if_new(client, made)
+        tags = client.get_experiment(made).tags
+        assert ({charts.TAG, *charts.KIND} <= tags.keys()) is (runs == 1), "one with other runs is somebody else's"
 
 
 def test_children_of_a_parent_are_compared_by_what_was_searched(browser: Any, tracking_uri: str, server: str) -> None:

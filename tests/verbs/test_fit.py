@@ -104,7 +104,7 @@ def table(path: Path) -> str:
 def test_fit_reads_an_experiment_and_logs_one_run(logged: Any, capsys: pytest.CaptureFixture[str]) -> None:
     fit(FitSettings(experiment="runs", replicates=100))
     printed = capsys.readouterr().out
-    assert "40 rows: 5 sizes x 4 values of tokens; 1 failed, 1 killed, 1 repeated, a better one kept" in printed
+    assert "40 rows: 5 sizes x 4 values of tokens; 1 failed, 1 killed, 1 repeated (a better one kept)" in printed
     assert "Joint law L = E + A params^-alpha + B tokens^-beta" in printed
     (run,) = fits(logged)
     assert run.data.tags["mlflow.runName"].startswith("fit: alpha .")
@@ -132,7 +132,7 @@ def test_of_repeated_runs_the_best_counts_as_a_whole(logged: Any) -> None:
     better, left_out = read_experiment("runs", "val/loss_nats_per_token")
     changed = (better["run_id"] != kept["run_id"]) & (better["loss"] < kept["loss"])
     assert changed.sum() == len(BUDGETS) == (better["loss"] != kept["loss"]).sum()
-    assert left_out["repeated, a better one kept"] == 3
+    assert left_out["repeated (a better one kept)"] == 3
 
 
 def test_under_mlflow_run_the_fit_lies_apart_from_training(

@@ -53,6 +53,12 @@ def test_a_size_that_nothing_trains_gets_no_command() -> None:
     assert training(table("moses-lm"), RUN._replace(params=91), "") == ""
 
 
+def test_a_run_that_a_task_has_too_few_data_for_gets_no_command() -> None:
+    """The molecules inside RDKit are about 5e5 tokens, the task's largest budget is 1e6."""
+    assert "--tokens 2e+06" in training(table("embedded-lm"), RUN._replace(tokens=2e6), "")
+    assert training(table("embedded-lm"), RUN._replace(tokens=2.1e6), "") == ""
+
+
 def test_settings_that_were_found_can_be_trained_with_again() -> None:
     found = {"learning_rate": 0.0012345678, "batch_tokens": 280, "data": "my molecules.csv", "experiment": "sweeps"}
     chosen = LanguageSettings(task="embedded-lm", params=10_000, tokens=30_000, smaller_budgets=False, **found)
