@@ -287,7 +287,8 @@ def quality_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
             axis.yaxis.set_major_locator(mpl.ticker.AutoLocator())
         lines = []
         for (model, part), marker in zip(table.groupby("model", sort=False), MARKERS, strict=False):
-            for (params, of), colour in zip(part.groupby("params"), COLOURS, strict=False):
+            for params, of in part.groupby("params"):
+                colour = COLOURS[np.abs(np.log(SIZES / params)).argmin()]
                 for axis, metric in zip(axes, shown, strict=True):
                     axis.plot(of["nats"], of[metric], marker, color=colour, label=f"{model}, {params:,}")
             line = straight_line(part["nats"], part["fcd_test"], LEVEL)
