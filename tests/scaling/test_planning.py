@@ -75,7 +75,7 @@ def test_an_upper_end_beyond_the_worst_run_is_none(forecast: Forecast) -> None:
     assert ", no upper bound], wastes" in told["half"]
     assert " [no lower bound, " in told["twice"]
     assert told["far"].startswith("far      1.5e+02 times the most tokens of any run: ")
-    assert "These runs tell none" in told["no"]
+    assert "these runs tell none" in told["no"]
     near = describe_plan(plan(forecast, 1.2e22), 0.9)
     assert not {"no", "far"} & {line.split(" ")[0] for line in near.splitlines()}
 
