@@ -42,6 +42,8 @@ class Queue(SharedStudy):
     def __init__(self, settings: TuneSettings, task: str, budget: int) -> None:
         self.settings = settings
         about = settings.model_dump(exclude=NOT_ABOUT)
+        if about["train_size"] == "auto":
+            about["train_size"] = 950  # what it was before there was `auto`: searches from then go on
         super().__init__(
             about, task, settings.study, settings.storage,
             sampler=self.sampler(0), pruner=PRUNERS[settings.pruner](studies.REPORTS, settings.seed),

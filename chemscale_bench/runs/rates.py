@@ -26,8 +26,7 @@ MOST = 6
 HOLDS = 2.0
 """By which factor the best rate may lie beside the carried one: neighbours on this grid are hardly apart in loss."""
 MOST_SHARE, SEARCH_SHARE, CHECK_SHARE = 0.5, 0.25, 0.25
-"""Of what a study may take: for the search, were no trial stopped, and for one at larger budgets; for the check, if it
-ends with the first rates."""
+"""Of what a study may take: for search and check, were no trial stopped; for one at larger budgets; for the check."""
 SHARED = (
     "task", "seed", "storage", "data", "column", *OWN_FRAMES, "molecule", "depth", "steps", "device", "workers",
     "engine", "engine_options",
@@ -69,7 +68,7 @@ def tune(plan: StudyPlan, name: str, where: Where, together: int) -> Tuned:
     if same(chosen, auto):
         lines.append("  nothing was better than what auto gives: all stays as it is")
     else:
-        lines.append(f"  auto gives {shown(auto)} ({loss_of(found, auto):.4f})")
+        lines.append(f"  auto gives {shown(auto)} ({told(loss_of(found, auto))})")
     if large == small:
         lines.append("  no larger size can be paid for a check: the rate is carried as the parametrization says")
     else:
@@ -106,10 +105,11 @@ def where_to_tune(plan: StudyPlan, seconds: float) -> Where:
                 f"{share:.0%} of it; give fewer trials, or more time"
             )
         data = max([each[0], *(one for one in each if chosen.tune * cost(small, one) <= SEARCH_SHARE * budget)])
-    else:
+        left, trials = MOST_SHARE * budget - chosen.tune * cost(small, data), MOST + 1
+    else:  # nobody set a limit, and most checks end with the first rates
         budget, data = sum(one.flops for one in plan.wanted([], [], math.inf)), each[-1]
-    trials = len(FACTORS) + 1
-    paid = [size for size in plan.sizes if trials * cost(size, data) <= CHECK_SHARE * budget]
+        left, trials = math.inf, len(FACTORS) + 1
+    paid = [size for size in plan.sizes if trials * cost(size, data) <= min(left, CHECK_SHARE * budget)]
     return Where(small, max([small, *paid]), data)
 
 
@@ -142,7 +142,7 @@ def check(plan: StudyPlan, tuned: Tuned, where: Where, name: str) -> tuple[Tuned
         tried = {factor: carried | {RATE: factor * carried[RATE]} for factor in factors}
         tried = {factor: point for factor, point in tried.items() if low <= point[RATE] <= high}
         if not tried:
-            return tuned, []
+            return tuned, [f"  the rate carried to {size:.3g} params is not one that is searched: it is not checked"]
         points = [*tried.values(), *([] if any(same(auto, point) for point in tried.values()) else [auto])]
         queue = sweep(plan, size, where.data, f"{name}-check", points, len(points)).queue
         reached = {factor: loss_of(queue, point) for factor, point in tried.items()}
@@ -152,8 +152,8 @@ def check(plan: StudyPlan, tuned: Tuned, where: Where, name: str) -> tuple[Tuned
             break
         factors = sorted([*factors, further])
     of_auto = loss_of(queue, auto)
-    beside = [f"{factor:g}x {'no end' if math.isinf(loss) else f'{loss:.4f}'}" for factor, loss in reached.items()]
-    checked = f"checked at {size:.3g} params: {', '.join(beside)}, auto {of_auto:.4f}"
+    beside = [f"{factor:g}x {told(loss)}" for factor, loss in reached.items()]
+    checked = f"checked at {size:.3g} params: {', '.join(beside)}, auto {told(of_auto)}"
     tuned = tuned._replace(flops=tuned.flops + flops_of(queue))
     if of_auto < reached[best]:
         small = tuned.searched_at
@@ -200,6 +200,11 @@ def loss_of(queue: Queue, point: dict[str, float]) -> float:
 def same(one: dict[str, float], other: dict[str, float]) -> bool:
     """Whether two sets of hyperparameters are equal but for rounding."""
     return all(math.isclose(one[name], value, rel_tol=1e-9) for name, value in other.items())
+
+
+def told(loss: float) -> str:
+    """What a trial reached, in words if it did not end well."""
+    return "no end" if math.isinf(loss) else f"{loss:.4f}"
 
 
 def shown(chosen: dict[str, float]) -> str:

@@ -61,7 +61,7 @@ class Result:
         Raises:
             UserError: if there is none of that name.
         """
-        return chosen(self._figures, name or next(iter(self._figures)))
+        return chosen(self._figures, name or next(iter(self._figures), ""))
 
     def text(self) -> str:
         """The readable report."""

@@ -132,7 +132,7 @@ class Study:
             self.learn_paces(stop)
             self.look()  # a budget that is too small is refused before anything is made, and so is a target too large
             self.plan.check_target(self.to_do, self.results)
-            if self.settings.tune and SEARCHED not in self.cells.study.user_attrs:
+            if self.settings.tune and not {SEARCHED, "tuned"} & self.cells.study.user_attrs.keys():
                 # Once: how much time is left decides about it.
                 self.cells.study.set_user_attr(SEARCHED, where_to_tune(self.plan, self.seconds_left()))
             self.parent = self.make_parent()
@@ -176,7 +176,7 @@ class Study:
         machine += f", {torch.get_num_threads()} threads"
         key = f"paces of {machine}, {self.settings.hours} h, {self.settings.flops} FLOPs"
         known = self.cells.study.user_attrs.get(key)
-        if known is None:
+        if known is None or any(len(pace) < len(Pace._fields) for pace in known.values()):  # of an earlier version
             measure_sizes(self.plan, self.seconds_to_end(), stop)
             known = {str(size): list(pace) for size, pace in self.plan.paces.items()}
             self.cells.study.set_user_attr(key, known)

@@ -32,7 +32,9 @@ class Judge:
     def __call__(self, position: int, metrics: dict[str, float]) -> str | None:
         """Why to stop, or nothing; the value reported is the mean since the last one."""
         names = ("val/force_mae_mev_per_angstrom", "train/loss_nats_per_token", "decay/loss_nats_per_token")
-        if names[-1] in metrics and self.smaller and position <= self.smaller[-1]:
+        if names[-1] in metrics and self.smaller:
+            if position >= self.smaller[0]:  # the decay to it is over
+                self.smaller.pop(0)
             return None
         self.values.append(next(metrics[name] for name in names if name in metrics))
         due = int(REPORTS * self.schedule.at(position / self.budget))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from chemscale_bench.errors import UserError
@@ -48,7 +47,7 @@ def _plan(settings: PlanSettings) -> Result:
         "the run that was planned": next_command.training(frame, best, experiment),
     }
     study = "" if any(commands.values()) else next_command.study(frame)
-    next_command.show(commands | {"these take more data than the task has; two hours of runs that tell more": study})
+    next_command.show(commands | {"two hours of runs that are chosen to tell the law": study})
     return found
 
 
@@ -89,6 +88,6 @@ def log(run_id: str, found: Result) -> None:
     from chemscale_bench.tracking.recorder import Recorder  # takes long to load, and only `mlflow run` needs it
 
     recorder = Recorder(run_id)
-    recorder.metrics({name: value for name, value in found.numbers().items() if np.isfinite(value)}, 0)
+    recorder.metrics(found.numbers(), 0)
     recorder.deliver()
     recorder.figure(found.figure(), "figures/sizes.html")

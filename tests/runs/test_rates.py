@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import mlflow
 import pytest
@@ -11,10 +12,11 @@ from commands import call
 from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.pace import Pace
-from chemscale_bench.runs.queue import space_of
+from chemscale_bench.runs.queue import Queue, space_of
 from chemscale_bench.runs.rates import auto_settings, where_to_tune
 from chemscale_bench.runs.study_plan import StudyPlan
 from chemscale_bench.settings.study import StudySettings
+from chemscale_bench.settings.tune import TuneSettings
 
 GRID = {"params": "1e4,3e4,1e5,3e5", "tokens": "1e7"}
 
@@ -34,10 +36,10 @@ def plan_of(task: str, **settings: str) -> StudyPlan:
         # A typed grid is searched at its largest budget, and checked where four trainings cost a quarter of it.
         ({**GRID, "tune": "20"}, 0.0, (10_000, 10_000, 10_000_000)),
         ({**GRID, "tune": "20", "seeds": "4"}, 0.0, (10_000, 100_000, 10_000_000)),
-        # One of hours where a quarter pays for the trials, and as much for the check.
-        ({"tokens": "1e7", "hours": "1", "tune": "20"}, 20_000.0, (10_000, 100_000, 10_000_000)),
+        # One of hours where a quarter pays for the trials, and as much for the longest check; half for both.
+        ({"tokens": "1e7", "hours": "1", "tune": "20"}, 20_000.0, (10_000, 30_000, 10_000_000)),
         ({"tokens": "1e7", "hours": "1", "tune": "20"}, 3_600.0, (10_000, 30_000, 3_000_000)),
-        ({"tokens": "1e7", "hours": "1", "tune": "20"}, 700.0, (10_000, 30_000, 1_000_000)),
+        ({"tokens": "1e7", "hours": "1", "tune": "20"}, 700.0, (10_000, 10_000, 1_000_000)),
     ],
 )  # fmt: skip
 def test_a_search_is_as_long_as_the_study_where_that_can_be_paid(
@@ -64,6 +66,11 @@ def test_the_first_trial_has_what_nobody_tunes_as_far_as_the_ranges_reach() -> N
 def test_twice_the_rate_of_auto_lies_inside_what_is_searched(model: str, highest: float) -> None:
     (rate,) = [each for each in space_of("force_field", model) if each.name == "learning_rate"]
     assert rate.high == highest
+
+
+def test_a_search_from_before_train_size_was_auto_goes_on(chemscale_home: Path) -> None:
+    before = Queue(TuneSettings(task="embedded-lm", train_size=950), "embedded-lm", 1000)
+    assert Queue(TuneSettings(task="embedded-lm"), "embedded-lm", 1000).name == before.name
 
 
 def test_a_search_begins_with_what_the_study_would_train_without_one(

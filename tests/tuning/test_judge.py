@@ -112,17 +112,19 @@ def test_pruners_of_optuna_leave_no_reason() -> None:
     assert judge(50_000, {"train/loss_nats_per_token": 1.0}) == "stopped at 50,000 of 100,000: the pruner's decision"
 
 
-def test_decays_to_smaller_budgets_are_no_part_of_the_curve() -> None:
-    study = optuna.create_study(pruner=optuna.pruners.NopPruner())
-    judge = Judge(study.ask(), [40_000, BUDGET], 0.0, 0.2)
-    for position in range(2_000, 32_001, 2_000):
-        judge(position, {"train/loss_nats_per_token": 2.0})
-    for position in range(34_000, 40_001, 2_000):
-        judge(position, {"decay/loss_nats_per_token": 1.0})
-    for position in range(34_000, 80_001, 2_000):
-        judge(position, {"train/loss_nats_per_token": 2.0})
-    for position in range(82_000, BUDGET + 1, 2_000):
-        judge(position, {"decay/loss_nats_per_token": 1.5})
+@pytest.mark.parametrize("decay", [0.2, 0.6])  # that to the last budget begins behind the smaller one, or before
+def test_decays_to_smaller_budgets_are_no_part_of_the_curve(decay: float) -> None:
+    study, smaller = optuna.create_study(pruner=optuna.pruners.NopPruner()), 60_000
+    judge, branch, last = Judge(study.ask(), [smaller, BUDGET], 0.0, decay), int(smaller * (1 - decay)), 0
+    for stop, kind, loss in [
+        (branch, "train", 2.0), (smaller, "decay", 1.0), (int(BUDGET * (1 - decay)), "train", 2.0),
+        (BUDGET, "decay", 1.5),
+    ]:  # fmt: skip
+        begin = branch if (kind, loss) == ("train", 2.0) and last == smaller else last
+        for position in range(begin + 500, stop + 1, 500):
+            judge(position, {f"{kind}/loss_nats_per_token": loss})
+        last = stop
     reports = study.trials[0].intermediate_values
     assert set(reports.values()) == {2.0, 1.5}
     assert max(reports) == REPORTS
+    assert len(reports) == REPORTS
