@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import logging
 import os
 import re
@@ -77,6 +78,7 @@ def leave_peers() -> None:
     Fabric does it for NCCL only.
     """
     if torch.distributed.is_initialized():
+        gc.collect()  # a model that is gone, yet part of a cycle, holds the group, whose threads would stay
         torch.distributed.destroy_process_group()
 
 
