@@ -33,7 +33,7 @@ def training(frame: pd.DataFrame, run: NextRun | None, experiment: str) -> str:
     chosen = what_was_trained(frame)
     if run is None or not chosen or run.params < SMALLEST:
         return ""
-    task = tasks.load(str(frame["task"].iloc[0]))
+    task = tasks.load(str(frame["task"].iloc[0]).partition("@")[0])
     if isinstance(task, tasks.LanguageTask) and run.tokens > MOST_TIMES * task.budgets_tokens[-1]:
         return ""
     command = f"{typed('chemscale')} language {chosen} --params {run.params:.2g} --tokens {run.tokens:.2g}"
