@@ -35,11 +35,11 @@ FILES = {"esol": "ESOL_delaney-processed.csv", "freesolv": "FreeSolv_SAMPL.csv"}
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, prepared_home: Path) -> Iterator[None]:
+def store(
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Path, prepared_home: Path, shared_data: Path
+) -> Iterator[None]:
     """A tracking store with one small language model of two budgets in the experiment `study`, both probed."""
-    real = Path(__file__).parents[3] / "shared/data/moleculenet"
-    if not real.exists():
-        pytest.skip("the real data are not beside this checkout")
+    real = shared_data / "moleculenet"
     (prepared_home / "downloads").mkdir(parents=True)
     for name, file in FILES.items():
         (prepared_home / "downloads" / SETS[name].file_name).write_bytes((real / file).read_bytes())
