@@ -172,10 +172,15 @@ def file_label(path: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "._@-" else "-" for letter in name)
 
 
+BOTH_STRINGS = "@selfies,smiles"
+"""Ends the name of a board of a task's molecules in either spelling."""
+
+
 def titled(name: str) -> str:
     """A task's name for people; a file of their own is told from the task that lent its budgets."""
     task, _, rest = name.partition("@")
     file, _, more = rest.partition("@")
+    name = name.replace(BOTH_STRINGS, ", SELFIES and SMILES")
     return f"own data {file}, budgets of {task}{f' ({more})' if more else ''}" if "." in file else name
 
 

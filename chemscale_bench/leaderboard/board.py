@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -17,8 +17,11 @@ from chemscale_bench.leaderboard.collect import Study
 from chemscale_bench.leaderboard.entry import RESULTS
 from chemscale_bench.leaderboard.laws import Estimate, Laws, Question, laws_of
 from chemscale_bench.leaderboard.levels import Level
+from chemscale_bench.tasks import BOTH_STRINGS
 
 NO_LAWS = Laws()
+SMILES = "@smiles"  # ends the name of a task that is written so
+PER_MOLECULE = "val/nats_per_molecule"
 
 
 class Reached(NamedTuple):
@@ -64,6 +67,8 @@ class Board:
     """Compute at which losses are predicted; NaN without any run."""
     level: float
     rows: list[Row]
+    note: str = ""
+    """What is to be known of it."""
 
     @property
     def budgets(self) -> list[int]:
@@ -88,13 +93,36 @@ def build(studies: Iterable[Study], level: float = 0.9, flops: float = 0.0, repl
         papers = versions.pop("", [])
         for digest, members in sorted(versions.items()) or [("", [])]:
             boards.append(_board(task, digest, [*members, *papers], level, flops, replicates))
+    for other in [board for board in boards if board.task.endswith(SMILES)]:
+        twins = [board for board in boards if board.task == other.task.removesuffix(SMILES)]
+        newest = max(twins, key=lambda board: max(row.study.date for row in board.rows), default=None)
+        if newest and _measured(newest) and _measured(other):
+            boards.append(_of_both_strings(newest, other, level, flops, replicates))
     # First those that have something to show; within them, by name.
-    return sorted(boards, key=lambda board: not any(row.study.runs for row in board.rows))
+    return sorted(boards, key=lambda board: not _measured(board))
 
 
-def _board(task: str, digest: str, studies: Sequence[Study], level: float, flops: float, replicates: int) -> Board:
+def _measured(board: Board) -> bool:
+    return any(row.study.runs for row in board.rows)
+
+
+def _of_both_strings(selfies: Board, smiles: Board, level: float, flops: float, replicates: int) -> Board:
+    """All studies on the molecules of a task, however these are written, by what strings have in common."""
+    studies, lengths = [], []
+    for board, string in ((selfies, "SELFIES"), (smiles, "SMILES")):
+        studies += [replace(row.study, model=f"{row.study.model}, {string}") for row in board.rows if row.reached]
+        metrics = next(run for row in board.rows for run in row.study.runs).results[-1].metrics
+        lengths.append(f"{metrics[PER_MOLECULE] / metrics[board.metric]:.1f} tokens as {string}")
+    both = _board(selfies.task + BOTH_STRINGS, "", studies, level, flops, replicates, "val/bits_per_heavy_atom")
+    both.note = f"A molecule has {' and '.join(lengths)}, so that equal tokens are nearly as many molecules."
+    return both
+
+
+def _board(
+    task: str, digest: str, studies: Sequence[Study], level: float, flops: float, replicates: int, metric: str = ""
+) -> Board:
     family = studies[0].family
-    metric = RESULTS[family][0]
+    metric = metric or RESULTS[family][0]
     rows = [_row(study, metric, level) for study in studies]
     spent = [row.points["flops"].max() for row in rows if row.points["flops"].notna().any()]
     board = Board(

@@ -108,7 +108,7 @@ function drawTable() {
   byId("about").textContent =
     `${best} of ${state.board.rows.length} studies ${best === 1 ? "has" : "have"} a result at ${Number(state.budget).toLocaleString("en-US")} ${state.board.data}` +
     (state.board.data === "tokens" ? " of training." : " in the training set.") +
-    " Each stands with its best size there, the mean over its seeds.";
+    " Each stands with its best size there, the mean over its seeds. " + state.board.note;
   if (!state.board.rows.some((row) => row.points.length))
     byId("about").textContent = `Nobody has measured this yet${best ? "; what stands here is published" : ""}. Be the first: chemscale study --task ${state.board.task.replace("@", state.board.data === "tokens" ? " --data " : " --molecule ")} --hours 2, then chemscale submit.`;
   byId("legend").textContent =

@@ -88,7 +88,7 @@ def _told(board: Board) -> tuple[int, int]:
 def _board(board: Board) -> dict[str, Any]:
     return {
         "task": board.task, "title": titled(board.task), "task_digest": board.task_digest, "metric": board.metric,
-        "data": board.data,
+        "data": board.data, "note": board.note,
         "flops": board.flops, "level": board.level, "budgets": board.budgets,
         "rows": [_row(row, board.metric) for row in board.rows if not row.study.generated],
         "drawn": drawn(board), "probed": probed(board),

@@ -38,7 +38,7 @@ def plant(
     root: Path, submitter: str = "Ada Lovelace", *, family: str = "language_model",
     sizes: Sequence[int] = (30_000, 100_000, 300_000),
     budgets: Sequence[int] = (30_000, 100_000, 300_000), seeds: int = 2, factor: float = 1.0, gpu: bool = False,
-    molecules: int = 0, probed: bool = False,
+    molecules: int = 0, probed: bool = False, vocabulary: str = "dataset",
 ) -> Path:  # fmt: skip
     """Write one entry below `root`.
 
@@ -53,6 +53,7 @@ def plant(
         gpu: trained on one GPU.
         molecules: that every language model drew.
         probed: whether the features of every language model were.
+        vocabulary: of a language model's task.
 
     Returns:
         Path of the JSON file.
@@ -60,7 +61,7 @@ def plant(
     random = np.random.default_rng(int(hashlib.sha256(submitter.encode()).hexdigest()[:8], 16))
     points: Points = []
     if family == "language_model":
-        task: tasks.Task = tasks.load_language("embedded-lm")
+        task: tasks.Task = tasks.load_language("embedded-lm").with_data("auto", vocabulary)
         runs = [
             _language_run(f"{slug(submitter)[:20]}-{size}-{seed}", size, seed, budgets, factor, gpu, random, points)
             for size in sizes for seed in range(seeds)
@@ -69,7 +70,7 @@ def plant(
             loss = result["metrics"]["val/loss_nats_per_token"]
             result["generation"] = _generation(molecules, loss) if molecules else None
             result["probes"] = {"esol": _probe(loss), "bbbp": _probe(loss / 4)} if probed else None
-        kind: dict[str, Any] = {"model": MODEL, "vocabulary": "dataset"}
+        kind: dict[str, Any] = {"model": MODEL, "vocabulary": vocabulary}
     else:
         task = tasks.load_force("embedded-ff").on("ethanol", "auto")
         runs = [

@@ -15,6 +15,7 @@ from chemscale_bench.leaderboard.collect import read_entries
 from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.leaderboard.planted import plant, true_loss
 from chemscale_bench.leaderboard.published import read_published
+from chemscale_bench.tasks import titled
 from chemscale_bench.verbs.leaderboard import PUBLISHED
 
 SIZES, BUDGETS = (30_000, 100_000, 300_000, 1_000_000), (30_000, 100_000, 300_000, 1_000_000)
@@ -57,6 +58,27 @@ def test_tasks_without_a_run_come_last(root: Path) -> None:
     assert True in measured
     assert False in measured
     assert measured == sorted(measured, reverse=True)
+
+
+def test_models_of_both_strings_stand_on_one_board_by_what_strings_have_in_common(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
+    plant(tmp_path, "Smiley", factor=0.9, sizes=SIZES, budgets=BUDGETS, vocabulary="smiles")
+    studies, refused = read_entries(tmp_path, Level.CONSISTENT)
+    assert not refused
+    boards = {board.task: board for board in build(studies)}
+    assert set(boards) == {"embedded-lm", "embedded-lm@smiles", "embedded-lm@selfies,smiles", "embedded-ff@ethanol"}
+    both, selfies = boards["embedded-lm@selfies,smiles"], boards["embedded-lm"]
+    assert (both.metric, titled(both.task)) == ("val/bits_per_heavy_atom", "embedded-lm, SELFIES and SMILES")
+    assert "34.0 tokens as SELFIES" in both.note
+    ranked = sorted((row for row in both.rows if "100000" in row.rank), key=lambda row: row.rank["100000"])
+    assert [(row.study.submitter, row.study.model) for row in ranked] == [
+        ("Smiley", "chemgpt, SMILES"), ("Better", "chemgpt, SELFIES"), ("Worse", "chemgpt, SELFIES"),
+        ("Single", "chemgpt, SELFIES"),
+    ]  # fmt: skip
+    alone = next(row for row in selfies.rows if row.study.submitter == "Better")
+    assert ranked[1].laws.params_exponent.value == pytest.approx(alone.laws.params_exponent.value, abs=1e-3)
+    bits, nats = ranked[1].reached[100_000].metrics[both.metric], alone.reached[100_000].metrics[selfies.metric]
+    assert bits == alone.reached[100_000].metrics[both.metric] != pytest.approx(nats)
 
 
 def test_laws_recover_what_was_planted(boards: dict[str, Board]) -> None:
