@@ -1,0 +1,41 @@
+"""Golden numbers: what twenty steps of every model reach, so that no change of a recipe goes unnoticed.
+
+Initial weights, order of the molecules, batches, rates, schedules, losses and validation all have a hand in them. Who
+changes one of these on purpose writes the new numbers here; results from before and after are not to be compared.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+import chemscale_bench as cs
+from chemscale_bench.tracking.store import open_store
+
+NATS_PER_TOKEN = {
+    ("chemgpt", "dataset", "adamw"): 2.333405, ("chemgpt", "dataset", "muon"): 2.295759,
+    ("chemgpt", "smiles", "adamw"): 2.295252, ("llama", "dataset", "adamw"): 2.150845,
+    ("llama", "dataset", "muon"): 2.171251, ("llama", "smiles", "adamw"): 2.068489,
+    ("lstm", "dataset", "adamw"): 2.360246, ("lstm", "dataset", "muon"): 2.400671,
+    ("lstm", "smiles", "adamw"): 2.456831,
+}  # fmt: skip
+MEV_PER_ANGSTROM = {
+    ("painn", 4640): 498.15657, ("schnet", 5000): 636.27685, ("spookynet", 5000): 3779.65042,
+    ("mace", 21_396): 735.56782, ("allegro", 4080): 664.26754, ("nequip", 5000): 457.95523,
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("tracking_uri")
+@pytest.mark.parametrize(("model", "vocabulary", "optimizer"), NATS_PER_TOKEN)
+def test_language_models(model: str, vocabulary: str, optimizer: str) -> None:
+    run = cs.train(
+        model, task="embedded-lm", vocabulary=vocabulary, optimizer=optimizer, params=1e4, tokens=10_240, device="cpu"
+    )
+    assert run.reached == pytest.approx({10_240: NATS_PER_TOKEN[model, vocabulary, optimizer]}, rel=2e-4)
+
+
+@pytest.mark.usefixtures("tracking_uri")
+@pytest.mark.parametrize(("model", "params"), MEV_PER_ANGSTROM)
+def test_force_fields(model: str, params: int) -> None:
+    run = cs.train(model, task="embedded-ff", params=params, steps=20, train_size=50, device="cpu")
+    found = open_store().get_run(run.run_id).data.metrics["val/force_mae_mev_per_angstrom"]
+    assert found == pytest.approx(MEV_PER_ANGSTROM[model, params], rel=5e-3)
