@@ -30,7 +30,7 @@ def test_language_models(model: str, vocabulary: str, optimizer: str) -> None:
     run = cs.train(
         model, task="embedded-lm", vocabulary=vocabulary, optimizer=optimizer, params=1e4, tokens=10_240, device="cpu"
     )
-    assert run.reached == pytest.approx({10_240: NATS_PER_TOKEN[model, vocabulary, optimizer]}, rel=2e-4)
+    assert run.reached == pytest.approx({10_240: NATS_PER_TOKEN[model, vocabulary, optimizer]}, rel=1e-3)
 
 
 @pytest.mark.usefixtures("tracking_uri")
@@ -38,4 +38,4 @@ def test_language_models(model: str, vocabulary: str, optimizer: str) -> None:
 def test_force_fields(model: str, params: int) -> None:
     run = cs.train(model, task="embedded-ff", params=params, steps=20, train_size=50, device="cpu")
     found = open_store().get_run(run.run_id).data.metrics["val/force_mae_mev_per_angstrom"]
-    assert found == pytest.approx(MEV_PER_ANGSTROM[model, params], rel=5e-3)
+    assert found == pytest.approx(MEV_PER_ANGSTROM[model, params], rel=1e-4)
