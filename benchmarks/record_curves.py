@@ -23,13 +23,13 @@ def curves(storage: str, name: str) -> pd.DataFrame:
     budget = study.user_attrs["units_per_trial"]
     for trial in study.trials:
         if trial.state == optuna.trial.TrialState.COMPLETE and trial.value is not None:
-            schedule = ForwardArea(trial.params["warmup"], trial.params["decay"])
+            shares = trial.user_attrs.get("schedule", trial.params)  # where it is not searched
+            schedule = ForwardArea(shares["warmup"], shares["decay"])
             reports = sorted(trial.intermediate_values.items())
             values = {round(budget * float(schedule.positions_at(step / REPORTS))): value for step, value in reports}
             values[budget] = trial.value
-            rows += [
-                {"trial": trial.number, "step": step, "value": value} | trial.params for step, value in values.items()
-            ]
+            about = {"trial": trial.number, "warmup": shares["warmup"], "decay": shares["decay"]} | trial.params
+            rows += [about | {"step": step, "value": value} for step, value in values.items()]
     return pd.DataFrame(rows)
 
 

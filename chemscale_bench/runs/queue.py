@@ -27,6 +27,33 @@ def space_of(family: str, model: str) -> list[studies.Range]:
     return space
 
 
+def searched(settings: TuneSettings, family: str, batch: str) -> list[studies.Range]:
+    """What a search is over.
+
+    Args:
+        settings: of the verb `tune`, which may name some and may give a batch.
+        family: of the task.
+        batch: parameter that holds it.
+
+    Raises:
+        UserError: if a name is none that can be searched, or is that of a batch that is given.
+    """
+    space = space_of(family, settings.model)
+    if getattr(settings, batch) != "search":
+        space = [each for each in space if each.name != batch]
+    if settings.search == "auto":
+        return space
+    there = {each.name: each for each in space}
+    names = [name.strip() for name in settings.search.split(",")]
+    for name in names:
+        if name not in there or names.count(name) > 1:
+            raise UserError(
+                f"search must name settings that can be searched, each once, got {settings.search!r}; "
+                f"name some of {','.join(there)}, or leave it out for all"
+            )
+    return [there[name] for name in names]
+
+
 class Queue(SharedStudy):
     """The search that some settings name, made or joined.
 

@@ -19,7 +19,7 @@ from chemscale_bench.tracking.lifetime import is_gone, process_tags
 from chemscale_bench.tracking.store import open_store, status_of
 from chemscale_bench.tuning import study as studies
 
-NEWER = {"optimizer": "adamw", "column": "", "smaller_budgets": False}
+NEWER = {"optimizer": "adamw", "column": "", "smaller_budgets": False, "search": "auto"}
 """Parameters that studies from before do not know, and what they had: they go on."""
 SILENT = 1800.0
 """Seconds without a word after which a trial is taken for dead: data may be prepared and models compiled first."""

@@ -24,7 +24,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_of, engine_of, lead
 from chemscale_bench.runs.force_schedule import warmup_share
 from chemscale_bench.runs.kinds import FRAMES, KINDS, about, refuse_other_family
-from chemscale_bench.runs.queue import Queue, space_of
+from chemscale_bench.runs.queue import Queue, searched
 from chemscale_bench.runs.sweep_report import describe, numbers, summarize
 from chemscale_bench.runs.tracked import TrackedRun, run_folder
 from chemscale_bench.settings.forcefield import ForceFieldSettings
@@ -83,9 +83,10 @@ class Sweep:
         if chosen.params != "auto":
             shared["params"] = chosen.params
         batch = self.kind.BATCH
+        self.space = searched(chosen, self.family, batch)
         if getattr(chosen, batch) != "search":
             shared[batch] = getattr(chosen, batch)
-        elif chosen.together > 1:
+        elif chosen.together > 1 and batch in {each.name for each in self.space}:
             default = self.kind.SETTINGS.model_fields[batch].default
             raise UserError(
                 f"together={chosen.together} needs trials with batches of one size, got {batch}=search; "
@@ -100,13 +101,6 @@ class Sweep:
         if chosen.together > 1:
             self.kind.MODELS.check_stacked("together", chosen.together, chosen.model)
         return base
-
-    @property
-    def space(self) -> list[studies.Range]:
-        """What is searched: all but a batch that is given."""
-        batch = self.kind.BATCH
-        fixed = () if getattr(self.settings, batch) == "search" else (batch,)
-        return [each for each in space_of(self.family, self.settings.model) if each.name not in fixed]
 
     def budgets_of_a_trial(self) -> list[int]:
         """Tokens or frames at which an unpruned trial is measured, the last ones where it ends."""
@@ -226,6 +220,7 @@ class Sweep:
         child = self.client.create_run(experiment, tags=tags, run_name=name).info.run_id
         mark_process(self.client, child)
         trial.set_user_attr("mlflow_run", child)
+        trial.set_user_attr("schedule", {"warmup": warmup, "decay": settings.decay})
         run: TrackedRun | None = None
         state, value, text = TrialState.FAIL, None, "failed"
         try:
@@ -282,8 +277,8 @@ class Sweep:
                 self.client.log_param(self.parent, name, value)
         self.client.set_tag(self.parent, "mlflow.runName", f"tune {self.settings.model}, {self.queue.name}")
         # From the first look on: what mattered most is known at the end only.
-        searched, metric = [each.name for each in self.space], self.kind.METRIC
-        compare_children(self.client, self.parent, metric, searched, [metric])
+        names, metric = [each.name for each in self.space], self.kind.METRIC
+        compare_children(self.client, self.parent, metric, names, [metric])
         self.client.set_tag(self.parent, "storage", storage or f"journal file on {socket.gethostname()}")
 
     def log_progress(self) -> None:

@@ -21,6 +21,9 @@ class TuneSettings(Settings):
     """Trials of the study in all, those of earlier and of parallel `tune` processes included."""
     params: Annotated[Count, Field(ge=1000)] | Auto = "auto"
     """Parameters of every trial's model; `auto` is the default of its kind."""
+    search: str = "auto"
+    """What is searched, with commas, of learning_rate, warmup, decay, weight_decay and batch_tokens or batch_frames;
+    `auto` is all, what is left out is as in `language` and `forcefield`."""
     pruner: Literal[
         "performance",
         "performance_careful",
