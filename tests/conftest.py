@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[1]
 
 # Tests run side by side, and a run in this process has to be that of one that they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A server of MLflow would start ten processes for jobs that nobody here asks for.
+os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 
 # A suite started in the background inherits that Ctrl-C is ignored, and would pass it on to the tools it starts.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
