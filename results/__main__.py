@@ -94,11 +94,14 @@ def panels(number: int, x: str, y: str, sharey: bool = True) -> tuple[Figure, li
 
 
 def loss_against_params(found: Sequence[Scaled], x: str, y: str) -> Figure:
-    """Means over seeds with their range, and the joint law: a panel per study, a line per budget.
+    """Means over seeds with their range, and the joint law: a panel per model, a line per budget.
 
-    Studies that tell no law are left to the table, unless none does.
+    Of the studies of one model it shows that of the largest run. Studies that tell no law are left to the table, unless
+    none does.
     """
-    found = [one for one in found if one.analysis.joint is not None] or found
+    telling = [one for one in found if one.analysis.joint is not None] or found
+    chosen = {one.study.model: one for one in sorted(telling, key=lambda one: one.points["flops"].max())}
+    found = [one for one in telling if chosen[one.study.model] is one]
     figure, axes = panels(len(found), x, y)
     for axis, (study, points, analysis) in zip(axes, found, strict=True):
         for i, (budget, part) in enumerate(sorted(points.groupby("budget"), reverse=True)):
@@ -207,8 +210,8 @@ def named(study: Study) -> str:
 
 
 def largest(found: Sequence[Scaled]) -> list[Scaled]:
-    """Of the studies of one model and string the one of most training: others may have the same seeds."""
-    ascending = sorted(found, key=lambda one: one.points["flops"].sum())
+    """Of the studies of one model and string the one of most runs: others may have the same seeds."""
+    ascending = sorted(found, key=lambda one: len(one.study.runs))
     chosen = {named(one.study): one for one in ascending}
     return [one for one in found if chosen[named(one.study)] is one]
 
@@ -290,7 +293,8 @@ def quality_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
             for params, of in part.groupby("params"):
                 colour = COLOURS[np.abs(np.log(SIZES / params)).argmin()]
                 for axis, metric in zip(axes, shown, strict=True):
-                    axis.plot(of["nats"], of[metric], marker, color=colour, label=f"{model}, {params:,}")
+                    axis.plot(of["nats"], of[metric], marker, color=colour)
+            axes[0].plot([], [], marker, color="#999999", label=model)
             line = straight_line(part["nats"], part["fcd_test"], LEVEL)
             if line is None:
                 continue
@@ -299,14 +303,18 @@ def quality_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
             left = part["fcd_test"] - (line.intercept + line.slope * part["nats"])
             ends = np.array([part["nats"].min(), part["nats"].max()])
             axes[0].plot(ends, line.intercept + line.slope * ends, color="#999999", lw=1)
+            drawn = " or ".join(f"{number:,}" for number in sorted(part["molecules"].unique()))
             lines.append(
-                f"- **{model}**: {len(part)} models, {part['molecules'].min():,} molecules of each; FCD "
+                f"- **{model}**: {len(part)} models, {drawn} molecules of each; FCD "
                 f"{best['fcd_test']:.2f} and raw validity {best['raw_valid']:.2f} at best, at {best['nats']:.1f} nats "
                 f"per molecule; {line.slope:.2f} [{low:.2f}, {high:.2f}] less of FCD for every nat, with a standard "
                 f"deviation of {left.std(ddof=2):.2f} about the line."
             )
-        axes[0].legend(fontsize=6, frameon=False)
-        yield "\n".join([f"### {task}\n\n{save(figure, f'quality_{task}')}\n\nColours are sizes.\n", *lines, ""])
+        for size, colour in zip(SIZES, COLOURS, strict=True):
+            axes[1].plot([], [], "o", color=colour, label=f"{size:.0e} parameters".replace("e+0", "e"))
+        for axis in axes:
+            axis.legend(fontsize=7, frameon=False)
+        yield "\n".join([f"### {task}\n\n{save(figure, f'quality_{task}')}\n", *lines, ""])
 
 
 def pruner_section() -> Iterator[str]:
