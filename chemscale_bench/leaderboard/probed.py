@@ -34,7 +34,7 @@ def read_probes(run_ids: Collection[str]) -> Probes:
 
     found: Probes = {}
     left_out, known = Counter[str](), set(run_ids)
-    for probing in finished(open_store(), "probe"):
+    for probing in finished(open_store(), "probe") if run_ids else ():
         params = probing.data.params
         if not params.get("tasks"):  # of somebody's own table
             continue

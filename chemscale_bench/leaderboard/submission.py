@@ -101,7 +101,8 @@ def stage(settings: SubmitSettings, runs: list[Measured], draft: Path) -> Path:
         chosen = {"best": [best], "all": ids, "none": []}[settings.checkpoint]
         folder = draft / "checkpoints"
         checkpoints = {run_id: fetch_checkpoint(run_id, folder, settings) for run_id in chosen}
-        drawn, probed = read_generations(ids), read_probes(ids)
+        language = ids if family == "language_model" else []
+        drawn, probed = read_generations(language), read_probes(language)
         records = [
             record(kept, family, part, checkpoints.get(kept.run.run_id), drawn, probed)
             for kept, (_, part) in zip(runs, curves.groupby("run", observed=True), strict=True)
