@@ -53,8 +53,9 @@ def train_seeds(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
         try:
             with ended_properly(child):
                 if not runs:
-                    name = str(run.tags()["mlflow.runName"]).removesuffix(f"-seed{settings.seed}")
-                    client.set_tag(parent, "mlflow.runName", f"{name}-{settings.seeds}-seeds")
+                    name = str(run.tags()["mlflow.runName"])
+                    name = name.replace(f"-seed{settings.seed}", f"-{settings.seeds}-seeds", 1)
+                    client.set_tag(parent, "mlflow.runName", name)
                 run.prints = not runs  # one of them shows the progress of all
                 runs.append(run)
                 yield from run.steps_due()

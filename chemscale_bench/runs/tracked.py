@@ -122,6 +122,12 @@ class TrackedRun(RunKind):
         for line in self.remarks():
             self.tell(line)
 
+    def called(self, params: float, *more: object) -> str:
+        """The run's name, such as `painn-3e4-seed0-200-ethanol`: a narrow column shows its first 22 letters."""
+        size = f"{params:.2g}".replace("e+0", "e").replace("e+", "e")
+        words = self.settings_record["model"], size, f"seed{self.settings_record['seed']}", *more
+        return "-".join(str(word) for word in words if word)
+
     def tell(self, text: str) -> None:
         """Say something above the progress bar."""
         if self.prints:
