@@ -179,7 +179,7 @@ class ForceRun(TrackedRun):
         """Name and digests."""
         frames = self.frames
         return {
-            "mlflow.runName": self.called(self.potential.non_embedding_params, self.train_frames, self.task.molecule),
+            "mlflow.runName": self.called(self.train_frames, self.task.molecule),
             "task_digest": self.task.digest_with(frames.digest, frames.test.digest), "data.digest": frames.digest,
             "data.source": frames.source, "data.source_sha256": frames.source_sha256,
             "data.train_digest": frames.train.digest, "data.validation_digest": frames.validation.digest,

@@ -172,7 +172,7 @@ class LanguageRun(TrackedRun):
         store = self.store
         string = "" if self.settings.vocabulary == "dataset" else self.settings.vocabulary
         return {
-            "mlflow.runName": self.called(self.config.non_embedding_params, string, self.own),
+            "mlflow.runName": self.called(string, self.own),
             "task_digest": self.task.digest_with(store.digest, store.validation.digest),
             "data.digest": store.digest, "data.source": store.source, "data.source_sha256": store.source_sha256,
             "data.train_digest": store.train.digest, "data.validation_digest": store.validation.digest,

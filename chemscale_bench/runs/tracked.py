@@ -74,6 +74,7 @@ class TrackedRun(RunKind):
         # Numbers of the data, and their steps. MLflow's views begin with what was logged first: the training.
         self.beforehand: list[tuple[dict[str, float], int]] = []
         self.prints = self.speaks and judge is None
+        self.proposes = True  # what to type next, which is for somebody else to say where more than one run is trained
 
     def train(self) -> None:
         """Train, record, save the model; raises `Interrupted` if asked to stop on the way."""
@@ -122,11 +123,11 @@ class TrackedRun(RunKind):
         for line in self.remarks():
             self.tell(line)
 
-    def called(self, params: float, *more: object) -> str:
-        """The run's name, such as `painn-3e4-seed0-200-ethanol`: a narrow column shows its first 22 letters."""
-        size = f"{params:.2g}".replace("e+0", "e").replace("e+", "e")
-        words = self.settings_record["model"], size, f"seed{self.settings_record['seed']}", *more
-        return "-".join(str(word) for word in words if word)
+    def called(self, *more: object) -> str:
+        """The run's name, such as `painn-3e4-seed0-200-ethanol`: a narrow column shows its first letters."""
+        about = self.settings_record | self.params()
+        size = f"{about['non_embedding_params']:.2g}".replace("e+0", "e").replace("e+", "e")
+        return "-".join(str(word) for word in (about["model"], size, f"seed{about['seed']}", *more) if word)
 
     def tell(self, text: str) -> None:
         """Say something above the progress bar."""
@@ -169,6 +170,7 @@ class TrackedRun(RunKind):
                     f"{what} {seconds:.1f} s" for what, seconds in self.clock.seconds.items() if what != "decays"
                 )
             )
+        if self.prints and self.proposes:
             verb, what = self.THEN
             print(f"run {self.run_id} is in the tracking store; next:\n  {look_at(self.run_id)}")
             print(f"  {typed('chemscale')} {verb} --run {self.run_id}    # {what}")

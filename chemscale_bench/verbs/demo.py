@@ -51,6 +51,7 @@ class Demo:
         mark_process(self.client, child)
         with ended_properly(child):
             run = kind(chosen, start_fabric(chosen), child, self.stop, None)
+            run.proposes = False
             run.train()
         if self.stop.requested:
             raise KeyboardInterrupt
