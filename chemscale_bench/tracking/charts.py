@@ -45,6 +45,7 @@ ABOUT = {
     "chemscale-housekeeping": "Fits of tables, probes, entries, boards: nothing is trained here.",
 }
 """What an experiment holds. MLflow's list of experiments shows the first words of a note, and links as they stand."""
+SWITCH = "If you see none of them, turn the switch at the top left to *Model training*."
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """What MLflow calls an experiment of training. Since 3.17 it goes by a switch of the user's instead, which stands at
 applications (prompts, traces) until it is turned, and by `workflowType` in an address, which ours therefore have."""
@@ -134,7 +135,7 @@ def share(client: MlflowClient, experiment_id: str, charts: bool = True) -> None
     note = ABOUT.get(client.get_experiment(experiment_id).name, "Trainings" if charts else "")
     tags = {TAG: pack(view())} if charts else {}
     if charts:
-        note += f", compared by their loss, curves, scaling and settings in [these charts]({address(experiment_id)})."
+        note += f", compared in [these charts]({address(experiment_id)}): loss, curves, scaling, settings. {SWITCH}"
     for key, value in {**KIND, **tags, "mlflow.note.content": note}.items():
         client.set_experiment_tag(experiment_id, key, value)
 
