@@ -49,12 +49,12 @@ def train_seeds(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
         return member(waiting.pop(0)) if waiting and not stop.requested else None
 
     def member(run: TrackedRun) -> Generator[Step, None, None]:
-        child = run.run_id = client.create_run(experiment, tags=below(parent)).info.run_id
+        name = str(run.tags()["mlflow.runName"])
+        child = run.run_id = client.create_run(experiment, tags=below(parent), run_name=name).info.run_id
         mark_process(client, child)
         try:
             with ended_properly(child):
                 if not runs:
-                    name = str(run.tags()["mlflow.runName"])
                     name = name.replace(f"-seed{settings.seed}", f"-{settings.seeds}-seeds", 1)
                     client.set_tag(parent, "mlflow.runName", name)
                 run.prints, run.proposes = not runs, False  # one of them shows the progress of all

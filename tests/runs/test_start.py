@@ -308,7 +308,7 @@ def test_seeds_are_children_of_one_run_with_the_curves_that_they_have_alone() ->
     assert "mean of 2 seeds" in out
     assert out.count("; next:\n") == 1
     assert ", one child per seed; next:\n" in out
-    (parent,) = [run for run in runs() if run.data.tags["mlflow.runName"] == "chemgpt-2.9e4-2-seeds"]
+    (parent,) = [run for run in runs() if run.data.tags["mlflow.runName"] == "2.9e4-2-seeds-chemgpt"]
     children = {
         run.data.params["seed"]: run for run in runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
     }
@@ -317,8 +317,8 @@ def test_seeds_are_children_of_one_run_with_the_curves_that_they_have_alone() ->
     ]
     assert sorted(children) == ["0", "1"]
     assert {run.data.tags["mlflow.runName"] for run in children.values()} == {
-        "chemgpt-2.9e4-seed0",
-        "chemgpt-2.9e4-seed1",
+        "2.9e4-seed0-chemgpt",
+        "2.9e4-seed1-chemgpt",
     }
     assert parent.data.metrics["seeds/sd_val_loss_nats_per_token"] > 0
     assert {run.info.status for run in [parent, *children.values()]} == {"FINISHED"}
