@@ -125,7 +125,7 @@ class TrackedRun(RunKind):
             self.tell(line)
 
     def called(self, *more: object) -> str:
-        """The run's name, such as `3e4-seed0-painn-200-ethanol`: of a child MLflow's table shows the first 13 letters."""
+        """The run's name, such as `3e4-seed0-painn-200-ethanol`: of a child MLflow's table shows 13 letters."""
         about = self.settings_record | self.params()
         size = f"{about['non_embedding_params']:.2g}".replace("e+0", "e").replace("e+", "e")
         return "-".join(str(word) for word in (size, f"seed{about['seed']}", about["model"], *more) if word)
