@@ -246,6 +246,8 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
 def test_unknown_experiment_and_empty_selection(logged: Any) -> None:
     with pytest.raises(UserError, match="experiment must be an experiment or a run id of this store, got 'none'"):
         fit(FitSettings(experiment="none"))
+    with pytest.raises(UserError, match=r"got 'runss'; did you mean runs\?"):
+        fit(FitSettings(experiment="runss"))
     with pytest.raises(UserError, match="must hold finished runs with val/accuracy, got none"):
         fit(FitSettings(experiment="runs", metric="val/accuracy"))
 
