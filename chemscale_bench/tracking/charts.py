@@ -135,7 +135,7 @@ def share(client: MlflowClient, experiment_id: str, charts: bool = True) -> None
     note = ABOUT.get(client.get_experiment(experiment_id).name, "Trainings" if charts else "")
     tags = {TAG: pack(view())} if charts else {}
     if charts:
-        note += f", compared in [these charts]({address(experiment_id)}): loss, curves, scaling, settings. {SWITCH}"
+        note += f", compared by loss and settings in [these charts]({address(experiment_id)}). {SWITCH}"
     for key, value in {**KIND, **tags, "mlflow.note.content": note}.items():
         client.set_experiment_tag(experiment_id, key, value)
 

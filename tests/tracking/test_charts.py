@@ -108,7 +108,9 @@ def test_only_training_gets_charts(tracking_uri: str, monkeypatch: pytest.Monkey
     tags = client.get_experiment(experiment_id("training")).tags
     assert charts.unpack(tags[charts.TAG]) == charts.view()
     assert charts.KEY in tags["mlflow.note.content"]
-    assert tags["mlflow.note.content"].startswith("Trainings, compared in [these charts](#/experiments/")
+    assert tags["mlflow.note.content"].startswith(
+        "Trainings, compared by loss and settings in [these charts](#/experiments/"
+    )
     with housekeeping_run("test") as run:
         housekeeping = client.get_experiment(client.get_run(run).info.experiment_id)
     assert charts.TAG not in housekeeping.tags
