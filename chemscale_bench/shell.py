@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -18,6 +20,16 @@ def typed(name: str) -> str:
     if not beside.exists() or (found and beside.samefile(found)):
         return name
     return shlex.quote(str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside))
+
+
+def unquoted(params: Mapping[str, str]) -> dict[str, str]:
+    """Parameters of a run as they were meant: `mlflow run` logs what a shell needs quotes for in quotes, as "''"."""
+    found = dict(params)
+    for name, value in params.items():
+        with suppress(ValueError):  # of quotes that are none of a shell's
+            if value.startswith("'") and len(words := shlex.split(value)) == 1:
+                found[name] = words[0]
+    return found
 
 
 def mlflow_ui() -> str:

@@ -17,6 +17,7 @@ import pytest
 import chemscale_bench as cs
 from chemscale_bench.cli import main
 from chemscale_bench.errors import UserError
+from chemscale_bench.leaderboard.planted import plant
 from chemscale_bench.runs.study_result import StudyResult
 from chemscale_bench.runs.sweep_report import Tuned
 
@@ -256,6 +257,16 @@ def test_the_board_has_entries_papers_and_figures(capsys: pytest.CaptureFixture[
     shown = found.table[found.table["task"] == "rmd17-ff@ethanol"]
     assert sum(len(study.x) for study in found.figure("rmd17-ff@ethanol").data) == len(shown) > 3
     assert capsys.readouterr().out == ""
+
+
+def test_versions_of_a_task_have_figures_of_their_own(tmp_path: Path) -> None:
+    digest = json.loads(plant(tmp_path / "entries", "Ada").read_text())["task_digest"]
+    other = plant(tmp_path / "entries", "Emmy")
+    other.write_text(other.read_text().replace(digest, "f" * len(digest)))
+    found = cs.read_leaderboard(source=str(tmp_path / "entries"))
+    for name in (digest, "f" * len(digest)):
+        (drawn,) = [study for study in found.figure(f"embedded-lm {name[:6]}").data if "," in study.name]
+        assert len(drawn.x) == 3
 
 
 def test_a_study_is_trained_silently_and_read_again(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
 
-from chemscale_bench.shell import typed
+from chemscale_bench.shell import typed, unquoted
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,10 @@ def test_by_name_where_the_shell_finds_it(
     monkeypatch.chdir(tmp_path / folder)
     assert typed("chemscale") == said.format(root=tmp_path)
     assert typed("mlflow") == "mlflow", "nothing better is known"
+
+
+def test_what_mlflow_run_has_quoted_for_a_shell_is_what_was_meant() -> None:
+    meant = {"column": "", "data": "my molecules.csv", "name": "Ada's", "plain": "1e4", "odd": "'", "two": "'a' 'b'"}
+    logged = meant | {name: shlex.quote(meant[name]) for name in ("column", "data", "name")}
+    assert logged["column"] == "''"
+    assert unquoted(logged) == meant

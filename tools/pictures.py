@@ -37,6 +37,7 @@ SECONDS = 120
 PAGE = (1280, 1483)
 CHARTS = (1500, 838)
 WIDTHS, TALLEST = (1280, 390), 6000
+TRAINING = "workflowType=machine_learning"
 COLOURS = 128
 """Of a picture's palette: half the bytes, and nothing that the eye would miss."""
 # What would fill the picture with a list of all models, or stand half cut off.
@@ -142,9 +143,10 @@ def pictures_of_all_views(experiment: str, folder: Path, files: list[Path]) -> N
     make(LeaderboardSettings(out=str(folder / "board.html"), log=False))
     with mlflow_server() as server, browser(CHARTS) as driver:
         views = {
-            "charts": server + address(found.experiment_id), "runs": f"{server}{about}?workflowType=machine_learning",
+            "charts": server + address(found.experiment_id), "runs": f"{server}{about}/runs?{TRAINING}",
+            "clicked": server + about,  # as who has not turned MLflow's switch
             "run": server + page(found.experiment_id, run.info.run_id),
-            "compare": f'{server}#/compare-runs?runs={ids}&experiments=["{found.experiment_id}"]',
+            "compare": f'{server}#/compare-runs?runs={ids}&experiments=["{found.experiment_id}"]&{TRAINING}',
             **{file.stem: file.absolute().as_uri() for file in (folder / "board.html", *files)},
         }  # fmt: skip
         for theme in ("light", "dark"):

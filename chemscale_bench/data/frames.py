@@ -263,5 +263,6 @@ def _check_sizes(data: str, source: _Source, train_size: int, validation_frames:
             f"train_size must be at most {got}; more frames of one trajectory are correlated in time with the test "
             "frames (Christensen and von Lilienfeld 2020): take fewer"
         )
-    cure = "take fewer, or give more frames" + (", or test_data" if source.whole else "")
+    cure = f"add train_size={left}, or fewer, or give more frames" if left > 0 else "give more frames"
+    cure += ", or test_data" if source.whole else ""
     raise UserError(f"train_size must be at most {got}; {cure}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -239,7 +240,7 @@ def holding(names: str, lines: list[str]) -> str:
             found.append(name.strip())
     if not found:
         return "none of them holds SMILES; name one that does with column="
-    return f"SMILES are in {' and '.join(found)}: give column={' or column='.join(found)}"
+    return f"SMILES are in {' and '.join(found)}: give column={' or column='.join(map(shlex.quote, found))}"
 
 
 def readable(layout: Layout, lines: list[str]) -> tuple[float, int]:

@@ -17,6 +17,7 @@ from chemscale_bench.models import hub
 from chemscale_bench.models.language_models import family_of
 from chemscale_bench.models.packed import LanguageModel
 from chemscale_bench.models.registry import FORCE_FIELDS, LANGUAGE_MODELS
+from chemscale_bench.shell import unquoted
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -111,7 +112,8 @@ def of_run(run_id: str, untrained: bool, artifact: str) -> Checkpoint:
         raise UserError(
             f"run must be the id of a run of this store, got {run_id!r}; check it and MLFLOW_TRACKING_URI"
         ) from None
-    if (kind := run.data.params.get("model", "")) in FORCE_FIELDS:
+    params = unquoted(run.data.params)
+    if (kind := params.get("model", "")) in FORCE_FIELDS:
         raise UserError(f"run must be of a language model, {run_id} is of the force field {kind}; give another")
     with TemporaryDirectory() as temporary:
         try:
@@ -126,7 +128,5 @@ def of_run(run_id: str, untrained: bool, artifact: str) -> Checkpoint:
                 f"run must have a model among its artifacts, {run_id} has none (it is {run.info.status}); give a "
                 "finished run of a language model, or the folder of a checkpoint"
             ) from None
-        found = of_folder(Path(folder), untrained, run.data.params)
-    return Checkpoint(
-        found.network, found.vocabulary, found.model, run_id, run.data.params, run.data.metrics, run.data.tags
-    )
+        found = of_folder(Path(folder), untrained, params)
+    return Checkpoint(found.network, found.vocabulary, found.model, run_id, params, run.data.metrics, run.data.tags)

@@ -257,8 +257,8 @@ def read_experiment(name: str) -> tuple[list[Study], dict[str, int]]:
     logged = runs_of_experiment(name)
     left_out: Counter[str] = Counter()
     groups: dict[tuple[Family, str, str, str], list[Run]] = defaultdict(list)
-    ids = {run.run_id for run in logged}
-    drawn, probed = read_generations(ids), read_probes(ids)
+    language = {run.run_id for run in logged if RESULTS["language_model"][0] in run.metrics}
+    drawn, probed = read_generations(language), read_probes(language)
     for family, metrics in RESULTS.items():
         own = [run for run in logged if metrics[0] in run.metrics]
         kept, reasons = measure(own, metrics[0])

@@ -35,7 +35,7 @@ def read_generations(run_ids: Collection[str]) -> Generations:
 
     found: Generations = {}
     left_out, known = Counter[str](), set(run_ids)
-    for drawing in finished(open_store(), "generate"):
+    for drawing in finished(open_store(), "generate") if run_ids else ():
         try:
             rows = [row for row in rows_of(drawing) if row["run_id"] in known]
         except (MlflowException, OSError):

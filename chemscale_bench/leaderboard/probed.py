@@ -15,6 +15,7 @@ from chemscale_bench.leaderboard.entry import Entry, Probe, Property
 from chemscale_bench.leaderboard.generated import finished, logged_rows
 from chemscale_bench.scaling.table import describe
 from chemscale_bench.settings.probe import ProbeSettings
+from chemscale_bench.shell import unquoted
 from chemscale_bench.tracking.store import open_store
 
 Probes = dict[tuple[str, int], dict[Property, Probe]]
@@ -34,8 +35,8 @@ def read_probes(run_ids: Collection[str]) -> Probes:
 
     found: Probes = {}
     left_out, known = Counter[str](), set(run_ids)
-    for probing in finished(open_store(), "probe"):
-        params = probing.data.params
+    for probing in finished(open_store(), "probe") if run_ids else ():
+        params = unquoted(probing.data.params)
         if not params.get("tasks"):  # of somebody's own table
             continue
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -150,10 +151,9 @@ def experiment_of(name: str, parameter: str = "experiment") -> str:
     try:
         run = client.get_run(name)
     except MlflowException:
-        raise UserError(
-            f"{parameter} must be an experiment or a run id of this store, got {name!r}; check it and "
-            "MLFLOW_TRACKING_URI"
-        ) from None
+        near = get_close_matches(name, [experiment.name for experiment in client.search_experiments()], 1)
+        hint = f"did you mean {near[0]}?" if near else "check it and MLFLOW_TRACKING_URI"
+        raise UserError(f"{parameter} must be an experiment or a run id of this store, got {name!r}; {hint}") from None
     return str(client.get_experiment(run.info.experiment_id).name)
 
 

@@ -42,7 +42,7 @@ def study(settings: SubmitSettings) -> tuple[list[Measured], dict[str, int]]:
     kinds = {
         (run.params.get("task_name"), run.params.get("model"), run.tags.get("task_digest"))
         for run in found
-        if run.status == "FINISHED" and any(metric in run.metrics for _, metric in primary)
+        if run.status == "FINISHED" and "task_name" in run.params and any(name in run.metrics for _, name in primary)
     }
     if len(kinds) != 1:
         listed = "; ".join(" ".join(map(str, kind)) for kind in sorted(kinds, key=str)[:4]) or "no finished run"
@@ -101,7 +101,8 @@ def stage(settings: SubmitSettings, runs: list[Measured], draft: Path) -> Path:
         chosen = {"best": [best], "all": ids, "none": []}[settings.checkpoint]
         folder = draft / "checkpoints"
         checkpoints = {run_id: fetch_checkpoint(run_id, folder, settings) for run_id in chosen}
-        drawn, probed = read_generations(ids), read_probes(ids)
+        language = ids if family == "language_model" else []
+        drawn, probed = read_generations(language), read_probes(language)
         records = [
             record(kept, family, part, checkpoints.get(kept.run.run_id), drawn, probed)
             for kept, (_, part) in zip(runs, curves.groupby("run", observed=True), strict=True)

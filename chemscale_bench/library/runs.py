@@ -187,7 +187,8 @@ def read_leaderboard(experiment: str = "", **parameters: Any) -> Result:
         **parameters: of that command, such as source and flops; `chemscale leaderboard --help` explains them.
 
     Returns:
-        A row for each result in `table`, the leaders in `text()`, what all reached at each budget in `figure(task)`.
+        A row for each result in `table`, the leaders in `text()`, what all reached at each budget in `figure(task)`; of
+        several versions of a task in `figure("TASK DIGEST")`, with six digits of it, as `figures()` lists them.
 
     Raises:
         UserError: if a parameter breaks a rule, or there are no such runs.

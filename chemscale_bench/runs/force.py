@@ -177,9 +177,9 @@ class ForceRun(TrackedRun):
 
     def tags(self) -> dict[str, object]:
         """Name and digests."""
-        frames, chosen = self.frames, self.settings
+        frames = self.frames
         return {
-            "mlflow.runName": f"{chosen.model}-{self.task.molecule}-{self.train_frames}-seed{chosen.seed}",
+            "mlflow.runName": self.called(self.train_frames, self.task.molecule),
             "task_digest": self.task.digest_with(frames.digest, frames.test.digest), "data.digest": frames.digest,
             "data.source": frames.source, "data.source_sha256": frames.source_sha256,
             "data.train_digest": frames.train.digest, "data.validation_digest": frames.validation.digest,

@@ -170,10 +170,9 @@ class LanguageRun(TrackedRun):
     def tags(self) -> dict[str, object]:
         """Name and digests."""
         store = self.store
+        string = "" if self.settings.vocabulary == "dataset" else self.settings.vocabulary
         return {
-            "mlflow.runName": (
-                f"{self.settings.model}-{self.config.non_embedding_params:.2g}{self.own}-seed{self.settings.seed}"
-            ),
+            "mlflow.runName": self.called(string, self.own),
             "task_digest": self.task.digest_with(store.digest, store.validation.digest),
             "data.digest": store.digest, "data.source": store.source, "data.source_sha256": store.source_sha256,
             "data.train_digest": store.train.digest, "data.validation_digest": store.validation.digest,
@@ -183,7 +182,7 @@ class LanguageRun(TrackedRun):
     @property
     def own(self) -> str:
         """The name of the user's own data, if any."""
-        return "" if self.data == "auto" or self.data in NAMES else f"-{Path(self.data).stem}"
+        return "" if self.data == "auto" or self.data in NAMES else Path(self.data).stem
 
     @property
     def about(self) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.registry import FORCE_FIELDS
+from chemscale_bench.shell import unquoted
 from chemscale_bench.tracking.store import download_model, open_store
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def provenance(run: Run) -> dict[str, Any]:
     }
     # Paths and names of whoever trained it.
     own = {"data", "test_data", "init", "register_as", "resume", "experiment"}
-    params = {name: value for name, value in sorted(run.data.params.items()) if name not in own}
+    params = {name: value for name, value in sorted(unquoted(run.data.params).items()) if name not in own}
     params |= {"task": run.data.params["task_name"]}
     return {"run_id": run.info.run_id, "parameters": params, "origin": tags, "results": results(run), "cost": cost}
 

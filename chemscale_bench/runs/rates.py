@@ -184,7 +184,7 @@ def sweep(
         **given, model=plan.model, params=size, trials=trials, study=name, together=min(together, trials),
         pruner=pruner,
     )  # fmt: skip
-    work = Sweep(settings, plan.prints)
+    work = Sweep(settings, plan.prints, describes_data=False)
     for point in points:
         work.queue.study.enqueue_trial(point, skip_if_exists=True)
     work.run()

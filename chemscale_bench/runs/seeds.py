@@ -15,6 +15,7 @@ from chemscale_bench.tracking.adoption import adopt_run, launched_run
 from chemscale_bench.tracking.ending import ended_properly
 from chemscale_bench.tracking.families import below, describe_family, name_of
 from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
+from chemscale_bench.tracking.looking import look_at
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
 from chemscale_bench.training.learner import Step
@@ -48,14 +49,15 @@ def train_seeds(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
         return member(waiting.pop(0)) if waiting and not stop.requested else None
 
     def member(run: TrackedRun) -> Generator[Step, None, None]:
-        child = run.run_id = client.create_run(experiment, tags=below(parent)).info.run_id
+        name = str(run.tags()["mlflow.runName"])
+        child = run.run_id = client.create_run(experiment, tags=below(parent), run_name=name).info.run_id
         mark_process(client, child)
         try:
             with ended_properly(child):
                 if not runs:
-                    name = str(run.tags()["mlflow.runName"]).removesuffix(f"-seed{settings.seed}")
-                    client.set_tag(parent, "mlflow.runName", f"{name}-{settings.seeds}-seeds")
-                run.prints = not runs  # one of them shows the progress of all
+                    name = name.replace(f"-seed{settings.seed}", f"-{settings.seeds}-seeds", 1)
+                    client.set_tag(parent, "mlflow.runName", name)
+                run.prints, run.proposes = not runs, False  # one of them shows the progress of all
                 runs.append(run)
                 yield from run.steps_due()
         except Diverged as error:
@@ -86,6 +88,7 @@ def train_seeds(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
             found = f"{first.title}: {name_of(first.METRIC)}, of {len(done)} seeds **{mean:.4f}**, sd {deviation:.4f}"
         if means:
             describe_family(client, parent, first.METRIC, found, means)
+            print(f"parent run {parent}, one child per seed; next:\n  {look_at(parent, beside_others=True)}")
         if diverged:
             raise diverged[0]
     sys.exit(stop.exit_code)

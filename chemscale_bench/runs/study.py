@@ -87,6 +87,7 @@ class Study:
         self.results: list[Result] = []
         self.found: StudyResult
         self.to_do: list[Planned] = []
+        self.planned = 0
 
     # -- the plan ------------------------------------------------------------------------------------------------
 
@@ -151,7 +152,7 @@ class Study:
                     raise
                 self.found = study_report.finish(self.client, self.parent, self.cells, self.plan)
         if self.prints:
-            print(f"{self.found.text()}\n\n{study_report.next_steps(self.found, self.settings)}")
+            print(f"{self.found.text()}\n\n{study_report.next_steps(self.found, self.settings, self.planned)}")
         return stop.exit_code
 
     def make_parent(self) -> str:
@@ -198,6 +199,7 @@ class Study:
     def introduce(self) -> None:
         """Say what is about to happen."""
         self.look()
+        self.planned = len(self.results) + len(self.to_do)
         if not self.prints:
             return
         print(f"study {self.cells.name}: {len(self.results)} trainings are done, to do:")

@@ -207,11 +207,21 @@ def finish(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan) -> 
     return found
 
 
-def next_steps(found: StudyResult, settings: StudySettings) -> str:
-    """What a user may do with a study, as commands."""
+def next_steps(found: StudyResult, settings: StudySettings, planned: int) -> str:
+    """What a user may do with a study, as commands.
+
+    Args:
+        found: what the study found.
+        settings: of the study.
+        planned: how many trainings it was to have when it began.
+    """
+    text = f"{found.trainings} trainings below run {found.run_id} of experiment {settings.experiment}"
+    if found.trainings < planned:
+        text += f", {planned - found.trainings} fewer than first planned, since the budget is used"
+    text += f"; next:\n  {look_at(found.run_id, beside_others=True)}\n"
+    if found.law is None and settings.hours:
+        return f"{text}  the same command with hours={4 * settings.hours:g}    # goes on: these are too few for a law"
     return (
-        f"{found.trainings} trainings below run {found.run_id} of experiment {settings.experiment}; next:\n"
-        f"  {look_at(found.run_id, beside_others=True)}\n"
-        f"  {typed('chemscale')} fit --experiment {found.run_id} --out law    # the law as files\n"
+        f"{text}  {typed('chemscale')} fit --experiment {found.run_id} --out law    # the law as files\n"
         f"  {typed('chemscale')} submit --run {found.run_id} --submitter NAME    # an entry of the leaderboard"
     )

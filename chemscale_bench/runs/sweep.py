@@ -54,10 +54,11 @@ class Sweep:
     Args:
         settings: of the verb `tune`.
         prints: whether it shows its progress and prints what it finds.
+        describes_data: whether it also says how the user's data are read, which a study has said of all its trainings.
     """
 
-    def __init__(self, settings: TuneSettings, prints: bool = True) -> None:
-        self.prints = prints
+    def __init__(self, settings: TuneSettings, prints: bool = True, describes_data: bool = True) -> None:
+        self.prints, self.describes_data = prints, prints and describes_data
         self.task = tasks.load(settings.task)
         self.family = self.task.family
         self.kind = KINDS[self.family]
@@ -233,7 +234,7 @@ class Sweep:
                         return judge(position, values)
 
                     run = self.kind(settings, fabric, child, stop, None, judge=watch)  # type: ignore[arg-type]
-                    for line in run.remarks() if self.prints and not trial.number else ():
+                    for line in run.remarks() if self.describes_data and not trial.number else ():
                         tqdm.write(line, file=sys.stderr)
                     yield from run.steps_due()
                     state, value = TrialState.COMPLETE, run.final_value

@@ -25,12 +25,12 @@ def numbers(trials: list[FrozenTrial]) -> dict[str, float]:
     """Best trial so far and what pruning saved."""
     spent = studies.spent(trials)
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
-    found = {"tune/saved_percent": spent.saved_percent, "tune/flops": spent.flops}
-    found |= {"tune/flops_without_pruning": spent.flops_without_pruning, "tune/complete": float(len(complete))}
-    if complete:
+    found = dict[str, float]()
+    if complete:  # first what is found, then what it cost: MLflow lists numbers as they come
         best = min(complete, key=lambda trial: trial.value or math.inf)
-        found |= {"best/value": float(best.value or 0.0)} | {f"best/{name}": v for name, v in best.params.items()}
-    return found
+        found = {"best/value": float(best.value or 0.0)} | {f"best/{name}": v for name, v in best.params.items()}
+    found |= {"tune/saved_percent": spent.saved_percent, "tune/flops": spent.flops}
+    return found | {"tune/flops_without_pruning": spent.flops_without_pruning, "tune/complete": float(len(complete))}
 
 
 class Tuned(Result):

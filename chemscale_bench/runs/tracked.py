@@ -71,9 +71,10 @@ class TrackedRun(RunKind):
         self.clock = Clock(self.log, fabric.device)
         self.clocked = self.clock.clocked
         self.verdict: str | None = None
-        # Numbers of the data, and their steps. MLflow's views begin with what was logged first: the training.
-        self.beforehand: list[tuple[dict[str, float], int]] = []
+        # Numbers of the data, and their steps. MLflow's views begin with what was logged first: training, then results.
+        self.beforehand: list[tuple[dict[str, float], int]] = self.log.setdefault("beforehand", [])
         self.prints = self.speaks and judge is None
+        self.proposes = True  # what to type next, which is for somebody else to say where more than one run is trained
 
     def train(self) -> None:
         """Train, record, save the model; raises `Interrupted` if asked to stop on the way."""
@@ -96,6 +97,7 @@ class TrackedRun(RunKind):
                 stack.enter_context(system_metrics(self.run_id, resumed=bool(self.saved)))
                 if not self.saved:
                     self.describe()
+                stack.callback(self.record_beforehand)  # of a run that diverges, too
             self.save(self.trainer.state())
             yield from self.trainer.steps_due()
             self.save(self.trainer.state())
@@ -117,10 +119,16 @@ class TrackedRun(RunKind):
             del tags["mlflow.runName"]
         package = {f"version.{name}": version for name, version in package_of(str(params["model"])).items()}
         self.recorder.tags(tags | package | environment_tags(self.fabric.device))
-        self.tell(f"{self.title}: run {self.run_id}")
+        self.tell(f"{self.title}, seed {self.settings_record['seed']}: run {self.run_id}")
         self.describe_data()
         for line in self.remarks():
             self.tell(line)
+
+    def called(self, *more: object) -> str:
+        """The run's name, such as `3e4-seed0-painn-200-ethanol`: of a child MLflow's table shows 13 letters."""
+        about = self.settings_record | self.params()
+        size = f"{about['non_embedding_params']:.2g}".replace("e+0", "e").replace("e+", "e")
+        return "-".join(str(word) for word in (size, f"seed{about['seed']}", about["model"], *more) if word)
 
     def tell(self, text: str) -> None:
         """Say something above the progress bar."""
@@ -163,6 +171,7 @@ class TrackedRun(RunKind):
                     f"{what} {seconds:.1f} s" for what, seconds in self.clock.seconds.items() if what != "decays"
                 )
             )
+        if self.prints and self.proposes:
             verb, what = self.THEN
             print(f"run {self.run_id} is in the tracking store; next:\n  {look_at(self.run_id)}")
             print(f"  {typed('chemscale')} {verb} --run {self.run_id}    # {what}")
@@ -184,11 +193,17 @@ class TrackedRun(RunKind):
         Raises:
             UserError: if the store does not take it; the resume state has it all.
         """
+        self.record_beforehand()
         if not self.recorder.deliver():
             raise UserError(
                 f"the tracking store must take the run, it does not ({self.recorder.problem}); nothing is lost: once "
                 f"it is back, the same command with resume={self.run_id} delivers the rest"
             )
+
+    def record_beforehand(self) -> None:
+        """Log what was known before the training."""
+        for known, step in self.beforehand:
+            self.recorder.metrics(known, step)
 
     def report(self, report: Report) -> None:
         """A stretch of training is done."""
@@ -203,8 +218,8 @@ class TrackedRun(RunKind):
                 f"{name}/gradient_norm": report.gradient_norm,
             }
             self.recorder.metrics(values, report.position)
-            for known, step in self.beforehand:
-                self.recorder.metrics(known, step)
+            if self.reached:
+                self.record_beforehand()
             self.bar.set_postfix_str(f"loss {report.loss:.3g} {report.kind}")
             self.bar.update(report.amount)
             if self.judge:

@@ -36,6 +36,16 @@ PARALLEL = {
 SETTINGS = ("task_name", "model", "non_embedding_params", "train_frames", "seed")
 RESULTS = (LOSS, FORCES, "cost/train_seconds")
 PACKED = "deflate;"
+ABOUT = {
+    "chemscale-demo": "The runs of the demo",
+    "chemscale-studies": "Scaling studies",
+    "chemscale-sweeps": "Searches",
+    "chemscale-generation": "Molecules that models drew, and how good they are.",
+    "chemscale-motion": "Force fields in motion: stability, distances, vibrations.",
+    "chemscale-housekeeping": "Fits of tables, probes, entries, boards: nothing is trained here.",
+}
+"""What an experiment holds. MLflow's list of experiments shows the first words of a note, and links as they stand."""
+SWITCH = "If you see none of them, turn the switch at the top left to *Model training*."
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """What MLflow calls an experiment of training. Since 3.17 it goes by a switch of the user's instead, which stands at
 applications (prompts, traces) until it is turned, and by `workflowType` in an address, which ours therefore have."""
@@ -121,10 +131,12 @@ def unpack(text: str) -> dict[str, Any]:
 
 
 def share(client: MlflowClient, experiment_id: str, charts: bool = True) -> None:
-    """Have MLflow show an experiment as one of training, and give it charts and a note that links to them."""
-    note = f"[Charts of this experiment]({address(experiment_id)}): all runs by their loss, curves, scaling, settings."
-    tags = {TAG: pack(view()), "mlflow.note.content": note} if charts else {}
-    for key, value in {**KIND, **tags}.items():
+    """Have MLflow show an experiment as one of training, say what it holds, and give it charts to which that links."""
+    note = ABOUT.get(client.get_experiment(experiment_id).name, "Trainings" if charts else "")
+    tags = {TAG: pack(view())} if charts else {}
+    if charts:
+        note += f", compared by loss and settings in [these charts]({address(experiment_id)}). {SWITCH}"
+    for key, value in {**KIND, **tags, "mlflow.note.content": note}.items():
         client.set_experiment_tag(experiment_id, key, value)
 
 

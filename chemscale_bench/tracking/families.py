@@ -32,7 +32,7 @@ def note_of_run(title: str, unit: str, metric: str, reached: Mapping[int, float]
     lines = [f"**{title}**", ""]
     if reached:
         lines += [f"{name_of(metric)} **{reached[last]:.4f}** after {last:,} {unit}", ""]
-    lines += [f"{cost}. Figures and model: tab *Artifacts*; curves: tab *Model metrics*.", ""]
+    lines += [f"{cost}. Figures and model: tab *Artifacts*; curves: tab *Model metrics*, *train* and *val*.", ""]
     if len(reached) > 1:
         lines += [f"| {unit} | {name_of(metric)} |", "|---:|---:|"]
         lines += [f"| {budget:,} | {value:.4f} |" for budget, value in reached.items()]

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.shell import unquoted
 from chemscale_bench.tracking.settling import DELETED, FINAL_TAG
 from chemscale_bench.tracking.store import open_store, refuse_deleted
 
@@ -63,6 +64,8 @@ def runs_of_experiment(name: str) -> list[LoggedRun]:
         runs = _runs_by_sql(engine, experiment.experiment_id)
     else:
         runs = list(_runs_by_client(client, experiment.experiment_id))
+    for run in runs:
+        run.params = unquoted(run.params)
     return [run for run in runs if run.tags.get(FINAL_TAG) != DELETED]
 
 

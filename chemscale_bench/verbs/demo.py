@@ -43,7 +43,7 @@ class Demo:
         self.settings, self.parent, self.stop = settings, parent, stop
         self.client, self.experiment = open_store(), experiment_id(settings.experiment)
         self.best: dict[int, float] = {}
-        self.errors = ""
+        self.errors: list[str] = []
 
     def train(self, kind: Callable[..., TrackedRun], chosen: TrainingSettings) -> Any:
         """Train one model as a child run."""
@@ -51,6 +51,7 @@ class Demo:
         mark_process(self.client, child)
         with ended_properly(child):
             run = kind(chosen, start_fabric(chosen), child, self.stop, None)
+            run.proposes = False
             run.train()
         if self.stop.requested:
             raise KeyboardInterrupt
@@ -86,7 +87,7 @@ class Demo:
             )  # fmt: skip
             run = self.train(ForceRun, chosen)
             self.client.log_metric(self.parent, f"final/{model}_force_mae_mev_per_angstrom", run.errors.force_mae)
-            self.errors += f"{model} with a force MAE of {run.errors.force_mae:.1f} meV/Angstrom; "
+            self.errors.append(f"{model} with a force MAE of {run.errors.force_mae:.1f} meV/Angstrom")
             print(f"{model:>12} {run.errors.force_mae:>9.1f}   (no force at all: {run.baseline.force_mae:.0f})")
 
     def study(self) -> None:
@@ -116,7 +117,7 @@ def demo(settings: DemoSettings) -> None:
         work.language_models()
         work.force_fields()
         work.study()
-        found = f"**Language models** by their validation loss; beside them: {work.errors}"
+        found = f"**Language models** by their validation loss; beside them: {', '.join(work.errors)}."
         describe_family(open_store(), parent, LanguageRun.METRIC, found, work.best)
     work.board()
     print(f"\nOpen {settings.out} in a browser. Compare the runs of experiment {settings.experiment!r}:")

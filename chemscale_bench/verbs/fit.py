@@ -80,7 +80,8 @@ def _log_fit(run_id: str, settings: FitSettings, analysis: Analysis, figures: di
     # `mlflow run` has logged its parameters already, in the user's spelling.
     recorder.params({"level": settings.level, "replicates": settings.replicates, "source": source_of(settings)})
     mlflow.log_metrics(analysis.numbers(), run_id=run_id)
-    recorder.tags({"mlflow.runName": f"fit: {analysis.headline()}", NOTE: analysis.verdict.found})
+    note = f"{analysis.verdict.found}\n\nFigures and report: tab *Artifacts*."
+    recorder.tags({"mlflow.runName": f"fit: {analysis.headline()}", NOTE: note})
     recorder.client.log_dict(run_id, record_of(analysis, settings), "fit.json")
     recorder.client.log_text(run_id, analysis.text(), "report.txt")
     for name, figure in figures.items():

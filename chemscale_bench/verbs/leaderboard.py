@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ def board(settings: LeaderboardSettings) -> Result:
     boards, refused, _, counted = ranked(settings)
     told = Told(prints=False)
     told(f"{counted}\n{summary(boards, refused)}")
-    drawn = {one.task: figure_of(one) for one in boards}
+    versions = Counter(one.task for one in boards)
+    drawn = {one.task + f" {one.task_digest[:6]}" * (versions[one.task] > 1): figure_of(one) for one in boards}
     return Result(page.table(boards), told, counts(boards), drawn, "")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from typing import get_args
 
 import pandas as pd
 
@@ -14,6 +15,9 @@ from chemscale_bench.shell import typed
 
 SMALLEST: int = next(rule.ge for rule in LanguageSettings.model_fields["params"].metadata if hasattr(rule, "ge"))
 """Parameters that the verb `language` takes."""
+
+VOCABULARIES: tuple[str, ...] = get_args(tasks.LanguageTask.model_fields["vocabulary"].annotation)
+"""What a task's molecules can be written in; what is not the task's own is part of a run's task, as a molecule is."""
 
 MOST_TIMES = 2
 """So many times a task's largest budget, which is one to two passes over its data: beyond four, they teach less than
@@ -65,13 +69,16 @@ def what_was_trained(frame: pd.DataFrame) -> str:
     """Model and task as parameters; nothing for data or a task of the user's own, whose paths a table does not know."""
     if any(name not in frame or not str(frame[name].iloc[0]) for name in ("task", "model")):
         return ""
-    model, (name, _, molecule) = frame["model"].iloc[0], str(frame["task"].iloc[0]).partition("@")
+    model, trained = frame["model"].iloc[0], str(frame["task"].iloc[0])
+    name, _, rest = trained.partition("@")
     if name not in tasks.names():
         return ""
-    task = tasks.load(name)
-    if molecule and molecule not in (task.molecules if isinstance(task, tasks.ForceTask) else ()):
-        return ""
-    return f"--model {model} --task {name}" + (f" --molecule {molecule}" if molecule else "")
+    task, known = tasks.load(name), {"": ""}
+    if isinstance(task, tasks.ForceTask):
+        known |= {molecule: f" --molecule {molecule}" for molecule in task.molecules}
+    elif isinstance(task, tasks.LanguageTask):
+        known |= {string: f" --vocabulary {string}" for string in VOCABULARIES}
+    return f"--model {model} --task {name}{known[rest]}" if rest in known else ""
 
 
 def show(commands: dict[str, str]) -> None:

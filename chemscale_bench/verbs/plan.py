@@ -13,7 +13,7 @@ from chemscale_bench.scaling.figures_fit import figure_sizes
 from chemscale_bench.scaling.planning import NextRun, Plan, describe_plan
 from chemscale_bench.settings.plan import PlanSettings
 from chemscale_bench.tracking.adoption import launched_run
-from chemscale_bench.tracking.housekeeping import housekeeping_run
+from chemscale_bench.tracking.housekeeping import HOUSEKEEPING, housekeeping_run
 from chemscale_bench.verbs import next_command
 
 
@@ -39,9 +39,10 @@ def _plan(settings: PlanSettings) -> Result:
     forecast.fit(frame["params"], frame["tokens"], frame["loss"], table.seed_weight)
     plan, found = spend(forecast, settings, flops, prints=True)
     best = NextRun(float(plan.frontier.params[0]), float(plan.frontier.tokens[0]), plan.flops, 0.0)
-    # A fit lies where its runs do.
+    # A fit lies where its runs do, but for that of a table.
     source = settings.fit.split("/")[1] if settings.fit.startswith("runs:/") else settings.experiment
     experiment = experiment_of(source) if source else ""
+    experiment = "" if experiment == HOUSEKEEPING else experiment
     commands = {
         "the run that narrows this loss most": next_command.training(frame, plan.next_run, experiment),
         "the run that was planned": next_command.training(frame, best, experiment),

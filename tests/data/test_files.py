@@ -176,8 +176,8 @@ SDF = b"ethanol\n  RDKit\n\n  3  2  0  0  0  0  0  0  0  0999 V2000\n    0.0 0.0
         (
             "a.csv",
             "id;Reinsubstanz Ö;Salz;aktiv\n1;CCO;CCO.Cl;N\n".encode(),
-            "has id, Reinsubstanz Ö, Salz, aktiv; SMILES are in Reinsubstanz Ö and Salz: give column=Reinsubstanz Ö or "
-            "column=Salz",
+            "has id, Reinsubstanz Ö, Salz, aktiv; SMILES are in Reinsubstanz Ö and Salz: give "
+            "column='Reinsubstanz Ö' or column=Salz",
         ),
         ("a.csv", b"name,mass\naspirin,180\n", "has name, mass; none of them holds SMILES; name one that does"),
         ("a.csv", POINTER, "is a Git LFS pointer, not the data; git lfs pull"),

@@ -91,13 +91,15 @@ def test_seeds_are_children_of_one_run_with_the_errors_that_they_have_alone() ->
     schnet = ["--model", "schnet", "--steps", "60"]
     out = train(*schnet, "--seeds", "2")
     train(*schnet, "--seed", "1")
-    (parent,) = [run for run in runs() if run.data.tags["mlflow.runName"] == "schnet-ethanol-50-2-seeds"]
+    (parent,) = [run for run in runs() if run.info.run_name.endswith("-2-seeds-schnet-50-ethanol")]
     children = {
         run.data.params["seed"]: run for run in runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
     }
-    (alone,) = [run for run in runs() if run.data.tags["mlflow.runName"] == "schnet-ethanol-50-seed1"
+    size = f"{int(children['0'].data.params['non_embedding_params']):.2g}".replace("e+0", "e")
+    (alone,) = [run for run in runs() if run.info.run_name == f"{size}-seed1-schnet-50-ethanol"
                 and "mlflow.parentRunId" not in run.data.tags]  # fmt: skip
     assert sorted(children) == ["0", "1"]
+    assert parent.info.run_name == f"{size}-2-seeds-schnet-50-ethanol"
     errors = [children[seed].data.metrics[FORCE_MAE] for seed in "01"]
     assert errors[0] != errors[1]
     assert errors[1] == pytest.approx(alone.data.metrics[FORCE_MAE], rel=1e-3)
@@ -254,7 +256,7 @@ def test_a_copy_of_the_official_frames_is_the_official_task(shared_data: Path) -
     (run,) = runs()
     params = run.data.params
     assert (params["task_name"], params["molecule"], params["split"]) == ("rmd17-ff@ethanol", "ethanol", "2")
-    assert run.info.run_name == "schnet-ethanol-20-seed0"
+    assert run.info.run_name.endswith("-seed0-schnet-20-ethanol")
 
 
 @pytest.mark.parametrize("steps", ["3", "20"])

@@ -131,6 +131,8 @@ def test_a_run_says_what_it_was(prepared_home: Path) -> None:
         assert run.data.tags[tag]
     for metric in ("val/nats_per_molecule", "baseline/trigram_nats_per_token", "cost/flops_total", "data/read"):
         assert run.data.metrics[metric] > 0
+    shown = list(run.data.metrics)  # as MLflow lists them
+    assert shown.index("val/loss_nats_per_token") < shown.index("data/read")
     store = prepare(
         "embedded", train_tokens=10_000, validation_molecules=load_language("embedded-lm").validation_molecules
     )
@@ -304,7 +306,9 @@ def test_seeds_are_children_of_one_run_with_the_curves_that_they_have_alone() ->
     out = train(*budget, "--seeds", "2")
     train(*budget, "--seed", "1")
     assert "mean of 2 seeds" in out
-    (parent,) = [run for run in runs() if run.data.tags["mlflow.runName"].endswith("-2-seeds")]
+    assert out.count("; next:\n") == 1
+    assert ", one child per seed; next:\n" in out
+    (parent,) = [run for run in runs() if run.data.tags["mlflow.runName"] == "2.9e4-2-seeds-chemgpt"]
     children = {
         run.data.params["seed"]: run for run in runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
     }
@@ -313,8 +317,8 @@ def test_seeds_are_children_of_one_run_with_the_curves_that_they_have_alone() ->
     ]
     assert sorted(children) == ["0", "1"]
     assert {run.data.tags["mlflow.runName"] for run in children.values()} == {
-        "chemgpt-2.9e+04-seed0",
-        "chemgpt-2.9e+04-seed1",
+        "2.9e4-seed0-chemgpt",
+        "2.9e4-seed1-chemgpt",
     }
     assert parent.data.metrics["seeds/sd_val_loss_nats_per_token"] > 0
     assert {run.info.status for run in [parent, *children.values()]} == {"FINISHED"}

@@ -319,6 +319,8 @@ def test_what_gives_a_law_is_told_before_a_study_of_too_few_budgets(tmp_path: Pa
         "1 trials of chemgpt on own data mine.csv, pubchem10m-lm, 3,000 tokens each unless stopped; their numbers"
         in tuned
     )
+    study = [*mine[:3], "--params", "1e4,2e4", "--tokens", "3000", "--tune", "1", "--device", "cpu"]
+    assert call(*study).count("400 lines read: ") == 1  # and none of its searches says it again
 
 
 @pytest.mark.parametrize("workers", [1, 2])

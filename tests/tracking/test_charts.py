@@ -65,7 +65,7 @@ def test_an_experiment_opens_with_its_charts(browser: Any, tracking_uri: str, se
     drawn = "return document.querySelectorAll('.js-plotly-plot').length >= 4 && !!document.querySelector('.parcoords')"
     WebDriverWait(browser, 120).until(lambda driver: driver.execute_script(drawn))
     text = browser.find_element("tag name", "body").text
-    for section in ("Curves and scaling", "Settings and results", "Charts of this experiment"):
+    for section in ("Curves and scaling", "Settings and results", "these charts"):
         assert section in text
     axes = """return [...document.querySelectorAll('.js-plotly-plot')].map((plot) => plot._fullLayout)
     .filter((layout) => layout.xaxis && layout.xaxis.type === 'log' && layout.yaxis.type === 'log').length"""
@@ -108,9 +108,13 @@ def test_only_training_gets_charts(tracking_uri: str, monkeypatch: pytest.Monkey
     tags = client.get_experiment(experiment_id("training")).tags
     assert charts.unpack(tags[charts.TAG]) == charts.view()
     assert charts.KEY in tags["mlflow.note.content"]
+    assert tags["mlflow.note.content"].startswith(
+        "Trainings, compared by loss and settings in [these charts](#/experiments/"
+    )
     with housekeeping_run("test") as run:
         housekeeping = client.get_experiment(client.get_run(run).info.experiment_id)
     assert charts.TAG not in housekeeping.tags
+    assert "nothing is trained here" in housekeeping.tags["mlflow.note.content"]
     assert all(tags.items() >= charts.KIND.items() for tags in (tags, housekeeping.tags)), "shown as one of training"
 
 

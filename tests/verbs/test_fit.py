@@ -176,6 +176,18 @@ def test_fit_logs_to_the_run_that_mlflow_opened(store: Any, tmp_path: Path, monk
     assert store.get_run(run).info.status == "FINISHED"
 
 
+def test_a_run_that_a_plan_asks_for_does_not_join_the_fit_of_a_table(
+    store: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pd.read_csv(table(tmp_path / "runs.csv")).assign(task="pubchem-lm", model="llama").to_csv(tmp_path / "runs.csv")
+    fit(FitSettings(table=str(tmp_path / "runs.csv"), replicates=100))
+    (run,) = store.search_runs([store.get_experiment_by_name("chemscale-housekeeping").experiment_id])
+    plan(PlanSettings(fit=f"runs:/{run.info.run_id}/fit.json", flops=1e17, replicates=100))
+    printed = capsys.readouterr().out
+    assert "language --model llama --task pubchem-lm --params" in printed.split("budget   1e+17 FLOPs")[1]
+    assert "--experiment" not in printed
+
+
 def test_saved_fit_gives_the_same_plan_as_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = table(tmp_path / "runs.csv")
     fit(FitSettings(table=source, out=str(tmp_path / "out"), log=False, replicates=100))
@@ -234,6 +246,8 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
 def test_unknown_experiment_and_empty_selection(logged: Any) -> None:
     with pytest.raises(UserError, match="experiment must be an experiment or a run id of this store, got 'none'"):
         fit(FitSettings(experiment="none"))
+    with pytest.raises(UserError, match=r"got 'runss'; did you mean runs\?"):
+        fit(FitSettings(experiment="runss"))
     with pytest.raises(UserError, match="must hold finished runs with val/accuracy, got none"):
         fit(FitSettings(experiment="runs", metric="val/accuracy"))
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.leaderboard import files
+from chemscale_bench.leaderboard import files, submission
 from chemscale_bench.leaderboard.collect import read_experiment
 from chemscale_bench.leaderboard.entry import Entry, Run
 from chemscale_bench.leaderboard.planted import plant
@@ -109,6 +109,19 @@ def test_what_was_logged_is_what_is_submitted(client: Any, planted: tuple[Path, 
             run.model_dump(exclude=changed.keys()) for run in before.runs
         ]
         assert again.task_digest == before.task_digest
+
+
+def test_a_parent_with_the_mean_of_its_seeds_is_no_other_kind_of_run(client: Any, planted: tuple[Path, Path]) -> None:
+    experiment, loaded = client.create_experiment("seeds"), files.load(planted[0])
+    for run in loaded.entry.runs:
+        log(client, experiment, loaded.entry, run, loaded.curves)
+    parent = client.create_run(experiment).info.run_id
+    client.log_metric(parent, "val/loss_nats_per_token", 1.5)
+    client.set_terminated(parent)
+    runs, _ = submission.study(SubmitSettings(run="seeds", submitter="Ada"))
+    assert {kept.run.run_id for kept in runs} == {run.info.run_id for run in client.search_runs([experiment])} - {
+        parent
+    }
 
 
 def test_runs_without_cost_are_counted(client: Any) -> None:

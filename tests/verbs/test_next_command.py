@@ -5,6 +5,7 @@ import shlex
 import pandas as pd
 import pytest
 
+from chemscale_bench import tasks
 from chemscale_bench.scaling.planning import NextRun
 from chemscale_bench.settings.language import LanguageSettings
 from chemscale_bench.settings.study import StudySettings
@@ -37,7 +38,19 @@ def test_a_study_of_a_force_field_is_on_its_molecule() -> None:
     StudySettings.read(dict(zip((w[2:] for w in words[::2]), words[1::2], strict=True)), "study")
 
 
-@pytest.mark.parametrize("task", ["embedded-lm@mine.csv", "pubchem10m-lm@chemgpt", "tiny-lm", "rmd17-ff@mine.npz", ""])
+@pytest.mark.parametrize("string", ["smiles", "chemgpt"])
+def test_another_string_is_named(string: str) -> None:
+    task = tasks.load_language("moses-lm").with_data("auto", string).name
+    for command, kind in ((training(table(task), RUN, ""), LanguageSettings), (study(table(task)), StudySettings)):
+        assert f" --task moses-lm --vocabulary {string} " in command
+        words = command.split()
+        chosen = dict(zip((word[2:] for word in words[2::2]), words[3::2], strict=True))
+        assert kind.read(chosen, words[1]).model_dump()["vocabulary"] == string
+
+
+@pytest.mark.parametrize(
+    "task", ["embedded-lm@mine.csv", "moses-lm@mine.csv@smiles", "tiny-lm", "rmd17-ff@mine.npz", ""]
+)
 def test_data_and_tasks_of_ones_own_have_a_path_that_a_table_does_not_know(task: str) -> None:
     assert training(table(task), RUN, "") == ""
     assert study(table(task)) == ""
