@@ -5,18 +5,20 @@ import hashlib
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import pytest
 import torch
 from commands import call
+from forks import Fork, run_verb
 from mlflow.entities import Run
+from servers import free_port, kill, serve
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from chemscale_bench.cli import main
@@ -25,6 +27,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.ngram import Trigram
 from chemscale_bench.runs.checkpoint import find
 from chemscale_bench.tasks import load_language
+from chemscale_bench.tracking import recorder
 
 SMALL = ["--task", "embedded-lm", "--params", "3e4", "--device", "cpu"]
 
@@ -35,13 +38,11 @@ def environment(prepared_home: Path, tracking_uri: str, monkeypatch: pytest.Monk
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "chemscale_bench", "chemgpt", *SMALL, *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, env=os.environ | environment, **pipes)  # type: ignore[call-overload, no-any-return]
+def start(*arguments: str, **more: Any) -> Fork:
+    return Fork("chemgpt", *SMALL, *arguments, **more)
 
 
-def finish(process: subprocess.Popen[str], expected: int = 0) -> str:
+def finish(process: Fork, expected: int = 0) -> str:
     out, err = process.communicate(timeout=300)
     assert process.returncode == expected, err[-2000:]
     return out + err
@@ -66,7 +67,7 @@ def weights_sha256(run: Run) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 120) -> None:
+def wait_for(condition: object, process: Fork, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert process.poll() is None, process.communicate()
@@ -170,39 +171,20 @@ def test_divergence_fails_the_run_with_its_reason(prepared_home: Path) -> None:
     assert not list((prepared_home / "runs").glob("*"))
 
 
-def serve(uri: str, port: int) -> subprocess.Popen[bytes]:
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--backend-store-uri",
-        uri,
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return process
-        time.sleep(0.2)  # until the server listens
-    raise AssertionError("the server did not start")
+def run_without_patience(*arguments: str) -> None:
+    """The tool, which else waits for its server for another 20 s at the end."""
+    recorder.LAST_TRY_SECONDS = 1.0
+    run_verb(*arguments)
 
 
 def test_a_server_that_goes_away_loses_nothing(tracking_uri: str, prepared_home: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = serve(tracking_uri, port)
     http = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     try:
-        process = start("--tokens", "6e4", **http)
+        process = start("--tokens", "6e4", begin=run_without_patience, **http)
         wait_for(lambda: list((prepared_home / "runs").glob("*/state.pt")), process)
-        os.killpg(server.pid, signal.SIGKILL)
+        kill(server)
         text = finish(process, expected=2)
         assert "nothing is lost" in text
         (run,) = runs()
@@ -210,7 +192,7 @@ def test_a_server_that_goes_away_loses_nothing(tracking_uri: str, prepared_home:
         server = serve(tracking_uri, port)
         finish(start("--resume", run.info.run_id, **http))
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
+        kill(server)
     (run,) = runs()
     assert run.info.status == "FINISHED"
     steps = [step for step, _ in curve(run, "train/loss_nats_per_token")]
@@ -265,9 +247,9 @@ def test_bad_input_gets_one_line_and_exit_code_2(
 
 def test_the_demo_trains_searches_fits_and_ends_with_a_page(tmp_path: Path) -> None:
     page = tmp_path / "board.html"
-    command = [sys.executable, "-m", "chemscale_bench", "demo", "--tokens", "3e4", "--steps", "20", "--out", str(page)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-2000:]
+    demo = Fork("demo", "--tokens", "3e4", "--steps", "20", "--out", str(page))
+    out, err = demo.communicate(timeout=600)
+    assert demo.returncode == 0, err[-2000:]
     of_demo = mlflow.search_runs(experiment_names=["chemscale-demo"], output_format="list")
     children = [run for run in of_demo if "mlflow.parentRunId" in run.data.tags]
     (parent,) = [run for run in of_demo if run not in children and run.data.tags.get("verb") != "fit"]
@@ -277,10 +259,10 @@ def test_the_demo_trains_searches_fits_and_ends_with_a_page(tmp_path: Path) -> N
     for child in children:
         loss = child.data.metrics.get("val/loss_nats_per_token")
         shown = f"{loss:.4f}" if loss else f"{child.data.metrics['test/force_mae_mev_per_angstrom']:.1f}"
-        assert shown in done.stdout
+        assert shown in out
     trials = mlflow.search_runs(experiment_names=["chemscale-sweeps"], output_format="list")
     assert sum("mlflow.parentRunId" in run.data.tags for run in trials) == 14
-    assert "3 rows: 3 sizes x 1 values of tokens" in done.stdout
+    assert "3 rows: 3 sizes x 1 values of tokens" in out
     assert "painn" in page.read_text()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from commands import call
+from forks import Fork
 from mlflow.entities import Run
 
 from chemscale_bench import tasks
@@ -33,11 +34,6 @@ GRID = [*SMALL, "--params", "3e3,1e4,3e4", "--train_size", "20,40,80"]
 @pytest.fixture(autouse=True)
 def environment(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
-def start(*arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "chemscale_bench", *arguments]
-    return subprocess.Popen(command, text=True, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def parent_and_children() -> tuple[Run, list[Run]]:
@@ -115,7 +111,7 @@ def test_an_end_in_the_middle_loses_nothing_and_trains_nothing_twice(
     number: signal.Signals, chemscale_home: Path
 ) -> None:
     command = [*SMALL, "--params", "3e3,1e4", "--train_size", "20,40", "--steps", "100", "--study", "mine"]
-    process = start(*command)
+    process = Fork(*command)
     deadline = time.monotonic() + 200
     state = chemscale_home / "runs"
 
