@@ -50,7 +50,7 @@ def test_unknown_names_are_refused() -> None:
         _ = cs.fits
 
 
-def test_examples(tracking_uri: str, tmp_path: Path) -> None:
+def test_examples(tracking_uri: str, prepared: None, tmp_path: Path) -> None:
     (tmp_path / "leaderboard").symlink_to(ROOT / "leaderboard")
     # In a process of its own, where so few molecules are encoded without compiling the codec.
     done = subprocess.run(
@@ -182,7 +182,11 @@ def state() -> tuple[object, ...]:
 
 
 def test_a_search_is_made_silently_and_read_again(
-    tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tracking_uri: str,
+    prepared: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import mlflow
 
@@ -208,7 +212,11 @@ def test_a_search_is_made_silently_and_read_again(
 
 
 def test_a_trained_model_is_put_to_use_silently_and_from_any_thread(
-    tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tracking_uri: str,
+    prepared: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import mlflow
 
@@ -259,7 +267,11 @@ def test_the_board_has_entries_papers_and_figures(capsys: pytest.CaptureFixture[
 
 
 def test_a_study_is_trained_silently_and_read_again(
-    tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tracking_uri: str,
+    prepared: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import mlflow
 

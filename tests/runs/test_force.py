@@ -7,9 +7,8 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from commands import call
+from commands import call, curve, runs
 from forks import Fork, train_together
-from mlflow.entities import Run
 
 from chemscale_bench.cli import main
 from chemscale_bench.data.frames import EMBEDDED, prepare_frames
@@ -27,15 +26,6 @@ FORCE_MAE = "test/force_mae_mev_per_angstrom"
 @pytest.fixture(autouse=True)
 def environment(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
-def runs() -> list[Run]:
-    client = mlflow.MlflowClient()
-    return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
-
-
-def curve(run: Run, key: str) -> list[tuple[int, float]]:
-    return sorted((p.step, p.value) for p in mlflow.MlflowClient().get_metric_history(run.info.run_id, key))
 
 
 def train(*arguments: str) -> str:

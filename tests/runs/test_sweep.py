@@ -27,7 +27,7 @@ STUDY = [
 
 
 @pytest.fixture(autouse=True)
-def environment(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(tracking_uri: str, prepared: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 

@@ -71,7 +71,7 @@ def test_tasks_need_no_number_per_node(placed: str, local: int, monkeypatch: pyt
     peers.environment.validate_settings(local, 2 // local)
 
 
-def test_two_tasks_of_srun_train_as_one_and_say_it_once(tmp_path: Path, tracking_uri: str) -> None:
+def test_two_tasks_of_srun_train_as_one_and_say_it_once(prepared: None, tracking_uri: str) -> None:
     step = SRUN | {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_NODEID": "0"}
     step |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port() - 1), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "chemscale_bench", "chemgpt", "--task", "embedded-lm", "--params", "1e4"]
