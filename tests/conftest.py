@@ -15,8 +15,6 @@ ROOT = Path(__file__).parents[1]
 
 # Tests run side by side, and a run in this process has to be that of one that they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A server of MLflow would start ten processes for jobs that nobody here asks for.
-os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 
 # A suite started in the background inherits that Ctrl-C is ignored, and would pass it on to the tools it starts.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -32,13 +30,19 @@ def shared_data() -> Path:
     return folder
 
 
+def share(home: Path, tmp_path_factory: pytest.TempPathFactory, *names: str) -> None:
+    """Make folders of a cache those of all tests that share them."""
+    base = tmp_path_factory.getbasetemp()
+    for name in names:
+        folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (home / name).symlink_to(folder)
+
+
 def make_home(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache with nothing in it but the compiled kernel that all tests share; compiling it takes half a minute."""
-    base = tmp_path_factory.getbasetemp()
-    compiled = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "numba"
-    compiled.mkdir(exist_ok=True)
     folder.mkdir()
-    (folder / "numba").symlink_to(compiled)
+    share(folder, tmp_path_factory, "numba")
     return folder
 
 
@@ -58,10 +62,18 @@ def chemscale_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     return home
 
 
+@pytest.fixture
+def prepared(chemscale_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The cache has the molecules that any such test has prepared; preparing them takes seconds."""
+    share(chemscale_home, tmp_path_factory, "lines", "tokens")
+
+
 @pytest.fixture(scope="module")
 def prepared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that the first run of a file of tests fills and the others find filled."""
-    return make_home(tmp_path_factory.mktemp("prepared") / "home", tmp_path_factory)
+    """A cache that the first run of a file of tests fills and the others find filled, molecules those of any file."""
+    home = make_home(tmp_path_factory.mktemp("prepared") / "home", tmp_path_factory)
+    share(home, tmp_path_factory, "lines", "tokens")
+    return home
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ def test_unknown_names_are_refused() -> None:
         _ = cs.fits
 
 
-def test_examples(tracking_uri: str, tmp_path: Path) -> None:
+def test_examples(tracking_uri: str, prepared: None, tmp_path: Path) -> None:
     (tmp_path / "leaderboard").symlink_to(ROOT / "leaderboard")
     # In a process of its own, where so few molecules are encoded without compiling the codec.
     done = subprocess.run(
@@ -183,7 +183,11 @@ def state() -> tuple[object, ...]:
 
 
 def test_a_search_is_made_silently_and_read_again(
-    tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tracking_uri: str,
+    prepared: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import mlflow
 
@@ -209,7 +213,11 @@ def test_a_search_is_made_silently_and_read_again(
 
 
 def test_a_trained_model_is_put_to_use_silently_and_from_any_thread(
-    tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tracking_uri: str,
+    prepared: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import mlflow
 
@@ -270,7 +278,11 @@ def test_versions_of_a_task_have_figures_of_their_own(tmp_path: Path) -> None:
 
 
 def test_a_study_is_trained_silently_and_read_again(
-    tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tracking_uri: str,
+    prepared: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import mlflow
 

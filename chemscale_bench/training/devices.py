@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import logging
 import os
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
@@ -73,13 +75,27 @@ def start_fabric(settings: TrainingSettings) -> Fabric:
 
 
 def leave_peers() -> None:
-    """End the group of processes before the interpreter ends: threads of Gloo that outlive it may abort the process.
+    """End the group of processes before the interpreter ends, which Fabric does for NCCL only.
 
-    Fabric does it for NCCL only.
+    A thread of Gloo lets go of the tensors of the last collective some time after it is done, and needs Python for it;
+    if Python ends meanwhile, the process aborts: "terminate called without an active exception".
     """
     if torch.distributed.is_initialized():
         gc.collect()  # a model that is gone, yet part of a cycle, holds the group, whose threads would stay
         torch.distributed.destroy_process_group()
+        for _ in range(1000):  # they stay even so if a model was spread: not before each of them sleeps
+            time.sleep(0.01)
+            if not gloo_works():
+                break
+
+
+def gloo_works() -> bool:
+    """Whether a thread of Gloo runs, or would if it had a core; not known but on Linux."""
+    for thread in Path("/proc/self/task").glob("*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            if "(pt_gloo_runloop) R" in thread.read_text():
+                return True
+    return False
 
 
 def find_peers(environ: Mapping[str, str]) -> Peers:

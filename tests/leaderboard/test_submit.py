@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forks import Fork
 from safetensors.torch import load_file, save_file
 
 from chemscale_bench.errors import UserError
@@ -37,14 +38,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, prepare
     """A folder with a tracking store of one tiny language model and one tiny force field, and the prepared data."""
     folder = tmp_path_factory.mktemp("trained")
     shutil.copy(empty_store, folder / "mlflow.db")
-    environment = os.environ | {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "CHEMSCALE_HOME": str(prepared_home),
-        "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "CHEMSCALE_HOME": str(prepared_home)}
     for arguments, experiment in ((LANGUAGE, "language"), (FORCES, "forces")):
-        command = [sys.executable, "-m", "chemscale_bench", *arguments, "--device", "cpu", "--experiment", experiment]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-2000:]
+        process = Fork(*arguments, "--device", "cpu", "--experiment", experiment, **store)
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err[-2000:]
     return folder
 
 

@@ -3,6 +3,9 @@
 import io
 from contextlib import redirect_stderr, redirect_stdout
 
+import mlflow
+from mlflow.entities import Run
+
 from chemscale_bench.cli import main
 
 
@@ -16,3 +19,15 @@ def call(*arguments: str, expected: int = 0) -> str:
             code = int(end.code or 0)
     assert code == expected, printed.getvalue()[-2000:]
     return printed.getvalue()
+
+
+def runs() -> list[Run]:
+    """All of the store, the newest first."""
+    client = mlflow.MlflowClient()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(client.search_runs(experiments))
+
+
+def curve(run: Run, key: str) -> list[tuple[int, float]]:
+    """Steps and values of a metric."""
+    return sorted((p.step, p.value) for p in mlflow.MlflowClient().get_metric_history(run.info.run_id, key))

@@ -10,7 +10,7 @@ from chemscale_bench.cli import main
 
 
 @pytest.fixture(autouse=True)
-def environment(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(tracking_uri: str, prepared: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 

@@ -1,17 +1,14 @@
 """Whole force-field runs as a user starts them, on the frames that the package carries and on files."""
 
 import contextlib
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
-from commands import call
-from mlflow.entities import Run
+from commands import call, curve, runs
+from forks import Fork, train_together
 
 from chemscale_bench.cli import main
 from chemscale_bench.data.frames import EMBEDDED, prepare_frames
@@ -29,20 +26,6 @@ FORCE_MAE = "test/force_mae_mev_per_angstrom"
 @pytest.fixture(autouse=True)
 def environment(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
-def runs() -> list[Run]:
-    client = mlflow.MlflowClient()
-    return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
-
-
-def curve(run: Run, key: str) -> list[tuple[int, float]]:
-    return sorted((p.step, p.value) for p in mlflow.MlflowClient().get_metric_history(run.info.run_id, key))
-
-
-def start(*arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "chemscale_bench", "forcefield", *SMALL, *arguments]
-    return subprocess.Popen(command, text=True, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def train(*arguments: str) -> str:
@@ -129,7 +112,7 @@ def test_kill_9_and_resume_give_the_run_that_nobody_killed(
 ) -> None:
     train("--model", "painn", "--steps", "60")
     (whole,) = runs()
-    process = start("--model", "painn", "--steps", "60", "--checkpoint_minutes", "0.002")
+    process = Fork("forcefield", *SMALL, "--model", "painn", "--steps", "60", "--checkpoint_minutes", "0.002")
     deadline = time.monotonic() + 120
     seen: set[int] = set()
     while len(seen) < 4:  # the fourth state: some validation lies behind it
@@ -235,10 +218,7 @@ def test_flops_do_not_depend_on_whether_every_pair_is_an_edge_as_on_a_gpu(model:
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     train("--model", "schnet", "--steps", "30", "--checkpoint_minutes", "0.001")
     (alone,) = runs()
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    few = ["--model", "schnet", "--steps", "30", "--checkpoint_minutes", "0.001"]
-    two = [*command, "-m", "chemscale_bench", "forcefield", *SMALL, *few]
-    subprocess.run(two, check=True, capture_output=True, timeout=120)
+    train_together(2, "forcefield", *SMALL, "--model", "schnet", "--steps", "30", "--checkpoint_minutes", "0.001")
     shared = next(run for run in runs() if run.info.run_id != alone.info.run_id)
     for key in ("train/loss", "val/force_mae_mev_per_angstrom"):
         assert [step for step, _ in curve(shared, key)] == [step for step, _ in curve(alone, key)]

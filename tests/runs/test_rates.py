@@ -74,7 +74,7 @@ def test_a_search_from_before_train_size_was_auto_goes_on(chemscale_home: Path) 
 
 
 def test_a_search_begins_with_what_the_study_would_train_without_one(
-    tracking_uri: str, monkeypatch: pytest.MonkeyPatch
+    tracking_uri: str, prepared: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     task = ["--task", "embedded-lm", "--tokens", "5e4", "--device", "cpu"]

@@ -20,7 +20,7 @@ SHORT = ["--replicas", "2", "--picoseconds", "0.05", "--device", "cpu"]
 
 
 @pytest.fixture(autouse=True)
-def environment(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(tracking_uri: str, prepared: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 

@@ -5,26 +5,22 @@ import hashlib
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import mlflow
-import numpy as np
 import pytest
 import torch
-from commands import call
+from commands import call, curve, runs
+from forks import Fork, run_verb
 from mlflow.entities import Run
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from servers import free_port, kill, serve
 
 from chemscale_bench.cli import main
-from chemscale_bench.data.prepare import prepare
-from chemscale_bench.errors import UserError
-from chemscale_bench.evaluation.ngram import Trigram
-from chemscale_bench.runs.checkpoint import find
-from chemscale_bench.tasks import load_language
+from chemscale_bench.tracking import recorder
 
 SMALL = ["--task", "embedded-lm", "--params", "3e4", "--device", "cpu"]
 
@@ -35,13 +31,11 @@ def environment(prepared_home: Path, tracking_uri: str, monkeypatch: pytest.Monk
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "chemscale_bench", "chemgpt", *SMALL, *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, env=os.environ | environment, **pipes)  # type: ignore[call-overload, no-any-return]
+def start(*arguments: str, **more: Any) -> Fork:
+    return Fork("chemgpt", *SMALL, *arguments, **more)
 
 
-def finish(process: subprocess.Popen[str], expected: int = 0) -> str:
+def finish(process: Fork, expected: int = 0) -> str:
     out, err = process.communicate(timeout=300)
     assert process.returncode == expected, err[-2000:]
     return out + err
@@ -51,22 +45,12 @@ def train(*arguments: str, expected: int = 0) -> str:
     return call("chemgpt", *SMALL, *arguments, expected=expected)
 
 
-def runs() -> list[Run]:
-    client = mlflow.MlflowClient()
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return list(client.search_runs(experiments))
-
-
-def curve(run: Run, key: str) -> list[tuple[int, float]]:
-    return sorted((p.step, p.value) for p in mlflow.MlflowClient().get_metric_history(run.info.run_id, key))
-
-
 def weights_sha256(run: Run) -> str:
     path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="model/model.safetensors")
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 120) -> None:
+def wait_for(condition: object, process: Fork, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert process.poll() is None, process.communicate()
@@ -102,53 +86,6 @@ def test_kill_9_and_resume_give_the_run_that_nobody_killed(prepared_home: Path) 
     assert not list(states.glob("*"))
 
 
-def test_an_early_budget_of_a_longer_run_is_the_run_to_that_budget() -> None:
-    for tokens in ("1e5", "3e5"):
-        train("--tokens", tokens)
-    long, short = sorted(runs(), key=lambda run: -int(float(run.data.params["tokens"])))
-    for key in ("val/loss_nats_per_token", "baseline/trigram_nats_per_token"):
-        assert [step for step, _ in curve(short, key)] == [30_000, 100_000]
-        assert curve(long, key)[:2] == curve(short, key)
-
-
-def test_the_model_of_a_run_works_in_transformers() -> None:
-    train("--tokens", "1e4")
-    (run,) = runs()
-    folder = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="model")
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
-    ids = tokenizer("[C][C][O]", return_tensors="pt").input_ids
-    assert tokenizer.convert_ids_to_tokens(ids[0]) == ["[CLS]", "[C]", "[C]", "[O]", "[SEP]"]
-    assert torch.isfinite(model(ids).logits).all()
-
-
-def test_a_run_says_what_it_was(prepared_home: Path) -> None:
-    train("--tokens", "1e4")
-    (run,) = runs()
-    assert run.data.params["model"] == "chemgpt"
-    assert run.data.params["task_name"] == "embedded-lm"
-    assert abs(int(run.data.params["non_embedding_params"]) / 3e4 - 1) < 0.05
-    for tag in ("task_digest", "data.digest", "vocabulary.fingerprint", "code.commit", "machine.device"):
-        assert run.data.tags[tag]
-    for metric in ("val/nats_per_molecule", "baseline/trigram_nats_per_token", "cost/flops_total", "data/read"):
-        assert run.data.metrics[metric] > 0
-    shown = list(run.data.metrics)  # as MLflow lists them
-    assert shown.index("val/loss_nats_per_token") < shown.index("data/read")
-    store = prepare(
-        "embedded", train_tokens=10_000, validation_molecules=load_language("embedded-lm").validation_molecules
-    )
-    begin, seen = 0, []
-    while begin < 10_000:  # the trigram learns from the molecules of the budget, in their order, to the token
-        end = min(10_000, int(store.train.offsets[len(seen) + 1]))
-        seen.append(np.asarray(store.train.tokens[begin:end]))
-        begin = end
-    trigram = Trigram(store.vocabulary.size, store.vocabulary.start_id).fit(seen)
-    expected = trigram.nats_per_token(store.validation.sequences())
-    assert run.data.metrics["baseline/trigram_nats_per_token"] == pytest.approx(expected, rel=1e-12)
-    assert run.inputs.dataset_inputs[0].dataset.name == "embedded"
-    artifacts = {artifact.path for artifact in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
-    assert artifacts == {"loss_curve.html", "model"}
-
-
 def test_ctrl_c_saves_the_run_and_says_how_to_go_on(prepared_home: Path) -> None:
     process = start("--tokens", "1e5")
     wait_for(lambda: list((prepared_home / "runs").glob("*/state.pt")), process)
@@ -163,48 +100,20 @@ def test_ctrl_c_saves_the_run_and_says_how_to_go_on(prepared_home: Path) -> None
     assert run.info.status == "FINISHED"
 
 
-def test_divergence_fails_the_run_with_its_reason(prepared_home: Path) -> None:
-    text = train("--tokens", "2e4", "--learning_rate", "10", expected=2)
-    (run,) = runs()
-    assert run.info.status == "FAILED"
-    assert "Diverged" in run.data.tags["chemscale.reason"]
-    assert "try a lower learning_rate" in text.splitlines()[-1]
-    assert not list((prepared_home / "runs").glob("*"))
-
-
-def serve(uri: str, port: int) -> subprocess.Popen[bytes]:
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--backend-store-uri",
-        uri,
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return process
-        time.sleep(0.2)  # until the server listens
-    raise AssertionError("the server did not start")
+def run_without_patience(*arguments: str) -> None:
+    """The tool, which else waits for its server for another 20 s at the end."""
+    recorder.LAST_TRY_SECONDS = 1.0
+    run_verb(*arguments)
 
 
 def test_a_server_that_goes_away_loses_nothing(tracking_uri: str, prepared_home: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = serve(tracking_uri, port)
     http = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     try:
-        process = start("--tokens", "6e4", **http)
+        process = start("--tokens", "6e4", begin=run_without_patience, **http)
         wait_for(lambda: list((prepared_home / "runs").glob("*/state.pt")), process)
-        os.killpg(server.pid, signal.SIGKILL)
+        kill(server)
         text = finish(process, expected=2)
         assert "nothing is lost" in text
         (run,) = runs()
@@ -212,7 +121,7 @@ def test_a_server_that_goes_away_loses_nothing(tracking_uri: str, prepared_home:
         server = serve(tracking_uri, port)
         finish(start("--resume", run.info.run_id, **http))
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
+        kill(server)
     (run,) = runs()
     assert run.info.status == "FINISHED"
     steps = [step for step, _ in curve(run, "train/loss_nats_per_token")]
@@ -267,9 +176,9 @@ def test_bad_input_gets_one_line_and_exit_code_2(
 
 def test_the_demo_trains_searches_fits_and_ends_with_a_page(tmp_path: Path) -> None:
     page = tmp_path / "board.html"
-    command = [sys.executable, "-m", "chemscale_bench", "demo", "--tokens", "3e4", "--steps", "20", "--out", str(page)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-2000:]
+    demo = Fork("demo", "--tokens", "3e4", "--steps", "20", "--out", str(page))
+    out, err = demo.communicate(timeout=600)
+    assert demo.returncode == 0, err[-2000:]
     of_demo = mlflow.search_runs(experiment_names=["chemscale-demo"], output_format="list")
     children = [run for run in of_demo if "mlflow.parentRunId" in run.data.tags]
     (parent,) = [run for run in of_demo if run not in children and run.data.tags.get("verb") != "fit"]
@@ -279,53 +188,11 @@ def test_the_demo_trains_searches_fits_and_ends_with_a_page(tmp_path: Path) -> N
     for child in children:
         loss = child.data.metrics.get("val/loss_nats_per_token")
         shown = f"{loss:.4f}" if loss else f"{child.data.metrics['test/force_mae_mev_per_angstrom']:.1f}"
-        assert shown in done.stdout
+        assert shown in out
     trials = mlflow.search_runs(experiment_names=["chemscale-sweeps"], output_format="list")
     assert sum("mlflow.parentRunId" in run.data.tags for run in trials) == 14
-    assert "3 rows: 3 sizes x 1 values of tokens" in done.stdout
+    assert "3 rows: 3 sizes x 1 values of tokens" in out
     assert "painn" in page.read_text()
-
-
-def test_init_goes_on_from_a_checkpoint_of_the_same_vocabulary_only(tmp_path: Path) -> None:
-    train("--tokens", "1e4")
-    (run,) = runs()
-    folder = Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="model"))
-    train("--tokens", "1e4", "--init", str(folder))
-    further = next(other for other in runs() if other.info.run_id != run.info.run_id)
-    assert further.data.metrics["val/loss_nats_per_token"] < run.data.metrics["val/loss_nats_per_token"]
-
-    tokenizer = (folder / "tokenizer.json").read_text()
-    (folder / "tokenizer.json").write_text(tokenizer.replace('"[C]"', '"[Xx]"'))
-    text = train("--tokens", "1e4", "--init", str(folder), expected=2)
-    assert "init must have the vocabulary of the data" in text
-    assert len(runs()) == 2, "what is refused leaves no run"
-
-
-def test_seeds_are_children_of_one_run_with_the_curves_that_they_have_alone() -> None:
-    budget = ["--tokens", "30000", "--batch_tokens", "1024"]
-    out = train(*budget, "--seeds", "2")
-    train(*budget, "--seed", "1")
-    assert "mean of 2 seeds" in out
-    assert out.count("; next:\n") == 1
-    assert ", one child per seed; next:\n" in out
-    (parent,) = [run for run in runs() if run.data.tags["mlflow.runName"] == "2.9e4-2-seeds-chemgpt"]
-    children = {
-        run.data.params["seed"]: run for run in runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
-    }
-    (alone,) = [
-        run for run in runs() if run.data.params.get("seed") == "1" and "mlflow.parentRunId" not in run.data.tags
-    ]
-    assert sorted(children) == ["0", "1"]
-    assert {run.data.tags["mlflow.runName"] for run in children.values()} == {
-        "2.9e4-seed0-chemgpt",
-        "2.9e4-seed1-chemgpt",
-    }
-    assert parent.data.metrics["seeds/sd_val_loss_nats_per_token"] > 0
-    assert {run.info.status for run in [parent, *children.values()]} == {"FINISHED"}
-    for key in ("train/loss_nats_per_token", "val/loss_nats_per_token"):
-        ours, theirs = curve(children["1"], key), curve(alone, key)
-        assert [step for step, _ in ours] == [step for step, _ in theirs]
-        assert [value for _, value in ours] == pytest.approx([value for _, value in theirs], rel=1e-3)
 
 
 def test_seeds_and_resume_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
@@ -339,7 +206,7 @@ def test_seeds_and_resume_exclude_each_other(capsys: pytest.CaptureFixture[str])
 
 def test_a_finished_run_is_said_to_be_finished_when_it_is_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     watched = {"ENABLE_SYSTEM_METRICS_LOGGING": "true", "SYSTEM_METRICS_SAMPLING_INTERVAL": "0.1"}
-    finish(start("--tokens", "2000", **{f"MLFLOW_{name}": value for name, value in watched.items()}))
+    finish(start("--tokens", "2e4", **{f"MLFLOW_{name}": value for name, value in watched.items()}))
     (run,) = runs()
     assert run.data.metrics["system/cpu_utilization_percentage"] >= 0
     with pytest.raises(SystemExit, match="2"):
@@ -365,26 +232,6 @@ def test_molecules_may_be_relative_to_where_mlflow_run_was_started(tmp_path: Pat
     assert "theirs.smi: SMILES in column 1 between white space: CO, CCO, CCCO, ..." in out
     assert "600 lines read: " in out
     assert " hardly tells one model from another" in out
-
-
-def test_the_column_that_is_named_trains_and_is_found_again(tmp_path: Path) -> None:
-    table = [
-        f"{'C' * (n % 30 + 1)}{'O' * (n // 30 + 1)},{'N' * (n % 30 + 1)}{'C' * (n // 30 + 1)}\n" for n in range(600)
-    ]
-    (tmp_path / "two.csv").write_text("smiles,product\n" + "".join(table))
-    own = ["--tokens", "500", "--data", str(tmp_path / "two.csv")]
-    assert "two.csv: SMILES in column 2 between commas, below product: NC, NNC, NNNC, ..." in train(
-        *own, "--column", "product"
-    )
-    run = runs()[0]
-    _, data = find(run.info.run_id)
-    assert data is not None
-    assert data.prepare().train.digest == run.data.tags["data.train_digest"]
-    without = data._replace(column="")
-    with pytest.raises(UserError, match="has changed since"):
-        without.prepare()
-    assert "there stand smiles, product; give one of them" in train(*own, "--column", "educt", expected=2)
-    assert len(runs()) == 1  # none was made for what could not begin
 
 
 def test_a_full_disk_of_artifacts_loses_nothing(

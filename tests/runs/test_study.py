@@ -2,27 +2,20 @@
 
 import hashlib
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import mlflow
 import pytest
 from commands import call
+from forks import Fork
 from mlflow.entities import Run
 
-from chemscale_bench import tasks
 from chemscale_bench.cli import main
-from chemscale_bench.errors import UserError
-from chemscale_bench.runs.cells import Cells, Result, Training, Tuned
-from chemscale_bench.runs.pace import Pace, undisturbed
-from chemscale_bench.runs.study_plan import StudyPlan
+from chemscale_bench.runs.cells import Result, Training
 from chemscale_bench.runs.study_report import judged
-from chemscale_bench.settings.study import StudySettings
 
 SMALL = [
     "study", "--task", "embedded-ff", "--model", "schnet", "--molecule", "ethanol", "--steps", "20", "--device", "cpu",
@@ -31,13 +24,8 @@ GRID = [*SMALL, "--params", "3e3,1e4,3e4", "--train_size", "20,40,80"]
 
 
 @pytest.fixture(autouse=True)
-def environment(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(tracking_uri: str, prepared: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
-def start(*arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "chemscale_bench", *arguments]
-    return subprocess.Popen(command, text=True, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def parent_and_children() -> tuple[Run, list[Run]]:
@@ -115,7 +103,7 @@ def test_an_end_in_the_middle_loses_nothing_and_trains_nothing_twice(
     number: signal.Signals, chemscale_home: Path
 ) -> None:
     command = [*SMALL, "--params", "3e3,1e4", "--train_size", "20,40", "--steps", "100", "--study", "mine"]
-    process = start(*command)
+    process = Fork(*command)
     deadline = time.monotonic() + 200
     state = chemscale_home / "runs"
 
@@ -207,67 +195,6 @@ def test_workers_take_what_the_search_found() -> None:
     assert [float(child.data.params["warmup"]) for child in children] == pytest.approx([chosen["warmup"]] * 2)
 
 
-def test_a_rate_is_carried_by_the_parametrization_and_the_power_of_the_check() -> None:
-    plan = planned(hours="1")
-    plan.paces[30_000] = plan.paces[30_000]._replace(rate_factor=0.5)
-    tuned = Tuned(3000, {"learning_rate": 4e-3, "decay": 0.3}, -0.5, 0.0)
-    plan.tuned = tuned
-    settings = plan.settings_of(Training(30_000, 20, 0))
-    assert settings.learning_rate == pytest.approx(4e-3 * 0.5 * 10**-0.5)
-    assert settings.decay == 0.3
-    assert plan.settings_of(Training(3000, 20, 0)).learning_rate == pytest.approx(4e-3)
-
-
-@pytest.mark.parametrize("database", [False, True])
-def test_of_two_processes_that_take_one_training_one_has_it(database: bool, tmp_path: Path) -> None:
-    storage = f"sqlite:///{tmp_path}/cells.db" if database else str(tmp_path / "cells.log")
-    first, second = (Cells({"a": 1}, "task", "both", storage) for _ in range(2))
-    training = Training(1000, 20, 0)
-    mine = first.claim(training)
-    assert mine is not None
-    assert second.claim(training) is None
-    assert [one for one, _ in second.going()] == [training]
-    other = second.claim(training._replace(seed=1))
-    assert other is not None
-    second.logs_to(other, "r3")
-    first.give_up(mine)
-    assert second.claim(training) is not None  # left by one, taken by another
-    result = Result(training._replace(seed=1), "r3", 1010, {20: 3.5}, 1.5, 2e9)
-    assert second.complete(other, result, diverged=False)
-    assert first.results() == [result]
-    assert first.claim(training._replace(seed=1)) is None
-
-
-def test_a_training_of_which_nothing_is_heard_is_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = Cells({"a": 1}, "task", "both", "")
-    silent, heard = (cells.claim(Training(1000, 20, seed)) for seed in range(2))
-    assert silent
-    assert heard
-    monkeypatch.setattr("chemscale_bench.runs.shared.SILENT", 0.5)
-    time.sleep(0.6)
-    cells.beat(heard)
-    cells.fail_dead_trials()
-    assert [training.seed for training, _ in cells.going()] == [1]
-    cells.beat(silent)  # it speaks again, too late
-    assert not cells.complete(silent, Result(Training(1000, 20, 0), "r0", 1000, {20: 1.0}, 1.0, 1.0), diverged=False)
-
-
-def planned(**settings: str) -> StudyPlan:
-    chosen = StudySettings.read(
-        {"task": "embedded-ff", "params": "3e3,1e4,3e4", "train_size": "20,40", **settings}, "study"
-    )
-    plan = StudyPlan(chosen, tasks.load("embedded-ff"))
-    plan.paces = {size: Pace(size, 1.0, 1e-7 * size, 1e4 * size) for size in (3000, 10_000, 30_000)}
-    return plan
-
-
-def test_a_size_that_was_disturbed_is_no_slower_than_a_larger_one() -> None:
-    paces = {10: Pace(10, 9.0, 3.0, 1.0), 30: Pace(30, 2.0, 1.0, 3.0), 100: Pace(100, 4.0, 2.0, 10.0)}
-    found = undisturbed(paces)
-    assert list(found) == [10, 30, 100]
-    assert [(pace.start, pace.per_unit) for pace in found.values()] == [(2.0, 1.0), (2.0, 1.0), (4.0, 2.0)]
-
-
 def test_a_size_of_which_a_step_takes_minutes_is_told_from_a_smaller_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chemscale_bench.runs.sizes.LONGEST", 0.0)
     language = ["study", "--task", "embedded-lm", "--tokens", "3000", "--device", "cpu"]
@@ -285,21 +212,6 @@ def test_a_size_of_which_a_step_takes_minutes_is_told_from_a_smaller_one(monkeyp
     said = call(*language, "--params", "1e4,3e4,2e10", expected=2)
     assert "params must fit this device" in said
     assert not mlflow.search_runs(search_all_experiments=True, output_format="list")
-
-
-def test_a_seed_that_is_missing_is_planned_before_a_new_one() -> None:
-    plan = planned(flops="1e14")
-    going = [(Training(3000, 40, 3), 1.0), (Training(3000, 40, 1), 1.0)]
-    wanted = [one.training for one in plan.wanted([], going, 0.0)]
-    assert not {training for training, _ in going} & set(wanted)
-    assert min(training.seed for training in wanted if training.params == 3000) == 0
-
-
-def test_a_size_that_only_others_have_measured_has_a_cost() -> None:
-    plan = planned(hours="1")
-    del plan.paces[30_000]
-    assert plan.cost(Training(30_000, 20, 0)).seconds > 2 * plan.cost(Training(10_000, 20, 0)).seconds
-    assert plan.wanted([], [(Training(30_000, 20, 0), 5.0)], 3000.0)
 
 
 def test_what_gives_a_law_is_told_before_a_study_of_too_few_budgets(tmp_path: Path) -> None:
@@ -321,54 +233,6 @@ def test_what_gives_a_law_is_told_before_a_study_of_too_few_budgets(tmp_path: Pa
     )
     study = [*mine[:3], "--params", "1e4,2e4", "--tokens", "3000", "--tune", "1", "--device", "cpu"]
     assert call(*study).count("400 lines read: ") == 1  # and none of its searches says it again
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_hour_budget_that_is_too_small_is_told_the_smallest_that_would_do(workers: int) -> None:
-    used = 50.0  # and kept for the report: more than there is
-    with pytest.raises(UserError, match=r"takes hours=\S+ here, got hours=0.01; give it that") as refused:
-        planned(hours="0.01", workers=str(workers)).wanted([], [], 36.0 - used)
-    hours = float(re.findall(r"takes hours=(\S+) ", str(refused.value))[0])
-    enough = planned(hours=str(hours), workers=str(workers))
-    assert len({one.training.params for one in enough.wanted([], [], 3600 * hours - used)}) == 3
-    with pytest.raises(UserError):
-        planned(hours=str(0.85 * hours), workers=str(workers)).wanted([], [], 3600 * 0.85 * hours - used)
-
-
-def test_a_budget_of_flops_that_is_too_small_is_told_the_smallest_that_would_do() -> None:
-    with pytest.raises(UserError, match=r"takes flops=\S+ here, got flops=1e\+06; give it that") as refused:
-        planned(flops="1e6").wanted([], [], 0.0)
-    flops = re.findall(r"takes flops=(\S+) ", str(refused.value))[0]
-    assert len({one.training.params for one in planned(flops=flops).wanted([], [], 0.0)}) == 3
-
-
-def test_of_several_proposals_the_first_stands_and_a_claim_of_a_dead_process_does_not(tmp_path: Path) -> None:
-    first, second = (Cells({"a": 1}, "task", "both", str(tmp_path / "cells.log")) for _ in range(2))
-    assert first.first("parent", "r1") == second.first("parent", "r2") == first.first("parent", "r3") == "r1"
-    killed = "import os; from chemscale_bench.runs.cells import Cells, Training; "
-    killed += f"Cells({{'a': 1}}, 'task', 'both', {str(tmp_path / 'cells.log')!r}).claim(Training(1000, 20, 0)); "
-    subprocess.run([sys.executable, "-c", killed + "os.kill(os.getpid(), 9)"], check=False, env=os.environ)
-    assert first.claim(Training(3000, 20, 0))
-    assert len(first.going()) == 2
-    first.fail_dead_trials()
-    assert [training.params for training, _ in first.going()] == [3000]
-    assert second.left(Training(1000, 20, 0)) == ""
-
-
-def test_a_target_too_far_beyond_the_trainings_is_refused_with_one_that_is_not() -> None:
-    plan = planned(hours="1", target="1e8")
-    wanted = plan.wanted([], [], 3000.0)
-    with pytest.raises(UserError, match=r"got 1e\+08, .* times; ask for target=1e\+06, or give it more"):
-        plan.check_target(wanted, [])
-    planned(hours="1", target="1e6").check_target(wanted, [])
-    assert "the loss of 1e+06 params on" in planned(hours="1", target="1e6").expectation(wanted, [])
-
-
-def test_what_trainings_take_replaces_what_was_measured() -> None:
-    plan = planned(hours="1")
-    expected = plan.cost(Training(10_000, 20, 0)).seconds
-    plan.learn([Result(Training(3000, 20, 0), "r", 3000, {20: 1.0}, 3 * plan.cost(Training(3000, 20, 0)).seconds, 1.0)])
-    assert plan.cost(Training(10_000, 20, 0)).seconds > 2 * expected  # the machine is slower than it seemed
 
 
 def test_what_was_foretold_is_judged_by_later_runs_only() -> None:

@@ -3,8 +3,6 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +12,7 @@ import mlflow
 import optuna
 import pytest
 from commands import call
+from forks import Fork
 from mlflow.entities import Run
 from optuna.trial import TrialState
 
@@ -28,16 +27,15 @@ STUDY = [
 
 
 @pytest.fixture(autouse=True)
-def environment(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(tracking_uri: str, prepared: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-def start(*arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "chemscale_bench", *STUDY, *arguments]
-    return subprocess.Popen(command, text=True, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def start(*arguments: str) -> Fork:
+    return Fork(*STUDY, *arguments)
 
 
-def finish(process: "subprocess.Popen[str]", expected: int = 0) -> str:
+def finish(process: Fork, expected: int = 0) -> str:
     out, err = process.communicate(timeout=300)
     assert process.returncode == expected, err[-2000:]
     return out + err

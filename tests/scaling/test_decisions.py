@@ -80,3 +80,14 @@ def test_exponents_are_compared_where_both_models_were_measured() -> None:
     assert found.difference.interval.low < 0.2 < found.difference.interval.high
     assert found.difference.p < 0.001
     assert exponents(frame(falls("steep", 0.5, (50, 200)), falls("flat", 0.3, (500, 950)))) == []
+
+
+def test_a_loss_of_nothing_has_no_logarithm_and_is_left_out_of_exponents() -> None:
+    noisy = [(10, 1.0), (20, 0.8), (40, 0.7), (80, 0.5)]
+    models = [grid(name, {(100, n): [loss**power] for n, loss in noisy}) for name, power in (("a", 1), ("b", 2))]
+    expected, found = (
+        exponents(frame(*models)),
+        exponents(frame(*models, grid("a", {(100, 160): [0.0]}), grid("b", {(100, 160): [0.2]}))),
+    )
+    assert [each.difference for each in found] == [each.difference for each in expected]
+    assert len(found) == 1

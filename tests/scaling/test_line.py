@@ -53,6 +53,14 @@ def test_the_difference_of_two_slopes_by_hand() -> None:
     assert slope_difference(first, first).p == 1
 
 
+def test_slopes_without_an_error_differ_surely_or_not_at_all() -> None:
+    even, steep = straight_line([0, 1, 2], [0, 1, 2]), straight_line([0, 1, 2], [0, 2, 4])
+    assert even
+    assert steep
+    assert slope_difference(steep, even) == (1.0, (1.0, 1.0), 0.0)
+    assert slope_difference(even, even) == (0.0, (0.0, 0.0), 1.0)
+
+
 def test_equal_slopes_of_unequal_scatter_are_told_apart_as_rarely_as_they_should() -> None:
     rng, told = np.random.default_rng(0), 0
     for _ in range(1000):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
+from servers import free_port, kill, serve
 
 from chemscale_bench.shell import mlflow_ui
 from chemscale_bench.tracking import charts
@@ -33,26 +31,25 @@ def log_run(client: Any, experiment: str, size: int) -> None:
     client.set_terminated(run)
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[tuple[str, str]]:
+    """A store, and the address of MLflow's UI over it; every test has experiments of its own there."""
+    uri = f"sqlite:///{shutil.copy(empty_store, tmp_path_factory.mktemp('served') / 'mlflow.db')}"
+    port = free_port()
+    process = serve(uri, port)
+    yield uri, f"http://127.0.0.1:{port}/"
+    kill(process)
+
+
 @pytest.fixture
-def server(tracking_uri: str) -> Iterator[str]:
-    """The address of MLflow's UI over the store."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri, "--port", str(port)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-    process = subprocess.Popen([*command, "--workers", "1"], **quiet)  # type: ignore[call-overload]
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.2)  # until the server listens
-    yield f"http://127.0.0.1:{port}/"
-    os.killpg(process.pid, signal.SIGKILL)
+def server(tracking_uri: str, served: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of MLflow's UI over the store that is set."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", served[0])
+    mlflow.set_tracking_uri(served[0])
+    return served[1]
 
 
-def test_an_experiment_opens_with_its_charts(browser: Any, tracking_uri: str, server: str) -> None:
+def test_an_experiment_opens_with_its_charts(browser: Any, server: str) -> None:
     from mlflow import MlflowClient
     from selenium.webdriver.support.ui import WebDriverWait
 
@@ -72,14 +69,11 @@ def test_an_experiment_opens_with_its_charts(browser: Any, tracking_uri: str, se
     assert browser.execute_script(axes) == 1
 
 
-def test_where_to_look_is_an_address_that_shows_it(
-    browser: Any, tracking_uri: str, server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import mlflow
+def test_where_to_look_is_an_address_that_shows_it(browser: Any, served: tuple[str, str], server: str) -> None:
     from mlflow import MlflowClient
     from selenium.webdriver.support.ui import WebDriverWait
 
-    experiment = experiment_id("training")
+    experiment = experiment_id("where to look")
     log_run(MlflowClient(), experiment, 3)
     (run,) = MlflowClient().search_runs([experiment])
     told = look_at(run.info.run_id)
@@ -88,7 +82,7 @@ def test_where_to_look_is_an_address_that_shows_it(
     try:
         page, others = look_at(run.info.run_id), look_at(run.info.run_id, beside_others=True)
     finally:
-        mlflow.set_tracking_uri(tracking_uri)
+        mlflow.set_tracking_uri(served[0])
     assert page == server + told.partition("5000/")[2]
     for address, wanted in ((page, "About this run"), (others, "Curves and scaling")):
         browser.get("about:blank")
@@ -131,7 +125,7 @@ def test_an_experiment_that_mlflow_run_has_just_made_gets_them_too(tracking_uri:
         assert ({charts.TAG, *charts.KIND} <= tags.keys()) is (runs == 1), "one with other runs is somebody else's"
 
 
-def test_children_of_a_parent_are_compared_by_what_was_searched(browser: Any, tracking_uri: str, server: str) -> None:
+def test_children_of_a_parent_are_compared_by_what_was_searched(browser: Any, server: str) -> None:
     from mlflow import MlflowClient
     from selenium.webdriver.support.ui import WebDriverWait
 

@@ -71,7 +71,7 @@ def test_tasks_need_no_number_per_node(placed: str, local: int, monkeypatch: pyt
     peers.environment.validate_settings(local, 2 // local)
 
 
-def test_two_tasks_of_srun_train_as_one_and_say_it_once(tmp_path: Path, tracking_uri: str) -> None:
+def test_two_tasks_of_srun_train_as_one_and_say_it_once(prepared: None, tracking_uri: str) -> None:
     step = SRUN | {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_NODEID": "0"}
     step |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port() - 1), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "chemscale_bench", "chemgpt", "--task", "embedded-lm", "--params", "1e4"]
@@ -91,12 +91,22 @@ def test_two_tasks_of_srun_train_as_one_and_say_it_once(tmp_path: Path, tracking
 
 
 AT_ITS_END = """
-import atexit, torch
+import atexit, os, sys, torch
+from pathlib import Path
 end = "still a group: {}\\n".format  # one write, or the lines of two processes mix
 atexit.register(lambda: print(end(torch.distributed.is_initialized()), end="", flush=True))  # after all that come later
 from chemscale_bench.settings.chemgpt import ChemGPTSettings
 from chemscale_bench.training.devices import start_fabric
-start_fabric(ChemGPTSettings(device="cpu")).barrier()
+fabric = start_fabric(ChemGPTSettings(device="cpu"))
+fabric.barrier()
+if hasattr(os, "SCHED_IDLE"):  # threads of Gloo on the core of this one, and only when this one sleeps
+    os.sched_setaffinity(0, {core := min(os.sched_getaffinity(0))})
+    for thread in Path("/proc/self/task").iterdir():
+        if "gloo" in (thread / "comm").read_text():
+            os.sched_setaffinity(int(thread.name), {core})
+            os.sched_setscheduler(int(thread.name), os.SCHED_IDLE, os.sched_param(0))
+sys.held = torch.distributed.group.WORLD  # by something that outlives all, as fully_shard has it
+torch.distributed.all_reduce(torch.ones(3))
 """
 
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import two_processes
+from forks import train_together
 
 from chemscale_bench.training import checkpoints
-
-SCRIPT = Path(__file__).with_name("two_processes.py")
 
 
 def train(processes: int, chosen: str, folder: Path, stop_at: int = 0, start: str = "") -> dict[str, Any]:
     """The state after a training, or at the step that it stops at."""
     folder.mkdir()
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    command += [str(SCRIPT), chosen, str(folder), str(stop_at), *filter(None, [start])]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    train_together(processes, chosen, folder, stop_at, start, begin=two_processes.main)
     return checkpoints.load_state(folder / "state.pt")
 
 

@@ -1,12 +1,7 @@
-"""Trains the small model in every process that runs this, spread over them or not; for test_sharding.
-
-Arguments: `none` or `full`, a folder for `state.pt` and `parts.txt`, the step to stop at (0 is never), and perhaps the
-state to go on from.
-"""
+"""Trains the small model in every process that runs this, spread over them or not; for test_sharding."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +27,15 @@ class Recorder(Log):
         pass
 
 
-def main(chosen: Any, folder: Path, stop_at: int, start: str = "") -> None:
+def main(chosen: Any, folder: Path, stop_at: int, start: str) -> None:
+    """Leaves `state.pt` and `parts.txt` in a folder.
+
+    Args:
+        chosen: `none` or `full`.
+        folder: takes them.
+        stop_at: the step to stop at; 0 is never.
+        start: the state to go on from, or nothing.
+    """
     torch.set_num_threads(1)
     fabric = start_fabric(ChemGPTSettings(device="cpu"))
     model = build_shape(Shape(2, 32, 2), SIZE, "mutransfer", seed=0)
@@ -54,7 +57,3 @@ def main(chosen: Any, folder: Path, stop_at: int, start: str = "") -> None:
     if fabric.is_global_zero:
         checkpoints.save_state(state, folder / "state.pt")
         (folder / "parts.txt").write_text(f"{held / total / 2}")  # AdamW keeps two numbers of a weight
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
