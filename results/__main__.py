@@ -120,13 +120,18 @@ def loss_against_params(found: Sequence[Scaled], x: str, y: str) -> Figure:
 
 def foretold_figure(found: dict[str, dict[str, Foretold]]) -> Figure:
     """Predicted against final, a panel per sweep."""
-    figure = Figure(figsize=(1 + 3.2 * len(found), 3.6), layout="constrained")
-    for axis, (name, rules) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
+    rows = -(-len(found) // 3)
+    figure = Figure(figsize=(10.6, 3.6 * rows), layout="constrained")
+    axes = figure.subplots(rows, 3, squeeze=False).ravel()
+    for axis in axes[len(found) :]:
+        axis.remove()
+    for axis, (name, rules) in zip(axes, found.items(), strict=False):
         for (rule, one), colour, marker in zip(rules.items(), COLOURS[1::-1], "x.", strict=True):
             axis.plot(one.final, one.predicted, marker, color=colour, label=f"{rule}: R² {one.r2:.2f}")
         ends = [min(one.final.min() for one in rules.values()), max(one.final.max() for one in rules.values())]
         axis.plot(ends, ends, color="#999999", lw=1)
-        axis.set(title=name, xlabel="final loss", ylabel=f"foretold at {FRACTION:.0%}")
+        axis.set_title(name, fontsize=9)
+        axis.set(xlabel="final loss", ylabel=f"foretold at {FRACTION:.0%}")
         axis.legend(fontsize=7, frameon=False)
         axis.grid(alpha=0.3)
     return figure

@@ -41,7 +41,7 @@ def test_golden_loss_resume_and_entry(model: str, monkeypatch: pytest.MonkeyPatc
     call("language", "--model", model, *SMALL)
     (whole,) = runs()
     assert whole.data.params["model"] == model
-    assert whole.data.tags["mlflow.runName"].startswith(f"{model}-")
+    assert whole.data.tags["mlflow.runName"].endswith(f"-seed0-{model}")
     assert abs(int(whole.data.params["non_embedding_params"]) / 3e4 - 1) < 0.05
     assert whole.data.metrics["val/loss_nats_per_token"] == pytest.approx(GOLDEN[model], rel=1e-3)
 
