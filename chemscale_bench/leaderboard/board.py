@@ -14,14 +14,14 @@ import pandas as pd
 from scipy import stats
 
 from chemscale_bench.leaderboard.collect import Study
-from chemscale_bench.leaderboard.entry import RESULTS
+from chemscale_bench.leaderboard.entry import RESULTS, Run
 from chemscale_bench.leaderboard.laws import Estimate, Laws, Question, laws_of
 from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.tasks import BOTH_STRINGS
 
 NO_LAWS = Laws()
 SMILES = "@smiles"  # ends the name of a task that is written so
-PER_MOLECULE = "val/nats_per_molecule"
+PER_MOLECULE, PER_ATOM = "val/nats_per_molecule", "val/bits_per_heavy_atom"
 
 
 class Reached(NamedTuple):
@@ -71,6 +71,11 @@ class Board:
     """What is to be known of it."""
 
     @property
+    def repeats(self) -> bool:
+        """Whether its studies stand on boards of their own, too."""
+        return self.task.endswith(BOTH_STRINGS)
+
+    @property
     def budgets(self) -> list[int]:
         """Every budget that any study has, ascending."""
         return sorted({budget for row in self.rows for budget in row.reached})
@@ -93,11 +98,12 @@ def build(studies: Iterable[Study], level: float = 0.9, flops: float = 0.0, repl
         papers = versions.pop("", [])
         for digest, members in sorted(versions.items()) or [("", [])]:
             boards.append(_board(task, digest, [*members, *papers], level, flops, replicates))
-    for other in [board for board in boards if board.task.endswith(SMILES)]:
-        twins = [board for board in boards if board.task == other.task.removesuffix(SMILES)]
-        newest = max(twins, key=lambda board: max(row.study.date for row in board.rows), default=None)
-        if newest and _measured(newest) and _measured(other):
-            boards.append(_of_both_strings(newest, other, level, flops, replicates))
+    newest: dict[str, Board] = {}
+    for board in sorted(filter(_measured, boards), key=_last_date):
+        newest[board.task] = board
+    for task, smiles in list(newest.items()):
+        if task.endswith(SMILES) and (selfies := newest.get(task.removesuffix(SMILES))):
+            boards += _of_both_strings(selfies, smiles, level, flops, replicates)
     # First those that have something to show; within them, by name.
     return sorted(boards, key=lambda board: not _measured(board))
 
@@ -106,16 +112,35 @@ def _measured(board: Board) -> bool:
     return any(row.study.runs for row in board.rows)
 
 
-def _of_both_strings(selfies: Board, smiles: Board, level: float, flops: float, replicates: int) -> Board:
-    """All studies on the molecules of a task, however these are written, by what strings have in common."""
-    studies, lengths = [], []
+def _last_date(board: Board) -> str:
+    """Of its entries; the user's own runs are younger than any."""
+    return max(row.study.date or "now" for row in board.rows if row.study.runs)
+
+
+def _of_both_strings(selfies: Board, smiles: Board, level: float, flops: float, replicates: int) -> list[Board]:
+    """One board of all studies on the molecules of a task, however these are written, by what strings have in common.
+
+    None if the molecules are others, or a string has no study that says what they have in common.
+    """
+    studies, tokens, atoms = [], [], []
     for board, string in ((selfies, "SELFIES"), (smiles, "SMILES")):
-        studies += [replace(row.study, model=f"{row.study.model}, {string}") for row in board.rows if row.reached]
-        metrics = next(run for row in board.rows for run in row.study.runs).results[-1].metrics
-        lengths.append(f"{metrics[PER_MOLECULE] / metrics[board.metric]:.1f} tokens as {string}")
-    both = _board(selfies.task + BOTH_STRINGS, "", studies, level, flops, replicates, "val/bits_per_heavy_atom")
-    both.note = f"A molecule has {' and '.join(lengths)}, so that equal tokens are nearly as many molecules."
-    return both
+        found = [row.study for row in board.rows if row.study.runs and all(map(_in_common, row.study.runs))]
+        if not found:
+            return []
+        metrics = found[0].runs[0].results[-1].metrics
+        tokens.append(f"{metrics[PER_MOLECULE] / metrics[board.metric]:.1f} tokens as {string}")
+        atoms.append(metrics[PER_MOLECULE] / metrics[PER_ATOM])
+        studies += [replace(study, model=f"{study.model}, {string}") for study in found]
+    if not math.isclose(*atoms, rel_tol=1e-3):  # in the mean, of thousands of validation molecules
+        return []
+    both = _board(selfies.task + BOTH_STRINGS, "", studies, level, flops, replicates, PER_ATOM)
+    both.note = f"A molecule has {' and '.join(tokens)}."
+    return [both]
+
+
+def _in_common(run: Run) -> bool:
+    """Whether a run says what does not depend on the string."""
+    return all({PER_MOLECULE, PER_ATOM} <= set(result.metrics) for result in run.results)
 
 
 def _board(

@@ -184,7 +184,7 @@ def models_table(boards: Sequence[Board], models: Callable[[Board], list[dict[st
     """What `drawn` or `probed` gives, of every board, as a table for molecules.csv or features.csv."""
     rows = [
         {"task": board.task, "task_digest": board.task_digest, **row, **row["metrics"]}
-        for board in boards for row in models(board)
+        for board in boards if not board.repeats for row in models(board)
     ]  # fmt: skip
     return pd.DataFrame(rows).drop(columns="metrics", errors="ignore")
 

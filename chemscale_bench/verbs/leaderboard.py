@@ -85,7 +85,7 @@ def board(settings: LeaderboardSettings) -> Result:
 
 def counts(boards: Sequence[Board]) -> dict[str, float]:
     """How much there is of what."""
-    studies = sum(bool(row.study.runs) for one in boards for row in one.rows)
+    studies = sum(bool(row.study.runs) for one in boards if not one.repeats for row in one.rows)
     return {"leaderboard/boards": float(len(boards)), "leaderboard/studies": float(studies)}
 
 

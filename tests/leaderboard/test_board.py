@@ -16,7 +16,7 @@ from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.leaderboard.planted import plant, true_loss
 from chemscale_bench.leaderboard.published import read_published
 from chemscale_bench.tasks import titled
-from chemscale_bench.verbs.leaderboard import PUBLISHED
+from chemscale_bench.verbs.leaderboard import PUBLISHED, counts
 
 SIZES, BUDGETS = (30_000, 100_000, 300_000, 1_000_000), (30_000, 100_000, 300_000, 1_000_000)
 
@@ -79,6 +79,17 @@ def test_models_of_both_strings_stand_on_one_board_by_what_strings_have_in_commo
     assert ranked[1].laws.params_exponent.value == pytest.approx(alone.laws.params_exponent.value, abs=1e-3)
     bits, nats = ranked[1].reached[100_000].metrics[both.metric], alone.reached[100_000].metrics[selfies.metric]
     assert bits == alone.reached[100_000].metrics[both.metric] != pytest.approx(nats)
+    assert [board.task for board in boards.values() if board.repeats] == [both.task]
+    assert counts(list(boards.values()))["leaderboard/studies"] == len(studies)
+
+    for path in tmp_path.glob("embedded-lm@smiles/*/*.json"):  # an entry need not say more than its loss
+        entry = json.loads(path.read_text())
+        for result in (result for run in entry["runs"] for result in run["results"]):
+            result["metrics"] = {selfies.metric: result["metrics"][selfies.metric]}
+        path.write_text(json.dumps(entry))
+    studies, refused = read_entries(tmp_path, Level.VALID)
+    assert not refused
+    assert "embedded-lm@selfies,smiles" not in {board.task for board in build(studies, replicates=100)}
 
 
 def test_laws_recover_what_was_planted(boards: dict[str, Board]) -> None:
