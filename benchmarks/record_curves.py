@@ -40,6 +40,6 @@ if __name__ == "__main__":
     parser.add_argument("out", help=".parquet file to write")
     given = parser.parse_args()
     table = curves(given.storage, given.study)
-    single = {"value": "float32"} | {name: "float32" for name in table.columns[3:]}
+    single = {name: "float32" for name in table.columns if name not in ("trial", "step")}
     table.astype(single).to_parquet(given.out, index=False, compression="zstd")
     print(f"{table['trial'].nunique()} trials, {len(table)} reports, {Path(given.out).stat().st_size / 1e3:.0f} kB")

@@ -27,7 +27,7 @@ def unquoted(params: Mapping[str, str]) -> dict[str, str]:
     found = dict(params)
     for name, value in params.items():
         with suppress(ValueError):  # of quotes that are none of a shell's
-            if value.startswith("'") and len(words := shlex.split(value)) == 1:
+            if value.startswith("'") and shlex.join(words := shlex.split(value)) == value and len(words) == 1:
                 found[name] = words[0]
     return found
 

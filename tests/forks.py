@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,16 @@ SERVER.set_forkserver_preload(
         "chemscale_bench.verbs.tune",
     ]
 )  # fmt: skip
+
+
+STARTED: list[Fork] = []
+
+
+@atexit.register
+def end_all() -> None:
+    """Before `multiprocessing` waits for what a failed test has left."""
+    for fork in STARTED:
+        fork.kill()
 
 
 def work(begin: Callable[..., object], arguments: tuple[Any, ...], out: str, environment: dict[str, str]) -> None:
@@ -61,6 +72,7 @@ class Fork:
         self.process.start()
         assert self.process.pid
         self.pid = self.process.pid
+        STARTED.append(self)
 
     @property
     def returncode(self) -> int | None:
@@ -90,5 +102,12 @@ def train_together(processes: int, *arguments: Any, begin: Callable[..., object]
     world = {"TORCHELASTIC_RUN_ID": "none", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GROUP_RANK": "0"}
     world |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
     ranks = [Fork(*arguments, begin=begin, **world, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(processes)]
-    said = [rank.communicate(timeout=300) for rank in ranks]
+    deadline = time.monotonic() + 300
+    while any(rank.poll() is None for rank in ranks) and not any(rank.poll() for rank in ranks):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    for rank in ranks:
+        if rank.poll() is None:  # its peer has failed
+            rank.kill()
+    said = [rank.communicate(timeout=60) for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0] * processes, said

@@ -31,6 +31,8 @@ def serve(uri: str, port: int) -> subprocess.Popen[bytes]:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return process
         time.sleep(0.2)  # until the server listens
+        assert process.poll() is None, "the server has ended"
+    kill(process)
     raise AssertionError("the server did not start")
 
 

@@ -42,7 +42,9 @@ def study(settings: SubmitSettings) -> tuple[list[Measured], dict[str, int]]:
     kinds = {
         (run.params.get("task_name"), run.params.get("model"), run.tags.get("task_digest"))
         for run in found
-        if run.status == "FINISHED" and "task_name" in run.params and any(name in run.metrics for _, name in primary)
+        if run.status == "FINISHED"
+        and "non_embedding_params" in run.params  # or else a parent of several
+        and any(name in run.metrics for _, name in primary)
     }
     if len(kinds) != 1:
         listed = "; ".join(" ".join(map(str, kind)) for kind in sorted(kinds, key=str)[:4]) or "no finished run"

@@ -117,6 +117,8 @@ def test_a_parent_with_the_mean_of_its_seeds_is_no_other_kind_of_run(client: Any
         log(client, experiment, loaded.entry, run, loaded.curves)
     parent = client.create_run(experiment).info.run_id
     client.log_metric(parent, "val/loss_nats_per_token", 1.5)
+    for name, value in (("task_name", loaded.entry.task), ("model", loaded.entry.model)):  # as of a search
+        client.log_param(parent, name, value)
     client.set_terminated(parent)
     runs, _ = submission.study(SubmitSettings(run="seeds", submitter="Ada"))
     assert {kept.run.run_id for kept in runs} == {run.info.run_id for run in client.search_runs([experiment])} - {
