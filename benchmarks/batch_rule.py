@@ -4,7 +4,7 @@ Run: `python -m benchmarks.batch_rule [--data moses] [--params 3e4] [--tokens 1e
 
 A step has 1/1024 of the tokens seen (ours), a number that grows with their square root and is ours at 1e6, or always
 512; each at half, once and twice the learning rate `auto`, which is a rate per step. Then ours with a warm-up of
-another share of the smallest budget, and of the largest one. benchmarks/batch_rule.md keeps the result.
+another share of the smallest budget, and of the largest one.
 """
 
 from __future__ import annotations

@@ -181,11 +181,15 @@ def foretell_by_the_paper(curves: Curves) -> Foretold:
 
 def prune_table(sweeps: dict[str, Curves]) -> Iterator[str]:
     """Markdown: what stopping early saves and keeps on the recorded sweeps."""
-    yield "| sweep | trials | " + " | ".join(f"{what}: saved %, best kept %" for what in PRUNERS.values()) + " |"
+    yield (
+        "| sweep | trials | "
+        + " | ".join(f"{what}: saved %, best kept %, regret %" for what in PRUNERS.values())
+        + " |"
+    )
     yield "|" + (2 + len(PRUNERS)) * "---|"
     for name, curves in sweeps.items():
         rows = grade(curves, list(PRUNERS), trials=len(curves.final), studies=25)
-        cells = [f"{row.saved_percent:.0f}, {row.kept_percent:.0f}" for row in rows]
+        cells = [f"{row.saved_percent:.0f}, {row.kept_percent:.0f}, {row.regret_percent:.1f}" for row in rows]
         yield f"| {name} | {len(curves.final)} | {' | '.join(cells)} |"
 
 
