@@ -204,7 +204,9 @@ def laws_section(tasks: dict[str, list[Scaled]], family: str, x: str, y: str) ->
             yield f"### {task}\n\n{figure}\n"
             yield from law_table(found)
             for study, _, analysis in found:
-                yield f"\n**{study.model}**: {analysis.verdict.found} Made by: {study.note}"
+                several = sum(one.study.model == study.model for one in found) > 1
+                who = f" by {study.submitter}" if several else ""
+                yield f"\n**{study.model}**{who}: {analysis.verdict.found} Made by: {study.note}"
             yield ""
 
 
