@@ -120,7 +120,7 @@ def _last_date(board: Board) -> str:
 def _of_both_strings(selfies: Board, smiles: Board, level: float, flops: float, replicates: int) -> list[Board]:
     """One board of all studies on the molecules of a task, however these are written, by what strings have in common.
 
-    None if the molecules are others, or a string has no study that says what they have in common.
+    Nothing if the molecules are others, or a string has no study that says what they have in common.
     """
     studies, tokens, atoms = [], [], []
     for board, string in ((selfies, "SELFIES"), (smiles, "SMILES")):
