@@ -55,9 +55,13 @@ class Losses(Events):
     def report(self, report: Report) -> None:
         """Nothing."""
 
-    def budget_reached(self, budget: int) -> None:
-        """Keep the validation loss."""
-        self.reached[budget] = loss_of(self.model, self.store)
+    def measure(self, budget: int) -> float:
+        """The validation loss."""
+        return loss_of(self.model, self.store)
+
+    def budget_reached(self, budget: int, measured: float) -> None:
+        """Keep it."""
+        self.reached[budget] = measured
 
     def save(self, state: dict[str, Any]) -> None:
         """Nothing."""

@@ -101,8 +101,8 @@ class ForceRun(TrackedRun):
 
     def on_device(self, split: str) -> OnDevice:
         """A split ready for batches."""
-        frames = getattr(self.frames, split)
-        return on_device(frames, self.settings.cutoff, self.reference, self.fabric.device, self.dtype)
+        frames, cutoff = getattr(self.frames, split), self.settings.cutoff
+        return on_device(frames, cutoff, self.reference, self.fabric.device, self.dtype)
 
     def make_potential(self) -> Potential:
         """A fresh network of the wanted size, scaled by the training forces."""
@@ -216,9 +216,7 @@ class ForceRun(TrackedRun):
             weights = {key: value.detach().cpu().clone() for key, value in self.averaged().state_dict().items()}
             self.best = {"force_mae": errors.force_mae, "weights": weights}
         self.log["validation"].append((report.position, errors.force_mae))
-        return {
-            f"{name}/loss": report.loss, FORCE_MAE: errors.force_mae, "val/energy_mae_mev": errors.energy_mae,
-        }  # fmt: skip
+        return {f"{name}/loss": report.loss, FORCE_MAE: errors.force_mae, "val/energy_mae_mev": errors.energy_mae}
 
     def best_potential(self) -> Potential:
         """The network with the averaged weights that validated best."""
@@ -226,19 +224,22 @@ class ForceRun(TrackedRun):
         potential.load_state_dict(self.best["weights"])
         return potential
 
-    def budget_reached(self, budget: int) -> None:
-        """Measure the best weights on the test split, and check that they obey physics."""
+    def measure(self, budget: int) -> tuple[dict[str, float], list[str]] | None:
+        """Errors of the best weights on the test split, whether they obey physics, and what is odd."""
         if not self.speaks:
-            return
+            return None
         potential = self.best_potential()
         with self.clocked("test"):
-            errors = measure(potential, self.on_device("test"))
-        self.log["errors"] = list(errors)
+            self.log["errors"] = list(measure(potential, self.on_device("test")))
         with self.clocked("checks"):
             checks, warnings = soundness(potential, self.frames.test)
-        for warning in warnings:
+        return self.errors.metrics("test") | checks | {"cost/flops": self.flops_per_unit * budget}, warnings
+
+    def budget_reached(self, budget: int, measured: tuple[dict[str, float], list[str]]) -> None:
+        """Record errors and checks."""
+        for warning in measured[1]:
             self.tell(f"note: {warning}")
-        self.recorder.metrics(errors.metrics("test") | checks | {"cost/flops": self.flops_per_unit * budget}, budget)
+        self.recorder.metrics(measured[0], budget)
 
     def identity(self) -> dict[str, Any]:
         """The network's shape, the frames' digest and the best weights so far."""
@@ -268,9 +269,8 @@ class ForceRun(TrackedRun):
         example = pd.DataFrame([first], columns=["numbers", "positions"])
         self.recorder.tags(pyfunc.describe(folder, self.run_id, example))
         self.recorder.folder(folder, "model")
-        per_second = self.log["amount"] / self.trainer.train_seconds
         return {
-            "speed/mean_atoms_per_s": per_second * self.train_split.atoms,
+            "speed/mean_atoms_per_s": self.log["amount"] / self.trainer.train_seconds * self.train_split.atoms,
             "log10/non_embedding_params": math.log10(self.potential.non_embedding_params),
             "log10/train_frames": math.log10(self.train_frames),
         } | ({"log10/force_mae": math.log10(errors.force_mae)} if frames.test.has_forces else {})  # fmt: skip

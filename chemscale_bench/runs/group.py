@@ -21,7 +21,7 @@ from chemscale_bench.tracking.families import below
 from chemscale_bench.tracking.lifetime import Stop, mark_process, process_tags
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.fabric import Fabric
-from chemscale_bench.training.learner import Step
+from chemscale_bench.training.learner import Due
 from chemscale_bench.training.loop import Diverged, drive
 from chemscale_bench.training.together import train_together
 
@@ -62,7 +62,7 @@ class Group:
         """Train one, or the seeds of one cell as a stack; whether any of them was still to be had."""
         waiting, self.size, self.any = list(trainings), len(trainings), False
 
-        def start() -> Generator[Step, None, None] | None:
+        def start() -> Generator[Due, None, None] | None:
             return self.member(waiting.pop(0)) if waiting and not self.stop.requested else None
 
         if self.size > 1:
@@ -71,7 +71,7 @@ class Group:
             drive(member)
         return self.any
 
-    def member(self, training: Training) -> Generator[Step, None, None]:
+    def member(self, training: Training) -> Generator[Due, None, None]:
         """One training as a child run, new or carried on, step by step."""
         settings, began = self.plan.settings_of(training), time.monotonic()
         left = self.cells.left(training)

@@ -71,8 +71,12 @@ class RunKind(ABC):
         """What to log of a stretch of training, beside speed, learning rate and gradient norm."""
 
     @abstractmethod
-    def budget_reached(self, budget: int) -> None:
-        """Measure the run at a budget."""
+    def measure(self, budget: int) -> Any:
+        """Measure the run at a budget, in a thread beside those that measure others."""
+
+    @abstractmethod
+    def budget_reached(self, budget: int, measured: Any) -> None:
+        """Record what `measure` has given."""
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from chemscale_bench.data.cache import home, keep
 from chemscale_bench.data.held_out import held_out
 from chemscale_bench.data.prepare import prepare
 from chemscale_bench.data.sources import NAMES, check_source, official_name
-from chemscale_bench.data.store import Molecules, TokenStore
+from chemscale_bench.data.store import TokenStore
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import ngram
 from chemscale_bench.models import hub
@@ -203,28 +203,28 @@ class LanguageRun(TrackedRun):
         """The training loss."""
         return {f"{name}/loss_nats_per_token": report.loss}
 
-    def budget_reached(self, budget: int) -> None:
-        """Validate, and put the trigram model of the same tokens beside it."""
-        model = self.whole_model()
-        if model is None:
-            return
-        found = self.measured(model, self.store.validation, "val")
+    def measure(self, budget: int) -> tuple[LanguageModel, dict[str, float]] | None:
+        """Losses on the validation split, and at the end on the test sets, and the model that has them."""
+        if not (model := self.whole_model()):
+            return None
+        splits = {"val": self.store.validation} | (self.test_sets if budget == self.budgets[-1] else {})
+        found: dict[str, float] = {}
+        with self.fabric.autocast(), self.clocked("validation"):
+            for name, split in splits.items():
+                losses = validate(model, split, self.store.vocabulary.start_id, self.fabric.device)
+                found |= losses.metrics_of(name)
+        return model, found
+
+    def budget_reached(self, budget: int, measured: tuple[LanguageModel, dict[str, float]]) -> None:
+        """Record the losses beside that of the trigram model of the same tokens, and keep the model."""
+        model, found = measured
         self.loss[budget] = found["val/loss_nats_per_token"]
-        if budget == self.budgets[-1]:
-            for name, test_set in self.test_sets.items():
-                found |= self.measured(model, test_set, name)
-        else:
+        if budget < self.budgets[-1]:
             self.save_model(model, run_folder(self.run_id) / "models" / str(budget))
         with self.clocked("baseline"):
             self.trigram[budget] = self.baseline(budget)
         cost = {"cost/flops": self.flops_per_unit * budget, "baseline/trigram_nats_per_token": self.trigram[budget]}
         self.recorder.metrics(found | cost, budget)
-
-    def measured(self, model: LanguageModel, split: Molecules, name: str) -> dict[str, float]:
-        """Losses on a split of that name."""
-        with self.fabric.autocast(), self.clocked("validation"):
-            found = validate(model, split, self.store.vocabulary.start_id, self.fabric.device)
-        return found.metrics_of(name)
 
     def save_model(self, model: LanguageModel, folder: Path) -> None:
         """Keep weights and tokenizer."""

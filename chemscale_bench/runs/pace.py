@@ -15,6 +15,7 @@ from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.tracking.lifetime import Stop
 from chemscale_bench.training.contracts import Events, Report
 from chemscale_bench.training.fabric import Fabric
+from chemscale_bench.training.learner import Measurement
 
 SECONDS, STEPS = 1.0, 3
 """Measured for so long, and so many steps at least."""
@@ -46,8 +47,11 @@ class Quiet(Events):
     def report(self, report: Report) -> None:
         """Nothing to record."""
 
-    def budget_reached(self, budget: int) -> None:
+    def measure(self, budget: int) -> None:
         """Nothing to measure."""
+
+    def budget_reached(self, budget: int, measured: None) -> None:
+        """Nothing to record."""
 
     def save(self, state: dict[str, Any]) -> None:
         """Nothing to keep."""
@@ -69,6 +73,8 @@ def measure_pace(kind: type[TrackedRun], settings: TrainingSettings, fabric: Fab
     start = time.perf_counter() - began
     times, per_unit, amount = [], [], 0
     for step in trainer.steps_due():
+        if isinstance(step, Measurement):
+            continue
         before = time.perf_counter()
         trainer.perform(step)
         if fabric.device.type == "cuda":

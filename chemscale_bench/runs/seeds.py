@@ -18,7 +18,7 @@ from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
 from chemscale_bench.tracking.looking import look_at
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
-from chemscale_bench.training.learner import Step
+from chemscale_bench.training.learner import Due
 from chemscale_bench.training.loop import Diverged
 from chemscale_bench.training.together import train_together
 
@@ -45,10 +45,10 @@ def train_seeds(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
         each = [settings.model_copy(update={"seed": seed, "seeds": 1}) for seed in seeds]
         return [kind(own, fabric, "", stop, None) for own in each]
 
-    def start() -> Generator[Step, None, None] | None:
+    def start() -> Generator[Due, None, None] | None:
         return member(waiting.pop(0)) if waiting and not stop.requested else None
 
-    def member(run: TrackedRun) -> Generator[Step, None, None]:
+    def member(run: TrackedRun) -> Generator[Due, None, None]:
         name = str(run.tags()["mlflow.runName"])
         child = run.run_id = client.create_run(experiment, tags=below(parent), run_name=name).info.run_id
         mark_process(client, child)

@@ -38,7 +38,7 @@ from chemscale_bench.tracking.lifetime import Stop, mark_process, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
 from chemscale_bench.training.fabric import Fabric
-from chemscale_bench.training.learner import Step
+from chemscale_bench.training.learner import Due
 from chemscale_bench.training.loop import Diverged, drive
 from chemscale_bench.training.together import train_together
 from chemscale_bench.tuning import study as studies
@@ -159,7 +159,7 @@ class Sweep:
         """Run trials until there are enough."""
         fabric = start_fabric(self.base)
 
-        def start() -> Generator[Step, None, None] | None:
+        def start() -> Generator[Due, None, None] | None:
             bar.n = self.queue.count()
             bar.refresh()
             self.take_over()
@@ -208,7 +208,7 @@ class Sweep:
         values = [math.inf if trial.value is None else trial.value for trial in trials]
         return self.settings_of(trials[int(np.argmin(values))].params) if trials else None
 
-    def run_trial(self, trial: Trial, fabric: Fabric, stop: Stop) -> Generator[Step, None, None]:
+    def run_trial(self, trial: Trial, fabric: Fabric, stop: Stop) -> Generator[Due, None, None]:
         """Train one trial as a child run, step by step."""
         chosen = studies.suggest(trial, self.space)
         settings = self.settings_of(chosen)

@@ -32,7 +32,7 @@ from chemscale_bench.training import checkpoints
 from chemscale_bench.training.contracts import Report
 from chemscale_bench.training.devices import peak_memory_gib
 from chemscale_bench.training.fabric import Fabric
-from chemscale_bench.training.learner import Step
+from chemscale_bench.training.learner import Due
 from chemscale_bench.training.loop import drive
 
 Judge = Callable[[int, dict[str, float]], str | None]
@@ -85,7 +85,7 @@ class TrackedRun(RunKind):
         """Tokens or frames that it trains on, decays at smaller budgets included."""
         return self.budgets[-1] + round(self.decay * sum(self.budgets[:-1]))
 
-    def steps_due(self) -> Generator[Step, None, None]:
+    def steps_due(self) -> Generator[Due, None, None]:
         """The whole run around its optimizer steps, which somebody else performs, alone or with those of others."""
         with ExitStack() as stack:
             progress = {"total": self.units, "initial": self.log["amount"], "unit": self.SHORT, "unit_scale": True}

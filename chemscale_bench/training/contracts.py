@@ -51,8 +51,14 @@ class Events(Protocol):
     def report(self, report: Report) -> None:
         """Progress to record."""
 
-    def budget_reached(self, budget: int) -> None:
-        """The decay to `budget` is complete: the weights are those to validate."""
+    def measure(self, budget: int) -> Any:
+        """The decay to `budget` is complete: validate the weights, perhaps while other threads validate others.
+
+        None in the processes that don't record.
+        """
+
+    def budget_reached(self, budget: int, measured: Any) -> None:
+        """Record what `measure` has given, unless that is None."""
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep the resume state."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,26 @@ class Step(NamedTuple):
     trainer: Trainer
     items: Any  # of its objective
     amount: int  # units
+
+    def perform(self) -> None:
+        """Change the weights."""
+        self.trainer.perform(self)
+
+
+@dataclass(eq=False)
+class Measurement:
+    """What a training waits for that touches nothing but its own: a thread may do it beside those of others."""
+
+    work: Callable[[], Any]
+    result: Any = None
+
+    def perform(self) -> None:
+        """Do it."""
+        self.result = self.work()
+
+
+Due: TypeAlias = Step | Measurement
+"""What a training waits for."""
 
 
 class Learner:

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from chemscale_bench.training import sharding
 from chemscale_bench.training.averaging import RunningAverage
 from chemscale_bench.training.contracts import Events, Objective, Report
 from chemscale_bench.training.fabric import Fabric
-from chemscale_bench.training.learner import Learner, Step
+from chemscale_bench.training.learner import Due, Learner, Measurement, Step
 from chemscale_bench.training.schedules import Segment, learning_rate_factor
 from chemscale_bench.training.sharding import own_part
 
@@ -30,14 +31,14 @@ class Diverged(UserError):
     """The training loss is not finite, or clearly worse than the baseline's (a uniform prediction, zero forces)."""
 
 
-def drive(steps: Generator[Step, None, None]) -> None:
-    """Perform one training's steps. An error is raised where the step was asked for, so that its owner sees it."""
-    for step in steps:
+def drive(training: Generator[Due, None, None]) -> None:
+    """Perform what one training waits for. An error is raised where it was asked for, so that its owner sees it."""
+    for due in training:
         try:
-            step.trainer.perform(step)
+            due.perform()
         except BaseException as error:
             with suppress(StopIteration):
-                steps.throw(error)
+                training.throw(error)
 
 
 class Trainer(Learner):
@@ -145,12 +146,12 @@ class Trainer(Learner):
         Raises:
             Diverged: if the loss leaves the finite or useful range; the message says where.
         """
-        for step in self.steps_due():
-            self.perform(step)
+        for due in self.steps_due():
+            due.perform()
         return self.stopped
 
-    def steps_due(self) -> Generator[Step, None, None]:
-        """The optimizer steps to the last budget, each to be performed before the next is asked for.
+    def steps_due(self) -> Generator[Due, None, None]:
+        """Optimizer steps and measurements to the last budget, each to be performed before the next is asked for.
 
         Raises:
             Diverged: as `run` does.
@@ -160,7 +161,7 @@ class Trainer(Learner):
         finally:
             self.forget_recordings()
 
-    def segments_due(self) -> Generator[Step, None, None]:
+    def segments_due(self) -> Generator[Due, None, None]:
         """The steps, and what lies between them: reports, validation, branches, saved states."""
         last_save = time.monotonic()
         while self.segment < len(self.plan):
@@ -181,7 +182,10 @@ class Trainer(Learner):
                     self.record_time(time.perf_counter() - started)
                     self.send_report(segment)
             if segment.kind == "decay":
-                self.events.budget_reached(segment.stop)
+                measurement = Measurement(partial(self.events.measure, segment.stop))
+                yield measurement
+                if measurement.result is not None:
+                    self.events.budget_reached(segment.stop, measurement.result)
                 if self.segment < len(self.plan) - 1:
                     assert self.trunk is not None
                     self.restore(self.trunk)

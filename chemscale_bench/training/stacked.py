@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -181,15 +181,20 @@ class Stack:
             for share in range(len(self.shares)):
                 self.perform_share(share, steps)
         else:
-            with self.fabric.autocast():  # that of fp64 is every thread's, so that it has to outlast theirs
-                futures = [self.pool.submit(self.perform_share, share, steps) for share in range(len(self.shares))]
-                try:
-                    wait(futures)
-                finally:  # nobody works any more when an error is raised, nor after Ctrl-C
-                    wait(futures)
-            for future in futures:
-                future.result()
+            works = [partial(self.perform_share, share, steps) for share in range(len(self.shares))]
+            for done in self.in_threads(works):
+                done.result()
         self.record_time(time.perf_counter() - started)
+
+    def in_threads(self, works: Sequence[Callable[[], None]]) -> list[Future[None]]:
+        """Do independent work, a core for each; all of it has ended."""
+        with self.fabric.autocast():  # that of fp64 is every thread's, so that it has to outlast theirs
+            futures = [self.pool.submit(work) for work in works]
+            try:
+                wait(futures)
+            finally:  # nobody works any more when an error is raised, nor after Ctrl-C
+                wait(futures)
+        return futures
 
     def perform_share(self, share: int, steps: list[Step]) -> None:
         """The part of `perform` that is one share's."""

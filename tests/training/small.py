@@ -43,9 +43,12 @@ class Log:
     def report(self, report: Report) -> None:
         self.reports.append(report)
 
-    def budget_reached(self, budget: int) -> None:
+    def measure(self, budget: int) -> dict[str, torch.Tensor]:
         assert self.trainer
-        self.budgets[budget] = {k: v.clone() for k, v in self.trainer.module.state_dict().items()}
+        return {k: v.clone() for k, v in self.trainer.module.state_dict().items()}
+
+    def budget_reached(self, budget: int, measured: dict[str, torch.Tensor]) -> None:
+        self.budgets[budget] = measured
 
     def save(self, state: dict[str, Any]) -> None:
         self.states.append(state)

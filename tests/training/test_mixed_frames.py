@@ -19,7 +19,8 @@ from chemscale_bench.models.potential import Potential, energy_and_forces
 from chemscale_bench.models.registry import FORCE_FIELDS
 from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.forces import ForceLoss, ForceObjective, OnDevice, measure
-from chemscale_bench.training.loop import Step, Trainer
+from chemscale_bench.training.learner import Due
+from chemscale_bench.training.loop import Trainer
 from chemscale_bench.training.mixed_frames import baseline_of, on_device
 from chemscale_bench.training.schedules import segments
 from chemscale_bench.training.together import train_together
@@ -167,7 +168,7 @@ def test_members_of_a_stack_learn_a_mixture_as_if_alone() -> None:
     together, alone = [trainer(seed) for seed in range(2)], [trainer(seed) for seed in range(2)]
     waiting = list(together)
 
-    def start() -> Generator[Step, None, None] | None:
+    def start() -> Generator[Due, None, None] | None:
         return waiting.pop(0).steps_due() if waiting else None
 
     train_together(start, 2)

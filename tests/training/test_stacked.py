@@ -1,9 +1,11 @@
 """Members of a stack learn as if they were alone."""
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from threading import Barrier
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -11,7 +13,8 @@ from small import Log, make_molecules, trainer, update_as_on_a_gpu
 from torch import nn
 
 from chemscale_bench.data.store import Molecules
-from chemscale_bench.training.loop import Diverged, Step, Trainer, drive
+from chemscale_bench.training.learner import Due
+from chemscale_bench.training.loop import Diverged, Trainer, drive
 from chemscale_bench.training.stacked import Stack
 from chemscale_bench.training.stacked_layers import stacked_module
 from chemscale_bench.training.together import train_together
@@ -41,14 +44,14 @@ def train_stacked(molecules: Molecules, budgets: list[int], members: list[dict[s
     logs = [Log() for _ in members]
     waiting = [trainer(molecules, log, budgets, **member) for log, member in zip(logs, members, strict=True)]
 
-    def start() -> Generator[Step, None, None] | None:
+    def start() -> Generator[Due, None, None] | None:
         return forgiven(waiting.pop(0).steps_due()) if waiting else None
 
     train_together(start, places)
     return logs
 
 
-def forgiven(steps: Generator[Step, None, None]) -> Generator[Step, None, None]:
+def forgiven(steps: Generator[Due, None, None]) -> Generator[Due, None, None]:
     """A member that diverges ends; the others go on."""
     try:
         yield from steps
@@ -143,7 +146,7 @@ def test_a_state_saved_in_a_stack_goes_on_alone(molecules: Molecules) -> None:
 def test_the_others_are_closed_when_one_fails(molecules: Molecules, place: int) -> None:
     ended: dict[int, str] = {}
 
-    def member(number: int) -> Generator[Step, None, None]:
+    def member(number: int) -> Generator[Due, None, None]:
         try:
             for count, step in enumerate(trainer(molecules, Log(), [8000]).steps_due()):
                 if number == place and count == 3:
@@ -159,13 +162,56 @@ def test_the_others_are_closed_when_one_fails(molecules: Molecules, place: int) 
     assert ended == {number: "OSError" if number == place else "GeneratorExit" for number in range(3)}
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_error_of_a_measurement_is_its_owners(molecules: Molecules, threads: int) -> None:
+    logs, seen = [Log(), Log(), Log()], []
+
+    def member(log: Log) -> Generator[Due, None, None]:
+        try:
+            yield from trainer(molecules, log, [8000]).steps_due()
+        except OSError as error:
+            seen.append((logs.index(log), str(error)))
+
+    def broken(budget: int) -> NoReturn:
+        raise OSError(f"no room at {budget}")
+
+    logs[1].measure = broken  # type: ignore[method-assign]
+    waiting = [member(log) for log in logs]
+    with cores(threads):
+        train_together(lambda: waiting.pop(0) if waiting else None, 3)
+    assert seen == [(1, "no room at 8000")]
+    assert [list(log.budgets) for log in logs] == [[8000], [], [8000]]
+
+
+def test_members_are_measured_side_by_side(molecules: Molecules) -> None:
+    meeting = Barrier(2, timeout=60)
+    logs = [Log(), Log()]
+    for log in logs:
+        log.measure = lambda budget: {"order": torch.tensor(meeting.wait())}  # type: ignore[method-assign]
+    waiting = [trainer(molecules, log, [8000]).steps_due() for log in logs]
+    with cores(2):
+        train_together(lambda: waiting.pop(0) if waiting else None, 2)
+    assert sorted(int(log.budgets[8000]["order"]) for log in logs) == [0, 1]
+
+
+@contextmanager
+def cores(count: int) -> Iterator[None]:
+    """As on a machine of so many."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("together", [False, True])
 def test_every_member_sees_an_error_of_what_they_do_together(
     molecules: Molecules, together: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
 
-    def member() -> Generator[Step, None, None]:
+    def member() -> Generator[Due, None, None]:
         try:
             yield from trainer(molecules, Log(), [8000]).steps_due()
         except RuntimeError as error:

@@ -16,7 +16,8 @@ from chemscale_bench.models.force_fields import build, config_for
 from chemscale_bench.training.averaging import RunningAverage
 from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.forces import ForceLoss, ForceObjective, FramesOnDevice
-from chemscale_bench.training.loop import Diverged, Step, Trainer
+from chemscale_bench.training.learner import Due
+from chemscale_bench.training.loop import Diverged, Trainer, drive
 from chemscale_bench.training.schedules import segments
 from chemscale_bench.training.stacked import Stack
 from chemscale_bench.training.together import train_together
@@ -66,20 +67,19 @@ def train(frames: Frames) -> Train:
         logs = [Log() for _ in members]
         waiting = [trainer(frames, log, **(common | member)) for log, member in zip(logs, members, strict=True)]
 
-        def start() -> Generator[Step, None, None] | None:
+        def start() -> Generator[Due, None, None] | None:
             return forgiven(waiting.pop(0).steps_due()) if waiting else None
 
         if places:
             train_together(start, places)
         while member := start():
-            for step in member:
-                step.trainer.perform(step)
+            drive(member)
         return logs
 
     return run
 
 
-def forgiven(steps: Generator[Step, None, None]) -> Generator[Step, None, None]:
+def forgiven(steps: Generator[Due, None, None]) -> Generator[Due, None, None]:
     """A member that diverges ends; the others go on."""
     try:
         yield from steps
