@@ -21,6 +21,7 @@ from chemscale_bench.leaderboard import regenerate, reprobe
 from chemscale_bench.leaderboard.consistent import task_of
 from chemscale_bench.leaderboard.entry import Entry, Family, Run
 from chemscale_bench.leaderboard.files import MOST_JSON_BYTES, Loaded, read, shown
+from chemscale_bench.models.force_recipe import RECIPES, recipe_called
 from chemscale_bench.models.registry import FORCE_FIELDS, LANGUAGE_MODELS
 from chemscale_bench.settings.base import MOST_LAYERS
 from chemscale_bench.tasks import ForceTask, LanguageTask, Task
@@ -258,14 +259,17 @@ def check_force_field(entry: Entry, run: Run, folder: Path, elements: tuple[int,
     wanted, depth = run.settings.get("params", ""), run.settings.get("depth", "auto")
     if depth not in ("auto", *map(str, range(1, MOST_LAYERS + 1))):
         raise NotReproduced(f"depth must be auto or 1 to {MOST_LAYERS}, got {shown(depth)} in run {run.run}")
-    changes = {"cutoff": cutoff} | ({} if depth == "auto" else {"layers": int(depth)})
+    if (name := run.settings.get("recipe", "quick")) not in RECIPES:
+        raise NotReproduced(f"recipe must be {' or '.join(RECIPES)}, got {shown(name)} in run {run.run}")
+    recipe = recipe_called(name, entry.model)._replace(cutoff=cutoff)
+    changes = recipe.changes(wanted != "auto", "auto" if depth == "auto" else int(depth))
     if wanted == "auto":
         expected = force_fields.default_config(entry.model, **changes)
     elif wanted.isdigit() and 0.9 < int(wanted) / run.non_embedding_params < 1.1:
         expected = force_fields.config_for(entry.model, int(wanted), elements, **changes)
     else:
         raise NotReproduced(f"params must be about {run.non_embedding_params:,}, got {shown(wanted)} in run {run.run}")
-    made = {"layers": expected.layers} | changes
+    made = {"layers": expected.layers} | {name: value for name, value in changes.items() if name != "width"}
     built = round(force_fields.size_polynomial(entry.model, elements, **made)(expected.width))
     ours = entry.model in (*FORCE_FIELDS.modules, *FORCE_FIELDS.of_degrees)  # of packages any may be no quadratic
     if ours and built != run.non_embedding_params:

@@ -5,6 +5,7 @@
 - `layers_for(params)`, the depth of its ladder, and `WIDTH_STEP`, what widths are multiples of;
 - `PEAK_RATE`, a learning rate and the width where it was found;
 - `STACKED`, whether many can be trained as one (training/stacked.py);
+- `PAPER`, if it likes, what its paper trained rMD17 with: fields of `Recipe` (models/force_recipe.py);
 - `DEGREE`, of equivariant models, the field of `Config` that has their largest degree l.
 
 models/registry.py has their names.

@@ -52,6 +52,10 @@ class Config:
 PEAK_RATE = (5e-3, 28)  # learning rate that short runs on ethanol preferred, and their width
 STACKED = False
 WIDTH_STEP = 1
+PAPER = {
+    "network": {"layers": 6, "width": 128}, "steps": 95_000, "cutoff": 10 * BOHR,
+    "source": "Unke et al. 2021: 6 x 128, cutoff 10 Bohr; batch, rate and weights are those of quick",
+}  # fmt: skip
 
 
 def layers_for(params: int) -> int:

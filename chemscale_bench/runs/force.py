@@ -19,9 +19,9 @@ from chemscale_bench.data.references import fit_reference
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.soundness import soundness
 from chemscale_bench.models import force_fields
+from chemscale_bench.models.force_recipe import rate_factor, recipe_of, warmup_share
 from chemscale_bench.models.potential import Potential
 from chemscale_bench.models.registry import FORCE_FIELDS
-from chemscale_bench.runs.force_schedule import rate_factor, warmup_share
 from chemscale_bench.runs.frames import frames_of
 from chemscale_bench.runs.tracked import Judge, TrackedRun, run_folder
 from chemscale_bench.settings.forcefield import ForceFieldSettings
@@ -59,8 +59,9 @@ class ForceRun(TrackedRun):
         declared = tasks.load_force(settings.task)
         self.task = declared.on(settings.molecule, settings.data)
         self.train_frames = self.task.frames(settings.train_size)
-        self.steps = self.task.gradient_steps if settings.steps == "auto" else settings.steps
-        self.budgets = [self.steps * settings.batch_frames]
+        self.recipe = recipe_of(settings)
+        self.steps = self.task.gradient_steps if self.recipe.steps == "auto" else self.recipe.steps
+        self.budgets = [self.steps * self.recipe.batch_frames]
         with stop.at_once():
             self.frames = frames_of(self.task, settings)
         if saved and saved["frames_digest"] != self.frames.digest:
@@ -101,13 +102,13 @@ class ForceRun(TrackedRun):
 
     def on_device(self, split: str) -> OnDevice:
         """A split ready for batches."""
-        frames, cutoff = getattr(self.frames, split), self.settings.cutoff
-        return on_device(frames, cutoff, self.reference, self.fabric.device, self.dtype)
+        frames = getattr(self.frames, split)
+        return on_device(frames, self.recipe.cutoff, self.reference, self.fabric.device, self.dtype)
 
     def make_potential(self) -> Potential:
         """A fresh network of the wanted size, scaled by the training forces."""
         chosen = self.settings
-        changes = {"cutoff": chosen.cutoff} | ({} if chosen.depth == "auto" else {"layers": chosen.depth})
+        changes = self.recipe.changes(chosen.params != "auto", chosen.depth)
         if self.saved and "network" in self.saved:  # whatever a version makes of these settings
             self.config = FORCE_FIELDS.family(chosen.model).Config(**self.saved["network"])
         elif chosen.params == "auto":
@@ -123,20 +124,19 @@ class ForceRun(TrackedRun):
 
     def make_trainer(self) -> Trainer:
         """The loop with this run's optimizer, objective and schedule."""
-        chosen, fabric, budget = self.settings, self.fabric, self.budgets[-1]
+        chosen, recipe, fabric, budget = self.settings, self.recipe, self.fabric, self.budgets[-1]
         self.rate_factor = rate_factor(chosen.model, self.config.width, self.steps)
         rate = FORCE_FIELDS.family(chosen.model).PEAK_RATE[0] * self.rate_factor
-        self.learning_rate = rate if chosen.learning_rate == "auto" else chosen.learning_rate
-        loss = ForceLoss(self.potential, chosen.force_weight, chosen.energy_weight).to(fabric.device)
-        average = RunningAverage(loss, chosen.average)
+        self.learning_rate = rate if recipe.learning_rate == "auto" else recipe.learning_rate
+        loss = ForceLoss(self.potential, recipe.force_weight, recipe.energy_weight).to(fabric.device)
         train = self.frames.train
-        nothing = chosen.force_weight + chosen.energy_weight * float(
+        nothing = recipe.force_weight + recipe.energy_weight * float(
             np.square(train.energies - self.reference.energies(train)).mean() / np.square(train.forces).mean()
         )
-        few = self.train_split.batch(np.arange(min(chosen.batch_frames, len(self.train_split))))
+        few = self.train_split.batch(np.arange(min(recipe.batch_frames, len(self.train_split))))
         at_random = float(loss(few).detach()) / len(few.energy_B)  # of some models far above that of no force
         diverged = max(100 * nothing, 10 * at_random)
-        objective = ForceObjective(self.train_split, chosen.seed, chosen.batch_frames, diverged)
+        objective = ForceObjective(self.train_split, chosen.seed, recipe.batch_frames, diverged)
         decay = chosen.weight_decay
         optimizer = torch.optim.AdamW(loss.parameters(), self.learning_rate, weight_decay=decay, fused=True)
         trainer = Trainer(
@@ -144,8 +144,8 @@ class ForceRun(TrackedRun):
             plan=segments(self.budgets, chosen.decay), clip=chosen.clip,
             warmup=round(warmup_share(chosen, self.steps) * budget),
             report_every=max(budget // 200, min(20 * self.task.validation_frames, budget // 20), 1),
-            save_seconds=60 * chosen.checkpoint_minutes, pass_limit=PASS_ATOMS[fabric.device.type], average=average,
-            captures=self.train_split.uniform and not self.potential.WAITS,
+            save_seconds=60 * chosen.checkpoint_minutes, average=RunningAverage(loss, recipe.average),
+            pass_limit=PASS_ATOMS[fabric.device.type], captures=self.train_split.uniform and not self.potential.WAITS,
         )  # fmt: skip
         if self.saved:
             trainer.resume(self.saved)
@@ -158,7 +158,7 @@ class ForceRun(TrackedRun):
         several molecules it is the mean over as many frames as go into a pass.
         """
         whole_pass = int(PASS_ATOMS["cpu"] / self.train_split.atoms)
-        enough = self.settings.batch_frames if self.train_split.uniform else whole_pass
+        enough = self.recipe.batch_frames if self.train_split.uniform else whole_pass
         frames = max(1, min(enough, len(self.train_split), whole_pass))
         batch = self.train_split.batch(np.arange(frames), neighbours_only=True)
         with FlopCounterMode(display=False) as counter:
@@ -170,7 +170,7 @@ class ForceRun(TrackedRun):
         """Task, frames and size."""
         return {
             "task_name": self.task.name, "molecule": self.task.molecule, "split": self.split, "data": self.data,
-            "train_frames": self.train_frames,
+            "train_frames": self.train_frames, **self.recipe.numbers,
             "non_embedding_params": self.potential.non_embedding_params, "layers": self.config.layers,
             "width": self.config.width, "gradient_steps": self.steps, "reference_ev": self.reference.constant_ev,
         }  # fmt: skip
@@ -200,7 +200,7 @@ class ForceRun(TrackedRun):
 
     def remarks(self) -> list[str]:
         """What is unusual about the frames."""
-        return [f"note: {note}" for note in self.frames.notes]
+        return [*self.recipe.notes, *(f"note: {note}" for note in self.frames.notes)]
 
     def averaged(self) -> Potential:
         """The network with the averaged weights."""
@@ -289,7 +289,7 @@ class ForceRun(TrackedRun):
     def print_results(self) -> None:
         """Print the errors beside the baseline's: zero forces, the mean energy."""
         errors = self.errors
-        print(f"{self.title}, {self.steps:,} steps of {self.settings.batch_frames}")
+        print(f"{self.title}, {self.steps:,} steps of {self.recipe.batch_frames}")
         print(f"{'error on the test split':>25} {'this run':>10} {'baseline':>15}")
         for name, ours, zero in (
             ("force MAE, meV/Angstrom", errors.force_mae, self.baseline.force_mae),

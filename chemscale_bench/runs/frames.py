@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chemscale_bench.data.frames import FrameSplit, prepare_frames
+from chemscale_bench.models.force_recipe import recipe_of
 from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.tasks import ForceTask
 
@@ -14,5 +15,5 @@ def frames_of(task: ForceTask, settings: ForceFieldSettings) -> FrameSplit:
         train_size=task.frames(settings.train_size), validation_frames=task.validation_frames,
         test_frames=task.test_frames, test_data=settings.test_data, energy_unit=settings.energy_unit,
         length_unit=settings.length_unit, force_unit=settings.force_unit, energy_key=settings.energy_key,
-        forces_key=settings.forces_key, cutoff=settings.cutoff,
+        forces_key=settings.forces_key, cutoff=recipe_of(settings).cutoff,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from optuna.trial import TrialState
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.models.force_recipe import Recipe
 from chemscale_bench.runs.cells import Training, Tuned
 from chemscale_bench.runs.kinds import OWN_FRAMES
 from chemscale_bench.runs.queue import RATE, Queue, space_of
@@ -177,9 +178,7 @@ def sweep(
     if plan.task.family == "language_model":
         given |= {"tokens": data, "smaller_budgets": True, "batch_tokens": "auto"}
     else:
-        given |= {
-            "train_size": data, "batch_frames": plan.kind.SETTINGS.model_fields["batch_frames"].default,
-        }  # fmt: skip
+        given |= {"train_size": data, "batch_frames": Recipe().batch_frames}
     settings = TuneSettings(
         **given, model=plan.model, params=size, trials=trials, study=name, together=min(together, trials),
         pruner=pruner,

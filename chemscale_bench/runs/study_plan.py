@@ -11,6 +11,7 @@ import numpy as np
 
 from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
+from chemscale_bench.models.force_recipe import Recipe
 from chemscale_bench.runs.cells import Result, Training, Tuned
 from chemscale_bench.runs.kinds import KINDS, OWN_FRAMES
 from chemscale_bench.runs.pace import Pace
@@ -102,8 +103,7 @@ class StudyPlan:
         """Tokens or frames that it trains on, decays at smaller budgets included."""
         if isinstance(self.task, tasks.ForceTask):
             steps = self.task.gradient_steps if self.settings.steps == "auto" else self.settings.steps
-            frames: int = self.kind.SETTINGS.model_fields["batch_frames"].default
-            return steps * frames
+            return steps * Recipe().batch_frames
         decay: float = self.kind.SETTINGS.model_fields["decay"].default
         return data + decay * sum(self.points(data)[:-1])
 

@@ -21,8 +21,8 @@ from tqdm import tqdm
 from chemscale_bench import tasks
 from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
+from chemscale_bench.models.force_recipe import Recipe, recipe_of, warmup_share
 from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_of, engine_of, lead
-from chemscale_bench.runs.force_schedule import warmup_share
 from chemscale_bench.runs.kinds import FRAMES, KINDS, about, refuse_other_family
 from chemscale_bench.runs.queue import Queue, searched
 from chemscale_bench.runs.sweep_report import describe, numbers, summarize
@@ -45,7 +45,7 @@ from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.judge import Judge
 
 MOLECULES_OF_TRIALS = ("tokens", "batch_tokens", "column", "smaller_budgets")
-FRAMES_PER_STEP = 10  # what `steps` counts, whatever the batch of a trial
+FRAMES_PER_STEP = Recipe().batch_frames  # what `steps` counts, whatever the batch of a trial
 
 
 class Sweep:
@@ -88,7 +88,7 @@ class Sweep:
         if getattr(chosen, batch) != "search":
             shared[batch] = getattr(chosen, batch)
         elif chosen.together > 1 and batch in {each.name for each in self.space}:
-            default = self.kind.SETTINGS.model_fields[batch].default
+            default = getattr(Recipe(), batch, self.kind.SETTINGS.model_fields[batch].default)
             raise UserError(
                 f"together={chosen.together} needs trials with batches of one size, got {batch}=search; "
                 f"add {batch}={default}, or another number"
@@ -199,7 +199,9 @@ class Sweep:
         """What a trial trains with."""
         settings = self.base.model_copy(update=dict(chosen))
         if isinstance(settings, ForceFieldSettings):
-            settings = settings.model_copy(update={"steps": max(2, round(self.budget / settings.batch_frames))})
+            settings = settings.model_copy(
+                update={"steps": max(2, round(self.budget / recipe_of(settings).batch_frames))}
+            )
         return settings
 
     def best(self) -> TrainingSettings | None:

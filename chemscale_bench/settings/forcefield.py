@@ -24,22 +24,25 @@ class ForceFieldSettings(TrainingSettings):
     """Training frames, in a joint task of each molecule; `auto` is the task's largest budget."""
     split: int = Field(1, ge=1, le=5)
     """Official split, 1 to 5; of one file of your own: which random split."""
+    recipe: Literal["quick", "paper"] = "quick"
+    """What `auto` stands for below: settings for minutes on a CPU core, or those of the model's paper, hours to days:
+    sizes, cutoff, steps, batch, learning rate, weights; warm-up, decay and optimizer are ours."""
     params: Annotated[Count, Field(ge=1000, le=1_000_000_000)] | Auto = "auto"
-    """Parameters wanted outside the tables of elements, met within 5 %; `auto` is the default of the model."""
+    """Parameters wanted outside the tables of elements, met within 5 %; `auto` is the default of the recipe."""
     depth: Annotated[Count, Field(ge=1, le=MOST_LAYERS)] | Auto = "auto"
     """Layers; `auto` is what the model has at this size. The width is what `params` leaves."""
     steps: Annotated[Count, Field(ge=1)] | Auto = "auto"
-    """Optimizer steps; `auto` is the task's number."""
-    batch_frames: Count = Field(10, ge=1)
-    """Frames per optimizer step."""
-    cutoff: float = Field(5.0, gt=0, le=50)
-    """Distance in Angstrom beyond which atoms do not see one another."""
-    force_weight: float = Field(0.99, gt=0)
-    """Weight of the squared force error in the loss, in units of the training forces' mean square."""
-    energy_weight: float = Field(0.01, ge=0)
-    """Weight of the squared energy error, in the same unit (per Angstrom squared)."""
-    average: float = Field(0.99, ge=0, lt=1)
-    """Decay per step of the running average of the weights that is measured and kept."""
+    """Optimizer steps; `auto` is the task's number, of a paper's recipe 1,000 passes over 950 frames."""
+    batch_frames: Annotated[Count, Field(ge=1)] | Auto = "auto"
+    """Frames per optimizer step; `auto` is 10, of some papers 5."""
+    cutoff: Annotated[float, Field(gt=0, le=50)] | Auto = "auto"
+    """Distance in Angstrom beyond which atoms do not see one another; `auto` is 5, of some papers 4 to 7."""
+    force_weight: Annotated[float, Field(gt=0)] | Auto = "auto"
+    """Weight of the squared force error in the loss, in units of the training forces' mean square; `auto` is .99."""
+    energy_weight: Annotated[float, Field(ge=0)] | Auto = "auto"
+    """Weight of the squared energy error, in the same unit (per Angstrom squared); `auto` is .01."""
+    average: Annotated[float, Field(ge=0, lt=1)] | Auto = "auto"
+    """Decay per step of the running average of the weights that is measured and kept; `auto` is .99."""
     data: str = "auto"
     """Frames: rmd17, md17, embedded, or a path to an .npz, .extxyz, .xyz or ASE .db file, units stated."""
     test_data: str = ""

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from forks import Fork
@@ -189,19 +189,23 @@ def test_a_config_that_asks_for_more_builds_nothing(
     assert says in verdict.why_not_next
 
 
-@pytest.mark.parametrize("depth", ["0", "101", "1e2", "\u0661", ""])
-def test_a_depth_that_nobody_may_ask_for_builds_nothing(
-    depth: str, kept: Path, store: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [("depth", depth, "depth must be auto or 1 to 100") for depth in ("0", "101", "1e2", "\u0661", "")]
+    + [("recipe", recipe, "recipe must be quick or paper") for recipe in ("", "Paper")],
+)
+def test_a_network_that_nobody_may_ask_for_is_not_built(
+    name: str, value: str, says: str, kept: Path, store: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(submitted("forces", kept).parents[2], tmp_path / "entries")
     path = next((tmp_path / "entries").glob("*/*/*.json"))
     record = json.loads(path.read_text())
-    record["runs"][0]["settings"]["depth"] = depth
+    record["runs"][0]["settings"][name] = value
     path.write_text(json.dumps(record))
     monkeypatch.setattr("chemscale_bench.models.force_fields.build", None)
     verdict = judge(path, Level.REPRODUCED)
     assert verdict.level == Level.CONSISTENT
-    assert "depth must be auto or 1 to 100" in verdict.why_not_next
+    assert says in verdict.why_not_next
 
 
 def test_a_pickle_under_the_name_of_weights(kept: Path, store: None, tmp_path: Path) -> None:
@@ -295,17 +299,21 @@ def test_as_readme_types_it(where: str, trained: Path, prepared_home: Path, tmp_
     assert len(list((tmp_path / "out").glob("*/*/*.json"))) == 1
 
 
-def test_own_copies_of_official_frames(shared_data: Path, tracking_uri: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("recipe", "layers"), [("quick", 3), ("paper", 6)])
+def test_own_copies_of_official_frames(
+    recipe: Literal["quick", "paper"], layers: int, shared_data: Path, tracking_uri: str, tmp_path: Path
+) -> None:
     """They make an entry of the official task, which names no folder, and verify it without the archive."""
     frames, test = (str(shared_data / "rmd17" / f"rmd17_ethanol_{part}_02.npz") for part in ("train", "test"))
     chosen = ForceFieldSettings(
         model="schnet", params=5365, train_size=50, steps=20, device="cpu", experiment="copies",
-        data=frames, test_data=test, energy_unit="kcal/mol", length_unit="Angstrom",
+        recipe=recipe, data=frames, test_data=test, energy_unit="kcal/mol", length_unit="Angstrom",
     )  # fmt: skip
     with pytest.raises(SystemExit, match="0"):
         forcefield(chosen)
     path = submitted("copies", tmp_path)
     entry = files.load(path).entry
     assert (entry.task, entry.data, entry.runs[0].settings["split"]) == ("rmd17-ff@ethanol", "rmd17", "2")
+    assert json.loads(next(path.with_suffix("").rglob("config.json")).read_text())["config"]["layers"] == layers
     assert str(shared_data) not in path.read_text()
     verify(VerifySettings(entry=str(path), level="reproduced", data=frames, test_data=test))
