@@ -36,6 +36,7 @@ CURVES = HERE.parent / "benchmarks" / "curves"
 LEAST_SIZES = 3
 SMILES, LEVEL = "@smiles", 0.9
 SIZES = np.array([1e4, 3e4, 6e4, 1e5, 3e5, 1e6])
+SHOWN = 0.9  # of the trials of a sweep, whatever the others end at
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe & Ito
 MARKERS = "osD^vP"
 PRUNERS = {"paper": "rule of the paper", "performance": "`performance`, ours"}
@@ -130,7 +131,11 @@ def foretold_figure(found: dict[str, dict[str, Foretold]]) -> Figure:
             axis.plot(one.final, one.predicted, marker, color=colour, label=f"{rule}: R² {one.r2:.2f}")
         ends = [min(one.final.min() for one in rules.values()), max(one.final.max() for one in rules.values())]
         axis.plot(ends, ends, color="#999999", lw=1)
-        axis.set_title(name, fontsize=9)
+        most = 1.2 * float(np.quantile(rules["ours"].final, SHOWN))
+        if ends[1] > 2 * most:  # a few that diverged would leave no room for the others
+            beyond = int((rules["ours"].final > most).sum())
+            axis.set(xlim=(0.8 * ends[0], most), ylim=(0.8 * ends[0], most), title=f"{name}, {beyond} off the figure")
+        axis.set_title(axis.get_title() or name, fontsize=9)
         axis.set(xlabel="final loss", ylabel=f"foretold at {FRACTION:.0%}")
         axis.legend(fontsize=7, frameon=False)
         axis.grid(alpha=0.3)
