@@ -56,6 +56,8 @@ def measure(runs: Iterable[LoggedRun], metric: str) -> tuple[list[Measured], dic
             left_out[run.status] += 1
         elif metric not in run.metrics:
             left_out[f"without {metric}"] += 1
+        elif run.params.get("init"):
+            left_out["started from a checkpoint"] += 1
         elif "non_embedding_params" not in run.params:
             left_out["without non_embedding_params"] += 1
         elif not is_count(run.params["non_embedding_params"]) or not is_count(run.params.get("train_frames", "1")):

@@ -22,6 +22,7 @@ from chemscale_bench.models import force_fields
 from chemscale_bench.models.force_recipe import rate_factor, recipe_of, warmup_share
 from chemscale_bench.models.potential import Potential
 from chemscale_bench.models.registry import FORCE_FIELDS
+from chemscale_bench.runs import force_start
 from chemscale_bench.runs.frames import frames_of
 from chemscale_bench.runs.tracked import Judge, TrackedRun, run_folder
 from chemscale_bench.settings.forcefield import ForceFieldSettings
@@ -76,10 +77,12 @@ class ForceRun(TrackedRun):
         if known:  # perhaps a user's own copy of the official frames
             self.task = declared.on(known.molecule, declared.data)
         train = self.frames.train
-        self.elements = tuple(int(number) for number in np.unique(train.numbers))
         self.reference, note = fit_reference(train)
         self.frames = self.frames._replace(notes=(*self.frames.notes, *note))
-        self.potential = self.make_potential()
+        self.potential, self.config, self.elements = force_start.starting_network(
+            settings, self.recipe, self.frames, saved
+        )
+        self.potential.to(self.dtype)
         self.baseline = baseline_of(train, self.frames.test, self.reference)
         self.train_split, self.validation = self.on_device("train"), self.on_device("validation")
         self.title = (
@@ -97,30 +100,14 @@ class ForceRun(TrackedRun):
         FORCE_FIELDS.check(settings.model)
         if settings.seeds > 1:
             FORCE_FIELDS.check_stacked("seeds", settings.seeds, settings.model)
+        force_start.check(settings)
         tasks.load_force(settings.task).on(settings.molecule, settings.data)
         check_device(settings)
 
     def on_device(self, split: str) -> OnDevice:
         """A split ready for batches."""
         frames = getattr(self.frames, split)
-        return on_device(frames, self.recipe.cutoff, self.reference, self.fabric.device, self.dtype)
-
-    def make_potential(self) -> Potential:
-        """A fresh network of the wanted size, scaled by the training forces."""
-        chosen = self.settings
-        changes = self.recipe.changes(chosen.params != "auto", chosen.depth)
-        if self.saved and "network" in self.saved:  # whatever a version makes of these settings
-            self.config = FORCE_FIELDS.family(chosen.model).Config(**self.saved["network"])
-        elif chosen.params == "auto":
-            self.config = force_fields.default_config(chosen.model, **changes)
-        else:
-            self.config = force_fields.config_for(chosen.model, chosen.params, self.elements, **changes)
-        potential = force_fields.build(chosen.model, self.config, self.elements, chosen.seed).to(self.dtype)
-        scale = float(np.sqrt(np.square(self.frames.train.forces).mean()))
-        if not scale > 0:
-            raise UserError(f"training forces must not all be zero, those of {self.frames.name} are; check the file")
-        potential.scale.fill_(scale)
-        return potential
+        return on_device(frames, self.config.cutoff, self.reference, self.fabric.device, self.dtype)
 
     def make_trainer(self) -> Trainer:
         """The loop with this run's optimizer, objective and schedule."""
@@ -170,7 +157,7 @@ class ForceRun(TrackedRun):
         """Task, frames and size."""
         return {
             "task_name": self.task.name, "molecule": self.task.molecule, "split": self.split, "data": self.data,
-            "train_frames": self.train_frames, **self.recipe.numbers,
+            "train_frames": self.train_frames, **self.recipe.numbers, "cutoff": self.config.cutoff,
             "non_embedding_params": self.potential.non_embedding_params, "layers": self.config.layers,
             "width": self.config.width, "gradient_steps": self.steps, "reference_ev": self.reference.constant_ev,
         }  # fmt: skip
@@ -243,7 +230,12 @@ class ForceRun(TrackedRun):
 
     def identity(self) -> dict[str, Any]:
         """The network's shape, the frames' digest and the best weights so far."""
-        return {"network": asdict(self.config), "frames_digest": self.frames.digest, "best": self.best}
+        return {
+            "network": asdict(self.config),
+            "elements": self.elements,
+            "frames_digest": self.frames.digest,
+            "best": self.best,
+        }
 
     @property
     def errors(self) -> ForceErrors:

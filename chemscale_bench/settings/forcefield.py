@@ -27,6 +27,8 @@ class ForceFieldSettings(TrainingSettings):
     recipe: Literal["quick", "paper"] = "quick"
     """What `auto` stands for below: settings for minutes on a CPU core, or those of the model's paper, hours to days:
     sizes, cutoff, steps, batch, learning rate, weights; warm-up, decay and optimizer are ours."""
+    init: str = ""
+    """Start from a trained force field of this model, the id of a run or a folder; it then sets size and cutoff."""
     params: Annotated[Count, Field(ge=1000, le=1_000_000_000)] | Auto = "auto"
     """Parameters wanted outside the tables of elements, met within 5 %; `auto` is the default of the recipe."""
     depth: Annotated[Count, Field(ge=1, le=MOST_LAYERS)] | Auto = "auto"

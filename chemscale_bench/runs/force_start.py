@@ -1,0 +1,103 @@
+"""The network that a force field's training begins with: fresh, of a checkpoint, or that of the run to carry on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from chemscale_bench.data.frames import FrameSplit
+from chemscale_bench.data.opening import user_path
+from chemscale_bench.errors import UserError
+from chemscale_bench.models import force_fields
+from chemscale_bench.models.force_recipe import Recipe
+from chemscale_bench.models.potential import Potential
+from chemscale_bench.models.registry import FORCE_FIELDS
+from chemscale_bench.settings.forcefield import ForceFieldSettings
+
+
+class Start(NamedTuple):
+    """A network, its config and the atomic numbers that it knows."""
+
+    potential: Potential
+    config: Any
+    elements: tuple[int, ...]
+
+
+def check(settings: ForceFieldSettings) -> None:
+    """Refuse what a checkpoint decides.
+
+    Raises:
+        UserError: naming it.
+    """
+    for name in ("params", "depth", "cutoff"):
+        if settings.init and (value := getattr(settings, name)) != "auto":
+            raise UserError(f"{name} must be left out with init, which sets it, got {name}={value}; leave out either")
+
+
+def starting_network(
+    settings: ForceFieldSettings, recipe: Recipe, frames: FrameSplit, saved: Mapping[str, Any] | None
+) -> Start:
+    """The network of a run.
+
+    Raises:
+        UserError: if no size comes near what is wanted, there is no such checkpoint, or it does not fit the frames.
+    """
+    elements = tuple(int(number) for number in np.unique(frames.train.numbers))
+    if settings.init and not saved:
+        return of_checkpoint(settings, elements)
+    name, changes = settings.model, recipe.changes(settings.params != "auto", settings.depth)
+    if saved and "network" in saved:  # whatever a version makes of these settings
+        elements = tuple(saved.get("elements", elements))
+        config = FORCE_FIELDS.family(name).Config(**saved["network"])
+    elif settings.params == "auto":
+        config = force_fields.default_config(name, **changes)
+    else:
+        config = force_fields.config_for(name, settings.params, elements, **changes)
+    potential = force_fields.build(name, config, elements, settings.seed)
+    scale = float(np.sqrt(np.square(frames.train.forces).mean()))
+    if not scale > 0:
+        raise UserError(f"training forces must not all be zero, those of {frames.name} are; check the file")
+    potential.scale.fill_(scale)
+    return Start(potential, config, elements)
+
+
+def of_checkpoint(settings: ForceFieldSettings, elements: tuple[int, ...]) -> Start:
+    """The network that `init` names: the id of a run, or the folder of a model."""
+    with TemporaryDirectory() as temporary:
+        potential, record = force_fields.load(folder_of(settings.init, temporary))
+    if record["model"] != settings.model:
+        raise UserError(
+            f"init must be a checkpoint of {settings.model}, {settings.init} is one of {record['model']}; "
+            f"give model={record['model']}"
+        )
+    if unknown := [chemical_symbols[number] for number in elements if number not in record["elements"]]:
+        raise UserError(
+            f"init must know the elements of the frames, {settings.init} lacks {', '.join(unknown)}; start from "
+            "a model that was trained on them"
+        )
+    config = FORCE_FIELDS.family(settings.model).Config(**record["config"])
+    return Start(potential, config, tuple(record["elements"]))
+
+
+def folder_of(init: str, temporary: str) -> Path:
+    """Where the checkpoint lies, perhaps in `temporary`."""
+    path = user_path(init)
+    if path.is_dir():
+        return path / "model" if (path / "model" / "config.json").is_file() else path
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # beside our own
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(mlflow.artifacts.download_artifacts(run_id=init, artifact_path="model", dst_path=temporary))
+    except (MlflowException, OSError):
+        raise UserError(
+            f"init must be the folder of a model or the id of a run that has one, got {init!r}; check it and "
+            "MLFLOW_TRACKING_URI"
+        ) from None
