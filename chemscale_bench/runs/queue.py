@@ -43,15 +43,21 @@ def searched(settings: TuneSettings, family: str, batch: str) -> list[studies.Ra
         space = [each for each in space if each.name != batch]
     if settings.search == "auto":
         return space
-    there = {each.name: each for each in space}
-    names = [name.strip() for name in settings.search.split(",")]
+    there = [each.name for each in space]
+    names = in_order(settings.search)
     for name in names:
         if name not in there or names.count(name) > 1:
             raise UserError(
                 f"search must name settings that can be searched, each once, got {settings.search!r}; "
                 f"name some of {','.join(there)}, or leave it out for all"
             )
-    return [there[name] for name in names]
+    return [each for each in space if each.name in names]
+
+
+def in_order(search: str) -> list[str]:
+    """The names in `search` in one order, so that a search has one name however it is typed."""
+    order = [each.name for space in studies.SPACES.values() for each in space]
+    return sorted((name.strip() for name in search.split(",")), key=lambda name: [*order, name].index(name))
 
 
 class Queue(SharedStudy):
@@ -68,7 +74,7 @@ class Queue(SharedStudy):
 
     def __init__(self, settings: TuneSettings, task: str, budget: int) -> None:
         self.settings = settings
-        about = settings.model_dump(exclude=NOT_ABOUT)
+        about = settings.model_dump(exclude=NOT_ABOUT) | {"search": ",".join(in_order(settings.search))}
         if about["train_size"] == "auto":
             about["train_size"] = 950  # what it was before there was `auto`: searches from then go on
         super().__init__(

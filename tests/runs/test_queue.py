@@ -44,7 +44,8 @@ def test_what_is_not_searched_is_as_in_a_training_and_known_to_those_who_read_cu
 ) -> None:
     study = ["tune", "--task", "embedded-ff", "--molecule", "ethanol", "--model", "schnet", "--params", "1e4"]
     short = ["--train_size", "50", "--steps", "40", "--device", "cpu", "--trials", "2", "--pruner", "none"]
-    call(*study, *short, "--search", "learning_rate,batch_frames", "--study", "mine")
+    call(*study, *short, "--search", "batch_frames,learning_rate", "--trials", "1", "--study", "mine")
+    call(*study, *short, "--search", "learning_rate,batch_frames", "--study", "mine")  # goes on with it
     path = str(chemscale_home / "studies" / "mine.log")
     trials = optuna.load_study(storage=open_storage(path, Path()), study_name="mine").trials
     assert [set(trial.params) for trial in trials] == [{"learning_rate", "batch_frames"}] * 2
