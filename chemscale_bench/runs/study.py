@@ -235,12 +235,16 @@ class Study:
         self.to_do = self.plan.wanted(self.results, self.cells.going(), self.seconds_left())
 
     def group(self, wanted: list[Planned]) -> list[Training]:
-        """The next training, and the seeds of the same cell that are trained with it."""
-        first = wanted[0].training
+        """The next training, and with it: its seeds, and of typed force fields other frames of its size."""
+        first, others = wanted[0].training, [one.training for one in wanted]
         if self.cells.left(first):
             return [first]
-        same = [one.training for one in wanted if one.training[:2] == first[:2]]
-        return [training for training in same if not self.cells.left(training)][: self.most_together()]
+        seeds_only = self.plan.designed or self.plan.task.family == "language_model"
+        # What has to be foretold waits, as does what a design may not want after the next results.
+        wait = set(others) if seeds_only else study_report.unforetold(self.cells, self.plan, wanted)
+        same = [each for each in others if each.params == first.params]
+        fit = [each for each in same if each.data == first.data or each not in wait]
+        return [training for training in fit if not self.cells.left(training)][: self.most_together()]
 
     def most_together(self) -> int:
         """How many models are trained as one stack."""

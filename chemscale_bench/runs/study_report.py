@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.runs.cells import Cells, Result
+from chemscale_bench.runs.cells import Cells, Result, Training
 from chemscale_bench.runs.kinds import about
 from chemscale_bench.runs.study_plan import Planned, StudyPlan
 from chemscale_bench.runs.study_result import Foretold, StudyResult
@@ -93,6 +93,16 @@ def table_of(results: Sequence[Result], plan: StudyPlan) -> RunTable:
     return validate(pd.DataFrame(rows), typed=False)
 
 
+def unforetold(cells: Cells, plan: StudyPlan, to_do: Sequence[Planned]) -> set[Training]:
+    """The largest trainings, beyond all that was reached, whose losses have to be written down before they begin."""
+    results = [result for result in cells.results() if result.losses]
+    if "forecast" in cells.study.user_attrs or len({result.params for result in results}) < 2:
+        return set()
+    reached = max(result.params * max(result.losses) for result in results)
+    sizes = {one.training: plan.pace_of(one.training.params).params * one.training.data for one in to_do}
+    return {training for training, size in sizes.items() if size > reached and size >= LARGE * max(sizes.values())}
+
+
 def foretell(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan, to_do: Sequence[Planned]) -> None:
     """Before the largest trainings begin, write down what they should reach: once, and for good.
 
@@ -100,13 +110,10 @@ def foretell(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan, t
     was made before the runs that it is about. It is that of `fit`, or, where runs are too few for one, the belief of
     the design.
     """
+    if to_do[0].training not in unforetold(cells, plan, to_do):
+        return
     results = [result for result in cells.results() if result.losses]
-    if "forecast" in cells.study.user_attrs or len({result.params for result in results}) < 2:
-        return
     reached = max(result.params * max(result.losses) for result in results)
-    sizes = [plan.pace_of(one.training.params).params * one.training.data for one in to_do]
-    if sizes[0] <= reached or sizes[0] < LARGE * max(sizes):
-        return
     points = {
         (plan.pace_of(one.training.params).params, data) for one in to_do for data in plan.points(one.training.data)
     }

@@ -42,8 +42,8 @@ class StudySettings(Settings):
     engine_options: str = ""
     """slurm: options of sbatch, partition=gpu,time=4:00:00,gres=gpu:1; ray: address=auto,num_cpus=4,num_gpus=0.5."""
     together: Annotated[Count, Field(ge=1, le=1000)] | Auto = "auto"
-    """Seeds of one cell that are trained as one stacked model; `auto` is up to 8 of ChemGPT, Llama, SchNet or
-    PaiNN."""
+    """Seeds of one cell, and of typed sizes of a force field all its numbers of frames, that are trained as one stacked
+    model; `auto` is up to 8 of ChemGPT, Llama, SchNet or PaiNN."""
     storage: str = ""
     """Optuna storage of the cells: a database URL, grpc://HOST:PORT, or a journal file; the default is a file in
     CHEMSCALE_HOME."""

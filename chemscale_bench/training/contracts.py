@@ -30,7 +30,10 @@ class Objective(Protocol):
         """Whether its items can be `stacked`; else members of a stack take their steps one after another."""
 
     def stacked(self, others: Any, items: list[Any]) -> Any:
-        """One forward pass of the items of several members, this one the first; all have the same data."""
+        """One forward pass of the items of several members, this one the first.
+
+        All have molecules of the same file (language models), or frames of the same molecule (force fields).
+        """
 
 
 class Report(NamedTuple):

@@ -177,16 +177,24 @@ class ForceObjective:
         return self.frames.uniform
 
     def stacked(self, others: list[Self], items: list[list[int]]) -> ForceBatch:
-        """The members' frames, equally many of each, with (K, A, 3) positions; every pair is an edge."""
-        frames = self.frames
-        assert isinstance(frames, FramesOnDevice)
-        assert all(each.frames.digest == frames.digest for each in others)
-        index_KB = torch.tensor(items).to(frames.energy_F.device, non_blocking=True)
-        positions_KBA3 = frames.positions_FA3[index_KB]
-        graph = frames_graph(frames.numbers_A, positions_KBA3[0], None, *frames.electrons)
+        """Equally many frames of each member's own, with (K, A, 3) positions; every pair is an edge."""
+        own = [each.frames for each in others if isinstance(each.frames, FramesOnDevice)]
+        first, one_set = own[0], len({frames.digest for frames in own}) == 1
+        assert len(own) == len(others)
+        assert one_set or all(torch.equal(frames.numbers_A, first.numbers_A) for frames in own)
+        index_KB = torch.tensor(items).to(first.energy_F.device, non_blocking=True)
+
+        def of_all(name: str) -> Tensor:
+            if one_set:
+                taken: Tensor = getattr(first, name)[index_KB]
+                return taken
+            return torch.stack([getattr(frames, name)[index_B] for frames, index_B in zip(own, index_KB, strict=True)])
+
+        positions_KBA3 = of_all("positions_FA3")
+        graph = frames_graph(first.numbers_A, positions_KBA3[0], None, *first.electrons)
         return ForceBatch(
-            graph._replace(positions_A3=positions_KBA3.flatten(1, 2)), frames.energy_F[index_KB],
-            frames.forces_FA3[index_KB].flatten(1, 2), index_KB.shape[1],
+            graph._replace(positions_A3=positions_KBA3.flatten(1, 2)), of_all("energy_F"),
+            of_all("forces_FA3").flatten(1, 2), index_KB.shape[1],
         )  # fmt: skip
 
 

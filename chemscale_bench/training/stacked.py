@@ -61,14 +61,13 @@ class Stack:
                 end += parameter.numel()
             own = [(self.columns[names[id(parameter)]], parameter.shape) for parameter in group["params"]]
             self.groups.append(Columns(slice(first, end), own, group.get("parts", 0)))
-        settings = like.optimizer.param_groups[0]
-        self.betas, self.eps = settings["betas"], settings["eps"]
+        self.betas, self.eps = (like.optimizer.param_groups[0][name] for name in ("betas", "eps"))
         self.weights, self.gradients, self.means, self.squares = (
             torch.zeros(places, end, dtype=next(like.module.parameters()).dtype, device=device) for _ in range(4)
         )
         self.averages = torch.zeros_like(self.weights) if like.average else None
         self.losses = torch.zeros(places, dtype=torch.float64, device=device)
-        self.norms = torch.zeros(places, device=device)
+        self.norms, self.scales = torch.zeros(places, device=device), torch.ones_like(self.weights[:, 0])
         self.members: list[Trainer] = []
         self.shares: list[Share] = []
         # Operations this small gain little from a second core, so that each core has members of its own instead, and
@@ -128,6 +127,7 @@ class Stack:
         if row is None:
             trainer.loss_sum = trainer.loss_sum.clone()
             return
+        self.scales[row] = dict(trainer.module.named_buffers()).get("potential.scale", 1.0)
         self.losses[row] = trainer.loss_sum
         trainer.loss_sum, trainer.gradient_norm = self.losses[row], self.norms[row]
 
@@ -163,7 +163,7 @@ class Stack:
             weights, gradients = (table[:, columns].view(-1, *shapes[name]) for table in tables)
             parameters[name] = nn.Parameter(weights)
             parameters[name].grad = gradients
-        stacked = stacked_module(self.module, parameters)
+        stacked = stacked_module(self.module, parameters, self.scales[first:last])
         if self.compiles:
             for layers in (part for part in stacked.modules() if isinstance(part, nn.ModuleList)):
                 for layer in layers:

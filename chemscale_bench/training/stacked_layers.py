@@ -71,14 +71,20 @@ class StackedEmbedding(nn.Module):
 
 
 class StackedPotential(nn.Module):
-    """A `Potential` of each member: positions (K, A, 3) to energies (K, S); all else of the graph is common to all."""
+    """A `Potential` of each member: positions (K, A, 3) to energies (K, S); all else of the graph is common to all.
 
-    def __init__(self, potential: Potential, parameters: dict[str, nn.Parameter]) -> None:
+    Args:
+        potential: of any of them.
+        parameters: (K, ...) by name.
+        scale: of each (K,), which follows from its training frames.
+    """
+
+    def __init__(self, potential: Potential, parameters: dict[str, nn.Parameter], scale: Tensor) -> None:
         super().__init__()
         # A call puts the weights into it for a while, hence a copy; its own are left out, they lie in a common array.
         own: dict[int, Any] = {id(parameter): parameter for parameter in potential.parameters()}
         self.network = (copy.deepcopy(potential, own),)  # hidden, because its layers are not those of the stack
-        self.weights, self.scale = parameters, potential.scale
+        self.weights, self.scale = parameters, scale
 
     def forward(self, graph: Graph) -> Tensor:
         """Every member's own energies."""
@@ -87,23 +93,28 @@ class StackedPotential(nn.Module):
             out: Tensor = functional_call(self.network[0], weights, (graph._replace(positions_A3=positions_A3),))
             return out
 
-        energies_KS: Tensor = vmap(energy)(self.weights, graph.positions_A3)
+        energies_KS: Tensor = vmap(energy)(self.weights | {"scale": self.scale}, graph.positions_A3)
         return energies_KS
 
 
-def stacked_module(module: nn.Module, parameters: dict[str, nn.Parameter], prefix: str = "") -> nn.Module:
+def stacked_module(
+    module: nn.Module, parameters: dict[str, nn.Parameter], scale: Tensor | None = None, prefix: str = ""
+) -> nn.Module:
     """A copy of `module` that computes all members at once.
 
     Args:
         module: of linear layers, norms, embeddings and force fields.
         parameters: (K, ...) by the name that they have in `module`.
+        scale: of force fields (K,).
         prefix: of the names.
 
     Raises:
         TypeError: if the module has parameters in a layer of another kind.
     """
     if isinstance(module, Potential):
-        return StackedPotential(module, {name: parameters[f"{prefix}{name}"] for name, _ in module.named_parameters()})
+        own_parameters = {name: parameters[f"{prefix}{name}"] for name, _ in module.named_parameters()}
+        assert scale is not None
+        return StackedPotential(module, own_parameters, scale)
     own = {name: parameters.get(f"{prefix}{name}") for name, _ in module.named_parameters(recurse=False)}
     if isinstance(module, nn.Linear):
         return StackedLinear(parameters[f"{prefix}weight"], own.get("bias"))
@@ -117,7 +128,8 @@ def stacked_module(module: nn.Module, parameters: dict[str, nn.Parameter], prefi
         raise TypeError(f"{type(module).__name__} cannot be stacked")
     out = copy.copy(module)
     out._modules = {
-        name: child and stacked_module(child, parameters, f"{prefix}{name}.") for name, child in module._modules.items()
+        name: child and stacked_module(child, parameters, scale, f"{prefix}{name}.")
+        for name, child in module._modules.items()
     }
     out._compiled_call_impl = None  # that of `module`
     return out

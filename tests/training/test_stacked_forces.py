@@ -40,8 +40,9 @@ def frames() -> Frames:
 
 def trainer(
     frames: Frames, log: Log, name: str, steps: int, rate: float, *, seed: int = 0, weight_decay: float = 0.0,
-    clip: float = 10.0, dtype: torch.dtype = torch.float32,
+    clip: float = 10.0, dtype: torch.dtype = torch.float32, few: int = 50,
 ) -> Trainer:  # fmt: skip
+    frames = frames.take(np.arange(few))
     elements = tuple(int(number) for number in np.unique(frames.numbers))
     potential = build(name, config_for(name, 3000, elements, cutoff=3.5), elements, seed).to(dtype)
     potential.scale.fill_(float(np.sqrt(np.square(frames.forces).mean())))
@@ -103,6 +104,21 @@ def test_a_curve_over_200_steps_is_that_of_the_member_alone(train: Train, name: 
     together, alone = (train(MEMBERS, places, name=name, steps=200) for places in (3, 0))
     assert_equal(together, alone, 1e-5)
     assert together[0].reports[-1].loss < 0.7 * together[0].reports[0].loss
+
+
+@pytest.mark.parametrize("name", ["schnet", "painn"])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_members_may_have_other_frames_of_the_molecule(
+    train: Train, name: str, at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their energies have other references then, and their forces another scale."""
+    if at_once:
+        monkeypatch.setattr(Stack, "update_rows", update_as_on_a_gpu)
+    members = [member | {"few": few} for member, few in zip(MEMBERS, (50, 7, 20), strict=True)]
+    together, alone = (train([*members, *members[1:]], places, name=name, steps=30) for places in (2, 0))
+    scales = {float(log.trainer.module.potential.scale) for log in together if log.trainer}  # type: ignore[union-attr, arg-type]
+    assert len(scales) == 3
+    assert_equal(together, alone, 1e-5)
 
 
 @pytest.mark.parametrize("name", ["schnet", "painn"])
