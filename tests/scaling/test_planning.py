@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chemscale_bench.scaling import Forecast, JointLaw, compute_optimal, flops_of, plan
-from chemscale_bench.scaling.planning import describe_plan, log_draws, next_run
+from chemscale_bench.scaling.planning import _far, describe_plan, log_draws, next_run
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,47 @@ def test_a_plan_of_a_joint_law(planted: Any) -> None:
     cheap = plan(law, 1e22, flops_per_param_token=12)
     assert cheap.frontier.params[0] * cheap.frontier.tokens[0] * 12 == pytest.approx(1e22)
     assert cheap.beyond == pytest.approx(1e22 / (12 * 1e9 * 1e11))
+
+
+def test_what_a_detour_wastes_is_what_the_optimum_does_not_need(planted: Any) -> None:
+    law = JointLaw(replicates=5).fit(*planted)
+    spend = plan(law, 1e20)
+    for other in (spend.half_size, spend.double_size):
+        assert 0 < other.wasted < 0.5
+        assert compute_optimal(law, [1e20 * (1 - other.wasted)]).loss[0] == pytest.approx(other.loss, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("asked", "beyond", "said"),
+    [  # of runs of 1e6 to 1e9 params on 1e8 to 1e11 tokens
+        ((3e9, 3e11), 0.5, ""),
+        ((3.1e9, 1e10), 1.0, "3.1 times the most params of any run"),
+        ((1e7, 3.1e11), 1.0, "3.1 times the most tokens of any run"),
+        ((5.9e9, 5.9e11), 4.0, ""),  # times the root of how far the budget is beyond
+        ((6.1e9, 6.1e11), 4.0, "6.1 times the most params of any run and 6.1 times the most tokens of any run"),
+        ((1e6 / 2.9, 1e8 / 2.9), 1.0, ""),
+        ((2.5e5, 1e10), 100.0, "4 times fewer params than any run"),
+    ],
+)
+def test_more_than_three_times_outside_the_runs_is_far(asked: tuple[float, float], beyond: float, said: str) -> None:
+    assert _far(asked, np.array([[1e6, 1e11], [1e9, 1e8]]), beyond) == said
+
+
+def test_no_other_candidate_tells_more_for_its_flops(forecast: Forecast) -> None:
+    """Of sizes a factor 1, 2 and 4 about the best ones, from the largest compute so far up to half of what is asked."""
+    largest, asked = 6 * 1e9 * 1e11, 6e22
+    budgets = np.geomspace(largest, asked / 2, 24)
+    best, aim = compute_optimal(forecast, budgets), compute_optimal(forecast, [asked])
+    sizes = np.append(np.concatenate([best.params * factor for factor in (0.25, 0.5, 1, 2, 4)]), aim.params)
+    spent = np.append(np.tile(budgets, 5), asked)
+    beyond = np.maximum(np.log10(spent / largest), 0)
+    covariance = np.cov(log_draws(forecast, sizes, spent / 6 / sizes).T, ddof=0)
+    covariance += forecast.drift_**2 * np.minimum(beyond[:, None], beyond)
+    variance = covariance.diagonal() + forecast.noise_**2
+    tells = (covariance[-1] ** 2 / variance / covariance[-1, -1])[:-1]
+    place = int(np.argmax(tells / spent[:-1]))
+    run = next_run(forecast, asked)
+    assert run == pytest.approx((sizes[place], spent[place] / 6 / sizes[place], spent[place], tells[place]))
 
 
 def test_the_next_run_is_the_one_of_most_covariance_for_its_flops(forecast: Forecast) -> None:

@@ -84,6 +84,23 @@ def test_savings_count_every_trial_that_ended() -> None:
     assert studies.spent([]).saved_percent == 0
 
 
+@pytest.mark.parametrize(
+    ("trials", "of_second", "expected"),
+    [(6, 100.0, ["second", "first"]), (3, 100.0, ["first", "second"]), (6, 0.0, None)],
+)
+def test_what_made_most_of_the_difference_comes_first_once_four_have_finished(
+    trials: int, of_second: float, expected: list[str] | None
+) -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(trials):
+        trial = study.ask()
+        first, second = (trial.suggest_float(name, 0, 1) for name in ("first", "second"))
+        study.tell(trial, first * bool(of_second) + of_second * second)
+    found = studies.by_importance(study)
+    assert sorted(found) == ["first", "second"], "all of them, even if nothing differs"
+    assert expected is None or found == expected
+
+
 # -- journals that were left behind -------------------------------------------------------------------------------
 
 
