@@ -1,4 +1,5 @@
 import math
+import time
 
 import numpy as np
 import optuna
@@ -32,7 +33,9 @@ def test_savings_are_those_of_the_budget_and_regret_of_the_best() -> None:
     assert replay(made([1.0, 2.0]), After(5)).kept
     late = made([1.0, 2.0])._replace(spent=np.tile(np.linspace(0.5, 1, 20), (2, 1)))
     assert replay(late, After(1)).saved == pytest.approx(0.25)
+    started = time.perf_counter()
     nothing = replay(made([2.0, 1.0, 3.0]), optuna.pruners.NopPruner())
+    assert 0 < 60 * nothing.seconds_per_decision < time.perf_counter() - started
     assert (nothing.saved, nothing.kept, nothing.regret) == (0, True, 0)
 
 
@@ -67,6 +70,13 @@ def test_a_grade_is_the_mean_over_studies_in_percent_with_its_interval() -> None
         (50, 50 - 50 * half, 50 + 50 * half), 0.05
     )
     assert (many.saved_low, many.saved_high) == pytest.approx((50 - 10 * half, 50 + 10 * half), rel=0.01)
+
+
+def test_a_fifth_of_twenty_reports_are_four() -> None:
+    curves = made(list(np.geomspace(1, 5, 40)))
+    curves.values[:, :3] = 9.0  # the fourth is the first that tells anything
+    told = {fraction: len(each.final) for fraction, each in predictions(curves).items()}
+    assert told == {0.05: 0, 0.1: 0, 0.2: 40, 0.5: 40}
 
 
 def test_diverged_trials_foretell_nothing() -> None:
