@@ -190,6 +190,14 @@ def test_a_damaged_line_before_the_last_is_named_and_nothing_is_changed(line: by
     assert len(optuna.load_study(storage=open_storage(str(path), path), study_name="s").trials) == 3
 
 
+def test_a_last_line_that_ends_is_damaged_not_torn(tmp_path: Path) -> None:
+    path = journal(tmp_path / "s.log")
+    number = len(path.read_bytes().splitlines()) + 1
+    path.write_bytes(path.read_bytes() + b"{\n")
+    with pytest.raises(UserError, match=f"line {number} of .*s.log is not one; take it out: sed -i {number}d"):
+        open_storage(str(path), path)
+
+
 def test_a_relative_journal_has_a_lock_that_can_be_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("studies").mkdir()
