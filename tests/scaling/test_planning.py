@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chemscale_bench.errors import UserError
 from chemscale_bench.scaling import Forecast, JointLaw, compute_optimal, flops_of, plan
 from chemscale_bench.scaling.planning import _far, describe_plan, log_draws, next_run
 
@@ -60,10 +61,11 @@ def test_more_than_three_times_outside_the_runs_is_far(asked: tuple[float, float
     assert _far(asked, np.array([[1e6, 1e11], [1e9, 1e8]]), beyond) == said
 
 
-def test_no_other_candidate_tells_more_for_its_flops(forecast: Forecast) -> None:
-    """Of sizes a factor 1, 2 and 4 about the best ones, from the largest compute so far up to half of what is asked."""
-    largest, asked = 6 * 1e9 * 1e11, 6e22
-    budgets = np.geomspace(largest, asked / 2, 24)
+@pytest.mark.parametrize(("asked", "up_to"), [(7e20, 12e20), (6e22, 3e22)])
+def test_no_other_candidate_tells_more_for_its_flops(asked: float, up_to: float, forecast: Forecast) -> None:
+    """Of sizes a factor 1, 2 and 4 about the best ones, from the largest compute so far on, up to half or twice it."""
+    largest = 6 * 1e9 * 1e11
+    budgets = np.geomspace(largest, up_to, 24)
     best, aim = compute_optimal(forecast, budgets), compute_optimal(forecast, [asked])
     sizes = np.append(np.concatenate([best.params * factor for factor in (0.25, 0.5, 1, 2, 4)]), aim.params)
     spent = np.append(np.tile(budgets, 5), asked)
@@ -134,3 +136,12 @@ def test_an_end_of_what_was_searched_is_none() -> None:
 def test_flops_of_gpu_hours() -> None:
     assert flops_of(2, "h100", 1.0) == 2 * 3600 * 989e12
     assert flops_of(0.5, "A100", 0.4) == pytest.approx(0.5 * 3600 * 312e12 * 0.4)
+    assert flops_of(8, "H200", 0.4) == pytest.approx(8 * 3600 * 989e12 * 0.4)
+    assert flops_of(1, "H100 SXM", 1) == flops_of(1, "h100", 1)
+    for bad, says in (
+        ((1, "abacus", 0.4), "device must be"),
+        ((1, "h100", 4), "mfu must"),
+        ((0, "h100", 0.4), "gpu_hours"),
+    ):
+        with pytest.raises(UserError, match=says):
+            flops_of(*bad)
