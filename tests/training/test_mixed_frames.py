@@ -203,3 +203,19 @@ def test_an_odd_electron_has_no_partner_and_a_batch_counts_by_its_atoms() -> Non
     graph = split(lone_atoms([1, 8], np.array([1, 2]))).batch(np.array([2, 0, 1])).graph
     assert graph.unpaired_S.tolist() == [0, 1, 0]
     assert graph.charge_S.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("limit", "parts"),
+    [
+        (1, [[4], [0], [1], [3], [2]]),
+        (18, [[4, 0], [1], [3], [2]]),
+        (27, [[4, 0, 1], [3], [2]]),
+        (30, [[4, 0, 1], [3, 2]]),
+        (74, [[4, 0, 1, 3], [2]]),
+        (75, [[4, 0, 1, 3, 2]]),
+    ],
+)
+def test_all_frames_of_a_pass_count_as_its_largest(limit: int, parts: list[list[int]]) -> None:
+    frames = split(mixture().take([0, 1, 2, 29, 3]))  # of 9, 9, 9, 15 and 9 atoms
+    assert [part.tolist() for part in frames.cut(np.array([4, 0, 1, 3, 2]), limit)] == parts
