@@ -90,12 +90,12 @@ def test_residuals_are_measured_over_predicted_in_percent(planted: Any) -> None:
     assert figure.layout.xaxis.title.text == "non-embedding parameters"
     assert figure.layout.xaxis2.title.text == "training frames seen"
     assert (figure.layout.yaxis.type, figure.layout.yaxis2.type) == ("linear", "linear")
-    assert {(shape.y0, shape.y1) for shape in figure.layout.shapes} == {(0, 0)}
-    assert len(figure.layout.shapes) == 2
+    lines = [(shape.y0, shape.y1, shape.xref) for shape in figure.layout.shapes]
+    assert lines == [(0, 0, "x domain"), (0, 0, "x2 domain")]
 
 
 def test_what_was_foretold_has_bars_to_the_ends_of_its_interval() -> None:
-    rows = [(1e6, 1e8, 2.0, 1.75, 2.5, 2.25, True), (1e7, 1e8, 1.5, 1.25, 9.0, 1.0, False)]
+    rows = [(1e6, 1e8, 2.0, 1.75, 2.5, 2.25, True), (1e7, 1e8, 1.5, 1.25, 9.0, 0.8, False)]
     table = pd.DataFrame(rows, columns=["params", "data", "foretold", "low", "high", "measured", "inside"])
     figure = figure_foretold(table, "loss", "frames", level=0.8, worst=3.0)
     bars = named(figure, "foretold, 80 % interval")
@@ -103,11 +103,13 @@ def test_what_was_foretold_has_bars_to_the_ends_of_its_interval() -> None:
     assert bars.y.tolist() == [2.0, 1.5]
     assert bars.error_y.array.tolist() == [0.5, 7.5]
     assert bars.error_y.arrayminus.tolist() == [0.25, 0.25]
-    assert named(figure, "measured afterwards").y.tolist() == [2.25, 1.0]
+    assert named(figure, "measured afterwards").y.tolist() == [2.25, 0.8]
     assert "1 of 2 lie inside" in figure.layout.title.text
-    assert figure.layout.yaxis.range == pytest.approx((0.9, 3.15)), "9 leaves the picture, what was measured does not"
+    assert figure.layout.yaxis.range == pytest.approx((0.72, 3.15)), "9 leaves the picture, what was measured does not"
     assert (figure.layout.xaxis.type, figure.layout.yaxis.type) == ("category", "linear")
-    assert figure_foretold(table, "loss", worst=9.0).layout.yaxis.range is None
+    whole = figure_foretold(table, "loss", worst=9.0)
+    assert whole.layout.yaxis.range is None
+    assert named(whole, "foretold, 90 % interval").x[0] == "1e+06 params,<br>1e+08 tokens"
 
 
 def test_ways_to_spend_a_budget_are_a_curve_through_the_three_that_are_named(planted: Any) -> None:

@@ -56,6 +56,8 @@ def test_the_figures_hold_every_trial_every_stop_and_the_share_saved() -> None:
     assert list(drawn["compute_saved"].data[0].y)[6:8] == [0, pytest.approx(100 * (1 - 73 / 80))]
     assert "16.7 %" in drawn["compute_saved"].layout.title.text
     assert drawn["compute_saved"].layout.yaxis.type == "linear"
+    axes = drawn["predicted_against_final"].layout
+    assert (axes.xaxis.type, axes.yaxis.type) == ("log", "log")
     exact = drawn["predicted_against_final"].data[0]
     assert exact.x == exact.y
     assert exact.x[0] == 1
