@@ -117,6 +117,7 @@ def test_the_report_of_noisy_runs(noisy: Analysis) -> None:
     (start,) = (place for place, line in enumerate(lines) if line.startswith("Power law along params"))
     rows = [line.split() for line in lines[start + 2 : start + 14]]
     assert [row[0] for row in rows] == [f"{value:.3g}" for value in np.geomspace(1e11, 1e8, 13)[:12]]
+    assert lines[start + 14].startswith("  exponent: of the runs on the straight line")
     assert "  ... and 1 more values of tokens" in lines
     assert sum("more values of params" in line for line in lines) == 0, "three are shown"
     assert noisy.joint is not None
