@@ -266,6 +266,14 @@ def test_five_runs_are_forecast_without_a_backtest() -> None:
     assert set(forecast.weights_) == {"tied"}
     with pytest.raises(UnidentifiedError, match="more settings than that, got 4"):
         Forecast().fit(*measured(7).iloc[[0, 7, 17, 14]].to_numpy().T)
+    with pytest.raises(UnidentifiedError, match="more settings than that, got 4"):
+        Forecast().fit(*measured(7).iloc[[0, 7, 17, 14, 14]].to_numpy().T)
+
+
+def test_eight_runs_below_a_cut_are_enough_for_a_backtest() -> None:
+    table = measured(7).iloc[[0, 1, 3, 8, 9, 11, 16, 17, 19]]
+    (test,) = Forecast(replicates=5).fit(*table.to_numpy().T).backtests_
+    assert (test.fitted, test.held_out.tolist()) == (8, [8])
 
 
 def test_isoflop_looks_through_a_window() -> None:
