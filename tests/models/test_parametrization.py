@@ -81,7 +81,7 @@ def test_rates_and_initial_weights_are_those_of_the_table() -> None:
 
 @pytest.mark.parametrize(
     ("parametrization", "given", "expected"),
-    [  # the rates of the table without s = 1/4 where Muon's step is as large at every width; d = 1/4, sqrt(d) = 1/2
+    [  # the rates of the table without s = 1/2 where Muon's step is as large at every width; d = 1/4, sqrt(d) = 1/2
         ("mutransfer", "auto", {"reader": 0.005, "writer": 0.0025, "embedding": 2**-10, "bias": 2**-12}),
         ("mutransfer", 0.03, {"reader": 0.015, "writer": 0.0075, "embedding": 3 * 2**-10, "bias": 3 * 2**-12}),
         ("standard", "auto", {"reader": 0.01, "writer": 0.01, "embedding": 2**-10, "bias": 2**-10}),
@@ -96,7 +96,7 @@ def test_muon_has_a_rate_of_its_own_that_no_width_changes_and_sees_each_matrix(
         "blocks.3.mlp_out.bias": ("bias", None),
     }  # fmt: skip
     assert MUON_RATE == 0.01
-    model = build_shape(Shape(20, 512, 16), SYMBOLS, parametrization, seed=0)
+    model = build_shape(Shape(20, 256, 8), SYMBOLS, parametrization, seed=0)
     groups = parameter_groups(model, given, 0.1, optimizer="muon", parametrization=parametrization)
     group_of = {id(parameter): group for group in groups for parameter in group["params"]}
     for name, parameter in model.named_parameters():

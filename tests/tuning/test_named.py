@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import optuna
 import pytest
+from optuna.trial import create_trial
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.tuning.named import PRUNERS, check_pruners
@@ -16,8 +17,12 @@ BUDGET = 100
 def stopped_at(name: str, own: float, rises: float = 0.0) -> int | None:
     """The step at which a last trial is stopped; the others came from the worst to the best, so that all finished."""
     study = optuna.create_study(pruner=PRUNERS[name](BUDGET, 0), study_name="s")
-    for level in range(20, 0, -1):
-        assert run(study, [float(level)] * BUDGET) is None or name == "hyperband"
+    for level in map(float, range(20, 0, -1)):
+        if "halving" in name or name == "hyperband":  # they keep what they decided in the trials
+            assert run(study, [level] * BUDGET) is None or name == "hyperband"
+        else:
+            reports = dict.fromkeys(range(1, BUDGET + 1), level)
+            study.add_trial(create_trial(value=level, intermediate_values=reports))
     return run(study, [own + rises * step for step in range(BUDGET)])
 
 
