@@ -248,17 +248,6 @@ def test_a_plan_names_the_run_that_tells_most() -> None:
     assert spend.double_size.extra_loss > 0
 
 
-def test_the_run_that_tells_most_is_no_smaller_than_those_that_were_measured() -> None:
-    """Of six runs of an hour's study it was 91 params, which nobody can train."""
-    params = [10_040, 10_040, 10_040, 29_120, 29_120, 99_008]
-    loss = [2.1003, 1.3669, 1.9881, 1.9679, 1.5634, 1.8242]
-    forecast = Forecast(replicates=100).fit(params, [3e4, 3e5, 3e4, 3e4, 1e5, 3e4], loss)
-    run = plan(forecast, 1e14).next_run
-    assert run is not None
-    assert run.params == pytest.approx(10_040)
-    assert run.params * run.tokens * 6 == pytest.approx(run.flops)
-
-
 def test_five_runs_are_forecast_without_a_backtest() -> None:
     few = measured(7).iloc[[0, 5, 10, 15, 17]]
     forecast = Forecast(replicates=50).fit(*few.to_numpy().T)
