@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from chemscale_bench.scaling.base import ScalingLaw
@@ -91,7 +92,7 @@ def figure_foretold(
         level: of the intervals.
         worst: the highest loss of all runs; bars that reach beyond it leave the picture, and tell no upper end.
     """
-    figure = make_subplots(rows=1, cols=1)
+    figure = go.Figure()
     places = [
         f"{size:.2g} params,<br>{amount:.2g} {data}"
         for size, amount in zip(table["params"], table["data"], strict=True)
@@ -122,7 +123,7 @@ def figure_sizes(law: Forecast, plan: Plan, level: float = 0.9) -> Any:
     factors = np.geomspace(1 / 8, 8, 49)
     sizes = best * factors, tokens / factors
     low, high = law.predict_interval(*sizes, level)
-    figure = make_subplots(rows=1, cols=1)
+    figure = go.Figure()
     figure.add_scatter(
         x=[*sizes[0], *sizes[0][::-1]], y=[*high, *low[::-1]], fill="toself", fillcolor=COLOURS[0], opacity=0.25,
         line_width=0, hoverinfo="skip", name=f"{percent(level)} interval",

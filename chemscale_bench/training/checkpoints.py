@@ -35,7 +35,7 @@ def save_state(state: dict[str, Any], path: Path) -> None:
         ) from None
     finally:
         with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            temporary.unlink()
 
 
 def size_of(state: Any) -> int:

@@ -125,7 +125,7 @@ def test_validation_is_held_against_the_second_half_of_its_decay(
     ("frames", "steps", "batch", "error", "says"),
     [
         ("50", "30", "3", 2.02, None),
-        ("50", "30", "3", 1.98, "far below the best validation error of 4,"),
+        ("50", "30", "3", 2.0, "far below the best validation error of 4,"),
         ("51", "30", "3", 1.0, "budget must be the training frames"),
         ("50", "0", "3", 1.0, "must hold gradient_steps and batch_frames"),
         ("50", "30", "4", 1.0, "test must come after 120 frames"),

@@ -1,12 +1,14 @@
 """What one learning rate for all sizes rests on, and that the rates are those that the paper's table asks for."""
 
+from typing import Any
+
 import pytest
 import torch
 from sequences import SYMBOLS, learnable_sequences, spread
 
 from chemscale_bench.evaluation.coordinates import Coordinates, coordinates
 from chemscale_bench.models.chemgpt import build_shape, parameter_groups
-from chemscale_bench.models.parametrization import LEARNING_RATE, Parametrization, multipliers
+from chemscale_bench.models.parametrization import LEARNING_RATE, MUON_RATE, Parametrization, multipliers
 from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training.language import pack
 
@@ -75,6 +77,36 @@ def test_rates_and_initial_weights_are_those_of_the_table() -> None:
     assert (
         parameter_groups(narrow, 1.0, 0.1, parametrization="mutransfer")[0]["lr"] == 2
     )  # embeddings move the logits as at the base
+
+
+@pytest.mark.parametrize(
+    ("parametrization", "given", "expected"),
+    [  # the rates of the table without s = 1/2 where Muon's step is as large at every width; d = 1/4, sqrt(d) = 1/2
+        ("mutransfer", "auto", {"reader": 0.005, "writer": 0.0025, "embedding": 2**-10, "bias": 2**-12}),
+        ("mutransfer", 0.03, {"reader": 0.015, "writer": 0.0075, "embedding": 3 * 2**-10, "bias": 3 * 2**-12}),
+        ("standard", "auto", {"reader": 0.01, "writer": 0.01, "embedding": 2**-10, "bias": 2**-10}),
+    ],
+)
+def test_muon_has_a_rate_of_its_own_that_no_width_changes_and_sees_each_matrix(
+    parametrization: Parametrization, given: Any, expected: dict[str, float]
+) -> None:
+    names = {
+        "blocks.3.query_key_value.weight": ("reader", 3), "blocks.3.mlp_in.weight": ("reader", 1),
+        "blocks.3.mlp_out.weight": ("writer", 1), "token_embedding.weight": ("embedding", None),
+        "blocks.3.mlp_out.bias": ("bias", None),
+    }  # fmt: skip
+    assert MUON_RATE == 0.01
+    model = build_shape(Shape(20, 256, 8), SYMBOLS, parametrization, seed=0)
+    groups = parameter_groups(model, given, 0.1, optimizer="muon", parametrization=parametrization)
+    group_of = {id(parameter): group for group in groups for parameter in group["params"]}
+    for name, parameter in model.named_parameters():
+        if name in names:
+            kind, parts = names.pop(name)
+            group = group_of[id(parameter)]
+            assert (group["lr"], group.get("parts")) == (pytest.approx(expected[kind]), parts), name
+            rate = MUON_RATE if given == "auto" else given
+            assert group["lr"] * group["weight_decay"] == pytest.approx(0.1 * rate if parts else 0), name
+    assert not names
 
 
 def test_standard_is_gpt_neo_with_one_rate() -> None:

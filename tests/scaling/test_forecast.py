@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from benchmarks.scaling_backtest import score, tables
 from chemscale_bench.scaling import Forecast, JointLaw, PowerLaw, UnidentifiedError, compute_optimal, plan, validate
@@ -56,6 +57,84 @@ def test_the_interval_grows_beyond_the_data_and_not_inside(planted: Any) -> None
     assert width[0] < width[1] < width[2] < width[3]
     one_run = forecast.predict_interval(1e9, 1e11, of="run")
     assert np.log(one_run.high / one_run.low) > width[1]
+
+
+@pytest.fixture(scope="module")
+def scattered() -> tuple[Forecast, np.ndarray, np.ndarray]:
+    """A forecast from runs with noise, their log compute in decades, and their log losses."""
+    params, tokens = np.repeat(np.geomspace(1e6, 1e9, 6), 5), np.tile(np.geomspace(1e8, 1e11, 5), 6)
+    noise = np.exp(0.01 * np.random.default_rng(0).normal(size=30))
+    loss = (0.9 + 60 * params**-0.3 + 900 * tokens**-0.35) * noise
+    return Forecast(replicates=40).fit(params, tokens, loss), np.log10(params * tokens), np.log(loss)
+
+
+def test_a_backtest_foretells_the_runs_above_a_cut_from_those_below(scattered: Any) -> None:
+    forecast, decades, _ = scattered
+    assert len(forecast.backtests_) > 1
+    for test in forecast.backtests_:
+        edge = np.log10(test.compute)
+        above = np.flatnonzero(decades > edge + 1e-9)
+        assert test.held_out.tolist() == above.tolist()
+        assert test.fitted == 30 - len(above) >= 8
+        assert test.decades == pytest.approx(np.maximum(decades[above] - edge, 0.1))
+        assert test.errors.shape == (len(FORMS), len(above))
+    widest = max(test.held_out.size for test in forecast.backtests_)
+    assert widest == (decades > decades.max() - 1.0 - 1e-9).sum(), "a decade at most"
+    assert all(np.abs(test.errors[1]).mean() < 0.03 for test in forecast.backtests_), "`joint` is what was planted"
+
+
+def test_weights_noise_and_drift_by_hand(scattered: Any) -> None:
+    """Weights fall as the fourth power of what a form was off by; drift is .015 worth 8 cuts, and what cuts say."""
+    forecast, decades, log_loss = scattered
+    tests, shares = forecast.backtests_, np.array(list(forecast.weights_.values()))
+    off = np.mean([np.abs(test.errors).mean(axis=1) for test in tests], axis=0)
+    assert shares == pytest.approx((off + 1e-3) ** -4 / ((off + 1e-3) ** -4).sum())
+    assert forecast.heaviest_ == list(FORMS)[int(shares.argmax())]
+    residual = log_loss - forecast.log_mean(forecast.log_sizes_)
+    assert forecast.residuals_ == pytest.approx(residual)
+    parameters = shares @ [4, 5, 6, 7]
+    weight = closeness(decades, log_loss)
+    assert forecast.noise_**2 == pytest.approx(np.average(residual**2, weights=weight) * 30 / (30 - parameters))
+    seen = [np.mean(np.maximum((shares @ t.errors) ** 2 - forecast.noise_**2, 0) / t.decades) for t in tests]
+    says = 0.5 * min(len(tests), 4)
+    assert forecast.drift_**2 == pytest.approx((8 * 0.015**2 + says * np.mean(seen)) / (8 + says))
+
+
+def test_shocks_grow_with_the_root_of_the_decades_and_a_run_has_noise_besides(scattered: Any) -> None:
+    forecast = scattered[0]
+    ln10 = np.log(10)
+    sizes = np.array([[7, 9], [9, 12], [10, 14]]) * ln10  # inside, one decade beyond the largest, and four
+    shocks = forecast.log_shocks(sizes, 40_000)
+    assert (shocks[:, 0] == 0).all()
+    assert shocks[:, 2] == pytest.approx(2 * shocks[:, 1])
+    says = 8 + 0.5 * min(len(forecast.backtests_), 4)
+    assert np.quantile(shocks[:, 1], 0.9) == pytest.approx(forecast.drift_ * stats.t.ppf(0.9, says), rel=0.03)
+    run = forecast.log_shocks(sizes, 40_000, "run")
+    assert run[:, 0].std() == pytest.approx(forecast.noise_, rel=0.02)
+    assert (run - shocks).std() == pytest.approx(forecast.noise_, rel=0.02)
+    low, high = forecast.predict_interval(1e9, 1e12, 0.8)
+    drawn = forecast.log_draws(sizes[1:2])
+    assert 38 <= len(drawn) <= 42
+    ends = np.quantile(drawn + forecast.log_shocks(sizes[1:2], len(drawn)), [0.1, 0.9])
+    assert np.log([low, high]) == pytest.approx(ends)
+
+
+def test_without_a_backtest_a_drift_is_assumed() -> None:
+    few = measured(7).iloc[[0, 5, 10, 15, 17]]
+    forecast = Forecast(replicates=5).fit(*few.to_numpy().T)
+    assert forecast.drift_ == 0.04
+    shocks = forecast.log_shocks(np.array([[0.0, np.log(10) * (forecast.largest_ + 1)]]), 40_000)
+    assert np.quantile(shocks, 0.9) == pytest.approx(0.04 * stats.t.ppf(0.9, 4), rel=0.03)
+
+
+@pytest.mark.parametrize(("off", "told"), [(-0.08, True), (0.02, False)])
+def test_a_size_is_off_the_curve_beyond_three_times_the_scatter(off: float, told: bool) -> None:
+    params, tokens = np.repeat(np.geomspace(1e6, 1e9, 6), 5), np.tile(np.geomspace(1e8, 1e11, 5), 6)
+    loss = (0.9 + 60 * params**-0.3 + 900 * tokens**-0.35) * np.exp(0.01 * np.random.default_rng(0).normal(size=30))
+    shifted = loss * np.where(params == params[12], np.exp(off), 1)
+    found = Forecast(replicates=5).fit(params, tokens, shifted).off_curve()
+    assert [each.rows.tolist() for each in found] == ([list(range(10, 15))] if told else [])
+    assert all(each.error == pytest.approx(off, abs=0.03) for each in found)
 
 
 def test_forms_contain_each_other() -> None:
@@ -169,17 +248,6 @@ def test_a_plan_names_the_run_that_tells_most() -> None:
     assert spend.double_size.extra_loss > 0
 
 
-def test_the_run_that_tells_most_is_no_smaller_than_those_that_were_measured() -> None:
-    """Of six runs of an hour's study it was 91 params, which nobody can train."""
-    params = [10_040, 10_040, 10_040, 29_120, 29_120, 99_008]
-    loss = [2.1003, 1.3669, 1.9881, 1.9679, 1.5634, 1.8242]
-    forecast = Forecast(replicates=100).fit(params, [3e4, 3e5, 3e4, 3e4, 1e5, 3e4], loss)
-    run = plan(forecast, 1e14).next_run
-    assert run is not None
-    assert run.params >= 10_039
-    assert run.params * run.tokens * 6 == pytest.approx(run.flops)
-
-
 def test_five_runs_are_forecast_without_a_backtest() -> None:
     few = measured(7).iloc[[0, 5, 10, 15, 17]]
     forecast = Forecast(replicates=50).fit(*few.to_numpy().T)
@@ -187,6 +255,14 @@ def test_five_runs_are_forecast_without_a_backtest() -> None:
     assert set(forecast.weights_) == {"tied"}
     with pytest.raises(UnidentifiedError, match="more settings than that, got 4"):
         Forecast().fit(*measured(7).iloc[[0, 7, 17, 14]].to_numpy().T)
+    with pytest.raises(UnidentifiedError, match="more settings than that, got 4"):
+        Forecast().fit(*measured(7).iloc[[0, 7, 17, 14, 14]].to_numpy().T)
+
+
+def test_eight_runs_below_a_cut_are_enough_for_a_backtest() -> None:
+    table = measured(7).iloc[[0, 1, 3, 8, 9, 11, 16, 17, 19]]
+    (test,) = Forecast(replicates=5).fit(*table.to_numpy().T).backtests_
+    assert (test.fitted, test.held_out.tolist()) == (8, [8])
 
 
 def test_isoflop_looks_through_a_window() -> None:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chemscale_bench.errors import UserError
-from chemscale_bench.scaling import Forecast, JointLaw, UnidentifiedError, compute_optimal, flops_of, isoflop, plan
+from chemscale_bench.scaling import Forecast, JointLaw, UnidentifiedError, compute_optimal, isoflop, plan
 from chemscale_bench.scaling.frontier import _parabola, losses_along, undominated
 
 
@@ -52,18 +51,6 @@ def test_isoflop_is_biased_but_near(planted: Any) -> None:
     assert found.params_power == pytest.approx(0.35 / 0.65, abs=0.05)
     with pytest.raises(UnidentifiedError, match="5 sizes at equal FLOPs"):
         isoflop(*planted)
-
-
-def test_gpu_hours() -> None:
-    assert flops_of(8, "H200", 0.4) == pytest.approx(8 * 3600 * 989e12 * 0.4)
-    assert flops_of(1, "H100 SXM", 1) == flops_of(1, "h100", 1)
-    for bad, says in (
-        ((1, "abacus", 0.4), "device must be"),
-        ((1, "h100", 4), "mfu must"),
-        ((0, "h100", 0.4), "gpu_hours"),
-    ):
-        with pytest.raises(UserError, match=says):
-            flops_of(*bad)
 
 
 def test_the_lowest_point_of_a_parabola_lies_between_grid_points() -> None:

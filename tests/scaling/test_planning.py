@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chemscale_bench.errors import UserError
 from chemscale_bench.scaling import Forecast, JointLaw, compute_optimal, flops_of, plan
-from chemscale_bench.scaling.planning import describe_plan, log_draws, next_run
+from chemscale_bench.scaling.planning import _far, describe_plan, log_draws, next_run
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,48 @@ def test_a_plan_of_a_joint_law(planted: Any) -> None:
     assert cheap.beyond == pytest.approx(1e22 / (12 * 1e9 * 1e11))
 
 
+def test_what_a_detour_wastes_is_what_the_optimum_does_not_need(planted: Any) -> None:
+    law = JointLaw(replicates=5).fit(*planted)
+    spend = plan(law, 1e20)
+    for other in (spend.half_size, spend.double_size):
+        assert 0 < other.wasted < 0.5
+        assert compute_optimal(law, [1e20 * (1 - other.wasted)]).loss[0] == pytest.approx(other.loss, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("asked", "beyond", "said"),
+    [  # of runs of 1e6 to 1e9 params on 1e8 to 1e11 tokens
+        ((3e9, 3e11), 0.5, ""),
+        ((3.1e9, 1e10), 1.0, "3.1 times the most params of any run"),
+        ((1e7, 3.1e11), 1.0, "3.1 times the most tokens of any run"),
+        ((5.9e9, 5.9e11), 4.0, ""),  # times the root of how far the budget is beyond
+        ((6.1e9, 6.1e11), 4.0, "6.1 times the most params of any run and 6.1 times the most tokens of any run"),
+        ((1e6 / 2.9, 1e8 / 2.9), 1.0, ""),
+        ((2.5e5, 1e10), 100.0, "4 times fewer params than any run"),
+    ],
+)
+def test_more_than_three_times_outside_the_runs_is_far(asked: tuple[float, float], beyond: float, said: str) -> None:
+    assert _far(asked, np.array([[1e6, 1e11], [1e9, 1e8]]), beyond) == said
+
+
+@pytest.mark.parametrize(("asked", "up_to"), [(7e20, 12e20), (6e21, 3e21)])
+def test_no_other_candidate_tells_more_for_its_flops(asked: float, up_to: float, forecast: Forecast) -> None:
+    """Of sizes a factor 1, 2 and 4 about the best ones, from the largest compute so far on, up to half or twice it."""
+    largest = 6 * 1e9 * 1e11
+    budgets = np.geomspace(largest, up_to, 24)
+    best, aim = compute_optimal(forecast, budgets), compute_optimal(forecast, [asked])
+    sizes = np.append(np.concatenate([best.params * factor for factor in (0.25, 0.5, 1, 2, 4)]), aim.params)
+    spent = np.append(np.tile(budgets, 5), asked)
+    beyond = np.maximum(np.log10(spent / largest), 0)
+    covariance = np.cov(log_draws(forecast, sizes, spent / 6 / sizes).T, ddof=0)
+    covariance += forecast.drift_**2 * np.minimum(beyond[:, None], beyond)
+    variance = covariance.diagonal() + forecast.noise_**2
+    tells = (covariance[-1] ** 2 / variance / covariance[-1, -1])[:-1]
+    place = int(np.argmax(tells / spent[:-1]))
+    run = next_run(forecast, asked)
+    assert run == pytest.approx((sizes[place], spent[place] / 6 / sizes[place], spent[place], tells[place]))
+
+
 def test_the_next_run_is_the_one_of_most_covariance_for_its_flops(forecast: Forecast) -> None:
     largest, asked = 6 * 1e9 * 1e11, 6e23
     run = next_run(forecast, asked)
@@ -50,6 +93,17 @@ def test_the_next_run_is_the_one_of_most_covariance_for_its_flops(forecast: Fore
     assert run.narrows == pytest.approx(covariance[0, 1] ** 2 / variance / covariance[1, 1], rel=1e-6)
     near = next_run(forecast, 1.5 * largest)
     assert largest * (1 - 1e-9) <= near.flops <= 2 * largest * (1 + 1e-9), "up to twice the largest, at least"
+
+
+def test_the_run_that_tells_most_is_no_smaller_than_those_that_were_measured() -> None:
+    """Of six runs of an hour's study it was 91 params, which nobody can train."""
+    params = [10_040, 10_040, 10_040, 29_120, 29_120, 99_008]
+    loss = [2.1003, 1.3669, 1.9881, 1.9679, 1.5634, 1.8242]
+    forecast = Forecast(replicates=100).fit(params, [3e4, 3e5, 3e4, 3e4, 1e5, 3e4], loss)
+    run = plan(forecast, 1e14).next_run
+    assert run is not None
+    assert run.params == pytest.approx(10_040)
+    assert run.params * run.tokens * 6 == pytest.approx(run.flops)
 
 
 def test_a_plan_as_text(forecast: Forecast, planted: Any) -> None:
@@ -93,3 +147,12 @@ def test_an_end_of_what_was_searched_is_none() -> None:
 def test_flops_of_gpu_hours() -> None:
     assert flops_of(2, "h100", 1.0) == 2 * 3600 * 989e12
     assert flops_of(0.5, "A100", 0.4) == pytest.approx(0.5 * 3600 * 312e12 * 0.4)
+    assert flops_of(8, "H200", 0.4) == pytest.approx(8 * 3600 * 989e12 * 0.4)
+    assert flops_of(1, "H100 SXM", 1) == flops_of(1, "h100", 1)
+    for bad, says in (
+        ((1, "abacus", 0.4), "device must be"),
+        ((1, "h100", 4), "mfu must"),
+        ((0, "h100", 0.4), "gpu_hours"),
+    ):
+        with pytest.raises(UserError, match=says):
+            flops_of(*bad)

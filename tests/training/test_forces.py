@@ -11,7 +11,7 @@ from chemscale_bench.data.structures import Frames
 from chemscale_bench.models import force_fields
 from chemscale_bench.models.potential import Graph, Potential, energy_and_forces
 from chemscale_bench.models.registry import FORCE_FIELDS
-from chemscale_bench.training.forces import ForceLoss, ForceObjective, FramesOnDevice, baseline, measure
+from chemscale_bench.training.forces import ForceErrors, ForceLoss, ForceObjective, FramesOnDevice, baseline, measure
 
 CPU = torch.device("cpu")
 
@@ -82,6 +82,15 @@ def test_measure_counts_every_frame_once_whatever_the_batches(monkeypatch: pytes
     assert {"test/force_mae_mev_per_angstrom", "test/energy_mae_mev", "test/force_mae_mev_per_angstrom_O"} < set(
         metrics
     )
+
+
+def test_errors_of_forces_that_are_not_there_are_not_told() -> None:
+    nan = float("nan")
+    assert ForceErrors(nan, 2.0, {1: nan}, {"a": nan}).metrics("val") == {"val/energy_mae_mev": 2.0}
+    assert ForceErrors(3.0, 2.0, {17: 4.0}, {"a": 5.0}).metrics("test") == {
+        "test/force_mae_mev_per_angstrom": 3.0, "test/energy_mae_mev": 2.0, "test/force_mae_mev_per_angstrom_Cl": 4.0,
+        "test/force_mae_mev_per_angstrom/a": 5.0,
+    }  # fmt: skip
 
 
 def test_the_baseline_predicts_no_force_and_the_mean_energy() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -50,12 +52,12 @@ ITEMS = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
 
 @pytest.mark.parametrize("limit", [1, 2, 5])
 def test_a_step_follows_the_mean_gradient_whatever_the_passes(limit: int) -> None:
-    made = learner(limit=limit)
+    made, started = learner(limit=limit), time.perf_counter()
     made.perform(Step(made, ITEMS, 5))  # type: ignore[arg-type]
+    assert 0 < made.train_seconds < time.perf_counter() - started
     assert made.module.weight.item() == pytest.approx(2 - 0.1 * 3)
     assert float(made.loss_sum) == pytest.approx(2 * 15)
     assert float(made.gradient_norm) == pytest.approx(3)
-    assert made.train_seconds > 0
     made.perform(Step(made, ITEMS[:1], 1))  # type: ignore[arg-type]
     assert made.module.weight.item() == pytest.approx(1.7 - 0.1 * 1), "the last gradient is forgotten"
     assert float(made.loss_sum) == pytest.approx(30 + 1.7)
@@ -88,6 +90,27 @@ def test_memory_that_does_not_suffice_for_64_units_is_an_error() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         made.perform(Step(made, ITEMS, 5))  # type: ignore[arg-type]
     assert made.pass_limit == 50
+
+
+def test_rates_are_held_on_the_device_and_recordings_forgotten_only_when_that_is_new() -> None:
+    """What a GPU does before each step, whose recorded update reads the rate where it lies."""
+    made, forgotten = learner(), []
+    made.update = SimpleNamespace(forget=lambda: forgotten.append("update"))  # type: ignore[assignment]
+    (group,) = made.optimizer.param_groups
+    made.hold_rates()
+    rate = group["lr"]
+    assert isinstance(rate, Tensor)
+    assert (rate.item(), group["capturable"], len(forgotten)) == (pytest.approx(0.1), True, 1)
+    rate.fill_(0.05)
+    made.hold_rates()
+    assert group["lr"] is rate
+    assert len(forgotten) == 1
+    group["lr"] = 0.2  # as a resumed state has it
+    made.hold_rates()
+    assert (group["lr"].item(), len(forgotten)) == (pytest.approx(0.2), 2)
+    made.fabric = SimpleNamespace(device=torch.device("meta"))  # type: ignore[assignment]
+    made.hold_rates()
+    assert (group["lr"].device.type, len(forgotten)) == ("meta", 3)
 
 
 class OneOfSeveral:

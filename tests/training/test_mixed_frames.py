@@ -177,3 +177,46 @@ def test_members_of_a_stack_learn_a_mixture_as_if_alone() -> None:
         for ours, theirs in zip(one.module.parameters(), other.module.parameters(), strict=True):
             assert torch.equal(ours, theirs)
     assert not torch.equal(*(next(one.module.parameters()) for one in together))
+
+
+def lone_atoms(numbers: list[int], of_each: np.ndarray) -> Mixture:
+    """Frames of one atom, whose molecule n occurs `of_each[n]` times and has forces of n eV/Angstrom."""
+    which = np.repeat(np.arange(len(of_each)), of_each)
+    count = len(which)
+    forces = np.tile(which[:, None].astype(float), 3)
+    atoms = np.array([numbers[molecule % len(numbers)] for molecule in which])
+    names = tuple(f"m{molecule:02}" for molecule in which)
+    return Mixture(np.ones(count, np.int64), atoms, np.zeros((count, 3)), np.zeros(count), forces, names)
+
+
+def test_of_many_molecules_the_errors_of_the_thirty_most_frequent_are_told() -> None:
+    frames = lone_atoms([1, 8], np.arange(1, 36))
+    nothing = baseline_of(frames, frames, fit_reference(frames)[0])
+    assert nothing.force_mae_in == pytest.approx({f"m{molecule:02}": 1000.0 * molecule for molecule in range(5, 35)})
+    assert next(iter(nothing.force_mae_in)) == "m34", "the most frequent first"
+
+
+def test_an_odd_electron_has_no_partner_and_a_batch_counts_by_its_atoms() -> None:
+    frames = mixture().take([0, 1, 2, 29])  # of 9, 9, 9 and 15 atoms
+    assert split(frames).batch(np.array([3])).frames == pytest.approx(15 / 10.5)
+    objective = ForceObjective(split(frames), seed=0, batch_frames=8, diverged_loss=1.0)
+    assert (objective.unit_size, objective.batch_amount(5), objective.stacks) == (11, 8, False)
+    graph = split(lone_atoms([1, 8], np.array([1, 2]))).batch(np.array([2, 0, 1])).graph
+    assert graph.unpaired_S.tolist() == [0, 1, 0]
+    assert graph.charge_S.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("limit", "parts"),
+    [
+        (1, [[4], [0], [1], [3], [2]]),
+        (18, [[4, 0], [1], [3], [2]]),
+        (27, [[4, 0, 1], [3], [2]]),
+        (30, [[4, 0, 1], [3, 2]]),
+        (74, [[4, 0, 1, 3], [2]]),
+        (75, [[4, 0, 1, 3, 2]]),
+    ],
+)
+def test_all_frames_of_a_pass_count_as_its_largest(limit: int, parts: list[list[int]]) -> None:
+    frames = split(mixture().take([0, 1, 2, 29, 3]))  # of 9, 9, 9, 15 and 9 atoms
+    assert [part.tolist() for part in frames.cut(np.array([4, 0, 1, 3, 2]), limit)] == parts

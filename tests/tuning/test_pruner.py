@@ -161,6 +161,23 @@ def test_noise_on_the_reports_opens_the_gates() -> None:
     assert len(set(gates)) == 3
 
 
+def test_a_correlation_falls_with_the_root_of_the_share_that_is_not_noise() -> None:
+    """Reports leap to and fro by 20, so that one has the variance 20^2 / 1.5 about the line through its neighbours."""
+    study = study_of()
+    curves = [{step: number + 20.0 * (step % 2) for step in range(1, 7)} for number in range(40)]
+    for curve in curves[:-1]:
+        study.add_trial(create_trial(state=TrialState.PRUNED, intermediate_values=curve))
+    trial = study.ask()
+    for step, value in curves[-1].items():
+        trial.report(value, step)
+    trial.should_prune()
+    decision = Decision.of(study.trials[-1])
+    assert decision is not None
+    share = float(reliability(*np.quantile(range(40), [LOWEST, MIDDLE]), 20**2 / 1.5, 6, 0.3))
+    assert 0.5 < share < 0.7
+    assert decision.correlation == pytest.approx(expected_correlation(0.3) * share**0.5)
+
+
 @pytest.mark.parametrize(
     ("noise", "reports", "fraction", "share"),
     [
@@ -284,6 +301,7 @@ def test_the_paper_stops_at_a_fifth_what_it_predicts_to_lose() -> None:
     decision = Decision.of(study.trials[10])
     assert decision is not None
     assert decision.predicted == pytest.approx(1.5)
+    assert (decision.reason, decision.trials) == ("paper", 11)
     few = study_of(1.0, 2.0, rule="paper")  # too few to fit a line to
     assert run(few, falling(9.0)[:4]) is None
     decision = Decision.of(few.trials[-1])

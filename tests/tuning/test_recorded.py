@@ -49,6 +49,33 @@ def test_stopped_trials_are_left_out_and_divergence_is_worst() -> None:
     assert np.isinf(curves.final).sum() == 1
 
 
+def test_a_trial_that_ends_up_to_two_percent_early_ran_to_the_end_and_a_step_counts_as_last_reported() -> None:
+    lasts = [100] * 10 + [98, 97]
+    rows = [(trial, step, step / last + trial) for trial, last in enumerate(lasts) for step in range(1, last + 1)]
+    rows.append((0, 50, 99.0))
+    curves = recorded.from_long(pd.DataFrame(rows, columns=["trial", "step", "value"]), "x")
+    assert curves.values.shape == (11, 50), "at fifty points, whatever the reports"
+    assert curves.values[1] == pytest.approx(1 + np.arange(1, 51) / 50)
+    assert curves.values[10] == pytest.approx(10 + np.arange(1, 51) / 50)
+    assert curves.values[0, 24] == 99
+    assert curves.spent[10] == pytest.approx(np.arange(1, 51) / 50, abs=1 / 98)
+
+
+@pytest.mark.parametrize(("trials", "reports", "enough"), [(10, 5, True), (9, 5, False), (10, 4, False)])
+def test_ten_trials_of_five_reports_are_enough_and_shorter_ones_are_left_out(
+    trials: int, reports: int, enough: bool, tmp_path: Path
+) -> None:
+    rows = [list(np.arange(reports, dtype=float)) for _ in range(trials)] + [[1.0]]
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"learning_curve": row}) for row in rows))
+    if enough:
+        found = recorded.read(str(tmp_path / "a.jsonl"))
+        assert found.values.shape == (trials, reports)
+        assert found.spent[0].tolist() == [0.2, 0.4, 0.6, 0.8, 1.0]
+    else:
+        with pytest.raises(UserError, match=f"a has {trials} of {reports}; record more"):
+            recorded.read(str(tmp_path / "a.jsonl"))
+
+
 @pytest.mark.parametrize("unit", [1e-3, 1, 1000])
 def test_trials_of_other_schedules_meet_at_equal_areas(unit: float) -> None:
     def loss(warmup: float, decay: float) -> pd.DataFrame:
@@ -63,7 +90,7 @@ def test_trials_of_other_schedules_meet_at_equal_areas(unit: float) -> None:
     plain, warming, decaying, _ = curves.spent[:4, 4]  # 10 % of the area
     assert decaying < plain < warming
     assert np.ptp(recorded.from_long(table.drop(columns="decay"), "x").values[:, 4]) > 0.1
-    for wrong in (100, np.nan, "x"):
+    for wrong in (1.01, -0.01, np.nan, "x"):
         with pytest.raises(UserError, match="warmup must be a share of the steps, 0 to 1, x has"):
             recorded.from_long(table.assign(warmup=wrong), "x")
 
@@ -72,6 +99,7 @@ def test_every_stress_does_what_it_says(curves: Curves) -> None:
     def draw(stress: recorded.Stress) -> Curves:
         return curves.draw(30, np.random.default_rng(1), stress)
 
+    assert len(curves.draw(99, np.random.default_rng(1)).values) == 40, "as many as there are"
     plain = draw("none")
     assert draw("none").values.tolist() == plain.values.tolist()
     assert len({tuple(row) for row in plain.values}) == 30
@@ -82,9 +110,11 @@ def test_every_stress_does_what_it_says(curves: Curves) -> None:
     )
     blind = draw("no_information")
     assert blind.values[:, 10:].tolist() == plain.values[:, 10:].tolist()
+    assert sorted(blind.values[:, 9]) == sorted(plain.values[:, 9])
+    assert blind.values[:, 9].tolist() != plain.values[:, 9].tolist()
     assert abs(np.corrcoef(blind.values[:, 5], blind.final)[0, 1]) < 0.5
-    drifting = draw("drift")
-    assert np.corrcoef(np.arange(30), drifting.final)[0, 1] < -0.3
+    drifts = [curves.draw(40, np.random.default_rng(seed), "drift").final for seed in range(30)]
+    assert -0.75 < np.mean([np.corrcoef(np.arange(40), final)[0, 1] for final in drifts]) < -0.6, "1 / sqrt(1 + 12 / 9)"
 
 
 @pytest.mark.parametrize(

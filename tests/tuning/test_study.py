@@ -1,3 +1,4 @@
+import socket
 import subprocess
 import threading
 import time
@@ -29,6 +30,22 @@ def test_what_is_searched_are_settings_of_the_verb(family: str, settings: type) 
         assert isinstance(chosen["batch_tokens" if family == "language_model" else "batch_frames"], int)
 
 
+def test_where_is_searched() -> None:
+    spaces = {family: {one.name: (one.low, one.high) for one in space} for family, space in studies.SPACES.items()}
+    assert spaces == {
+        "language_model": {
+            "learning_rate": (1 / 8192, 1 / 64), "batch_tokens": (256, 8192), "warmup": (0.01, 1), "decay": (0.1, 0.6),
+            "weight_decay": (0.001, 1),
+        },
+        "force_field": {
+            "learning_rate": (0.0001, 0.03), "batch_frames": (2, 32), "warmup": (0.001, 0.3), "decay": (0.1, 0.9),
+            "weight_decay": (1e-6, 0.1),
+        },
+    }  # fmt: skip
+    linear = {one.name for space in studies.SPACES.values() for one in space if one.linear}
+    assert linear == {"decay"}
+
+
 def test_a_trial_draws_the_same_whichever_process_runs_it_and_no_two_draw_alike() -> None:
     def draw(number: int, seed: int = 0) -> float:
         study = optuna.create_study(sampler=studies.make_sampler("RandomSampler", seed, number))
@@ -47,6 +64,41 @@ def test_every_storage_keeps_the_study(name: str, tmp_path: Path, monkeypatch: p
     again = optuna.load_study(storage=studies.open_storage(name, otherwise), study_name="s")
     assert [trial.value for trial in again.trials] == [1.0]
     assert otherwise.exists() == (name == "")
+
+
+def test_a_study_behind_a_proxy_is_kept_where_the_proxy_keeps_it() -> None:
+    pytest.importorskip("grpc")
+    from optuna.storages._grpc.server import make_server
+
+    behind = optuna.storages.InMemoryStorage()
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    server = make_server(behind, "localhost", port)
+    server.start()
+    try:
+        study = optuna.create_study(storage=open_storage(f"grpc://localhost:{port}", Path("x")), study_name="s")
+        study.tell(study.ask(), 1.0)
+    finally:
+        server.stop(None)
+    assert [trial.value for trial in optuna.load_study(storage=behind, study_name="s").trials] == [1.0]
+
+
+def test_a_database_that_others_make_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy.exc import IntegrityError
+
+    tried = []
+
+    def made_twice(address: str) -> None:
+        tried.append(address)
+        assert len(tried) <= studies.TRIES
+        raise IntegrityError("INSERT", None, Exception("UNIQUE constraint failed"))
+
+    monkeypatch.setattr(optuna.storages, "RDBStorage", made_twice)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with pytest.raises(UserError, match="storage must be a database URL"):
+        open_storage("sqlite:///x.db", Path("x"))
+    assert len(tried) == studies.TRIES == 10
 
 
 @pytest.mark.parametrize(
@@ -84,6 +136,23 @@ def test_savings_count_every_trial_that_ended() -> None:
     assert studies.spent([]).saved_percent == 0
 
 
+@pytest.mark.parametrize(
+    ("trials", "of_second", "expected"),
+    [(6, 100.0, ["second", "first"]), (3, 100.0, ["first", "second"]), (6, 0.0, None)],
+)
+def test_what_made_most_of_the_difference_comes_first_once_four_have_finished(
+    trials: int, of_second: float, expected: list[str] | None
+) -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(trials):
+        trial = study.ask()
+        first, second = (trial.suggest_float(name, 0, 1) for name in ("first", "second"))
+        study.tell(trial, first * bool(of_second) + of_second * second)
+    found = studies.by_importance(study)
+    assert sorted(found) == ["first", "second"], "all of them, even if nothing differs"
+    assert expected is None or found == expected
+
+
 # -- journals that were left behind -------------------------------------------------------------------------------
 
 
@@ -119,6 +188,14 @@ def test_a_damaged_line_before_the_last_is_named_and_nothing_is_changed(line: by
     assert path.read_bytes() == before
     subprocess.run(["sed", "-i", "3d", str(path)], check=True)
     assert len(optuna.load_study(storage=open_storage(str(path), path), study_name="s").trials) == 3
+
+
+def test_a_last_line_that_ends_is_damaged_not_torn(tmp_path: Path) -> None:
+    path = journal(tmp_path / "s.log")
+    number = len(path.read_bytes().splitlines()) + 1
+    path.write_bytes(path.read_bytes() + b"{\n")
+    with pytest.raises(UserError, match=f"line {number} of .*s.log is not one; take it out: sed -i {number}d"):
+        open_storage(str(path), path)
 
 
 def test_a_relative_journal_has_a_lock_that_can_be_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
