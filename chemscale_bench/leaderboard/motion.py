@@ -30,6 +30,11 @@ class Condition(Record):
     drift_error_mev_per_atom_ns: float | None = Field(None, ge=0, lt=1e12)
     """Its standard error."""
 
+    @property
+    def place(self) -> str:
+        """Before the slash in the names of its metrics, as `simulate` logs them."""
+        return f"{self.ensemble.lower()}_{self.temperature_k:g}K"
+
 
 class Motion(Record):
     """Replicas that `simulate` moved from test frames: Langevin (BAOAB, 0.01 per fs), and NVE (velocity Verlet)."""
@@ -47,11 +52,12 @@ class Motion(Record):
 
     @model_validator(mode="after")
     def _can_be_repeated(self) -> Self:
-        found = [(condition.temperature_k, condition.ensemble) for condition in self.conditions]
-        if sorted(found) != sorted((k, each) for k in {k for k, _ in found} for each in ("Langevin", "NVE")):
+        found = sorted(condition.place for condition in self.conditions)
+        kelvins = {place.partition("_")[2] for place in found}
+        if found != sorted(f"{each}_{kelvin}" for each in ("langevin", "nve") for kelvin in kelvins):
             raise ValueError(f"every temperature must be there once with Langevin and once with NVE, got {found[:8]}")
         if self.steps > MOST_STEPS:
-            raise ValueError(f"replicas may take {MOST_STEPS:,.0f} steps, got {self.steps:,.0f}; simulate less")
+            raise ValueError(f"replicas may take {MOST_STEPS:,.0f} steps together, got {self.steps:.4g}")
         return self
 
     @property
@@ -69,8 +75,7 @@ class Motion(Record):
         """By the name that `simulate` logs."""
         told = {} if self.bond_break_ev is None else {"check/bond_break_ev": self.bond_break_ev}
         for each in self.conditions:
-            place = f"{each.ensemble.lower()}_{each.temperature_k:g}K"
             numbers = each.model_dump(exclude={"temperature_k", "ensemble", "intact"}, exclude_none=True)
             numbers["intact_share"] = each.intact / self.replicas
-            told |= {f"{place}/{name}": value for name, value in numbers.items()}
+            told |= {f"{each.place}/{name}": value for name, value in numbers.items()}
         return told

@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.entry import Entry, Run
+from chemscale_bench.leaderboard.motion import Motion
 
 if TYPE_CHECKING:
     from chemscale_bench.data.mixtures import FrameSet
 
 SIGMAS = 4.0
 """Of the difference of two simulations with other seeds."""
+HR_SPREAD = 0.06
+"""Standard deviation of h(r) MAE over simulations, times the root of the picoseconds of all replicas."""
+BREAK_TOLERANCE = 0.01
+"""Share by which the energy that frees a hydrogen may differ: it is computed without a random number."""
 
 MAY_LACK = ("hr_mae", "drift_mev_per_atom_ns", "drift_error_mev_per_atom_ns")
 """Metrics that are not there where too few replicas hold."""
@@ -64,6 +69,7 @@ def check(run: Run, folder: Path, test: FrameSet) -> None:
     """
     from chemscale_bench.data.structures import Frames
     from chemscale_bench.evaluation.distances import Reference
+    from chemscale_bench.evaluation.simulated import metrics
     from chemscale_bench.evaluation.simulating import Subject, moved
     from chemscale_bench.settings.simulate import SimulateSettings
     from chemscale_bench.training.devices import evaluation_device
@@ -86,3 +92,30 @@ def check(run: Run, folder: Path, test: FrameSet) -> None:
                 f"{name} of {made.replicas} replicas of run {run.run} must be {stated:.5g} within {most:.2g}, its "
                 f"checkpoint gives {again:.5g}"
             )
+
+
+def tolerance(made: Motion, name: str) -> float:
+    """By how much a metric may differ: so many standard deviations of the difference of two simulations.
+
+    That of a share is binomial. Times whose mean is a share p of the longest have p (1 - p) of its square as their
+    variance at most. Neither is less than what one more replica would change by breaking at once.
+    Drifts follow Student's t, and their errors F.
+    """
+    if name == "check/bond_break_ev":
+        return BREAK_TOLERANCE * (made.bond_break_ev or 0.0)
+    place, _, what = name.partition("/")
+    (condition,) = (each for each in made.conditions if each.place == place)
+    if what.startswith("drift"):
+        from scipy import stats  # it takes long to load
+
+        error, freedom, tail = condition.drift_error_mev_per_atom_ns or 0.0, condition.intact - 1, stats.norm.sf(SIGMAS)
+        if what == "drift_mev_per_atom_ns":
+            return float(math.sqrt(2) * error * stats.t.isf(tail, freedom))
+        return float(error * math.sqrt(stats.f.isf(tail, freedom, freedom)))
+    if what == "hr_mae":
+        deviation = HR_SPREAD / math.sqrt(made.replicas * condition.stability_ps)
+    else:
+        end = made.picoseconds if what == "stability_ps" else 1.0
+        share = made.metrics[name] / end
+        deviation = end * max(math.sqrt(max(0.0, share * (1 - share)) / made.replicas), 1 / made.replicas)
+    return SIGMAS * math.sqrt(2) * deviation

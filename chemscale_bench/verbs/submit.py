@@ -59,7 +59,7 @@ and open a pull request that adds these files; it is verified there as it was he
 
 
 def told(entry: Entry, summary: str, chosen: Callable[[Entry], Run | None], does: str) -> str:
-    """What an entry tells of drawn molecules, features or motion, and whether it can be had again from what it holds."""
+    """What an entry tells of molecules, features or motion, and whether it can be had again from what it holds."""
     try:
         again = chosen(entry)
     except UserError as problem:
