@@ -42,12 +42,11 @@ function drawMotion() {
   const uncertain = (place) => (value, row) => (has(value) ? `${value.toFixed(1)} ± ${row.metrics[place + "/drift_error_mev_per_atom_ns"].toFixed(1)}` : "–");
   modelsTable("motion-table", rows, [
     ["parameters", (r) => r.params, count], ["frames", (r) => r.budget, count], [unit(state.board.metric), (r) => r.loss, fixed(1)],
-    ["replicas", (r) => r.metrics.replicas, count], ["ps", (r) => r.metrics.picoseconds, (ps) => number(ps, 3)],
     ["loosest H, eV", (r) => r.metrics["check/bond_break_ev"], fixed(2)],
     ...kelvins.flatMap((kelvin) => [
-      [`held at ${kelvin} K, ps`, (r) => r.metrics[`langevin_${kelvin}K/stability_ps`], fixed(2)],
-      [`NVE at ${kelvin} K, ps`, (r) => r.metrics[`nve_${kelvin}K/stability_ps`], fixed(2)],
-      [`h(r) MAE, ${kelvin} K`, (r) => r.metrics[`langevin_${kelvin}K/hr_mae`], fixed(3)],
+      [`held, ${kelvin} K`, (r) => r.metrics[`langevin_${kelvin}K/stability_ps`], fixed(2)],
+      [`NVE, ${kelvin} K`, (r) => r.metrics[`nve_${kelvin}K/stability_ps`], fixed(2)],
+      [`h(r), ${kelvin} K`, (r) => r.metrics[`langevin_${kelvin}K/hr_mae`], fixed(3)],
       [`drift, ${kelvin} K`, (r) => r.metrics[`nve_${kelvin}K/drift_mev_per_atom_ns`], uncertain(`nve_${kelvin}K`)],
     ]),
   ]);
@@ -57,7 +56,7 @@ function modelsTable(id, rows, all) {
   const head = el("tr", {}, el("th", { class: "name", scope: "col" }, "model"), el("th", { scope: "col" }, "level"), ...columns.map(([name]) => el("th", { class: "number", scope: "col" }, name)));
   const by = (row) => (row.link.startsWith("https://") ? el("a", { href: row.link, rel: "noopener nofollow" }, row.by) : row.by);
   const body = rows.map((row) =>
-    el("tr", {}, el("th", { class: "name", scope: "row" }, row.model, el("span", { class: "by" }, by(row), row.drawing ? "; " + row.drawing : "")),
+    el("tr", {}, el("th", { class: "name", scope: "row" }, row.model, el("span", { class: "by" }, by(row), row.drawing || row.moving ? "; " + (row.drawing || row.moving) : "")),
       el("td", { "data-head": "level" }, el("span", { class: "level " + row.level }, row.level)),
       ...columns.map(([name, value, show]) => el("td", { class: "number", "data-head": name }, show(value(row), row)))));
   byId(id).replaceChildren(el("thead", {}, head), el("tbody", {}, ...body));

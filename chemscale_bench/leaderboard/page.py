@@ -192,7 +192,8 @@ def probed_by(result: Result) -> dict[str, Any]:
 def moved_by(motion: Motion) -> dict[str, Any]:
     """How a model's molecule moves, and what was simulated."""
     about = motion.model_dump(include={"replicas", "picoseconds", "timestep_fs"})
-    return {"metrics": about | motion.metrics, "kelvins": motion.temperatures_k}
+    moving = f"{motion.replicas} replicas of {motion.picoseconds:g} ps"
+    return {"metrics": about | motion.metrics, "moving": moving, "kelvins": motion.temperatures_k}
 
 
 def models_table(boards: Sequence[Board], models: Callable[[Board], list[dict[str, Any]]]) -> pd.DataFrame:

@@ -223,13 +223,13 @@ def test_features_stand_beside_those_of_the_untrained_network(shown: Any) -> Non
 def test_motion_stands_under_force_fields(shown: Any) -> None:
     assert not shown.find_element("id", "motion").is_displayed()
     choose(shown, "task", "embedded-ff@ethanol")
-    assert len(molecules(shown, "frames", "motion")) == 9
+    assert molecules(shown, "model", "motion") == ["painn\nEmmy; 4 replicas of 2 ps"] * 9
     errors, drifts = (molecules(shown, name, "motion") for name in ("force MAE meV / Å", "drift, 500 K"))
     assert [float(text) for text in errors] == sorted(float(text) for text in errors)
     planted = [float(text) / 10 for text in errors]
     assert [float(text.removesuffix(" ± 1.5")) for text in drifts] == pytest.approx(planted, abs=0.1)
-    assert set(molecules(shown, "held at 500 K, ps", "motion")) == {"2.00"}
-    assert all(1.5 < float(text) < 2 for text in molecules(shown, "NVE at 1200 K, ps", "motion"))
+    assert set(molecules(shown, "held, 500 K", "motion")) == {"2.00"}
+    assert all(1.5 < float(text) < 2 for text in molecules(shown, "NVE, 1200 K", "motion"))
 
 
 def test_no_scroll_sideways_on_a_phone(address: str, browser: Any) -> None:
