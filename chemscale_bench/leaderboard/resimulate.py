@@ -1,6 +1,6 @@
 """Whether a checkpoint moves its molecule as an entry tells: simulated again from the same frames, with the same seed.
 
-On the same arithmetic the same trajectories come out. On another device they part within about a picosecond, since
+On the same arithmetic the same trajectories come out. On another device they part after a picosecond or a few, since
 rounding grows in them. What differs by more than replicas with other seeds would is not of this model.
 """
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 SIGMAS = 4.0
 """Of the difference of two simulations with other seeds."""
 HR_SPREAD = 0.06
-"""Standard deviation of h(r) MAE over simulations, times the root of the picoseconds of all replicas."""
+"""Standard deviation of h(r) MAE over simulations, times the root of the picoseconds that all replicas hold. Twice the
+largest of PaiNN on ethanol at 500 and 1,200 K, over 6 to 24 groups of 48 replicas of 1 ps: it grows with their length."""
 BREAK_TOLERANCE = 0.01
 """Share by which the energy that frees a hydrogen may differ: it is computed without a random number."""
 
