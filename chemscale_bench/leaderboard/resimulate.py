@@ -21,7 +21,7 @@ SIGMAS = 4.0
 """Of the difference of two simulations with other seeds."""
 HR_SPREAD = 0.06
 """Standard deviation of h(r) MAE over simulations, times the root of the picoseconds that all replicas hold. Twice the
-largest of PaiNN on ethanol at 500 and 1,200 K, over 6 to 24 groups of 48 replicas of 1 ps: it grows with their length."""
+largest of PaiNN on ethanol, over 6 to 24 groups of 48 replicas of 1 ps: it grows with their length."""
 BREAK_TOLERANCE = 0.01
 """Share by which the energy that frees a hydrogen may differ: it is computed without a random number."""
 
