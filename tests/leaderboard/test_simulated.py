@@ -18,6 +18,7 @@ from chemscale_bench.leaderboard.collect import read_entries, read_experiment
 from chemscale_bench.leaderboard.levels import Level, judge
 from chemscale_bench.leaderboard.page import models_table, moved
 from chemscale_bench.leaderboard.planted import plant
+from chemscale_bench.leaderboard.simulated import read_motions
 from chemscale_bench.runs.simulation import simulate
 from chemscale_bench.settings.simulate import SimulateSettings
 from chemscale_bench.settings.submit import SubmitSettings
@@ -27,7 +28,7 @@ from chemscale_bench.verbs.submit import submit
 from chemscale_bench.verbs.verify import verify
 
 TRAIN = ["forcefield", "--task", "embedded-ff", "--molecule", "ethanol", "--model", "schnet", "--params", "5365"]
-TRAIN += ["--train_size", "50", "--steps", "200", "--device", "cpu", "--experiment", "study"]
+TRAIN += ["--train_size", "50", "--device", "cpu"]
 SHORT = {"temperature": "500", "picoseconds": "0.05", "device": "cpu"}
 
 
@@ -41,8 +42,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, prepared_
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
         patch.delenv("MLFLOW_RUN_ID", raising=False)
         mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
-        with pytest.raises(SystemExit, match="0"):
-            main(TRAIN)
+        train("--steps", "200", "--experiment", "study")
         simulated(replicas=64)
         yield
     mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
@@ -56,6 +56,11 @@ def home(store: None, prepared_home: Path, monkeypatch: pytest.MonkeyPatch, chem
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("entries")
+
+
+def train(*more: str) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([*TRAIN, *more])
 
 
 def simulated(**more: Any) -> str:
@@ -149,6 +154,18 @@ def test_the_most_steps_count(home: None, capsys: pytest.CaptureFixture[str]) ->
     motion = study.runs[0].results[0].motion
     assert motion is not None
     assert list(models_table([board], moved)["nve_500K/stability_ps"]) == [motion.conditions[1].stability_ps]
+
+
+def test_of_several_models_simulated_at_once_each_has_its_own(home: None) -> None:
+    for seed in ("0", "1"):
+        train("--steps", "20", "--experiment", "pair", "--seed", seed)
+    done = mlflow.get_run(simulated(run="pair", replicas=2))
+    runs = mlflow.search_runs(experiment_names=["pair"], output_format="list")
+    found = read_motions({run.info.run_id for run in runs})  # type: ignore[union-attr]
+    energies = [value for name, value in done.data.metrics.items() if name.endswith("/check/bond_break_ev")]
+    assert len(set(energies)) == len(found) == 2
+    assert {motion.bond_break_ev for motion in found.values()} == set(energies)
+    assert [motion.conditions[0].ensemble for motion in found.values()] == ["Langevin"] * 2
 
 
 # -- numbers alone -----------------------------------------------------------------------------------------------
