@@ -66,9 +66,10 @@ def motion_of(simulation: MlflowRun, rows: list[Mapping[Any, Any]]) -> Motion:
     Raises:
         ValidationError: if an entry can't hold it.
     """
+    from chemscale_bench.evaluation.simulated import place_of  # which loads torch
+
     params, metrics = unquoted(simulation.data.params), simulation.data.metrics
-    # Where several models were simulated, a metric's name begins with the model's.
-    place = "" if "source_run" in simulation.data.tags else f"{rows[0]['model'].replace(' ', '-')}/"
+    place = "" if "source_run" in simulation.data.tags else place_of(rows[0]["model"])
     conditions = [
         {name: row[name] for name in Condition.model_fields if name in row and row[name] == row[name]} for row in rows
     ]

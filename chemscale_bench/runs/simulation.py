@@ -25,7 +25,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import motion_report
 from chemscale_bench.evaluation.distances import Reference
 from chemscale_bench.evaluation.motion import steps_of
-from chemscale_bench.evaluation.simulated import LANGEVIN, NVE, Simulated, metrics, rows
+from chemscale_bench.evaluation.simulated import LANGEVIN, NVE, Simulated, metrics, place_of, rows
 from chemscale_bench.evaluation.simulating import Subject, moved
 from chemscale_bench.models import force_fields
 from chemscale_bench.runs.frames import frames_of
@@ -88,7 +88,7 @@ def one_model(
     recorder: Recorder, settings: SimulateSettings, subject: Subject, device: torch.device, alone: bool, told: Told
 ) -> tuple[pd.DataFrame, dict[str, float], dict[str, Figure]]:
     """Simulate with one force field, log and tell it; gives its rows, metrics and figure."""
-    test, place = subject.test, "" if alone else f"{subject.name.replace(' ', '-')}/"
+    test, place = subject.test, "" if alone else place_of(subject.name)
     reference = Reference.of(test.numbers, test.positions)
     found = moved(settings, subject, reference, device)
     table = pd.DataFrame(rows(found, reference))
