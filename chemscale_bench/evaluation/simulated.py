@@ -64,6 +64,11 @@ def masses_of(numbers: np.ndarray) -> np.ndarray:
     return np.asarray(atomic_masses[numbers], float)
 
 
+def place_of(name: str) -> str:
+    """What begins the names of a model's metrics and files, where there are several: MLflow takes no plus sign."""
+    return name.replace(" ", "-").replace("+", "") + "/"
+
+
 def drift(motion: Motion, replica: int, atoms: int) -> float:
     """Slope of a replica's total energy by least squares, meV per atom and ns; NaN if it broke."""
     energy_N = motion.total_energy_ev_RN[replica]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,7 +17,9 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.entry import RESULTS, Entry, Family, Network, Run
 from chemscale_bench.leaderboard.generated import Generations, read_generations
 from chemscale_bench.leaderboard.levels import Level, judge
+from chemscale_bench.leaderboard.motion import Motion
 from chemscale_bench.leaderboard.probed import Probes, read_probes
+from chemscale_bench.leaderboard.simulated import read_motions
 from chemscale_bench.tracking.reader import LoggedRun, read_curves, runs_of_experiment
 
 STANDS_ELSEWHERE = ("task_name", "model", "non_embedding_params", "seed", "layers", "width", "heads", "vocabulary_size")
@@ -122,7 +124,7 @@ def describe_task(run: LoggedRun, family: Family) -> dict[str, Any]:
 
 def record(
     kept: Measured, family: Family, curves: pd.DataFrame, checkpoint: dict[str, Any] | None, drawn: Generations,
-    probed: Probes,
+    probed: Probes, moved: Mapping[str, Motion],
 ) -> Run:  # fmt: skip
     """A run as the entry tells it, from what was logged, its own curves, and what was found of its models."""
     run, params, tags, metrics = kept.run, kept.run.params, kept.run.tags, kept.run.metrics
@@ -142,7 +144,8 @@ def record(
         values = dict(zip(points["metric"].astype(str), points["value"].tolist(), strict=True))
         told = {name: values[name] for name in RESULTS[family] if name in values}
         model = run.run_id, budget
-        results.append({"budget": budget, "metrics": told, "generation": drawn.get(model), "probes": probed.get(model)})
+        besides = {"generation": drawn.get(model), "probes": probed.get(model), "motion": moved.get(run.run_id)}
+        results.append({"budget": budget, "metrics": told} | besides)
     network = None
     if "layers" in params and family == "language_model":
         network = Network(**{name: int(params[name]) for name in ("layers", "width", "heads", "vocabulary_size")})
@@ -259,8 +262,8 @@ def read_experiment(name: str) -> tuple[list[Study], dict[str, int]]:
     logged = runs_of_experiment(name)
     left_out: Counter[str] = Counter()
     groups: dict[tuple[Family, str, str, str], list[Run]] = defaultdict(list)
-    language = {run.run_id for run in logged if RESULTS["language_model"][0] in run.metrics}
-    drawn, probed = read_generations(language), read_probes(language)
+    language, force = ({run.run_id for run in logged if names[0] in run.metrics} for names in RESULTS.values())
+    drawn, probed, moved = read_generations(language), read_probes(language), read_motions(force)
     for family, metrics in RESULTS.items():
         own = [run for run in logged if metrics[0] in run.metrics]
         kept, reasons = measure(own, metrics[0])
@@ -270,7 +273,7 @@ def read_experiment(name: str) -> tuple[list[Study], dict[str, int]]:
             params, tags = measured.run.params, measured.run.tags
             key = (family, params.get("task_name", ""), tags.get("task_digest", ""), params.get("model", ""))
             try:
-                run = record(measured, family, part, None, drawn, probed)
+                run = record(measured, family, part, None, drawn, probed, moved)
             except (UserError, ValidationError):
                 left_out["without cost or settings"] += 1
             else:

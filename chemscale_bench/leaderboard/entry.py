@@ -12,7 +12,10 @@ import re
 import unicodedata
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
+
+from chemscale_bench.leaderboard.motion import Motion
+from chemscale_bench.leaderboard.record import Record
 
 Family = Literal["language_model", "force_field"]
 
@@ -75,14 +78,6 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16,64}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Positive = Annotated[float, Field(gt=0, lt=1e40)]
 Count = Annotated[int, Field(ge=1, le=10**15)]
-
-
-class Record(BaseModel):
-    """Base of all parts of an entry: frozen, strict about types, without undeclared keys and NaN."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 class Network(Record):
@@ -163,6 +158,8 @@ class Result(Record):
     """What the language model of that budget draws, if that was measured."""
     probes: dict[Property, Probe] | None = Field(None, min_length=1)
     """What its features are worth, if that was measured."""
+    motion: Motion | None = None
+    """How the force field moves its molecule, if that was measured."""
 
 
 class Run(Record):
@@ -269,6 +266,8 @@ class Entry(Record):
         language = self.family == "language_model"
         if not language and any(result.generation or result.probes for run in self.runs for result in run.results):
             raise ValueError("only language models draw molecules and have features, got those of a force field")
+        if language and any(result.motion for run in self.runs for result in run.results):
+            raise ValueError("only force fields move molecules, got the motion of a language model")
         if (self.vocabulary is None) == language or (self.molecule is None) != language:
             raise ValueError(
                 "a language model must have a vocabulary, a force field a molecule, and neither the other, got "

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.leaderboard import consistent, files, molecules, probed, regenerate, reprobe, reproduce
+from chemscale_bench.leaderboard import (
+    consistent,
+    files,
+    molecules,
+    probed,
+    regenerate,
+    reprobe,
+    reproduce,
+    resimulate,
+    simulated,
+)
 
 
 class Level(IntEnum):
@@ -52,6 +62,8 @@ class Verdict(NamedTuple):
             if run := reprobe.chosen(self.loaded.entry):
                 sets = ", ".join(run.results[-1].probes or {})
                 lines.append(f"the features of run {run.run} were probed again on {sets}, and all numbers agree")
+            if run := resimulate.chosen(self.loaded.entry):
+                lines.append(f"the molecule of run {run.run} was simulated again, and all numbers agree")
         if self.why_not_next:
             lines.append(f"not {Level(self.level + 1).word}: {self.why_not_next}")
         return "\n".join(lines)
@@ -73,6 +85,7 @@ def judge(path: Path, up_to: Level = Level.CONSISTENT, copies: reproduce.Copies 
             consistent.check(loaded.entry, loaded.curves)
             molecules.check(loaded.entry)
             probed.check(loaded.entry)
+            simulated.check(loaded.entry)
             level = Level.CONSISTENT
         if up_to >= Level.REPRODUCED:
             reproduce.check(loaded, copies)

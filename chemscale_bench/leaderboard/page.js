@@ -274,6 +274,7 @@ function chooseBoard(index) {
   draw();
   drawMolecules();
   drawFeatures();
+  drawMotion();
 }
 function draw() {
   drawTable();

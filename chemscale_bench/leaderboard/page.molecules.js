@@ -1,6 +1,6 @@
 "use strict";
 // What the models of a task draw: a table beside published ones, and a figure over loss and over parameters. And what
-// their features are worth.
+// their features are worth; of force fields, how they move their molecule.
 const fixed = (digits) => (value) => (has(value) ? value.toFixed(digits) : "–");
 const SHARE = fixed(4);
 const TRAINED = [["parameters", (r) => r.params, count], ["tokens", (r) => r.budget, count], ["loss", (r) => r.loss, SHARE]];
@@ -35,14 +35,30 @@ function drawFeatures() {
   byId("features").hidden = !rows.length;
   modelsTable("features-table", rows, FEATURES);
 }
+function drawMotion() {
+  const rows = [...state.board.moved].sort((a, b) => a.loss - b.loss);
+  byId("motion").hidden = !rows.length;
+  const kelvins = [...new Set(rows.flatMap((row) => row.kelvins))].sort((a, b) => a - b);
+  const uncertain = (place) => (value, row) => (has(value) ? `${value.toFixed(1)} ± ${row.metrics[place + "/drift_error_mev_per_atom_ns"].toFixed(1)}` : "–");
+  modelsTable("motion-table", rows, [
+    ["parameters", (r) => r.params, count], ["frames", (r) => r.budget, count], [unit(state.board.metric), (r) => r.loss, fixed(1)],
+    ["loosest H, eV", (r) => r.metrics["check/bond_break_ev"], fixed(2)],
+    ...kelvins.flatMap((kelvin) => [
+      [`held, ${kelvin} K`, (r) => r.metrics[`langevin_${kelvin}K/stability_ps`], fixed(2)],
+      [`NVE, ${kelvin} K`, (r) => r.metrics[`nve_${kelvin}K/stability_ps`], fixed(2)],
+      [`h(r), ${kelvin} K`, (r) => r.metrics[`langevin_${kelvin}K/hr_mae`], fixed(3)],
+      [`drift, ${kelvin} K`, (r) => r.metrics[`nve_${kelvin}K/drift_mev_per_atom_ns`], uncertain(`nve_${kelvin}K`)],
+    ]),
+  ]);
+}
 function modelsTable(id, rows, all) {
   const columns = all.filter(([, value]) => rows.some((row) => has(value(row))));
   const head = el("tr", {}, el("th", { class: "name", scope: "col" }, "model"), el("th", { scope: "col" }, "level"), ...columns.map(([name]) => el("th", { class: "number", scope: "col" }, name)));
   const by = (row) => (row.link.startsWith("https://") ? el("a", { href: row.link, rel: "noopener nofollow" }, row.by) : row.by);
   const body = rows.map((row) =>
-    el("tr", {}, el("th", { class: "name", scope: "row" }, row.model, el("span", { class: "by" }, by(row), row.drawing ? "; " + row.drawing : "")),
+    el("tr", {}, el("th", { class: "name", scope: "row" }, row.model, el("span", { class: "by" }, by(row), row.drawing || row.moving ? "; " + (row.drawing || row.moving) : "")),
       el("td", { "data-head": "level" }, el("span", { class: "level " + row.level }, row.level)),
-      ...columns.map(([name, value, show]) => el("td", { class: "number", "data-head": name }, show(value(row))))));
+      ...columns.map(([name, value, show]) => el("td", { class: "number", "data-head": name }, show(value(row), row)))));
   byId(id).replaceChildren(el("thead", {}, head), el("tbody", {}, ...body));
 }
 function drawMoleculesFigure(rows) {

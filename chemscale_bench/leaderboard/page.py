@@ -21,6 +21,7 @@ from chemscale_bench.leaderboard.board import Board, Row
 from chemscale_bench.leaderboard.collect import Refusal, Study
 from chemscale_bench.leaderboard.entry import Result, Run
 from chemscale_bench.leaderboard.laws import Estimate
+from chemscale_bench.leaderboard.motion import Motion
 from chemscale_bench.tasks import titled
 
 FOLDER = Path(__file__).parent
@@ -91,7 +92,7 @@ def _board(board: Board) -> dict[str, Any]:
         "data": board.data, "note": board.note,
         "flops": board.flops, "level": board.level, "budgets": board.budgets,
         "rows": [_row(row, board.metric) for row in board.rows if not row.study.generated],
-        "drawn": drawn(board), "probed": probed(board),
+        "drawn": drawn(board), "probed": probed(board), "moved": moved(board),
     }  # fmt: skip
 
 
@@ -134,6 +135,14 @@ def probed(board: Board) -> list[dict[str, Any]]:
     return [
         _about(row.study) | _model(run, result, board.metric) | probed_by(result)
         for row in board.rows for run in row.study.runs for result in run.results if result.probes
+    ]  # fmt: skip
+
+
+def moved(board: Board) -> list[dict[str, Any]]:
+    """Every model whose motion was simulated: how large it is, what it was trained on, and how long it holds."""
+    return [
+        _about(row.study) | _model(run, result, board.metric) | moved_by(result.motion)
+        for row in board.rows for run in row.study.runs for result in run.results if result.motion
     ]  # fmt: skip
 
 
@@ -180,13 +189,20 @@ def probed_by(result: Result) -> dict[str, Any]:
     return {"metrics": {f"{name}_{what}": value for name, made in found.items() for what, value in made.items()}}
 
 
+def moved_by(motion: Motion) -> dict[str, Any]:
+    """How a model's molecule moves, and what was simulated."""
+    about = motion.model_dump(include={"replicas", "picoseconds", "timestep_fs"})
+    moving = f"{motion.replicas} replicas of {motion.picoseconds:g} ps"
+    return {"metrics": about | motion.metrics, "moving": moving, "kelvins": motion.temperatures_k}
+
+
 def models_table(boards: Sequence[Board], models: Callable[[Board], list[dict[str, Any]]]) -> pd.DataFrame:
-    """What `drawn` or `probed` gives, of every board, as a table for molecules.csv or features.csv."""
+    """What `drawn`, `probed` or `moved` gives, of every board, as a table for molecules.csv and the like."""
     rows = [
         {"task": board.task, "task_digest": board.task_digest, **row, **row["metrics"]}
         for board in boards if not board.repeats for row in models(board)
     ]  # fmt: skip
-    return pd.DataFrame(rows).drop(columns="metrics", errors="ignore")
+    return pd.DataFrame(rows).drop(columns=["metrics", "kelvins"], errors="ignore")
 
 
 def table(boards: Sequence[Board]) -> pd.DataFrame:

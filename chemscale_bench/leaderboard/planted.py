@@ -38,7 +38,7 @@ def plant(
     root: Path, submitter: str = "Ada Lovelace", *, family: str = "language_model",
     sizes: Sequence[int] = (30_000, 100_000, 300_000),
     budgets: Sequence[int] = (30_000, 100_000, 300_000), seeds: int = 2, factor: float = 1.0, gpu: bool = False,
-    molecules: int = 0, probed: bool = False, vocabulary: str = "dataset",
+    molecules: int = 0, probed: bool = False, moved: bool = False, vocabulary: str = "dataset",
 ) -> Path:  # fmt: skip
     """Write one entry below `root`.
 
@@ -53,6 +53,7 @@ def plant(
         gpu: trained on one GPU.
         molecules: that every language model drew.
         probed: whether the features of every language model were.
+        moved: whether the molecule of every force field was simulated.
         vocabulary: of a language model's task.
 
     Returns:
@@ -77,6 +78,8 @@ def plant(
             _force_run(f"{slug(submitter)[:20]}-{size}-{frames}-{seed}", size, seed, frames, factor, random, points)
             for size in sizes for frames in budgets for seed in range(seeds)
         ]  # fmt: skip
+        for result in (result for run in runs for result in run["results"] if moved):
+            result["motion"] = _motion(result["metrics"]["test/force_mae_mev_per_angstrom"])
         kind = {"model": "painn", "molecule": "ethanol"}
     curves = pd.DataFrame(points, columns=["run", "metric", "step", "value"])
     about = kind | {
@@ -147,6 +150,21 @@ def _generation(molecules: int, loss: float) -> dict[str, Any]:
 def _probe(error: float) -> dict[str, Any]:
     return {
         "molecules": 1_128, "linear": error, "linear_untrained": 0.9, "neighbours": error / 2, "rogi_xd": error / 4,
+    }  # fmt: skip
+
+
+def _motion(error: float) -> dict[str, Any]:
+    """Of four replicas one breaks when it is hot, the later the lower the error."""
+    hot = (3 * 2.0 + 2 / (1 + error / 100)) / 4
+    drift = {"drift_mev_per_atom_ns": error / 10, "drift_error_mev_per_atom_ns": 1.5}
+    conditions = [
+        {"temperature_k": kelvin, "ensemble": ensemble, "intact": intact, "stability_ps": held} | more
+        for kelvin, intact, held in ((500.0, 4, 2.0), (1200.0, 3, hot))
+        for ensemble, more in (("Langevin", {"hr_mae": error / 1000}), ("NVE", drift))
+    ]
+    return {
+        "replicas": 4, "picoseconds": 2.0, "timestep_fs": 0.5, "seed": 0, "bond_break_ev": 4.2,
+        "conditions": conditions,
     }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
-from chemscale_bench.leaderboard import regenerate, reprobe
+from chemscale_bench.leaderboard import regenerate, reprobe, resimulate
 from chemscale_bench.leaderboard.consistent import task_of
 from chemscale_bench.leaderboard.entry import Entry, Family, Run
 from chemscale_bench.leaderboard.files import MOST_JSON_BYTES, Loaded, read, shown
@@ -65,7 +65,7 @@ class NotReproduced(UserError):
 
 
 def check(loaded: Loaded, copies: Copies = NO_COPIES) -> None:
-    """Compute the primary metric of every checkpoint of an entry again, what the cheapest draws, and its features.
+    """Compute the primary metric of every checkpoint of an entry again, and what the cheapest draws, is worth or moves.
 
     The entry's best run must be among them.
 
@@ -81,8 +81,8 @@ def check(loaded: Loaded, copies: Copies = NO_COPIES) -> None:
     with_checkpoint = [run for run in entry.runs if run.checkpoint is not None]
     if best_run(entry) not in with_checkpoint:
         raise NotReproduced(f"the best run must have a checkpoint, run {best_run(entry).run} has none; publish it")
-    regenerate.chosen(entry)  # these refuse before anything is computed
-    reprobe.chosen(entry)
+    for again in (regenerate, reprobe, resimulate):
+        again.chosen(entry)  # refuses before anything is computed
     elsewhere = [run.checkpoint.url for run in with_checkpoint if run.checkpoint is not None and run.checkpoint.url]
     if elsewhere and copies.checkpoints is None:
         raise NotReproduced(
@@ -240,6 +240,8 @@ def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -
         test = on_device(frames.test, cutoff, reference, torch.device("cpu"), potential.scale.dtype)
         metric = entry.primary_metric
         check_agrees(run, metric, run.results[0].metrics[metric], measure(potential, test).force_mae, FORCE_TOLERANCE)
+    if moved := resimulate.chosen(entry):
+        resimulate.check(moved, folder / moved.run, frames.test)  # which all runs have in common
 
 
 def check_force_field(entry: Entry, run: Run, folder: Path, elements: tuple[int, ...], cutoff: float) -> None:

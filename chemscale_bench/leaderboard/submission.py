@@ -20,6 +20,7 @@ from chemscale_bench.leaderboard.entry import CURVES, RESULTS, Entry, Family
 from chemscale_bench.leaderboard.generated import read_generations
 from chemscale_bench.leaderboard.levels import Level, judge
 from chemscale_bench.leaderboard.probed import read_probes
+from chemscale_bench.leaderboard.simulated import read_motions
 from chemscale_bench.leaderboard.sources import runs_named
 from chemscale_bench.settings.submit import SubmitSettings
 from chemscale_bench.tracking.reader import read_curves
@@ -103,10 +104,10 @@ def stage(settings: SubmitSettings, runs: list[Measured], draft: Path) -> Path:
         chosen = {"best": [best], "all": ids, "none": []}[settings.checkpoint]
         folder = draft / "checkpoints"
         checkpoints = {run_id: fetch_checkpoint(run_id, folder, settings) for run_id in chosen}
-        language = ids if family == "language_model" else []
-        drawn, probed = read_generations(language), read_probes(language)
+        language, force = (ids if family == each else [] for each in RESULTS)
+        drawn, probed, moved = read_generations(language), read_probes(language), read_motions(force)
         records = [
-            record(kept, family, part, checkpoints.get(kept.run.run_id), drawn, probed)
+            record(kept, family, part, checkpoints.get(kept.run.run_id), drawn, probed, moved)
             for kept, (_, part) in zip(runs, curves.groupby("run", observed=True), strict=True)
         ]
         files.write_curves(curves, draft / "curves")

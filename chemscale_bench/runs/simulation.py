@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,6 @@ import torch
 from ase import Atoms
 from ase.io import write
 from plotly.graph_objects import Figure
-from tqdm import tqdm
 
 from chemscale_bench import tasks
 from chemscale_bench.data.opening import user_path
@@ -26,11 +24,9 @@ from chemscale_bench.data.structures import Frames
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import motion_report
 from chemscale_bench.evaluation.distances import Reference
-from chemscale_bench.evaluation.dynamics import ForceFieldCalculator, rest
-from chemscale_bench.evaluation.motion import PotentialForces, Start, move, steps_of
-from chemscale_bench.evaluation.simulated import LANGEVIN, NVE, Simulated, masses_of, metrics, rows
-from chemscale_bench.evaluation.stretching import stretch
-from chemscale_bench.evaluation.torsion import turn
+from chemscale_bench.evaluation.motion import steps_of
+from chemscale_bench.evaluation.simulated import LANGEVIN, NVE, Simulated, metrics, place_of, rows
+from chemscale_bench.evaluation.simulating import Subject, moved
 from chemscale_bench.models import force_fields
 from chemscale_bench.runs.frames import frames_of
 from chemscale_bench.runs.kinds import OWN_FRAMES
@@ -48,18 +44,6 @@ from chemscale_bench.tracking.store import open_store
 from chemscale_bench.training.devices import evaluation_device
 
 FORCE_MAE = "test/force_mae_mev_per_angstrom"
-
-
-class Subject(NamedTuple):
-    """A trained force field, and the test frames of its task."""
-
-    name: str
-    run_id: str
-    """Of the run that trained it; empty for a folder."""
-    force_mae: float
-    folder: Path
-    """With its config.json and model.safetensors."""
-    test: Frames
 
 
 def simulate(settings: SimulateSettings, prints: bool = True) -> Result:
@@ -104,7 +88,7 @@ def one_model(
     recorder: Recorder, settings: SimulateSettings, subject: Subject, device: torch.device, alone: bool, told: Told
 ) -> tuple[pd.DataFrame, dict[str, float], dict[str, Figure]]:
     """Simulate with one force field, log and tell it; gives its rows, metrics and figure."""
-    test, place = subject.test, "" if alone else f"{subject.name.replace(' ', '-')}/"
+    test, place = subject.test, "" if alone else place_of(subject.name)
     reference = Reference.of(test.numbers, test.positions)
     found = moved(settings, subject, reference, device)
     table = pd.DataFrame(rows(found, reference))
@@ -121,48 +105,6 @@ def one_model(
     if found.stretched.warning:
         print(f"note: {found.stretched.warning}", file=sys.stderr)
     return table, numbers, {f"{place}motion": figure}
-
-
-def moved(settings: SimulateSettings, subject: Subject, reference: Reference, device: torch.device) -> Simulated:
-    """Relax, stretch, turn and simulate."""
-    potential, _ = force_fields.load(subject.folder)
-    potential.to(device)
-    test = subject.test
-    electrons = {"charge": test.charge, "unpaired": test.unpaired}
-    at_rest = rest(Atoms(test.numbers, test.positions[0], calculator=ForceFieldCalculator(subject.folder, str(device))))
-    pulled = stretch(potential, test.numbers, at_rest.positions_A3, reference.bonds, **electrons)
-    turned = turn(potential, test.numbers, at_rest.positions_A3, reference.bonds, **electrons)
-    starts = starts_of(settings, test)
-    steps = steps_of(settings.picoseconds, settings.timestep_fs)
-    shown: dict[str, Any] = {"unit": "step", "file": sys.stderr, "mininterval": 0.2, "disable": None}
-    with tqdm(total=steps, desc=f"simulating {subject.name}", **shown) as bar:
-
-        def tell(done: int, intact: int) -> None:
-            bar.set_postfix_str(f"{intact}/{len(starts)} intact", refresh=False)
-            bar.update(done)
-
-        begun = time.perf_counter()
-        motion = move(
-            PotentialForces(potential, test.numbers, **electrons), masses_of(test.numbers), starts, reference.bonds,
-            picoseconds=settings.picoseconds, timestep_fs=settings.timestep_fs, device=device, tell=tell,
-        )  # fmt: skip
-        seconds = time.perf_counter() - begun
-    return Simulated(subject.name, subject.run_id, subject.force_mae, starts, motion, at_rest, pulled, turned, seconds)
-
-
-def starts_of(settings: SimulateSettings, test: Frames) -> list[Start]:
-    """A start for each temperature, ensemble and replica, from test frames.
-
-    What a replica draws depends on its seed, number, temperature and ensemble, not on what others there are.
-    """
-    starts = []
-    for kelvin in settings.temperature:
-        for thermostat in (True, False):
-            for replica in range(settings.replicas):
-                seed = (settings.seed, replica, round(1000 * kelvin), int(thermostat))
-                frame = np.random.default_rng((settings.seed, replica)).integers(len(test))
-                starts.append(Start(test.positions[frame], kelvin, thermostat, seed))
-    return starts
 
 
 def trajectories(found: Simulated, numbers: np.ndarray) -> Iterator[Atoms]:

@@ -13,7 +13,7 @@ from plotly.graph_objects import Figure
 from chemscale_bench.data.opening import output_path
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard import page
-from chemscale_bench.leaderboard.board import Board, build
+from chemscale_bench.leaderboard.board import Board, Row, build
 from chemscale_bench.leaderboard.collect import Refusal, Study, read_entries, read_experiment
 from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.leaderboard.published import read_published
@@ -115,8 +115,21 @@ def summary(boards: Sequence[Board], refused: Sequence[Refusal]) -> str:
         placed = [row for row in board.rows if str(budget) in row.rank]
         for row in sorted(placed, key=lambda row: row.rank[str(budget)])[:5]:
             value = row.reached[budget].metrics[board.metric]
-            lines.append(f"{row.rank[str(budget)]:>4}. {value:<9.5g} {row.study.model}, {row.study.submitter}")
+            who = f"{row.study.model}, {row.study.submitter}{held(row, budget)}"
+            lines.append(f"{row.rank[str(budget)]:>4}. {value:<9.5g} {who}")
     return "\n".join([*lines, *(f"refused {refusal.name}: {refusal.reason}" for refusal in refused)])
+
+
+def held(row: Row, budget: int) -> str:
+    """How long the best size held its molecule together with a thermostat, if that was simulated."""
+    size = row.reached[budget].params
+    runs = [run for run in row.study.runs if run.non_embedding_params == size]
+    for motion in (result.motion for run in runs for result in run.results if result.budget == budget):
+        if motion:
+            times = [each for each in motion.conditions if each.ensemble == "Langevin"]
+            listed = ", ".join(f"{each.stability_ps:.3g} ps at {each.temperature_k:g} K" for each in times)
+            return f"; holds {listed} of {motion.picoseconds:g} ps"
+    return ""
 
 
 def log(run_id: str, out: Path, boards: Sequence[Board]) -> None:
@@ -128,6 +141,6 @@ def log(run_id: str, out: Path, boards: Sequence[Board]) -> None:
     recorder.deliver()
     recorder.client.log_artifact(run_id, str(out))
     recorder.client.log_text(run_id, page.table(boards).to_csv(index=False), "board.csv")
-    for file, models in {"molecules.csv": page.drawn, "features.csv": page.probed}.items():
+    for file, models in {"molecules.csv": page.drawn, "features.csv": page.probed, "motion.csv": page.moved}.items():
         recorder.client.log_text(run_id, page.models_table(boards, models).to_csv(index=False), file)
     print(f"logged to MLflow run {run_id}")

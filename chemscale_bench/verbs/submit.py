@@ -11,7 +11,7 @@ from chemscale_bench import tasks
 from chemscale_bench.data.frames import NAMES as FRAMES
 from chemscale_bench.data.sources import NAMES
 from chemscale_bench.errors import UserError
-from chemscale_bench.leaderboard import generated, probed, regenerate, reprobe
+from chemscale_bench.leaderboard import generated, probed, regenerate, reprobe, resimulate, simulated
 from chemscale_bench.leaderboard.entry import Entry, Run, slug
 from chemscale_bench.leaderboard.files import parse
 from chemscale_bench.leaderboard.submission import study, write
@@ -43,6 +43,8 @@ def submit(settings: SubmitSettings) -> None:
         if entry.family == "language_model":
             print(f"it tells of {told(entry, generated.summary(entry), regenerate.chosen, 'draws those')}")
             print(f"it tells of {told(entry, probed.summary(entry), reprobe.chosen, 'probes those')}")
+        else:
+            print(f"it tells of {told(entry, simulated.summary(entry), resimulate.chosen, 'simulates that')}")
         # It is proposed in a clone; what was made elsewhere, as with an installed wheel, has to be copied there.
         here = CHECKOUT is not None and path.resolve().is_relative_to(CHECKOUT)
         copy = "" if here else "  in a clone of the project, with these files at the same path:\n"
@@ -57,7 +59,7 @@ and open a pull request that adds these files; it is verified there as it was he
 
 
 def told(entry: Entry, summary: str, chosen: Callable[[Entry], Run | None], does: str) -> str:
-    """What an entry tells of drawn molecules or of features, and whether that can be had again from what it holds."""
+    """What an entry tells of molecules, features or motion, and whether it can be had again from what it holds."""
     try:
         again = chosen(entry)
     except UserError as problem:

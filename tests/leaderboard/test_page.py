@@ -31,7 +31,9 @@ def boards(tmp_path_factory: pytest.TempPathFactory) -> list[Board]:
     root = tmp_path_factory.mktemp("entries")
     plant(root, "Worse", factor=1.05, molecules=1_000)
     plant(root, "Better", gpu=True, molecules=1_000, probed=True)
-    plant(root, "Emmy", family="force_field", sizes=(4_000, 16_000, 64_000), budgets=(50, 100, 200), seeds=1)
+    plant(
+        root, "Emmy", family="force_field", sizes=(4_000, 16_000, 64_000), budgets=(50, 100, 200), seeds=1, moved=True
+    )
     studies, _ = read_entries(root, Level.CONSISTENT)
     worse = next(study for study in studies if study.submitter == "Worse")
     hostile = dict.fromkeys(("submitter", "name", "link", "note", "why_not_next", "model"), SCRIPT + "</script>")
@@ -216,6 +218,18 @@ def test_features_stand_beside_those_of_the_untrained_network(shown: Any) -> Non
     assert "BACE" not in heads, "empty columns are hidden"
     choose(shown, "task", "moses-lm")
     assert not shown.find_element("id", "features").is_displayed()
+
+
+def test_motion_stands_under_force_fields(shown: Any) -> None:
+    assert not shown.find_element("id", "motion").is_displayed()
+    choose(shown, "task", "embedded-ff@ethanol")
+    assert molecules(shown, "model", "motion") == ["painn\nEmmy; 4 replicas of 2 ps"] * 9
+    errors, drifts = (molecules(shown, name, "motion") for name in ("force MAE meV / Å", "drift, 500 K"))
+    assert [float(text) for text in errors] == sorted(float(text) for text in errors)
+    planted = [float(text) / 10 for text in errors]
+    assert [float(text.removesuffix(" ± 1.5")) for text in drifts] == pytest.approx(planted, abs=0.1)
+    assert set(molecules(shown, "held, 500 K", "motion")) == {"2.00"}
+    assert all(1.5 < float(text) < 2 for text in molecules(shown, "NVE, 1200 K", "motion"))
 
 
 def test_no_scroll_sideways_on_a_phone(address: str, browser: Any) -> None:

@@ -93,6 +93,7 @@ def test_an_experiment_is_all_its_force_fields_over_their_errors() -> None:
     assert printed.index(f"{errors[0]:.1f}  ") < printed.index(f"{errors[1]:.1f}  ")
     assert "time until a bond breaks" in artifact(done, "figures/stability.html").read_text()
     assert len(list(artifact(done, "").glob("schnet-*/trajectory.extxyz"))) == 2
+    assert len([name for name in done.data.metrics if name.endswith("/check/bond_break_ev")]) == 2
 
 
 @pytest.mark.parametrize(

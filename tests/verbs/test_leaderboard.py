@@ -92,7 +92,7 @@ def test_own_runs_stand_beside_the_entries(
     assert run.info.status == "FINISHED"
     assert run.data.metrics["leaderboard/studies"] == 4
     files = {item.path for item in client.list_artifacts(run.info.run_id)}
-    assert files == {"index.html", "board.csv", "molecules.csv", "features.csv"}
+    assert files == {"index.html", "board.csv", "molecules.csv", "features.csv", "motion.csv"}
 
 
 def test_what_was_logged_is_what_is_submitted(client: Any, planted: tuple[Path, Path], tmp_path: Path) -> None:
