@@ -27,7 +27,7 @@ NOT_SETTINGS = frozenset(
     {*STANDS_ELSEWHERE, "arithmetic", "task", "experiment", "register_as", "resume", "checkpoint_minutes"}
 )
 """Parameters that stand elsewhere in an entry, or say nothing about what was trained."""
-FILES = ("data", "test_data", "init")
+FILES = ("data", "test_data")
 """Parameters that may be paths: their folders are nobody's business."""
 
 

@@ -46,6 +46,8 @@ def check(entry: Entry, curves: pd.DataFrame) -> None:
     check_task(entry)
     by_name = split(curves)
     for run in entry.runs:
+        begun = run.settings.get("init")
+        claim(not begun, run, "a run must begin with fresh weights, not with those of a checkpoint", begun)
         check_results(entry, run, by_name)
         check_cost(entry, run, *check_training(entry, run, by_name))
     check_same_split(entry)

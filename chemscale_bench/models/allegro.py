@@ -69,7 +69,7 @@ WIDTH_STEP = TENSOR_SHARE
 PAPER = {
     "network": {"layers": 3, "width": 512}, "steps": 190_000, "batch_frames": 5, "learning_rate": 2e-3, "cutoff": 7.0,
     "force_weight": 1000 / 1001, "energy_weight": 1 / 1001,
-    "source": "Musaelian et al. 2023: 3 x 128 tensors (1,024 scalars, here 512), cutoff 7, batch 5, 2e-3, 1 and 1,000",
+    "source": "Musaelian et al. 2023, with 512 scalars for 1,024",
 }  # fmt: skip
 
 

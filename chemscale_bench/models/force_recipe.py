@@ -34,18 +34,21 @@ class Recipe(NamedTuple):
     energy_weight: float = 0.01
     average: float = 0.99
     source: str = ""
-    """What a paper says, and which."""
-
-    @property
-    def notes(self) -> list[str]:
-        """What a run says of it."""
-        return [f"recipe: {self.source}"] if self.source else []
+    """Which paper, or whose code."""
 
     @property
     def numbers(self) -> dict[str, float]:
         """Those that a run's parameters hold, whether they were typed or not."""
         names = "batch_frames", "cutoff", "force_weight", "energy_weight", "average"
         return {name: getattr(self, name) for name in names}
+
+    def told(self, steps: int, learning_rate: float) -> str:
+        """What a run says of a paper's: what it trains with, typed or not."""
+        return (
+            f"recipe: {steps:,} steps of {self.batch_frames}, cutoff {self.cutoff:g}, learning rate {learning_rate:.2g}"
+            f", weights of energy and force {self.energy_weight:.2g} and {self.force_weight:.3g}; the rest is that of "
+            f"{self.source}"
+        )
 
     def changes(self, sized: bool, depth: int | Auto) -> dict[str, Any]:
         """Fields of the model's `Config`.

@@ -52,7 +52,7 @@ WIDTH_STEP = 1
 PAPER = {
     "network": {"layers": 2, "width": 256}, "steps": 190_000, "batch_frames": 5, "learning_rate": 1e-2,
     "force_weight": 1000 / 1001, "energy_weight": 1 / 1001,
-    "source": "Batatia et al. 2022, A.5.1: 2 x 256, cutoff 5, batch 5, 1e-2, weights 1 and 1,000",
+    "source": "Batatia et al. 2022, A.5.1",
 }  # fmt: skip
 
 

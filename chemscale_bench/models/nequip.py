@@ -49,7 +49,7 @@ WIDTH_STEP = 1
 PAPER = {
     "network": {"layers": 5, "width": 64}, "steps": 190_000, "batch_frames": 5, "learning_rate": 1e-2, "cutoff": 4.0,
     "force_weight": 1000 / 1001, "energy_weight": 1 / 1001,
-    "source": "Batatia et al. 2022, A.5.2, on NequIP: 5 x 64, cutoff 4, batch 5, 1e-2, weights 1 and 1,000",
+    "source": "Batatia et al. 2022, A.5.2, on NequIP",
 }  # fmt: skip
 
 

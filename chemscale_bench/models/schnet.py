@@ -33,7 +33,7 @@ STACKED = True
 WIDTH_STEP = 1
 PAPER = {
     "network": {"layers": 6, "width": 128}, "steps": 95_000, "batch_frames": 10, "learning_rate": 1e-3,
-    "source": "configs/experiment/md17.yaml of schnetpack 2: 6 x 128, batch 10, 1e-3, weights .01 and .99",
+    "source": "schnetpack's configs/experiment/md17.yaml",
 }  # fmt: skip
 
 

@@ -54,7 +54,7 @@ STACKED = False
 WIDTH_STEP = 1
 PAPER = {
     "network": {"layers": 6, "width": 128}, "steps": 95_000, "cutoff": 10 * BOHR,
-    "source": "Unke et al. 2021: 6 x 128, cutoff 10 Bohr; batch, rate and weights are those of quick",
+    "source": "Unke et al. 2021, but for batch, rate and weights",
 }  # fmt: skip
 
 

@@ -60,11 +60,14 @@ class ForceRun(TrackedRun):
         declared = tasks.load_force(settings.task)
         self.task = declared.on(settings.molecule, settings.data)
         self.train_frames = self.task.frames(settings.train_size)
-        self.recipe = recipe_of(settings)
+        checkpoint = force_start.of_checkpoint(settings) if settings.init and not saved else None
+        known = asdict(checkpoint.config) if checkpoint else (saved or {}).get("network", {})
+        recipe = recipe_of(settings)
+        self.recipe = recipe._replace(cutoff=known.get("cutoff", recipe.cutoff))
         self.steps = self.task.gradient_steps if self.recipe.steps == "auto" else self.recipe.steps
         self.budgets = [self.steps * self.recipe.batch_frames]
         with stop.at_once():
-            self.frames = frames_of(self.task, settings)
+            self.frames = frames_of(self.task, settings, self.recipe.cutoff)
         if saved and saved["frames_digest"] != self.frames.digest:
             raise UserError(
                 f"resume must find the frames that the run was started with, {self.frames.name} has changed since; "
@@ -80,7 +83,7 @@ class ForceRun(TrackedRun):
         self.reference, note = fit_reference(train)
         self.frames = self.frames._replace(notes=(*self.frames.notes, *note))
         self.potential, self.config, self.elements = force_start.starting_network(
-            settings, self.recipe, self.frames, saved
+            settings, self.recipe, self.frames, saved, checkpoint
         )
         self.potential.to(self.dtype)
         self.baseline = baseline_of(train, self.frames.test, self.reference)
@@ -101,6 +104,7 @@ class ForceRun(TrackedRun):
         if settings.seeds > 1:
             FORCE_FIELDS.check_stacked("seeds", settings.seeds, settings.model)
         force_start.check(settings)
+        recipe_of(settings)
         tasks.load_force(settings.task).on(settings.molecule, settings.data)
         check_device(settings)
 
@@ -187,7 +191,8 @@ class ForceRun(TrackedRun):
 
     def remarks(self) -> list[str]:
         """What is unusual about the frames."""
-        return [*self.recipe.notes, *(f"note: {note}" for note in self.frames.notes)]
+        told = [self.recipe.told(self.steps, self.learning_rate)] if self.recipe.source else []
+        return told + [f"note: {note}" for note in self.frames.notes]
 
     def averaged(self) -> Potential:
         """The network with the averaged weights."""

@@ -35,22 +35,33 @@ def check(settings: ForceFieldSettings) -> None:
     Raises:
         UserError: naming it.
     """
+    if settings.init and settings.recipe == "paper":
+        raise UserError("recipe must be quick with init, whose size is given, got paper; leave out either")
     for name in ("params", "depth", "cutoff"):
         if settings.init and (value := getattr(settings, name)) != "auto":
             raise UserError(f"{name} must be left out with init, which sets it, got {name}={value}; leave out either")
 
 
 def starting_network(
-    settings: ForceFieldSettings, recipe: Recipe, frames: FrameSplit, saved: Mapping[str, Any] | None
-) -> Start:
+    settings: ForceFieldSettings, recipe: Recipe, frames: FrameSplit, saved: Mapping[str, Any] | None,
+    checkpoint: Start | None,
+) -> Start:  # fmt: skip
     """The network of a run.
 
     Raises:
-        UserError: if no size comes near what is wanted, there is no such checkpoint, or it does not fit the frames.
+        UserError: if no size comes near what is wanted, or the frames are not for it.
     """
     elements = tuple(int(number) for number in np.unique(frames.train.numbers))
-    if settings.init and not saved:
-        return of_checkpoint(settings, elements)
+    scale = float(np.sqrt(np.square(frames.train.forces).mean()))
+    if not scale > 0:
+        raise UserError(f"training forces must not all be zero, those of {frames.name} are; check the file")
+    if checkpoint:
+        if unknown := [chemical_symbols[number] for number in elements if number not in checkpoint.elements]:
+            raise UserError(
+                f"init must know the elements of the frames, {settings.init} lacks {', '.join(unknown)}; start from "
+                "a model that was trained on them"
+            )
+        return checkpoint
     name, changes = settings.model, recipe.changes(settings.params != "auto", settings.depth)
     if saved and "network" in saved:  # whatever a version makes of these settings
         elements = tuple(saved.get("elements", elements))
@@ -60,26 +71,22 @@ def starting_network(
     else:
         config = force_fields.config_for(name, settings.params, elements, **changes)
     potential = force_fields.build(name, config, elements, settings.seed)
-    scale = float(np.sqrt(np.square(frames.train.forces).mean()))
-    if not scale > 0:
-        raise UserError(f"training forces must not all be zero, those of {frames.name} are; check the file")
     potential.scale.fill_(scale)
     return Start(potential, config, elements)
 
 
-def of_checkpoint(settings: ForceFieldSettings, elements: tuple[int, ...]) -> Start:
-    """The network that `init` names: the id of a run, or the folder of a model."""
+def of_checkpoint(settings: ForceFieldSettings) -> Start:
+    """The network that `init` names: the id of a run, or the folder of a model.
+
+    Raises:
+        UserError: if there is none, or it is of another model.
+    """
     with TemporaryDirectory() as temporary:
         potential, record = force_fields.load(folder_of(settings.init, temporary))
     if record["model"] != settings.model:
         raise UserError(
             f"init must be a checkpoint of {settings.model}, {settings.init} is one of {record['model']}; "
             f"give model={record['model']}"
-        )
-    if unknown := [chemical_symbols[number] for number in elements if number not in record["elements"]]:
-        raise UserError(
-            f"init must know the elements of the frames, {settings.init} lacks {', '.join(unknown)}; start from "
-            "a model that was trained on them"
         )
     config = FORCE_FIELDS.family(settings.model).Config(**record["config"])
     return Start(potential, config, tuple(record["elements"]))

@@ -1,11 +1,11 @@
-"""Trainings of a scaling study that one process makes at once, each a child run: one, or the seeds of a cell."""
+"""Trainings of a scaling study that one process makes at once, each a child run: one, or several of a size."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple
 
 from optuna.trial import FrozenTrial
@@ -13,19 +13,48 @@ from tqdm import tqdm
 
 from chemscale_bench.runs.cells import Cells, Result, Training
 from chemscale_bench.runs.start import load_saved
-from chemscale_bench.runs.study_plan import StudyPlan, duration
+from chemscale_bench.runs.study_plan import Planned, StudyPlan, duration
+from chemscale_bench.runs.study_report import unforetold
 from chemscale_bench.runs.tracked import TrackedRun, run_folder
+from chemscale_bench.tasks import ForceTask
 from chemscale_bench.tracking.adoption import reopen
 from chemscale_bench.tracking.ending import ended_properly
 from chemscale_bench.tracking.families import below
 from chemscale_bench.tracking.lifetime import Stop, mark_process, process_tags
 from chemscale_bench.tracking.store import experiment_id, open_store
+from chemscale_bench.training.devices import evaluation_device
 from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.learner import Due
 from chemscale_bench.training.loop import Diverged, drive
 from chemscale_bench.training.together import train_together
 
 LOOK_SECONDS = 2.0
+MOST_TOGETHER = 8
+STACKS_PAY = 100_000
+"""Parameters of a force field up to which a stack pays on a CPU (benchmarks/force_fields.md)."""
+
+
+def next_group(cells: Cells, plan: StudyPlan, wanted: Sequence[Planned]) -> list[Training]:
+    """The next training of a study, and with it: its seeds, and of typed force fields other frames."""
+    first, others = wanted[0].training, [one.training for one in wanted]
+    if cells.left(first):
+        return [first]
+    same = [each for each in others if each[:2] == first[:2]]
+    # What a design may not want after the next results waits, as does what has to be foretold.
+    if isinstance(plan.task, ForceTask) and not (plan.task.joint or plan.designed or plan.settings.workers > 1):
+        late = unforetold(cells, plan, wanted)
+        same += [each for each in others if each.params == first.params and each not in {*same, *late}]
+    return [training for training in same if not cells.left(training)][: most_together(plan, first.params)]
+
+
+def most_together(plan: StudyPlan, params: int) -> int:
+    """How many models of a size are trained as one stack."""
+    if not plan.kind.MODELS.family(plan.model).STACKED:
+        return 1
+    if plan.settings.together != "auto":
+        return plan.settings.together
+    slow = isinstance(plan.task, ForceTask) and evaluation_device(plan.settings.device).type == "cpu"
+    return 1 if slow and params > STACKS_PAY else MOST_TOGETHER
 
 
 class UnderWay(NamedTuple):
@@ -59,7 +88,7 @@ class Group:
         self.under_way: dict[int, UnderWay] = {}
 
     def train(self, trainings: list[Training]) -> bool:
-        """Train one, or the seeds of one cell as a stack; whether any of them was still to be had."""
+        """Train one, or several of a size as a stack; whether any of them was still to be had."""
         waiting, self.size, self.any = list(trainings), len(trainings), False
 
         def start() -> Generator[Due, None, None] | None:

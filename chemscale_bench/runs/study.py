@@ -21,7 +21,7 @@ from chemscale_bench.runs.cells import Cells, Result, Training, Tuned
 from chemscale_bench.runs.engines.local import threads_of
 from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_of, engine_of, lead
 from chemscale_bench.runs.gpu_hours import by_the_clock
-from chemscale_bench.runs.group import Group
+from chemscale_bench.runs.group import Group, most_together, next_group
 from chemscale_bench.runs.kinds import FRAMES, MOLECULES, refuse_other_family
 from chemscale_bench.runs.pace import Pace
 from chemscale_bench.runs.rates import Where, tune, where_to_tune
@@ -37,7 +37,6 @@ from chemscale_bench.training.devices import start_fabric
 
 REPORT = 20.0
 """Seconds that are kept for the fit and its figures."""
-MOST_TOGETHER = 8
 SEARCHED = "searched at"  # attribute of a study: where its hyperparameters were searched
 NOTE_SECONDS = 60.0
 """Seconds between two notes of the time used."""
@@ -189,7 +188,7 @@ class Study:
         known = self.cells.study.user_attrs.get("tuned")
         if known is None and search and self.settings.tune:
             where = Where(*self.cells.study.user_attrs[SEARCHED])
-            found = list(tune(self.plan, self.cells.name, where, self.most_together()))
+            found = list(tune(self.plan, self.cells.name, where, most_together(self.plan, min(self.plan.sizes))))
             known = self.cells.first("tuned", found)
             self.cells.note_time()
             self.cells.study.set_user_attr("tuned", known)
@@ -220,7 +219,7 @@ class Study:
                     time.sleep(LOOKS)
                     continue
                 study_report.foretell(self.client, self.parent, self.cells, self.plan, self.to_do)
-                group = self.group(self.to_do)
+                group = next_group(self.cells, self.plan, self.to_do)
                 fabric = fabric or start_fabric(self.plan.settings_of(group[0]))
                 tell = partial(self.show, bar)
                 if not Group(self.plan, self.cells, self.parent, fabric, stop, tell).train(group):
@@ -233,24 +232,6 @@ class Study:
         self.results = self.cells.results()
         self.plan.learn(self.results)
         self.to_do = self.plan.wanted(self.results, self.cells.going(), self.seconds_left())
-
-    def group(self, wanted: list[Planned]) -> list[Training]:
-        """The next training, and with it: its seeds, and of typed force fields other frames of its size."""
-        first, others = wanted[0].training, [one.training for one in wanted]
-        if self.cells.left(first):
-            return [first]
-        seeds_only = self.plan.designed or self.plan.task.family == "language_model"
-        # What has to be foretold waits, as does what a design may not want after the next results.
-        wait = set(others) if seeds_only else study_report.unforetold(self.cells, self.plan, wanted)
-        same = [each for each in others if each.params == first.params]
-        fit = [each for each in same if each.data == first.data or each not in wait]
-        return [training for training in fit if not self.cells.left(training)][: self.most_together()]
-
-    def most_together(self) -> int:
-        """How many models are trained as one stack."""
-        if not self.kind.MODELS.family(self.plan.model).STACKED:
-            return 1
-        return MOST_TOGETHER if self.settings.together == "auto" else self.settings.together
 
     def lead(self, stop: Stop) -> None:
         """Start workers, show how far they are, and see to their end."""

@@ -95,10 +95,9 @@ def table_of(results: Sequence[Result], plan: StudyPlan) -> RunTable:
 
 def unforetold(cells: Cells, plan: StudyPlan, to_do: Sequence[Planned]) -> set[Training]:
     """The largest trainings, beyond all that was reached, whose losses have to be written down before they begin."""
-    results = [result for result in cells.results() if result.losses]
-    if "forecast" in cells.study.user_attrs or len({result.params for result in results}) < 2:
+    if "forecast" in cells.study.user_attrs:
         return set()
-    reached = max(result.params * max(result.losses) for result in results)
+    reached = max((result.params * max(result.losses) for result in cells.results() if result.losses), default=0)
     sizes = {one.training: plan.pace_of(one.training.params).params * one.training.data for one in to_do}
     return {training for training, size in sizes.items() if size > reached and size >= LARGE * max(sizes.values())}
 
@@ -110,9 +109,9 @@ def foretell(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan, t
     was made before the runs that it is about. It is that of `fit`, or, where runs are too few for one, the belief of
     the design.
     """
-    if to_do[0].training not in unforetold(cells, plan, to_do):
-        return
     results = [result for result in cells.results() if result.losses]
+    if len({result.params for result in results}) < 2 or to_do[0].training not in unforetold(cells, plan, to_do):
+        return
     reached = max(result.params * max(result.losses) for result in results)
     points = {
         (plan.pace_of(one.training.params).params, data) for one in to_do for data in plan.points(one.training.data)

@@ -25,8 +25,8 @@ class ForceFieldSettings(TrainingSettings):
     split: int = Field(1, ge=1, le=5)
     """Official split, 1 to 5; of one file of your own: which random split."""
     recipe: Literal["quick", "paper"] = "quick"
-    """What `auto` stands for below: settings for minutes on a CPU core, or those of the model's paper, hours to days:
-    sizes, cutoff, steps, batch, learning rate, weights; warm-up, decay and optimizer are ours."""
+    """What `auto` stands for below: settings for minutes on a CPU core, or those of the model's paper or its authors'
+    code, hours to days: sizes, cutoff, steps, batch, learning rate, weights; schedule and optimizer are ours."""
     init: str = ""
     """Start from a trained force field of this model, the id of a run or a folder; it then sets size and cutoff."""
     params: Annotated[Count, Field(ge=1000, le=1_000_000_000)] | Auto = "auto"

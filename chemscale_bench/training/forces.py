@@ -179,9 +179,9 @@ class ForceObjective:
     def stacked(self, others: list[Self], items: list[list[int]]) -> ForceBatch:
         """Equally many frames of each member's own, with (K, A, 3) positions; every pair is an edge."""
         own = [each.frames for each in others if isinstance(each.frames, FramesOnDevice)]
-        first, one_set = own[0], len({frames.digest for frames in own}) == 1
+        first, one_set = own[0], all(frames.digest == own[0].digest for frames in own)
         assert len(own) == len(others)
-        assert one_set or all(torch.equal(frames.numbers_A, first.numbers_A) for frames in own)
+        assert all((frames.atoms, frames.electrons) == (first.atoms, first.electrons) for frames in own)
         index_KB = torch.tensor(items).to(first.energy_F.device, non_blocking=True)
 
         def of_all(name: str) -> Tensor:

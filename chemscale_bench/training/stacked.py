@@ -193,7 +193,7 @@ class Stack:
             try:
                 wait(futures)
             finally:  # nobody works any more when an error is raised, nor after Ctrl-C
-                wait(futures)
+                wait([future for future in futures if not future.cancel()])
         return futures
 
     def perform_share(self, share: int, steps: list[Step]) -> None:

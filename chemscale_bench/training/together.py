@@ -71,13 +71,13 @@ def train_together(start: Callable[[], Generator[Due, None, None] | None], place
 
 def errors_of(works: list[Callable[[], None]], stack: Stack | None) -> list[BaseException | None]:
     """What each piece of work raised, if anything; the threads of a stack do it side by side."""
-    if stack and stack.workers > 1:
+    if stack and stack.workers > 1 and len(works) > 1:  # alone, it has all cores
         return [done.exception() for done in stack.in_threads(works)]
     errors: list[BaseException | None] = []
     for work in works:
         try:
             work()
             errors.append(None)
-        except BaseException as error:
+        except Exception as error:
             errors.append(error)
     return errors

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from commands import call, runs
+from commands import call, curve, runs
 from forks import Fork
 from safetensors.torch import load_file
 
@@ -45,6 +45,8 @@ def test_it_begins_with_weights_size_and_cutoff_of_the_checkpoint(start: str) ->
 def test_it_goes_on_after_kill_9_though_the_checkpoint_is_gone(start: str, chemscale_home: Path) -> None:
     folder = model_of(start)
     again = ["forcefield", *SMALL, "--molecule", "toluene", "--init", str(folder), "--steps", "200"]
+    call(*again)
+    whole = runs()[0]
     process = Fork(*again, "--checkpoint_minutes", "0.001")
     deadline = time.monotonic() + 120
     while not (states := list(chemscale_home.glob("runs/*/state.pt"))):
@@ -56,8 +58,10 @@ def test_it_goes_on_after_kill_9_though_the_checkpoint_is_gone(start: str, chems
     for file in folder.iterdir():
         file.unlink()
     call("forcefield", "--resume", states[0].parent.name)
-    assert runs()[0].info.run_id == states[0].parent.name
-    assert runs()[0].info.status == "FINISHED"
+    resumed = mlflow.get_run(states[0].parent.name)
+    assert resumed.info.status == "FINISHED"
+    for key in ("train/loss", "decay/loss", FORCE_MAE):
+        assert curve(resumed, key) == curve(whole, key)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +69,7 @@ def test_it_goes_on_after_kill_9_though_the_checkpoint_is_gone(start: str, chems
     [
         (["--model", "painn"], "init must be a checkpoint of painn, RUN is one of schnet; give model=schnet"),
         (["--params", "1e4"], "params must be left out with init, which sets it, got params=10000"),
+        (["--recipe", "paper"], "recipe must be quick with init, whose size is given, got paper"),
         (["--cutoff", "5"], "cutoff must be left out with init, which sets it, got cutoff=5.0"),
         (["--init", "0" * 32], f"init must be the folder of a model or the id of a run that has one, got '{'0' * 32}'"),
     ],

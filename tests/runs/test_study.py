@@ -83,6 +83,19 @@ def test_a_study_trains_its_grid_foretells_fits_and_can_be_submitted(
     assert "is consistent; runs: 9, sizes: 3" in out
 
 
+def test_largest_frames_wait_for_their_forecast_though_others_of_their_size_are_trained_together() -> None:
+    """Two sizes: the smaller one tells what the larger one should reach on the most frames."""
+    call(*SMALL, "--params", "3e3,1e4", "--train_size", "20,40,400")
+    parent, children = parent_and_children()
+    assert parent.data.tags["forecast.sha256"]
+    written = time.mktime(time.strptime(parent.data.tags["forecast.written"], "%Y-%m-%dT%H:%M:%SZ")) - time.timezone
+    size = {run.info.run_id: int(run.data.params["non_embedding_params"]) for run in children}
+    largest = max(children, key=lambda run: size[run.info.run_id] * int(run.data.params["train_frames"]))
+    assert largest.info.start_time / 1000 > written - 1
+    begun = sorted(run.info.start_time for run in children if run.info.run_id != largest.info.run_id)
+    assert begun[-1] < largest.info.start_time
+
+
 def test_a_training_of_a_study_is_the_one_that_would_be_typed() -> None:
     call(*SMALL, "--params", "3e3,1e4,3e4", "--train_size", "20")
     _, children = parent_and_children()

@@ -183,6 +183,30 @@ def test_an_error_of_a_measurement_is_its_owners(molecules: Molecules, threads: 
     assert [list(log.budgets) for log in logs] == [[8000], [], [8000]]
 
 
+def test_an_interrupted_measurement_ends_all(molecules: Molecules) -> None:
+    logs = [Log(), Log()]
+    seen: list[int] = []
+
+    def interrupted(budget: int) -> NoReturn:
+        raise KeyboardInterrupt
+
+    for log in logs:
+        log.measure = interrupted  # type: ignore[method-assign]
+
+    def member(number: int) -> Generator[Due, None, None]:
+        try:
+            yield from trainer(molecules, logs[number], [8000]).steps_due()
+        except GeneratorExit:
+            seen.append(number)
+            raise
+
+    waiting = [member(number) for number in range(2)]
+    with cores(1), pytest.raises(KeyboardInterrupt):
+        train_together(lambda: waiting.pop(0) if waiting else None, 2)
+    assert sorted(seen) == [0, 1]
+    assert not any(log.budgets for log in logs)
+
+
 def test_members_are_measured_side_by_side(molecules: Molecules) -> None:
     meeting = Barrier(2, timeout=60)
     logs = [Log(), Log()]
