@@ -44,7 +44,7 @@ def test_it_begins_with_weights_size_and_cutoff_of_the_checkpoint(start: str) ->
 
 def test_it_goes_on_after_kill_9_though_the_checkpoint_is_gone(start: str, chemscale_home: Path) -> None:
     folder = model_of(start)
-    again = ["forcefield", *SMALL, "--molecule", "toluene", "--init", str(folder), "--steps", "200"]
+    again = ["forcefield", *SMALL, "--molecule", "toluene", "--init", str(folder), "--steps", "60"]
     call(*again)
     whole = runs()[0]
     process = Fork(*again, "--checkpoint_minutes", "0.001")
