@@ -161,7 +161,7 @@ class ForceRun(TrackedRun):
         """Task, frames and size."""
         return {
             "task_name": self.task.name, "molecule": self.task.molecule, "split": self.split, "data": self.data,
-            "train_frames": self.train_frames, **self.recipe.numbers, "cutoff": self.config.cutoff,
+            "train_frames": self.train_frames, **self.recipe.numbers,
             "non_embedding_params": self.potential.non_embedding_params, "layers": self.config.layers,
             "width": self.config.width, "gradient_steps": self.steps, "reference_ev": self.reference.constant_ev,
         }  # fmt: skip

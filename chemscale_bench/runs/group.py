@@ -42,8 +42,8 @@ def next_group(cells: Cells, plan: StudyPlan, wanted: Sequence[Planned]) -> list
     same = [each for each in others if each[:2] == first[:2]]
     # What a design may not want after the next results waits, as does what has to be foretold.
     if isinstance(plan.task, ForceTask) and not (plan.task.joint or plan.designed or plan.settings.workers > 1):
-        late = unforetold(cells, plan, wanted)
-        same += [each for each in others if each.params == first.params and each not in {*same, *late}]
+        apart = {*same, *unforetold(cells, plan, wanted)}
+        same += [each for each in others if each.params == first.params and each not in apart]
     return [training for training in same if not cells.left(training)][: most_together(plan, first.params)]
 
 

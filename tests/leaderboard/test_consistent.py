@@ -256,3 +256,12 @@ def test_an_honest_entry_of_each_family_holds(tmp_path: Path) -> None:
     for family, size in (("language_model", 30_000), ("force_field", 4_000)):
         loaded = files.load(plant(tmp_path, family=family, sizes=(size,), budgets=(size,), seeds=2))
         consistent.check(loaded.entry, loaded.curves)
+
+
+@pytest.mark.parametrize("family", ["language_model", "force_field"])
+def test_a_run_begins_with_fresh_weights(family: str, tmp_path: Path) -> None:
+    loaded = files.load(plant(tmp_path, family=family, sizes=(30_000,), budgets=(300,), seeds=1))
+    (run,) = loaded.entry.runs
+    begun = run.model_copy(update={"settings": run.settings | {"init": "a folder"}})
+    with pytest.raises(Inconsistent, match=r"must begin with fresh weights, .* got a folder in run"):
+        consistent.check(loaded.entry.model_copy(update={"runs": (begun,)}), loaded.curves)
