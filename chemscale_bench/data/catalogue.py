@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from chemscale_bench.data import ani1x, rmd17
 from chemscale_bench.data.cache import home
-from chemscale_bench.data.rmd17 import FILE_NAME
 from chemscale_bench.data.sources import DOWNLOADS, WHEELS
 from chemscale_bench.data.store import Manifest
 
@@ -30,7 +30,7 @@ def molecules_here(name: str) -> str:
         return "downloaded" if WHEELS[name].here() else "to be downloaded, from a package index"
     if name not in DOWNLOADS:
         return "no download"
-    return "downloaded" if (home() / "downloads" / DOWNLOADS[name].file_name).exists() else "to be downloaded"
+    return downloaded(DOWNLOADS[name].file_name)
 
 
 def frames_here() -> str:
@@ -38,7 +38,18 @@ def frames_here() -> str:
     molecules = len(list((home() / "frames" / "rmd17").glob("rmd17_*.npz")))
     if molecules:
         return f"{molecules} of 10 molecules unpacked"
-    return "downloaded" if (home() / "downloads" / FILE_NAME).exists() else "to be downloaded"
+    return downloaded(rmd17.FILE_NAME)
+
+
+def sample_here() -> str:
+    """What is here of ANI-1x."""
+    drawn = list((home() / "frames" / "ani1x").glob("*.npz"))
+    return "sample drawn" if drawn else downloaded(ani1x.FILE_NAME)
+
+
+def downloaded(file_name: str) -> str:
+    """Whether a file is in the cache."""
+    return "downloaded" if (home() / "downloads" / file_name).exists() else "to be downloaded"
 
 
 DATA_SETS: dict[tuple[str, str], DataSet] = {
@@ -56,6 +67,7 @@ DATA_SETS: dict[tuple[str, str], DataSet] = {
     ),
     ("force_field", "rmd17"): DataSet("10 molecules x 100,000 frames", "CC0 (rMD17)", frames_here),
     ("force_field", "md17"): DataSet("10 molecules x 100,000 frames", "CC0 (rMD17)", frames_here),
+    ("force_field", "ani1x"): DataSet("111,000 frames of 5 million, 5.6 GB to download", "CC0 (ANI-1x)", sample_here),
     ("force_field", "embedded"): DataSet("3 molecules, in the package", "MIT (this package)", lambda: "no download"),
 }
 """By the family of task and the name."""

@@ -1,6 +1,7 @@
 """From `data=` to training, validation and test frames, of one molecule or of several.
 
-Named sets: `rmd17` and `md17` (official splits), `embedded` (GFN2-xTB, in the package). Or the user's own files.
+Named sets: `rmd17` and `md17` (official splits), `ani1x` (a random sample) and `embedded` (GFN2-xTB, in the package).
+Or the user's own files.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chemscale_bench.data import rmd17
+from chemscale_bench.data import ani1x, rmd17
 from chemscale_bench.data.download import file_sha256
 from chemscale_bench.data.frame_checks import check_elements, check_neighbours, check_overlap, check_same_molecule
 from chemscale_bench.data.frame_files import read_frames
@@ -28,7 +29,7 @@ from chemscale_bench.errors import UserError
 
 __all__ = ["FrameSplit", "Frames", "all_pairs", "official", "prepare_frames"]
 
-NAMES = (*rmd17.LABELS, "embedded")
+NAMES = (*rmd17.LABELS, "ani1x", "embedded")
 EMBEDDED = Path(__file__).parent / "embedded_frames.npz"
 EMBEDDED_TEST_FRAMES = 300
 CHECKED_MOLECULES = 3  # of a file of several, the most frequent ones, whose forces are compared with their energies
@@ -87,7 +88,7 @@ def prepare_frames(
     `test_data`, in its order, and else what the test leaves: a fifth of the file at most, whatever `train_size`.
 
     Args:
-        data: rmd17, md17, embedded, or a path to .npz, .extxyz, .xyz or an ASE database .db.
+        data: rmd17, md17, ani1x, embedded, or a path to .npz, .extxyz, .xyz or an ASE database .db.
         molecule: of a named set; several are learned together, and the numbers of frames are those of each.
         split: official split 1 to 5; seed of the random permutation of a single file of the user's, whose first
             `test_frames` are the test; 1 where `test_data` is given.
@@ -123,7 +124,7 @@ def prepare_frames(
             if text:
                 raise UserError(f"{name} is for frames of your own, {data} needs none, got {text!r}; leave it out")
         molecules = (molecule,) if isinstance(molecule, str) else molecule
-        sources = [_embedded(m, split) if data == "embedded" else _official(data, m, split) for m in molecules]
+        sources = [_named(data, name, split) for name in molecules]
         source, many = sources[0], len(molecules)
         _check_sizes(data, source, train_size, validation_frames, test_frames)
         if many > 1:
@@ -162,9 +163,20 @@ def prepare_frames(
     return prepared._replace(notes=(*prepared.notes, note))
 
 
-def _official(data: str, molecule: str, split: int) -> _Source:
+def _named(data: str, molecule: str, split: int) -> _Source:
+    if data == "embedded":
+        return _embedded(molecule, split)
+    if data == "ani1x":
+        _check_only_split(data, split)
+        rmd17.check_choice("molecule", molecule, ("all",), data)
+        return _Source(*ani1x.ani1x_frames(), data, ani1x.URLS[0], ani1x.SHA256)
     pool, test = rmd17.official_frames(data, molecule, split)
     return _Source(pool, test, data, rmd17.URLS[0], rmd17.SHA256)
+
+
+def _check_only_split(data: str, split: int) -> None:
+    if split != 1:
+        raise UserError(f"split must be 1 in {data}, which has one order of its frames, got {split}; use seeds")
 
 
 @cache
@@ -180,8 +192,7 @@ def _embedded(molecule: str, split: int) -> _Source:
     with np.load(EMBEDDED, allow_pickle=False) as file:
         molecules = tuple(name.removesuffix("_numbers") for name in file if name.endswith("_numbers"))
         rmd17.check_choice("molecule", molecule, molecules, "embedded")
-        if split != 1:
-            raise UserError(f"split must be 1 in embedded, which has one order of its frames, got {split}; use seeds")
+        _check_only_split("embedded", split)
         columns = {name: file[f"{molecule}_{name}"] for name in ("numbers", "positions", "energies", "forces")}
     frames = Frames.checked(**columns, origin=EMBEDDED.name)
     pool = frames.take(slice(len(frames) - EMBEDDED_TEST_FRAMES))

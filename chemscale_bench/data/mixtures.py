@@ -154,6 +154,16 @@ class Mixture:
         )
 
     @staticmethod
+    def joined(mixtures: Sequence[Mixture]) -> Mixture:
+        """One after another."""
+        sizes, numbers, positions, energies, forces = (
+            np.concatenate([getattr(mixture, column) for mixture in mixtures])
+            for column in ("sizes", "numbers", "positions", "energies", "forces")
+        )
+        names = tuple(name for mixture in mixtures for name in mixture.names)
+        return Mixture(sizes, numbers, positions, energies, forces, names)
+
+    @staticmethod
     def checked(
         sizes: np.ndarray, numbers: np.ndarray, positions: np.ndarray, energies: np.ndarray, forces: np.ndarray | None,
         origin: str, energy_scale: float = 1.0, length_scale: float = 1.0, force_scale: float | None = None,

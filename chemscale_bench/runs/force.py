@@ -39,6 +39,7 @@ from chemscale_bench.training.mixed_frames import baseline_of, on_device
 from chemscale_bench.training.schedules import segments
 
 PASS_ATOMS = {"cpu": 4_096, "cuda": 65_536}  # atoms of a forward pass, at first
+SHOWN_MOLECULES = 10  # of several, the most frequent ones
 FORCE_MAE = "val/force_mae_mev_per_angstrom"
 
 
@@ -255,7 +256,8 @@ class ForceRun(TrackedRun):
         folder, frames = run_folder(self.run_id) / "model", self.frames
         about = {**self.reference.record(), "task": self.task.name, "data_digest": frames.digest}
         if isinstance(frames.train, Mixture):
-            self.THEN = f"simulate --molecule {frames.train.names[0]}", self.THEN[1]
+            assert isinstance(frames.test, Mixture)
+            self.THEN = f"simulate --molecule {frames.test.names[0]}", self.THEN[1]
         else:
             about["numbers"] = frames.train.numbers.tolist()
             if frames.train.charge or frames.train.unpaired:
@@ -285,12 +287,12 @@ class ForceRun(TrackedRun):
 
     def print_results(self) -> None:
         """Print the errors beside the baseline's: zero forces, the mean energy."""
-        errors = self.errors
+        errors, of_molecules = self.errors, [*self.errors.force_mae_in.items()]
         print(f"{self.title}, {self.steps:,} steps of {self.recipe.batch_frames}")
         print(f"{'error on the test split':>25} {'this run':>10} {'baseline':>15}")
         for name, ours, zero in (
             ("force MAE, meV/Angstrom", errors.force_mae, self.baseline.force_mae),
-            *((name, error, self.baseline.force_mae_in[name]) for name, error in errors.force_mae_in.items()),
+            *((name, error, self.baseline.force_mae_in[name]) for name, error in of_molecules[:SHOWN_MOLECULES]),
             ("energy MAE, meV", errors.energy_mae, self.baseline.energy_mae),
         ):
             if not math.isnan(ours):

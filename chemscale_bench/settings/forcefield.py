@@ -46,7 +46,7 @@ class ForceFieldSettings(TrainingSettings):
     average: Annotated[float, Field(ge=0, lt=1)] | Auto = "auto"
     """Decay per step of the running average of the weights that is measured and kept; `auto` is .99."""
     data: str = "auto"
-    """Frames: rmd17, md17, embedded, or a path to an .npz, .extxyz, .xyz or ASE .db file, units stated."""
+    """Frames: rmd17, md17, ani1x, embedded, or a path to an .npz, .extxyz, .xyz or ASE .db file, units stated."""
     test_data: str = ""
     """Test frames in a file of their own; without it they are drawn from `data`."""
     energy_unit: str = ""

@@ -33,7 +33,8 @@ def described(task: Task, typed: str) -> str:
     else:
         assert isinstance(task, all_tasks.ForceTask)
         budgets, verb, models = task.budgets_frames, "forcefield", FORCE_FIELDS
-        unit = f"training frames{' of each of ' + ', '.join(task.molecules) if task.joint else ''}"
+        many = task.joint and len(task.molecules) > 1
+        unit = f"training frames{' of each of ' + ', '.join(task.molecules) if many else ''}"
     lines = {
         "data": data,
         "budgets": f"{' '.join(f'{budget:.4g}' for budget in budgets)} {unit}",

@@ -1,0 +1,140 @@
+"""The HDF5 file of ANI-1x, as a small one of the same layout on a web server of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+
+from chemscale_bench import tasks
+from chemscale_bench.cli import main
+from chemscale_bench.data import ani1x
+from chemscale_bench.data.download import file_sha256
+from chemscale_bench.data.frame_units import ENERGY_UNITS
+from chemscale_bench.data.frames import FrameSplit, prepare_frames
+from chemscale_bench.data.mixtures import Mixture
+from chemscale_bench.errors import UserError
+
+ATOMS = {f"C{carbon}H{2 * carbon + 2}O{oxygen}": (carbon, oxygen) for carbon in range(1, 9) for oxygen in range(8)}
+ROWS = 60
+FRAMES = {"train": 400, "validation": 20, "test": 30}
+
+
+def write(path: Path) -> dict[bytes, tuple[float, np.ndarray]]:
+    """64 formulas, every fifth structure of which has no energy in this method; energy and forces by positions."""
+    rng, labels = np.random.default_rng(0), {}
+    with h5py.File(path, "w") as file:
+        for at, (name, (carbon, oxygen)) in enumerate(ATOMS.items()):
+            numbers = np.array([6] * carbon + [1] * (2 * carbon + 2) + [8] * oxygen, np.uint8)
+            grid = np.stack(np.meshgrid(*[np.arange(4)] * 3), axis=-1).reshape(-1, 3)[: len(numbers)]
+            positions = (grid + rng.normal(0, 0.05, (ROWS, len(numbers), 3))).astype(np.float32)
+            energies = np.where(np.arange(ROWS) % 5, -100.0 - at + np.arange(ROWS) / ROWS, np.nan)
+            forces = rng.normal(0, 0.01, positions.shape).astype(np.float32)
+            group = file.create_group(name)
+            group["atomic_numbers"], group["coordinates"] = numbers, positions
+            group["wb97x_dz.energy"], group["wb97x_dz.forces"] = energies, forces
+            group["ccsd(t)_cbs.energy"] = np.full(ROWS, np.nan)
+            labels |= {where.tobytes(): label for where, *label in zip(positions, energies, forces, strict=True)}
+    return labels
+
+
+@pytest.fixture
+def labels(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> dict[bytes, tuple[float, np.ndarray]]:
+    url, folder = server
+    labels = write(folder / ani1x.FILE_NAME)
+    monkeypatch.setattr(ani1x, "URLS", (f"{url}/{ani1x.FILE_NAME}",))
+    monkeypatch.setattr(ani1x, "SHA256", file_sha256(folder / ani1x.FILE_NAME))
+    monkeypatch.setattr(ani1x, "FRAMES", FRAMES)
+    return labels
+
+
+def prepare(train_size: int = 400, molecule: str = "all", split: int = 1) -> FrameSplit:
+    return prepare_frames(
+        "ani1x", molecule=molecule, split=split, train_size=train_size, validation_frames=20, test_frames=30
+    )
+
+
+def test_every_frame_keeps_its_own_labels_in_ev(labels: dict[bytes, tuple[float, np.ndarray]]) -> None:
+    split = prepare()
+    for part in (split.train, split.validation, split.test):
+        assert isinstance(part, Mixture)
+        for start, size, energy in zip(part.starts, part.sizes, part.energies, strict=True):
+            atoms = slice(start, start + size)
+            expected, forces = labels[part.positions[atoms].astype(np.float32).tobytes()]
+            assert energy == expected * ENERGY_UNITS["Hartree"]
+            np.testing.assert_array_equal(part.forces[atoms], forces.astype(np.float64) * ENERGY_UNITS["Hartree"])
+
+
+def test_no_formula_is_in_two_parts(labels: object) -> None:
+    split = prepare()
+    for part in ("train", "validation", "test"):
+        assert {ani1x.part_of(name) for name in getattr(split, part).names} == {part}
+
+
+def test_few_training_frames_are_the_first_and_of_many_formulas(labels: object) -> None:
+    few, all_of_them = prepare(50), prepare()
+    assert np.array_equal(few.train.energies, all_of_them.train.energies[:50])
+    assert few.digest == all_of_them.digest
+    assert len(set(few.train.names)) > 25, "50 of 2,500 structures of over 50 formulas, drawn uniformly"
+
+
+def test_about_a_twentieth_of_the_formulas_is_held_out_twice() -> None:
+    parts = [ani1x.part_of(f"C{carbon}H{hydrogen}") for carbon in range(100) for hydrogen in range(100)]
+    for part in ani1x.HELD_OUT:
+        assert parts.count(part) == pytest.approx(500, abs=4 * np.sqrt(500))
+
+
+def test_the_sample_needs_no_download_once_it_is_drawn(labels: object, cache: Path) -> None:
+    digest = prepare().digest
+    (cache / "downloads" / ani1x.FILE_NAME).unlink()
+    assert prepare().digest == digest
+
+
+def test_a_damaged_sample_is_refused(labels: object, cache: Path) -> None:
+    prepare()
+    for file in (cache / "frames" / "ani1x").iterdir():
+        file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"sample of ANI-1x, they are damaged .*delete it"):
+        prepare()
+
+
+def test_another_file_in_its_place_is_refused(
+    labels: object, server: tuple[str, Path], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = server[1] / ani1x.FILE_NAME
+    file.write_bytes(b"no HDF5")
+    monkeypatch.setattr(ani1x, "SHA256", file_sha256(file))
+    with pytest.raises(UserError, match=r"must be the HDF5 file of ANI-1x.*delete it to download it again"):
+        prepare()
+    assert not (cache / "frames" / "ani1x").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"split": 2}, "split must be 1 in ani1x"),
+        ({"molecule": "aspirin"}, "molecule must be one of all in ani1x, got 'aspirin'"),
+        ({"train_size": 401}, r"at most 400 in ani1x \(420 frames less 20 for validation\), got 401"),
+    ],
+)
+def test_what_it_does_not_have_is_refused(labels: object, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        prepare(**changes)  # type: ignore[arg-type]
+
+
+def test_a_model_is_trained_on_it_and_moves_a_molecule_that_it_is_tested_on(
+    labels: object, tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    declared = yaml.safe_load((tasks.FOLDER / "ani1x-ff.yaml").read_text())
+    small = {"name": "small", "validation_frames": FRAMES["validation"], "test_frames": FRAMES["test"]}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(declared | small))
+    task = f"--task={tmp_path / 'small.yaml'}"
+    with contextlib.suppress(SystemExit):
+        main(["forcefield", task, "--model=schnet", "--params=3e3", "--train_size=100", "--steps=5", "--device=cpu"])
+    (molecule,) = re.findall(r"simulate --molecule (\w+)", capsys.readouterr().out)
+    assert ani1x.part_of(molecule) == "test"
