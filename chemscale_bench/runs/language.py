@@ -150,7 +150,8 @@ class LanguageRun(TrackedRun):
         )
         trainer = Trainer(
             fabric, self.model, optimizer_of(chosen.optimizer, groups), self.objective, self,
-            plan=segments(self.budgets, chosen.decay), warmup=round(chosen.warmup * self.budgets[0]), clip=chosen.clip,
+            plan=segments(self.budgets, chosen.decay), clip=chosen.clip,
+            warmup=round(chosen.warmup * self.task.budgets_up_to(chosen.tokens)[0]),
             report_every=max(1, self.budgets[-1] // REPORTS), save_seconds=60 * chosen.checkpoint_minutes,
             pass_limit=PASS_TOKENS[fabric.device.type], captures=self.model.captures,
         )  # fmt: skip

@@ -210,13 +210,18 @@ class Sweep:
         values = [math.inf if trial.value is None else trial.value for trial in trials]
         return self.settings_of(trials[int(np.argmin(values))].params) if trials else None
 
+    def warmup_of(self, settings: TrainingSettings) -> float:
+        """The share of a trial that is its warm-up."""
+        if isinstance(settings, ForceFieldSettings):
+            return warmup_share(settings, int(settings.steps))
+        assert isinstance(self.task, tasks.LanguageTask)
+        return settings.warmup * self.task.budgets_up_to(self.settings.tokens)[0] / self.budget
+
     def run_trial(self, trial: Trial, fabric: Fabric, stop: Stop) -> Generator[Due, None, None]:
         """Train one trial as a child run, step by step."""
         chosen = studies.suggest(trial, self.space)
         settings = self.settings_of(chosen)
-        warmup = settings.warmup * self.budgets[0] / self.budget
-        if isinstance(settings, ForceFieldSettings):
-            warmup = warmup_share(settings, int(settings.steps))
+        warmup = self.warmup_of(settings)
         tags = below(self.parent) | {"trial": str(trial.number)}
         experiment = experiment_id(self.settings.experiment)
         name = f"trial {trial.number}, {self.settings.model}, {about(self.task, self.settings.data)}"

@@ -27,7 +27,7 @@ class TrainingSettings(Settings):
     """Peak learning rate, under Muon of hidden matrices; `auto` is one found by measurement. ChemGPT scales it from its
     base shape."""
     warmup: float = Field(0.3, ge=0, le=1)
-    """Share of the smallest budget spent on linear warm-up."""
+    """Share of the smallest budget spent on linear warm-up, whether that budget is measured or not."""
     decay: float = Field(0.2, gt=0, le=1)
     """Share of each budget spent on the final decay of the learning rate to zero."""
     weight_decay: float = Field(0.1, ge=0)

@@ -48,8 +48,7 @@ class TuneSettings(Settings):
     tokens: Annotated[Count, Field(ge=1)] | Auto = "auto"
     """Language models: training tokens of a trial."""
     smaller_budgets: bool = False
-    """Language models: whether trials reach the smaller token budgets on the way, too, as trainings of `study` do;
-    warm-up is a share of the smallest."""
+    """Language models: whether trials reach the smaller token budgets on the way, too, as trainings of `study` do."""
     batch_tokens: Annotated[Count, Field(ge=64)] | Literal["search", "auto"] = "search"
     """Language models: tokens per optimizer step, searched too, or as in `language`."""
     together: Count = Field(1, ge=1, le=1000)

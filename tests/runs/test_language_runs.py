@@ -37,6 +37,14 @@ def test_an_early_budget_of_a_longer_run_is_the_run_to_that_budget() -> None:
         assert curve(long, key)[:2] == curve(short, key)
 
 
+def test_a_training_is_the_same_whether_smaller_budgets_are_measured_or_not() -> None:
+    train("--tokens", "1e5")
+    train("--tokens", "1e5", "--smaller_budgets", "False")
+    last, both = (curve(run, "val/loss_nats_per_token") for run in runs())
+    assert [step for step, _ in both] == [30_000, 100_000]
+    assert last == both[1:]
+
+
 def test_the_model_of_a_run_works_in_transformers() -> None:
     train("--tokens", "1e4")
     (run,) = runs()
