@@ -13,7 +13,7 @@ from ase.data import chemical_symbols
 
 from chemscale_bench.data.structures import pair_distances
 from chemscale_bench.evaluation.motion import PASS_ATOMS, Bonds
-from chemscale_bench.models.potential import Potential, frames_graph
+from chemscale_bench.models.potential import Potential, energy_of, frames_graph
 
 STRETCHES = np.round(np.arange(-0.2, 1.5001, 0.05), 2)  # Angstrom, beyond equilibrium
 NEAR = 0.2  # Angstrom around equilibrium in which a bond is at rest
@@ -93,11 +93,11 @@ def energies_of(
     at_once = max(1, PASS_ATOMS["cpu"] // len(numbers))
     with torch.no_grad():
         energies = [
-            potential(frames_graph(numbers_A, part.to(like), within(part, potential.cutoff).to(like.device), charge,
-                                   unpaired)).double().cpu()
+            energy_of(potential, frames_graph(numbers_A, part.to(like), near.to(like.device), charge, unpaired))
             for part in torch.as_tensor(positions_FA3).split(at_once)
-        ]  # fmt: skip
-    return torch.cat(energies).numpy()
+            for near in [within(part, potential.cutoff)]
+        ]
+    return torch.cat(energies).double().cpu().numpy()
 
 
 def within(positions_FA3: torch.Tensor, cutoff: float) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -249,10 +249,16 @@ def read_entries(root: Path, up_to: Level, established: Collection[str] = ()) ->
     return studies, refused
 
 
+def titled(model: str, runs: Sequence[Run]) -> str:
+    """A model's name on the board, which tells whether its forces are those of its energy."""
+    predicted = any(run.settings.get("forces") == "predicted" for run in runs)
+    return f"{model} (forces predicted)" if predicted else model
+
+
 def study_of(entry: Entry, name: str, level: Level, why_not_next: str) -> Study:
     """An entry as a row of a board."""
     return Study(
-        "entry", name, entry.family, entry.task, entry.task_digest, entry.model, entry.submitter,
+        "entry", name, entry.family, entry.task, entry.task_digest, titled(entry.model, entry.runs), entry.submitter,
         entry.date.isoformat(), entry.link or "", entry.description, level, why_not_next, entry.runs,
     )  # fmt: skip
 
@@ -279,7 +285,7 @@ def read_experiment(name: str) -> tuple[list[Study], dict[str, int]]:
             else:
                 groups[key].append(run)
     studies = [
-        Study("experiment", name, family, task, digest, model, name, runs=tuple(runs))
+        Study("experiment", name, family, task, digest, titled(model, runs), name, runs=tuple(runs))
         for (family, task, digest, model), runs in groups.items()
     ]
     return studies, dict(left_out)

@@ -1,4 +1,4 @@
-"""The one interface of all force fields: atoms in, an energy per molecule out, forces by autograd.
+"""The one interface of all force fields: atoms in, an energy per molecule out, forces by autograd or beside it.
 
 Shapes: A atoms, S structures, E directed edges; F frames of a molecule, P = A (A - 1) ordered pairs of its atoms.
 Units: Angstrom, eV, e.
@@ -7,7 +7,7 @@ Units: Angstrom, eV, e.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -100,6 +100,9 @@ def molecule_graph(
 class Potential(nn.Module):
     """A force field's network. A model defines `atomic_energies`, or overrides `forward` if energy is not per atom.
 
+    If forces are outputs as well, its class has `DIRECT = True` and its `forward` gives energies (S,) in eV and forces
+    (A, 3) in eV/Angstrom.
+
     Attributes:
         cutoff: distance in Angstrom beyond which atoms share no edge.
         scale: eV per unit of the network's output, from the forces of the training set.
@@ -111,6 +114,9 @@ class Potential(nn.Module):
     WAITS = False
     """Whether a forward pass reads numbers back from the device, so that it can't be part of a CUDA graph."""
 
+    DIRECT = False
+    """Whether forces are predicted beside the energy and not its gradient: a simulation does not conserve it."""
+
     def __init__(self, cutoff: float) -> None:
         super().__init__()
         self.cutoff = cutoff
@@ -120,7 +126,7 @@ class Potential(nn.Module):
         """Energy of each atom (A,) in units of `scale`."""
         raise NotImplementedError
 
-    def forward(self, graph: Graph) -> Tensor:
+    def forward(self, graph: Graph) -> Any:
         """Energy (S,) in eV, relative to the reference of the training set."""
         return graph.per_structure(self.scale * self.atomic_energies(graph))
 
@@ -134,14 +140,25 @@ class Potential(nn.Module):
         )
 
 
+def energy_of(potential: Potential, graph: Graph) -> Tensor:
+    """Energy (S,) in eV alone."""
+    found = potential(graph)
+    energy_S: Tensor = found[0] if potential.DIRECT else found
+    return energy_S
+
+
 def energy_and_forces(potential: nn.Module, graph: Graph, differentiable: bool) -> tuple[Tensor, Tensor]:
-    """Energy (S,) in eV and forces (A, 3) in eV/Angstrom, F = -dE/dx.
+    """Energy (S,) in eV and forces (A, 3) in eV/Angstrom, F = -dE/dx unless the potential is `DIRECT`.
 
     Args:
-        potential: a `Potential`, perhaps wrapped.
+        potential: a `Potential`, or one stacked.
         graph: the molecules.
         differentiable: keep the graph of the forces, for a loss that holds them.
     """
+    if getattr(potential, "DIRECT", False):
+        with torch.set_grad_enabled(differentiable):
+            energy_S, forces_A3 = potential(graph)
+        return energy_S, forces_A3
     positions_A3 = graph.positions_A3.detach().requires_grad_()
     with torch.enable_grad():
         # A view, because torch's counter of FLOPs can't follow a gradient that is asked for at a leaf.

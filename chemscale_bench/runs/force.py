@@ -165,7 +165,7 @@ class ForceRun(TrackedRun):
             "train_frames": self.train_frames, **self.recipe.numbers,
             "non_embedding_params": self.potential.non_embedding_params, "layers": self.config.layers,
             "width": self.config.width, "gradient_steps": self.steps, "reference_ev": self.reference.constant_ev,
-        }  # fmt: skip
+        } | ({"forces": "predicted"} if self.potential.DIRECT else {})  # fmt: skip
 
     def tags(self) -> dict[str, object]:
         """Name and digests."""
@@ -193,7 +193,8 @@ class ForceRun(TrackedRun):
     def remarks(self) -> list[str]:
         """What is unusual about the frames."""
         told = [self.recipe.told(self.steps, self.learning_rate)] if self.recipe.source else []
-        return told + [f"note: {note}" for note in self.frames.notes]
+        direct = ["note: forces are predicted beside the energy, which motion does not conserve"]
+        return told + direct * self.potential.DIRECT + [f"note: {note}" for note in self.frames.notes]
 
     def averaged(self) -> Potential:
         """The network with the averaged weights."""

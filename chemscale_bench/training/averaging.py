@@ -20,6 +20,7 @@ class RunningAverage(AveragedModel):
     def __init__(self, model: nn.Module, decay: float) -> None:
         super().__init__(model)
         self.decay = decay
+        self.eval()  # what is measured has no dropout
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from graphs import ELEMENTS
 import chemscale_bench as cs
 from chemscale_bench import cli
 from chemscale_bench.errors import UserError
+from chemscale_bench.leaderboard.collect import read_entries, read_experiment
 from chemscale_bench.leaderboard.levels import Level, judge
 from chemscale_bench.models import registry
 from chemscale_bench.models.force_fields import config_for, size_of, size_polynomial
@@ -87,6 +89,32 @@ def test_the_whole_way(install: Install, tracking_uri: str, tmp_path: Path, caps
     verdict = judge(path, Level.REPRODUCED)
     assert verdict.level == Level.CONSISTENT
     assert "install the package that adds it" in verdict.why_not_next
+
+
+DIRECT = (Path(__file__).parent / "toy_direct.py").read_text()
+
+
+def test_forces_may_be_predicted_beside_the_energy_and_are_labelled(
+    install: Install, tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("direct", DIRECT)
+    words = "forcefield --model direct --task embedded-ff --train_size 50 --params 2000 --steps 200 --device cpu"
+    with contextlib.suppress(SystemExit):
+        cli.main([*words.split(), "--experiment", "theirs"])
+    assert "forces are predicted beside the energy, which motion does not conserve" in capsys.readouterr().err
+    (run,) = mlflow.search_runs(experiment_names=["theirs"], output_format="list")
+    logged = run.data  # type: ignore[union-attr]
+    found, nothing = (logged.metrics[f"{name}_mae_mev_per_angstrom"] for name in ("test/force", "baseline/zero_force"))
+    assert found < 0.8 * nothing
+    assert logged.metrics["check/rotation"] < 1e-3
+    assert logged.metrics["check/force_is_gradient"] > 10, "they belong to no energy"
+    assert logged.params["forces"] == "predicted"
+
+    submit(SubmitSettings(run="theirs", submitter="Ada", out=str(tmp_path / "entries")))
+    (path,) = (tmp_path / "entries").rglob("ada-*.json")
+    assert judge(path, Level.REPRODUCED).level == Level.REPRODUCED
+    studies = [*read_entries(tmp_path / "entries", Level.VALID)[0], *read_experiment("theirs")[0]]
+    assert {study.model for study in studies} == {"direct (forces predicted)"}
 
 
 LACKING = "PEAK_RATE, STACKED, layers_for = (1e-2, 32), False, int"

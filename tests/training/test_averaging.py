@@ -20,4 +20,5 @@ def test_it_forgets_the_start_soon_and_then_averages_over_the_last_steps() -> No
         decay = min(0.9, (1 + step) / (10 + step))
         by_hand = decay * by_hand + (1 - decay) * (step % 2)
     assert kept[-1] == pytest.approx(by_hand, rel=1e-5)
+    assert not average.module.training, "what is measured has no dropout"
     assert abs(kept[-1] - 0.5) < 0.1  # 0.9^60 of the start would still be 1.8

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from chemscale_bench.data.store import Molecules
 from chemscale_bench.models.chemgpt import build_shape
@@ -99,6 +100,16 @@ def test_validation_sums_do_not_depend_on_the_passes(monkeypatch: pytest.MonkeyP
     np.testing.assert_allclose(losses, alone, rtol=1e-5)
     monkeypatch.setattr("chemscale_bench.training.language.VALIDATION_TOKENS", 20)
     np.testing.assert_allclose(molecule_losses(model, molecules, 2, "cpu"), losses, rtol=1e-5)
+
+
+def test_validation_has_no_dropout_and_training_has_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, molecules = build_shape(Shape(2, 32, 2), 40, "mutransfer", seed=0), split([3, 30, 12])
+    losses = molecule_losses(model, molecules, 2, "cpu")
+    model.drop, plain = nn.Dropout(0.5), model.token_losses
+    monkeypatch.setattr(model, "token_losses", lambda batch: model.drop(plain(batch)))
+    np.testing.assert_array_equal(molecule_losses(model, molecules, 2, "cpu"), losses)
+    assert model.training
+    assert model.drop.training
 
 
 def test_the_three_units_are_of_one_sum() -> None:
