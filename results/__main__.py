@@ -21,6 +21,8 @@ from chemscale_bench.leaderboard.board import table_of
 from chemscale_bench.leaderboard.collect import Study, read_entries
 from chemscale_bench.leaderboard.entry import RESULTS
 from chemscale_bench.leaderboard.levels import Level
+from chemscale_bench.leaderboard.motion import Motion
+from chemscale_bench.leaderboard.published import read_published
 from chemscale_bench.scaling import validate
 from chemscale_bench.scaling.analysis import Analysis, analyse
 from chemscale_bench.scaling.decisions import decisions, exponents
@@ -32,10 +34,12 @@ from chemscale_bench.tuning.replay import grade, predictions
 
 HERE = Path(__file__).parent
 ENTRIES = HERE.parent / "leaderboard" / "entries"
+PUBLISHED = ENTRIES.parent / "published"
 CURVES = HERE.parent / "benchmarks" / "curves"
 LEAST_SIZES = 3
 SMILES, LEVEL = "@smiles", 0.9
 SIZES = np.array([1e4, 3e4, 6e4, 1e5, 3e5, 1e6])
+FORCE_MAE = RESULTS["force_field"][0]
 SHOWN = 0.9  # of the trials of a sweep, whatever the others end at
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe & Ito
 MARKERS = "osD^vP"
@@ -215,6 +219,44 @@ def laws_section(tasks: dict[str, list[Scaled]], family: str, x: str, y: str) ->
             yield ""
 
 
+def held(motion: Motion | None) -> str:
+    """How many replicas with a thermostat held their molecule together at each temperature."""
+    if motion is None:
+        return "not simulated"
+    found = [
+        f"{each.intact} of {motion.replicas} hold at {each.temperature_k:,.0f} K"
+        for each in motion.conditions
+        if each.ensemble == "Langevin"
+    ]
+    return f"{', '.join(found)}, {motion.picoseconds:g} ps"
+
+
+def published_table(studies: Sequence[Study], papers: Sequence[Study]) -> Iterator[str]:
+    """Markdown: runs of `recipe=paper` beside what papers report of the same model, molecule and labels."""
+    yield "| task | model | frames | parameters | ours, meV/Å | published | ratio | in motion | hours | entry |"
+    yield "|" + 10 * "---|"
+    reported = {
+        (paper.task, paper.model.lower().replace(" l=", "-l"), budget): metrics[FORCE_MAE]
+        for paper in papers
+        for budget, metrics in paper.published.items()
+        if FORCE_MAE in metrics
+    }
+    for study in sorted(studies, key=lambda study: (study.task, study.model)):
+        for run in study.runs:
+            if run.settings.get("recipe") != "paper":
+                continue
+            (result,) = run.results
+            ours, theirs = result.metrics[FORCE_MAE], reported.get((study.task, study.model, result.budget))
+            cells = [study.task, study.model, f"{result.budget}", f"{run.non_embedding_params:,}", f"{ours:.1f}"]
+            cells += [f"{theirs:.1f}", f"{ours / theirs:.2f}"] if theirs else ["none", ""]
+            cells += [
+                held(result.motion),
+                f"{run.train_seconds / 3600:.1f}",
+                f"[{study.date}](../leaderboard/entries/{study.name})",
+            ]
+            yield f"| {' | '.join(cells)} |"
+
+
 def in_smiles(study: Study) -> bool:
     """Whether its molecules were written as SMILES."""
     return study.task.endswith(SMILES)
@@ -355,12 +397,14 @@ def pruner_section() -> Iterator[str]:
 
 def page() -> str:
     """README.md; its figures are written on the way."""
-    tasks = by_task(read_entries(ENTRIES, Level.VALID)[0])
+    studies = read_entries(ENTRIES, Level.VALID)[0]
+    tasks = by_task(studies)
     sections = {
         "language": laws_section(tasks, "language_model", "parameters without embeddings", "nats per token"),
         "strings": strings_section(tasks),
         "quality": quality_section(tasks),
         "forces": laws_section(tasks, "force_field", "parameters", "force MAE, meV/Å"),
+        "published": published_table(studies, read_published(PUBLISHED)[0]),
         "pruner": pruner_section(),
     }
     filled = {name: "\n".join(lines) for name, lines in sections.items()}

@@ -6,8 +6,8 @@
 - `PEAK_RATE`, a learning rate and the width where it was found;
 - `STACKED`, whether many can be trained as one (training/stacked.py);
 - `PAPER`, if it likes, what its paper trained rMD17 with: fields of `Recipe` (models/force_recipe.py);
-- of its `Network`, if it likes, `DIRECT = True`: then `forward` gives energies and forces, and runs and the board say that
-  the forces are predicted (the shortest one is in `tests/models/toy_direct.py`);
+- of its `Network`, if it likes, `DIRECT = True`: then `forward` gives energies and forces, and runs and the board say
+  that the forces are predicted (the shortest one is in `tests/models/toy_direct.py`);
 - `DEGREE`, of equivariant models, the field of `Config` that has their largest degree l.
 
 models/registry.py has their names.
