@@ -137,6 +137,15 @@ def test_a_size_is_off_the_curve_beyond_three_times_the_scatter(off: float, told
     assert all(each.error == pytest.approx(off, abs=0.03) for each in found)
 
 
+@pytest.mark.parametrize(("budgets", "told"), [(2, False), (3, True)])
+def test_nine_settings_of_other_sizes_judge_a_size_and_seeds_are_none(budgets: int, told: bool) -> None:
+    params, tokens = np.repeat(np.geomspace(1e6, 1e8, 5), 2 * budgets), np.tile(np.geomspace(1e8, 1e10, budgets), 10)
+    tokens = tokens if told else tokens * (params / 1e6) ** 0.1  # or two of them would be too few for any law
+    loss = (0.9 + 60 * params**-0.3 + 900 * tokens**-0.35) * np.exp(0.1 * (params == params[-1]))
+    found = Forecast(replicates=5).fit(params, tokens, loss).off_curve()
+    assert [params[each.rows[0]] for each in found] == ([1e8] if told else [])
+
+
 def test_forms_contain_each_other() -> None:
     u = np.random.default_rng(0).normal(size=(9, 2))
     joint = np.array([[0.1, 0.2, 0.3, 0.4, 0.5]])

@@ -101,7 +101,7 @@ def assert_equal(ours: list[Log], theirs: list[Log], tolerance: float) -> None:
 
 @pytest.mark.parametrize("name", ["schnet", "painn"])
 def test_a_curve_over_200_steps_is_that_of_the_member_alone(train: Train, name: str) -> None:
-    together, alone = (train(MEMBERS, places, name=name, steps=200) for places in (3, 0))
+    together, alone = (train(MEMBERS[::2], places, name=name, steps=200) for places in (2, 0))
     assert_equal(together, alone, 1e-5)
     assert together[0].reports[-1].loss < 0.7 * together[0].reports[0].loss
 
