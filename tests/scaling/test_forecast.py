@@ -178,13 +178,13 @@ def test_runs_near_the_frontier_of_much_compute_weigh_most() -> None:
 
 
 def test_one_size_off_the_curve_is_named_and_nothing_else() -> None:
-    report = analyse(validate(measured(7)), replicates=200)
+    report = analyse(validate(measured(7)), replicates=40)
     off = [warning for warning in report.verdict.warnings if "off the curve" in warning]
     assert len(off) == 1
     assert "size 1e+08 is off the curve of the others" in off[0]
     assert "above it in all 4 runs" in off[0]
     assert any("of 5 larger runs lie inside their 90% intervals" in warning for warning in report.verdict.warnings)
-    clean = analyse(validate(measured(6)), replicates=200)
+    clean = analyse(validate(measured(6)), replicates=40)
     assert not any("curve" in warning or "inside" in warning for warning in clean.verdict.warnings)
     first = clean.text().splitlines()[0]
     assert "The loss falls with" in first
@@ -194,19 +194,19 @@ def test_one_size_off_the_curve_is_named_and_nothing_else() -> None:
 
 
 def test_the_first_sentence_says_why_there_is_no_law_or_that_its_forecast_is_too_wide() -> None:
-    narrow = analyse(validate(measured(1)), replicates=100).text().splitlines()[0]
+    narrow = analyse(validate(measured(1)), replicates=20).text().splitlines()[0]
     assert narrow.startswith("These runs do not tell how the loss scales with params and tokens: a forecast needs ")
     params, tokens = np.repeat([3e4, 1e5, 3e5], 3), np.tile([3e4, 1e5, 3e5], 3)
     loss = np.array([1.9679, 1.5774, 1.2869, 1.8242, 1.4922, 1.2262, 1.8134, 1.4536, 1.1757])  # of a demo
     few = validate(pd.DataFrame({"params": params, "tokens": tokens, "loss": loss}))
-    first = analyse(few, replicates=200).text().splitlines()[0]
+    first = analyse(few, replicates=100).text().splitlines()[0]
     assert "it foretold the 1 larger one to " in first
     assert "1 of 1 inside its 90% interval." in first
     assert "These runs do not tell what ten times the compute would reach: 0.5" in first
     assert " or more (90%), with no upper bound." in first
     assert "Ten times the compute should reach" not in first
     clean = validate(few.frame.assign(loss=1 + params**-0.3 + 30 * tokens**-0.4))
-    first = analyse(clean, replicates=50).text().splitlines()[0]
+    first = analyse(clean, replicates=10).text().splitlines()[0]
     assert re.search(r"none seen twice: \d+ times the most tokens of any run, so take it for a direction\. ", first)
 
 
@@ -223,7 +223,7 @@ def test_a_bad_run_is_named_and_does_not_widen_the_law(planted: Any) -> None:
     frame = pd.DataFrame({"params": params, "tokens": tokens, "loss": loss})
     assert (
         "Warning: row 7 (3.16e+07 params, 1e+10 tokens) lies far off the law"
-        in analyse(validate(frame), replicates=50).text()
+        in analyse(validate(frame), replicates=10).text()
     )
 
 
@@ -292,8 +292,8 @@ def test_undominated_runs() -> None:
 def test_published_runs_lie_inside() -> None:
     """On nine studies of other people: up to a tenth of the largest compute is fitted, the rest is predicted."""
     chosen = [(name, frame) for name, frame in tables(PUBLISHED) if "gadre" not in name and "," not in name]
-    new = np.array([score(Forecast(replicates=200), frame)[0] for _, frame in chosen])
-    old = np.array([score(JointLaw(on_flat="ignore", replicates=200), frame)[0] for _, frame in chosen])
+    new = np.array([score(Forecast(replicates=60), frame)[0] for _, frame in chosen])
+    old = np.array([score(JointLaw(on_flat="ignore", replicates=60), frame)[0] for _, frame in chosen])
     assert 0.85 <= new[:, 0].mean() <= 0.99
     assert old[:, 0].mean() < 0.6
     assert new[:, 3].mean() < 0.6 * old[:, 3].mean()
