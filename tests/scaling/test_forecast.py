@@ -150,29 +150,6 @@ def test_nine_settings_of_other_sizes_judge_a_size_and_seeds_are_none(
     assert [params[each.rows[0]] for each in found] == ([1e8] if told else [])
 
 
-def test_forms_contain_each_other() -> None:
-    u = np.random.default_rng(0).normal(size=(9, 2))
-    joint = np.array([[0.1, 0.2, 0.3, 0.4, 0.5]])
-    for name in ("scale", "interaction"):
-        theta = np.pad(joint, ((0, 0), (0, len(FORMS[name].names) - 5)))
-        np.testing.assert_allclose(FORMS[name].log_loss(theta, u), FORMS["joint"].log_loss(joint, u))
-    tied = FORMS["tied"].log_loss(np.array([[0.1, 0.2, 0.4, 0.3]]), u)
-    np.testing.assert_allclose(tied, FORMS["joint"].log_loss(np.array([[0.1, 0.2, 0.3, 0.4, 0.3]]), u))
-
-
-@pytest.mark.parametrize("name", FORMS)
-def test_derivatives_are_exact(name: str) -> None:
-    form, random = FORMS[name], np.random.default_rng(1)
-    u, theta, step = random.normal(size=(7, 2)), random.normal(size=(3, len(form.names))), 1e-5
-    found, c = form.derivatives(theta, u), random.normal(size=(3, 7))
-    for place in range(theta.shape[1]):
-        shift = step * np.eye(theta.shape[1])[place]
-        up, down = form.derivatives(theta + shift, u), form.derivatives(theta - shift, u)
-        np.testing.assert_allclose((up.log_loss - down.log_loss) / 2 / step, found.jacobian[:, :, place], atol=1e-8)
-        slope = np.einsum("rn,rnp->rp", c, up.jacobian - down.jacobian) / 2 / step
-        np.testing.assert_allclose(slope, found.curvature(c)[:, place], atol=1e-8)
-
-
 def test_runs_near_the_frontier_of_much_compute_weigh_most() -> None:
     decades = np.array([10.0, 12.0, 12.1, 14.0])
     weight = closeness(decades, np.log([3.0, 2.0, 3.0, 1.5]))
