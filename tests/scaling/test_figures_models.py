@@ -46,7 +46,9 @@ def test_shares_of_pairs_stand_on_the_right_on_an_axis_of_their_own() -> None:
         assert list(trace.x) == decision.smaller["share"].tolist()
         assert list(trace.y) == decision.smaller["agree"].tolist()
         assert (trace.xaxis, trace.yaxis) == ("x2", "y2")
-    for looks in zip(*((trace.marker.color, trace.marker.symbol) for trace in (*figure.data[:6:2], *right)), strict=True):
+    for looks in zip(
+        *((trace.marker.color, trace.marker.symbol) for trace in (*figure.data[:6:2], *right)), strict=True
+    ):
         assert len(set(looks)) == 6, "models and pairs are told apart, in grey too"
     axis = figure.layout.yaxis2
     assert (axis.type, axis.title.text, axis.tickvals) == ("linear", "pairs ranked as there", None)
