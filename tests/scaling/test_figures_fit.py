@@ -107,5 +107,7 @@ def test_ways_to_spend_a_budget_are_a_curve_through_the_three_that_are_named(pla
     for name, place in (("half the size", 16), ("optimum", 24), ("twice the size", 32)):
         marked = named(figure, name)
         assert (marked.x[0], marked.y[0]) == pytest.approx((line.x[place], line.y[place]))
-    assert len({named(figure, name).marker.symbol for name in ("half the size", "optimum", "twice the size")}) == 3
+    points = [named(figure, name).marker for name in ("half the size", "optimum", "twice the size")]
+    assert len({point.symbol for point in points}) == 3
+    assert len({line.line.color, *(point.color for point in points)}) == 4, "none looks like the line"
     assert figure.layout.title.text == "Ways to spend 6e+20 FLOPs"
