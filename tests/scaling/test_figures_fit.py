@@ -71,6 +71,8 @@ def test_residuals_are_measured_over_predicted_in_percent(planted: Any) -> None:
     assert figure.layout.xaxis.title.text == "non-embedding parameters"
     assert figure.layout.xaxis2.title.text == "training frames seen"
     assert (figure.layout.yaxis.type, figure.layout.yaxis2.type) == ("linear", "linear")
+    assert figure.layout.yaxis.title.text == "measured over predicted loss, minus 1 (%)"
+    assert "xaxis3" not in figure.layout, "a panel for each size"
     lines = [(shape.y0, shape.y1, shape.xref) for shape in figure.layout.shapes]
     assert lines == [(0, 0, "x domain"), (0, 0, "x2 domain")]
 
