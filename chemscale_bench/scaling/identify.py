@@ -94,8 +94,6 @@ def flat_parameters(fitted: Fitted, objective: float) -> dict[str, str]:
         for index, name in enumerate(fitted.form.names)
         for value, says in _alternatives(name, float(fitted.theta[index]))
     ]
-    if not alternatives:
-        return {}
     lower, upper = bounds(fitted.form, fitted.u, fitted.log_loss)
     low, high = (np.tile(bound, (len(alternatives), 1)) for bound in (lower, upper))
     start = np.tile(fitted.theta, (len(alternatives), 1))

@@ -168,7 +168,7 @@ def test_parameters_and_flops_are_those_that_torch_counts() -> None:
 def check(parametrization: Parametrization, shape: Shape, optimizer: Optimizer = "adamw") -> Coordinates:
     model = model_of(shape, parametrization, size=SYMBOLS)
     groups = llama.parameter_groups(model, "auto", 0.0, optimizer=optimizer, parametrization=parametrization)
-    batches = (pack(learnable_sequences(16, seed), START) for seed in range(1, 9))
+    batches = (pack(learnable_sequences(4, seed), START) for seed in range(1, 9))
     probe = pack(learnable_sequences(16, 0), START)
     return coordinates(model, optimizer_of(optimizer, groups), batches, probe)
 

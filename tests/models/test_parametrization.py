@@ -24,9 +24,9 @@ FLAT, SLOPED = 2.2, 5.0  # largest over smallest coordinate of a ladder
 def check(parametrization: Parametrization, shape: Shape) -> Coordinates:
     model = build_shape(shape, SYMBOLS, parametrization, seed=0)
     groups = parameter_groups(model, LEARNING_RATE[parametrization], 0.0, parametrization=parametrization)
-    batches = (pack(learnable_sequences(8, seed), 2) for seed in range(1, 9))
+    batches = (pack(learnable_sequences(4, seed), 2) for seed in range(1, 9))
     return coordinates(
-        model, torch.optim.AdamW(groups, betas=(0.9, 0.95)), batches, pack(learnable_sequences(16, 0), 2)
+        model, torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True), batches, pack(learnable_sequences(16, 0), 2)
     )
 
 

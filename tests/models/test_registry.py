@@ -21,7 +21,7 @@ from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.verbs.submit import submit
 
 LSTM = language.LanguageSettings(
-    task="embedded-lm", model="toy", params=10_000, tokens=100_000, device="cpu", experiment="toys"
+    task="embedded-lm", model="toy", params=10_000, tokens=30_000, device="cpu", experiment="toys"
 )
 PAIRS = forcefield.ForceFieldSettings(
     task="embedded-ff", model="pairs", train_size=50, params=2000, steps=200, device="cpu", experiment="toys"

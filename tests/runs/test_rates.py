@@ -77,7 +77,7 @@ def test_a_search_begins_with_what_the_study_would_train_without_one(
     tracking_uri: str, prepared: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    task = ["--task", "embedded-lm", "--tokens", "5e4", "--device", "cpu"]
+    task = ["--task", "embedded-lm", "--tokens", "1e4", "--device", "cpu"]
     call("chemgpt", *task, "--params", "1e4")
     (alone,) = mlflow.search_runs(experiment_names=["chemscale"], output_format="list")
     said = call("study", *task, "--params", "1e4", "--tune", "3")
@@ -87,6 +87,6 @@ def test_a_search_begins_with_what_the_study_would_train_without_one(
     (first,) = [trial for trial in trials if trial.data.params["params"] == "10000"]
     for name in ("val/loss_nats_per_token", "cost/flops_total"):
         assert first.data.metrics[name] == pytest.approx(alone.data.metrics[name], rel=1e-6)
-    found = re.search(r"searched at 1e\+04 params, 50,000 tokens: .* \((\S+)\)", said)
+    found = re.search(r"searched at 1e\+04 params, 10,000 tokens: .* \((\S+)\)", said)
     assert found
     assert float(found[1]) <= round(alone.data.metrics["val/loss_nats_per_token"], 4)

@@ -216,7 +216,7 @@ def test_trials_trained_together_have_the_curves_that_they_have_alone(
     capsys: pytest.CaptureFixture[str], chemscale_home: Path
 ) -> None:
     study = [
-        "tune", "--task", "embedded-lm", "--params", "1e4", "--tokens", "30000", "--device", "cpu", "--trials", "5",
+        "tune", "--task", "embedded-lm", "--params", "1e4", "--tokens", "10000", "--device", "cpu", "--trials", "5",
         "--sampler", "RandomSampler", "--pruner", "none", "--batch_tokens", "auto",
     ]  # fmt: skip
     for name, together in (("alone", "1"), ("stacked", "3")):

@@ -84,6 +84,22 @@ def test_means_of_sizes_and_deviations_of_their_runs_are_drawn_apart() -> None:
     assert abs(np.corrcoef(draws[:, 0], draws[:, 2])[0, 1]) < 0.05
 
 
+def test_means_of_pairs_are_scaled_by_students_t_alone() -> None:
+    """Four pairs, three parameters that count: t of five by the normal, not the root of 8/5, which is more."""
+    residual = [mean + off for mean in (-4, 0, 2, 6) for off in (-1, 1)]
+    means = [8 / 5 * (mean - 1) / ((8 / 5) ** 0.5 / (2.0150484 / 1.6448536)) for mean in (-4, 0, 2, 6)]
+    found = values(drawn(fitted(residual, [0, 0, 1, 1, 2, 2, 3, 3], BrokenForm(1, floor=False)), [0]))
+    assert found == pytest.approx(sorted(mean + off for mean in means for off in (-8 / 5, 8 / 5)), rel=1e-5)
+
+
+def test_sizes_that_were_seen_once_have_no_deviations_to_draw() -> None:
+    """A pair about -2, apart by 2, and single runs at 1 and 4: the pair's deviations, shrunk for a third of sizes."""
+    scale = 2**0.5 * 2.919986 / 1.644854
+    off = scale * (1 / 3) ** 0.5
+    expected = sorted(scale * mean + sign * off for mean in (-2, 1, 4) for sign in (-1, 1))
+    assert values(drawn(fitted([-1, 1, 3, 6], [0, 0, 1, 2]), [0])) == pytest.approx(expected, rel=1e-5)
+
+
 def test_an_outlier_among_many_is_not_regular_and_not_drawn() -> None:
     residual = [-0.02, -0.01, 0.0, 0.01, 0.02] * 4
     assert regular(fitted(residual, list(range(20)))).all()

@@ -5,14 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from chemscale_bench.scaling import Forecast, JointLaw, compute_optimal, find_regimes, isoflop, plan
-from chemscale_bench.scaling.figures import figure_4, figure_5
-from chemscale_bench.scaling.figures_fit import figure_foretold, figure_frontier, figure_residuals, figure_sizes
-from chemscale_bench.scaling.isoflop import IsoFlop
-from chemscale_bench.tracking.figures import to_html
+from chemscale_bench.scaling import JointLaw, compute_optimal, find_regimes
+from chemscale_bench.scaling.figures import COLOURS, figure_4, figure_5
 
 
 def test_figure_4_shows_regimes_breaks_and_exponents() -> None:
@@ -31,100 +27,71 @@ def test_figure_4_shows_regimes_breaks_and_exponents() -> None:
     assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log"
 
 
-def test_other_figures_are_drawn_and_open_without_a_network(chinchilla: Any) -> None:
-    law = JointLaw(replicates=100).fit(*chinchilla)
-    frontier = compute_optimal(law, np.geomspace(1e18, 1e24, 20))
-    over = figure_5(*chinchilla, law=law, frontier=frontier)
-    assert [type(trace).__name__ for trace in over.data] == ["Contour", "Scatter", "Scatter"]
-    names = [trace.name for trace in figure_frontier(frontier, isoflop(*chinchilla), 1e22).data]
-    assert "isoFLOP minima (biased)" in names
-    assert "90 % interval, tokens" in names
-    assert "50 % interval, tokens" in [trace.name for trace in figure_frontier(frontier, level=0.5).data]
-    page = to_html(figure_residuals(law))
-    assert "cdn.plot.ly/plotly" not in page.split("</script>")[0]
-    assert "Plotly.newPlot" in page
+def test_curves_are_named_by_what_limits_them_and_lines_end_a_little_past_their_points() -> None:
+    """Of three curves one is flat throughout, one breaks, and one does not; the richest comes first."""
+    params, tokens = np.tile(np.geomspace(1e5, 1e9, 9), 3), np.repeat([1e8, 1e9, 1e10], 9)
+    limit = np.repeat([1e4, 4e6, np.inf], 9)
+    loss = 10 * np.minimum(params, limit) ** -0.17
+    figure = figure_4(find_regimes(params, tokens, loss), params, tokens, loss)
+    keys = [trace for trace in figure.data if list(trace.x) == [None]]
+    assert [key.name.partition(":")[0] for key in keys] == ["1e+10 tokens", "1e+09 tokens", "1e+08 tokens"]
+    assert keys[2].name == "1e+08 tokens: exponent not told"
+    assert all(key.showlegend is None for key in keys)
+    drawn = {key.name: [t for t in figure.data if t.legendgroup == key.name and t is not key] for key in keys}
+    assert all(trace.showlegend is False for traces in drawn.values() for trace in traces), "one entry for each curve"
+    assert [[trace.mode for trace in drawn[key.name]] for key in keys] == [
+        ["markers", "lines"], ["markers", "lines", "markers+text"], ["markers"],
+    ]  # fmt: skip
+    assert [key.marker.color for key in keys] == list(COLOURS[:3])
+    whole, cut = (drawn[key.name][1] for key in keys[:2])
+    assert (whole.x[0], whole.x[-1]) == pytest.approx((1e5, 1e9))
+    last = max(size for size in params[:9] if size <= 4e6)
+    assert cut.x[-1] == pytest.approx(3 * last)
+    (at,), (height,) = drawn[keys[1].name][2].x, drawn[keys[1].name][2].y
+    assert at == pytest.approx(4e6, rel=0.5)
+    between = np.interp(np.log(at), np.log(params[:9]), np.log(loss[9:18]))
+    assert np.log(height) == pytest.approx(between), "a break lies on the line through what was measured"
 
 
-def named(figure: Any, name: str) -> Any:
-    """The one trace of this name."""
-    (trace,) = (trace for trace in figure.data if trace.name == name)
-    return trace
+def test_two_points_are_no_curve_and_frames_are_no_tokens() -> None:
+    params, tokens = np.array([1e6, 1e7, 1e8, 1e6, 1e7]), np.array([1e8] * 3 + [1e9] * 2)
+    loss = 10 * params**-0.17
+    figure = figure_4(find_regimes(params, tokens, loss), params, tokens, loss, "meV", "frames", 0.8)
+    assert len(figure.data) == 3
+    assert figure.data[0].name.startswith("1e+08 frames: exponent 0.170 [")
+    assert figure.layout.legend.title.text == "80 % intervals, by training frames seen"
+    assert figure.layout.title.text == "Loss against non-embedding parameters (open markers: data-limited)"
+    assert figure.layout.yaxis.title.text == "meV"
+    marks, text = figure.layout.yaxis.tickvals, figure.layout.yaxis.ticktext
+    assert [float(mark) for mark in text] == pytest.approx(list(marks)), "less than a decade has plain numbers"
+    assert all(loss.min() / 1.05 <= mark <= loss.max() * 1.05 for mark in marks)
+    assert figure.layout.yaxis.range == pytest.approx(np.log10([loss.min() / 1.05, loss.max() * 1.05]))
+    turned = figure_4(find_regimes(tokens, params, loss, along="tokens"), tokens, params, loss)
+    assert turned.layout.title.text == "Loss against training tokens (open markers: model-limited)"
+    assert turned.data[0].name.startswith("1e+08 params: ")
 
 
-def test_a_frontier_has_bands_and_marks_where_the_runs_end(planted: Any) -> None:
-    law = JointLaw(replicates=20).fit(planted.params, planted.tokens, planted.loss * np.resize([1, 1.01, 0.98, 1], 30))
-    frontier, up_to = compute_optimal(law, np.geomspace(1e15, 1e24, 7)), 6e20
-    minima = IsoFlop(np.array([1e17, 1e19]), np.array([3e6, 3e7]), 0.5)
-    figure = figure_frontier(frontier, minima, up_to)
-    ends = [trace for trace in figure.data if trace.name == "largest fitted run"]
-    assert [trace.showlegend for trace in ends] == [True, False]
-    for name, best, interval, axis, end in (
-        ("parameters", frontier.params, frontier.params_interval, "x", ends[0]),
-        ("tokens", frontier.tokens, frontier.tokens_interval, "x2", ends[1]),
-    ):
-        band, line = named(figure, f"90 % interval, {name}"), named(figure, f"optimal {name}")
-        assert (interval.low < interval.high).all()
-        assert band.x.tolist() == [*frontier.flops, *frontier.flops[::-1]]
-        assert band.y.tolist() == [*interval.high, *interval.low[::-1]]
-        assert line.x.tolist() == frontier.flops.tolist()
-        assert line.y.tolist() == best.tolist()
-        assert (end.x, end.y) == ((up_to, up_to), (interval.low.min(), interval.high.max()))
-        assert {band.xaxis, line.xaxis, end.xaxis} == {axis}
-    crosses = named(figure, "isoFLOP minima (biased)")
-    assert (crosses.x.tolist(), crosses.y.tolist(), crosses.xaxis) == ([1e17, 1e19], [3e6, 3e7], "x")
-    low, high = frontier.params_power_interval
-    assert figure.layout.title.text.endswith(f"FLOPs^{frontier.params_power:.3f} [{low:.3f}, {high:.3f}]")
-    assert figure.layout.yaxis.title.text == "optimal non-embedding parameters"
-    assert figure.layout.yaxis2.title.text == "optimal training tokens"
-
-
-def test_residuals_are_measured_over_predicted_in_percent(planted: Any) -> None:
-    law = JointLaw().fit(planted.params, planted.tokens, planted.loss * np.resize([1, 1.02, 0.97], 30))
-    percent = 100 * (planted.loss * np.resize([1, 1.02, 0.97], 30) / law.predict(planted.params, planted.tokens) - 1)
-    figure = figure_residuals(law, "frames")
-    for trace, sizes in zip(figure.data, (planted.params, planted.tokens), strict=True):
-        assert trace.x == pytest.approx(sizes)
-        assert trace.y == pytest.approx(percent)
-    assert [trace.xaxis for trace in figure.data] == ["x", "x2"]
-    assert f"JointLaw (median size {np.median(abs(percent)):.2f} %)" in figure.layout.title.text
+def test_runs_lie_over_the_law_and_the_frontier_stays_near_them(planted: Any) -> None:
+    law = JointLaw(replicates=5).fit(*planted)
+    frontier = compute_optimal(law, np.geomspace(1e12, 1e26, 200))
+    contour, runs, best = figure_5(*planted, law=law, frontier=frontier).data
+    assert (contour.type, runs.name, best.name) == ("contour", "runs", "compute-optimal")
+    assert contour.x[[0, -1]] == pytest.approx([1e6 / 1.3, 1.3e9])
+    assert contour.y[[0, -1]] == pytest.approx([1e8 / 1.3, 1.3e11])
+    at = law.predict(np.full(60, contour.x[7]), contour.y)
+    assert contour.z[:, 7] == pytest.approx(np.log10(at)), "rows are tokens"
+    assert (contour.zmin, contour.zmax) == pytest.approx((np.log10(planted.loss.min()), np.log10(planted.loss.max())))
+    assert (runs.marker.cmin, runs.marker.cmax) == (contour.zmin, contour.zmax), "one scale for runs and law"
+    assert (runs.x.tolist(), runs.y.tolist()) == (planted.params.tolist(), planted.tokens.tolist())
+    assert runs.marker.color == pytest.approx(np.log10(planted.loss))
+    inside = (frontier.params > 1e6 / 1.3) & (frontier.params < 1.3e9)
+    assert 0 < inside.sum() < 200
+    assert (best.x.tolist(), best.y.tolist()) == (frontier.params[inside].tolist(), frontier.tokens[inside].tolist())
+    figure = figure_5(*planted, unit="meV", data="frames")
+    (alone,) = figure.data
+    assert alone.marker.colorbar.title.text == "meV"
+    ticks = np.geomspace(planted.loss.min(), planted.loss.max(), 6)
+    assert alone.marker.colorbar.tickvals == pytest.approx(np.log10(ticks))
     assert figure.layout.xaxis.title.text == "non-embedding parameters"
-    assert figure.layout.xaxis2.title.text == "training frames seen"
-    assert (figure.layout.yaxis.type, figure.layout.yaxis2.type) == ("linear", "linear")
-    lines = [(shape.y0, shape.y1, shape.xref) for shape in figure.layout.shapes]
-    assert lines == [(0, 0, "x domain"), (0, 0, "x2 domain")]
-
-
-def test_what_was_foretold_has_bars_to_the_ends_of_its_interval() -> None:
-    rows = [(1e6, 1e8, 2.0, 1.75, 2.5, 2.25, True), (1e7, 1e8, 1.5, 1.25, 9.0, 0.8, False)]
-    table = pd.DataFrame(rows, columns=["params", "data", "foretold", "low", "high", "measured", "inside"])
-    figure = figure_foretold(table, "loss", "frames", level=0.8, worst=3.0)
-    bars = named(figure, "foretold, 80 % interval")
-    assert bars.x == ("1e+06 params,<br>1e+08 frames", "1e+07 params,<br>1e+08 frames")
-    assert bars.y.tolist() == [2.0, 1.5]
-    assert bars.error_y.array.tolist() == [0.5, 7.5]
-    assert bars.error_y.arrayminus.tolist() == [0.25, 0.25]
-    assert named(figure, "measured afterwards").y.tolist() == [2.25, 0.8]
-    assert "1 of 2 lie inside" in figure.layout.title.text
-    assert figure.layout.yaxis.range == pytest.approx((0.72, 3.15)), "9 leaves the picture, what was measured does not"
-    assert (figure.layout.xaxis.type, figure.layout.yaxis.type) == ("category", "linear")
-    whole = figure_foretold(table, "loss", worst=9.0)
-    assert whole.layout.yaxis.range is None
-    assert named(whole, "foretold, 90 % interval").x[0] == "1e+06 params,<br>1e+08 tokens"
-
-
-def test_ways_to_spend_a_budget_are_a_curve_through_the_three_that_are_named(planted: Any) -> None:
-    law = Forecast(replicates=20).fit(planted.params, planted.tokens, planted.loss * np.resize([1, 1.01, 0.99], 30))
-    spend = plan(law, 6e20)
-    figure, (best,) = figure_sizes(law, spend, 0.8), spend.frontier.params
-    line, band = named(figure, "expected loss"), named(figure, "80 % interval")
-    assert line.x[[0, 24, -1]] == pytest.approx([best / 8, best, best * 8])
-    tokens = 1e20 / line.x
-    assert line.y == pytest.approx(law.predict(line.x, tokens))
-    low, high = law.predict_interval(line.x, tokens, 0.8)
-    assert band.y == pytest.approx([*high, *low[::-1]])
-    assert band.x == pytest.approx([*line.x, *line.x[::-1]])
-    for name, place in (("half the size", 16), ("optimum", 24), ("twice the size", 32)):
-        marked = named(figure, name)
-        assert (marked.x[0], marked.y[0]) == pytest.approx((line.x[place], line.y[place]))
-    assert len({named(figure, name).marker.symbol for name in ("half the size", "optimum", "twice the size")}) == 3
-    assert figure.layout.title.text == "Ways to spend 6e+20 FLOPs"
+    assert figure.layout.yaxis.title.text == "training frames seen"
+    assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log"

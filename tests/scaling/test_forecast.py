@@ -13,6 +13,7 @@ from scipy import stats
 
 from benchmarks.scaling_backtest import score, tables
 from chemscale_bench.scaling import Forecast, JointLaw, PowerLaw, UnidentifiedError, compute_optimal, plan, validate
+from chemscale_bench.scaling import forecast as forecasts
 from chemscale_bench.scaling.analysis import analyse
 from chemscale_bench.scaling.forecast import FORMS
 from chemscale_bench.scaling.frontier import undominated
@@ -137,27 +138,16 @@ def test_a_size_is_off_the_curve_beyond_three_times_the_scatter(off: float, told
     assert all(each.error == pytest.approx(off, abs=0.03) for each in found)
 
 
-def test_forms_contain_each_other() -> None:
-    u = np.random.default_rng(0).normal(size=(9, 2))
-    joint = np.array([[0.1, 0.2, 0.3, 0.4, 0.5]])
-    for name in ("scale", "interaction"):
-        theta = np.pad(joint, ((0, 0), (0, len(FORMS[name].names) - 5)))
-        np.testing.assert_allclose(FORMS[name].log_loss(theta, u), FORMS["joint"].log_loss(joint, u))
-    tied = FORMS["tied"].log_loss(np.array([[0.1, 0.2, 0.4, 0.3]]), u)
-    np.testing.assert_allclose(tied, FORMS["joint"].log_loss(np.array([[0.1, 0.2, 0.3, 0.4, 0.3]]), u))
-
-
-@pytest.mark.parametrize("name", FORMS)
-def test_derivatives_are_exact(name: str) -> None:
-    form, random = FORMS[name], np.random.default_rng(1)
-    u, theta, step = random.normal(size=(7, 2)), random.normal(size=(3, len(form.names))), 1e-5
-    found, c = form.derivatives(theta, u), random.normal(size=(3, 7))
-    for place in range(theta.shape[1]):
-        shift = step * np.eye(theta.shape[1])[place]
-        up, down = form.derivatives(theta + shift, u), form.derivatives(theta - shift, u)
-        np.testing.assert_allclose((up.log_loss - down.log_loss) / 2 / step, found.jacobian[:, :, place], atol=1e-8)
-        slope = np.einsum("rn,rnp->rp", c, up.jacobian - down.jacobian) / 2 / step
-        np.testing.assert_allclose(slope, found.curvature(c)[:, place], atol=1e-8)
+@pytest.mark.parametrize(("budgets", "told"), [(2, False), (3, True)])
+def test_nine_settings_of_other_sizes_judge_a_size_and_seeds_are_none(
+    budgets: int, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecasts, "CUTS", ())  # no backtest is asked for
+    params, tokens = np.repeat(np.geomspace(1e6, 1e8, 5), 2 * budgets), np.tile(np.geomspace(1e8, 1e10, budgets), 10)
+    tokens = tokens if told else tokens * (params / 1e6) ** 0.1  # or two of them would be too few for any law
+    loss = (0.9 + 60 * params**-0.3 + 900 * tokens**-0.35) * np.exp(0.1 * (params == params[-1]))
+    found = Forecast(replicates=5).fit(params, tokens, loss).off_curve()
+    assert [params[each.rows[0]] for each in found] == ([1e8] if told else [])
 
 
 def test_runs_near_the_frontier_of_much_compute_weigh_most() -> None:
@@ -169,13 +159,13 @@ def test_runs_near_the_frontier_of_much_compute_weigh_most() -> None:
 
 
 def test_one_size_off_the_curve_is_named_and_nothing_else() -> None:
-    report = analyse(validate(measured(7)), replicates=200)
+    report = analyse(validate(measured(7)), replicates=40)
     off = [warning for warning in report.verdict.warnings if "off the curve" in warning]
     assert len(off) == 1
     assert "size 1e+08 is off the curve of the others" in off[0]
     assert "above it in all 4 runs" in off[0]
     assert any("of 5 larger runs lie inside their 90% intervals" in warning for warning in report.verdict.warnings)
-    clean = analyse(validate(measured(6)), replicates=200)
+    clean = analyse(validate(measured(6)), replicates=40)
     assert not any("curve" in warning or "inside" in warning for warning in clean.verdict.warnings)
     first = clean.text().splitlines()[0]
     assert "The loss falls with" in first
@@ -185,19 +175,19 @@ def test_one_size_off_the_curve_is_named_and_nothing_else() -> None:
 
 
 def test_the_first_sentence_says_why_there_is_no_law_or_that_its_forecast_is_too_wide() -> None:
-    narrow = analyse(validate(measured(1)), replicates=100).text().splitlines()[0]
+    narrow = analyse(validate(measured(1)), replicates=20).text().splitlines()[0]
     assert narrow.startswith("These runs do not tell how the loss scales with params and tokens: a forecast needs ")
     params, tokens = np.repeat([3e4, 1e5, 3e5], 3), np.tile([3e4, 1e5, 3e5], 3)
     loss = np.array([1.9679, 1.5774, 1.2869, 1.8242, 1.4922, 1.2262, 1.8134, 1.4536, 1.1757])  # of a demo
     few = validate(pd.DataFrame({"params": params, "tokens": tokens, "loss": loss}))
-    first = analyse(few, replicates=200).text().splitlines()[0]
+    first = analyse(few, replicates=100).text().splitlines()[0]
     assert "it foretold the 1 larger one to " in first
     assert "1 of 1 inside its 90% interval." in first
     assert "These runs do not tell what ten times the compute would reach: 0.5" in first
     assert " or more (90%), with no upper bound." in first
     assert "Ten times the compute should reach" not in first
     clean = validate(few.frame.assign(loss=1 + params**-0.3 + 30 * tokens**-0.4))
-    first = analyse(clean, replicates=50).text().splitlines()[0]
+    first = analyse(clean, replicates=10).text().splitlines()[0]
     assert re.search(r"none seen twice: \d+ times the most tokens of any run, so take it for a direction\. ", first)
 
 
@@ -214,7 +204,7 @@ def test_a_bad_run_is_named_and_does_not_widen_the_law(planted: Any) -> None:
     frame = pd.DataFrame({"params": params, "tokens": tokens, "loss": loss})
     assert (
         "Warning: row 7 (3.16e+07 params, 1e+10 tokens) lies far off the law"
-        in analyse(validate(frame), replicates=50).text()
+        in analyse(validate(frame), replicates=10).text()
     )
 
 

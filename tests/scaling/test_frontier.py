@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chemscale_bench.scaling import Forecast, JointLaw, UnidentifiedError, compute_optimal, isoflop, plan
-from chemscale_bench.scaling.frontier import _parabola, losses_along, undominated
+from chemscale_bench.scaling.frontier import _parabola, losses_along, searched_sizes, undominated
 
 
 def test_closed_form_equals_a_search(planted: Any) -> None:
@@ -82,6 +82,11 @@ def test_the_frontier_of_a_forecast_is_a_search_over_sizes(planted: Any) -> None
     low, high = best.params_power_interval
     assert 0.4 < low < 0.35 / 0.65 < high < 0.7
     assert losses_along(forecast, np.log(best.flops / 6)) == pytest.approx(np.log(best.loss))
+    # Two decades about the sizes of the runs, one more where compute is ten times the largest; two steps of 160 off.
+    for flops, end in ((6e20, 1e11), (6e21, 1e12)):
+        step = np.log(end / 1e4) / 160
+        ends = 1e4 * np.exp(2 * step), end / np.exp(2 * step)
+        assert searched_sizes(forecast, np.log(flops / 6)) == pytest.approx(ends)
 
 
 def test_a_frontier_needs_both_exponents(planted: Any) -> None:

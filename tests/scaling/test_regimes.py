@@ -133,3 +133,12 @@ def test_three_sizes_are_enough_to_be_flat() -> None:
     params, tokens = np.tile([1e6, 1e7, 1e8], 2), np.repeat([1e8, 1e10], 3)
     found = find_regimes(params, tokens, 10 * params ** np.repeat([-0.01, -0.2], 3))
     assert [curve.limited_beyond for curve in found.curves] == [0, np.inf]
+
+
+def test_a_curve_of_one_run_is_kept_and_not_judged() -> None:
+    params, tokens = np.array([1e6, 1e7, 1e8, 1e6]), np.array([1e8, 1e8, 1e8, 1e9])
+    found = find_regimes(params, tokens, 10 * params**-0.2)
+    assert [(curve.at, len(curve.rows), curve.limited_beyond) for curve in found.curves] == [
+        (1e8, 3, np.inf), (1e9, 1, np.inf),
+    ]  # fmt: skip
+    assert found.headline.at == 1e8

@@ -59,6 +59,13 @@ def test_a_bound_holds() -> None:
     assert locate(VALUES, [1, 1, 1], 1.0, (-9, 0.5)).converged.all()
 
 
+@pytest.mark.parametrize(("values", "ends", "place"), [(VALUES, (-9, 3), 1.8), (VALUES + 3, (3, 9), 4.8)])
+def test_a_start_at_a_bound_leaves_it_however_flat_it_is_there(
+    values: np.ndarray, ends: tuple[float, float], place: float
+) -> None:
+    assert locate(values, [0.1, 0.1, 0.1], 10.0, ends).theta[0, 0] == pytest.approx(place, abs=1e-5)
+
+
 @pytest.mark.parametrize(("exponent", "ends"), [(0.1, (0.0, 0.1)), (0.5, (0.5, 9.0))])
 def test_at_a_bound_the_others_are_as_good_as_with_that_parameter_fixed(
     exponent: float, ends: tuple[float, float]

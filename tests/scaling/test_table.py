@@ -10,7 +10,7 @@ import pytest
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.scaling import JointLaw, PowerLaw, validate
-from chemscale_bench.scaling.table import rows
+from chemscale_bench.scaling.table import DataError, columns_of, like, rows
 
 
 def good(**changed: object) -> pd.DataFrame:
@@ -67,6 +67,12 @@ def test_a_count_of_just_enough_is_one_and_a_selection_keeps_its_numbers() -> No
 def test_frames_may_be_few() -> None:
     table = validate(good(frames=[50, 100, 500, 950]).drop(columns="tokens"))
     assert table.data_column == "frames"
+
+
+def test_beside_tokens_frames_are_another_column() -> None:
+    table = validate(good(frames=[5, 6, 7, 8]))
+    assert table.data_column == "tokens"
+    assert table.frame["tokens"].tolist() == [1e9] * 4
 
 
 def test_logged_losses_may_be_below_one() -> None:
@@ -126,3 +132,22 @@ def test_what_a_machine_counted_may_be_one() -> None:
         validate(table.assign(params=[0.5, 2.0]), typed=False)
     with pytest.raises(UserError, match="params must be a plain count of at least 1000, got 1"):
         validate(table)
+
+
+def test_a_matrix_has_a_column_for_each_size() -> None:
+    params, tokens = columns_of([[1e6, 1e8], [1e7, 1e9], [1e8, 1e10]], ("params", "tokens"))
+    assert (params.tolist(), tokens.tolist()) == ([1e6, 1e7, 1e8], [1e8, 1e9, 1e10])
+    for other in (np.ones((2, 3)), np.ones(4), np.ones((2, 2, 2))):
+        with pytest.raises(DataError, match=r"columns params, tokens, got shape \("):
+            columns_of(other, ("params", "tokens"))
+    alone = [1e6, 1e7]
+    assert columns_of(alone, ("x",)) == (alone,)
+    assert columns_of([[1e6], [1e7]], ("x",))[0].tolist() == alone
+
+
+def test_numbers_give_a_number_and_lists_an_array() -> None:
+    values = np.array([2.0])
+    assert like((1e6, 1e8), values) == 2.0
+    assert isinstance(like((1e6, 1e8), values), float)
+    for sizes in (([1e6], 1e8), (1e6, np.array([1e8]))):
+        assert like(sizes, values) is values

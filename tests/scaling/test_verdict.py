@@ -44,6 +44,7 @@ def test_runs_are_named_up_to_five() -> None:
     assert named(more, [0], "frames") == "row 4 (1e+06 params, 1e+08 frames, seed 3, run 01234567)"
     assert named(frame, [0] * 5, "tokens").count("row 4") == 5
     assert "more" not in named(frame, [0] * 5, "tokens")
+    assert named(frame, [0] * 6, "tokens").endswith(" and 1 more")
     assert named(frame, [0] * 7, "tokens").endswith(" and 2 more")
 
 
@@ -60,7 +61,12 @@ def test_a_good_fit_has_no_warnings(joint: JointLaw, forecast: Forecast, runs: p
         "of up to 0.1 of the largest compute, it foretold the 10 larger ones to 2.6% on average, 9 of 10 inside their "
         "90% intervals. Ten times the compute should reach "
     )
-    assert verdict.next_run is not None
+    run = verdict.next_run
+    assert run is not None
+    assert verdict.found.endswith(
+        f" The run that would tell most of that for its compute: {run.params:.2g} params on {run.tokens:.2g} tokens "
+        f"({run.flops:.2g} FLOPs); it should take away {run.narrows:.0%} of the variance."
+    )
     one = judge(runs, "tokens", joint, forecast, foretold(1, 0), None, 0.9).found
     assert "foretold the 1 larger one to 0.0%, 1 of 1 inside its 90% interval." in one
     frames = judge(runs, "frames", None, forecast, None, None, 0.9)

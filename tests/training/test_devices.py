@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from forks import Fork
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.settings.chemgpt import ChemGPTSettings
@@ -74,13 +74,8 @@ def test_tasks_need_no_number_per_node(placed: str, local: int, monkeypatch: pyt
 def test_two_tasks_of_srun_train_as_one_and_say_it_once(prepared: None, tracking_uri: str) -> None:
     step = SRUN | {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_NODEID": "0"}
     step |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port() - 1), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "chemscale_bench", "chemgpt", "--task", "embedded-lm", "--params", "1e4"]
-    command += ["--tokens", "2000", "--device", "cpu"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    processes = [
-        subprocess.Popen(command, env=os.environ | step | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank}, **pipes)  # type: ignore[call-overload]
-        for rank in "01"
-    ]
+    command = ["chemgpt", "--task", "embedded-lm", "--params", "1e4", "--tokens", "2000", "--device", "cpu"]
+    processes = [Fork(*command, **step | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank}) for rank in "01"]
     said = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     assert "val nats/token" in said[0][0]
