@@ -2,9 +2,11 @@
 
 import errno
 import hashlib
+import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import mlflow
 import pytest
 import torch
 from commands import call, curve, runs
-from forks import Fork, run_verb, train_together
+from forks import Fork, run_verb
 from mlflow.entities import Run
 from servers import free_port, kill, serve
 
@@ -129,7 +131,11 @@ def test_a_server_that_goes_away_loses_nothing(tracking_uri: str, prepared_home:
 
 def test_two_processes_share_every_step_and_reach_the_same_loss() -> None:
     train("--tokens", "1e4")
-    train_together(2, "chemgpt", *SMALL, "--tokens", "1e4")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += ["-m", "chemscale_bench", "chemgpt", *SMALL, "--tokens", "1e4"]
+    tells = os.environ | {"PYTHONFAULTHANDLER": "1"}  # where a process was that aborts
+    done = subprocess.run(command, env=tells, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     alone, together = (run.data.metrics["val/loss_nats_per_token"] for run in runs())
     assert together == pytest.approx(alone, abs=2e-3)
     assert len(runs()) == 2
