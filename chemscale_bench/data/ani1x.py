@@ -9,6 +9,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from filelock import FileLock
 from tqdm import tqdm
 
 from chemscale_bench.data.cache import home, writing
@@ -43,14 +44,16 @@ def ani1x_frames() -> tuple[Mixture, Mixture]:
     Source:
         Smith, Zubatyuk, Nebgen et al., Sci. Data 7, 134 (2020); a sample by formulas, as its authors have no split.
     """
-    folder = home() / "frames" / "ani1x"
-    sizes = "-".join(str(frames) for frames in FRAMES.values())
-    files = [folder / f"{name}-{sizes}.npz" for name in ("pool", "test")]
-    if not all(file.exists() for file in files):
-        parts = _sample(fetch(FILE_NAME, URLS, SHA256, WITHOUT))
-        pool = Mixture.joined([parts["train"], parts["validation"]])
-        for file, mixture in zip(files, (pool, parts["test"]), strict=True):
-            _keep(file, mixture)
+    files = kept()
+    folder = files[0].parent
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):  # workers of a study begin at once
+        if not all(file.exists() for file in files):
+            parts = _sample(fetch(FILE_NAME, URLS, SHA256, WITHOUT))
+            pool = Mixture.joined([parts["train"], parts["validation"]])
+            for file, mixture in zip(files, (pool, parts["test"]), strict=True):
+                _keep(file, mixture)
     try:
         pool, test = (_read(file) for file in files)
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
@@ -58,6 +61,12 @@ def ani1x_frames() -> tuple[Mixture, Mixture]:
             f"the files in {folder} must be a sample of ANI-1x, they are damaged ({error}); delete it"
         ) from None
     return pool, test
+
+
+def kept() -> list[Path]:
+    """Where the pool and the test frames are, once they are drawn."""
+    sizes = "-".join(str(frames) for frames in FRAMES.values())
+    return [home() / "frames" / "ani1x" / f"{name}-{sizes}.npz" for name in ("pool", "test")]
 
 
 def part_of(formula: str) -> str:
@@ -115,8 +124,7 @@ def _structures(file: h5py.File, name: str, rows: np.ndarray) -> Mixture:
 def _keep(file: Path, mixture: Mixture) -> None:
     """Write a sample to a temporary name and rename it."""
     with writing(file.parent):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_suffix(".part.npz")
+        draft = file.with_name(f".{file.name}")
         np.savez(draft, allow_pickle=False, **{column: np.array(getattr(mixture, column)) for column in KEPT})
         draft.replace(file)
 

@@ -43,8 +43,7 @@ def frames_here() -> str:
 
 def sample_here() -> str:
     """What is here of ANI-1x."""
-    drawn = list((home() / "frames" / "ani1x").glob("*.npz"))
-    return "sample drawn" if drawn else downloaded(ani1x.FILE_NAME)
+    return "sample drawn" if all(file.exists() for file in ani1x.kept()) else downloaded(ani1x.FILE_NAME)
 
 
 def downloaded(file_name: str) -> str:

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from ase.data import chemical_symbols, covalent_radii
 
-from chemscale_bench.data.structures import all_pairs, pair_distances
+from chemscale_bench.data.structures import Frames, all_pairs, pair_distances
 from chemscale_bench.evaluation.motion import BROKEN, Bonds
 
 FRAMES = 2_000  # of the reference, at most
 REACH = 1.25  # times the sum of two covalent radii is the longest bond
+HOPPING = 2  # pairs of atoms at most that are bonded in some frames of one molecule and not in others
 BIN = 0.05  # Angstrom, of h(r)
 FARTHEST = 20.0  # Angstrom; what is farther counts there
 
@@ -34,6 +35,20 @@ def find_bonds(numbers: np.ndarray, positions_FA3: np.ndarray) -> Bonds:
     kept_P = np.abs(distance_FP - median_P).max(0) <= BROKEN
     chosen = np.flatnonzero((receivers_P < senders_P) & (median_P < longest_P) & kept_P)
     return Bonds(receivers_P[chosen], senders_P[chosen], median_P[chosen])
+
+
+def of_one_isomer(frames: Frames) -> Frames:
+    """Those that are bonded as the first frame, where one formula holds several molecules, as in ANI-1x.
+
+    A few pairs that are bonded in some frames only are a proton that hops or a bond that breaks: then all are kept.
+    """
+    receivers_P, senders_P = all_pairs(len(frames.numbers))
+    longest_P = REACH * (covalent_radii[frames.numbers[receivers_P]] + covalent_radii[frames.numbers[senders_P]])
+    bonded_FP = (pair_distances(frames.positions) < longest_P)[:, receivers_P < senders_P]
+    share_P = bonded_FP.mean(0)
+    if ((share_P > 0.1) & (share_P < 0.9)).sum() <= HOPPING:
+        return frames
+    return frames.take(np.flatnonzero((bonded_FP == bonded_FP[0]).all(1)))
 
 
 def bond_kinds(numbers: np.ndarray, bonds: Bonds) -> list[str]:

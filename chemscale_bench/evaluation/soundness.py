@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chemscale_bench.data.mixtures import FrameSet
-from chemscale_bench.evaluation.distances import find_bonds
+from chemscale_bench.evaluation.distances import find_bonds, of_one_isomer
 from chemscale_bench.evaluation.physics import check
 from chemscale_bench.evaluation.stretching import stretch
 from chemscale_bench.models.potential import Potential
@@ -16,7 +16,7 @@ def soundness(potential: Potential, test: FrameSet) -> tuple[dict[str, float], l
     """The worst of `physics.check` and `Stretched.metrics` over the molecules, and what to say of weak bonds."""
     worst: dict[str, float] = {}
     warnings, molecules = [], test.molecules(MOST_MOLECULES)
-    for molecule in molecules:
+    for molecule in map(of_one_isomer, molecules):
         about = molecule.numbers, molecule.positions[0]
         charge, unpaired = molecule.charge, molecule.unpaired
         physics = check(potential, *about, charge=charge, unpaired=unpaired)

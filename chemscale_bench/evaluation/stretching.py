@@ -92,11 +92,11 @@ def energies_of(
     numbers_A = torch.as_tensor(numbers, dtype=torch.int64, device=like.device)
     at_once = max(1, PASS_ATOMS["cpu"] // len(numbers))
     with torch.no_grad():
-        energies = [
-            energy_of(potential, frames_graph(numbers_A, part.to(like), near.to(like.device), charge, unpaired))
-            for part in torch.as_tensor(positions_FA3).split(at_once)
-            for near in [within(part, potential.cutoff)]
-        ]
+        energies = []
+        for part in torch.as_tensor(positions_FA3).split(at_once):
+            near_FP = within(part, potential.cutoff).to(like.device)
+            graph = frames_graph(numbers_A, part.to(like), near_FP, charge, unpaired)
+            energies.append(energy_of(potential, graph))
     return torch.cat(energies).double().cpu().numpy()
 
 

@@ -222,9 +222,7 @@ def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -
         try:
             split, train, cutoff = int(chosen["split"]), int(chosen["train_frames"]), float(chosen["cutoff"])
         except (KeyError, ValueError):
-            raise NotReproduced(
-                f"settings must hold split, train_frames and cutoff, got others in run {run.run}"
-            ) from None
+            raise NotReproduced(f"settings must hold split, train_frames and cutoff, see run {run.run}") from None
         units = [chosen.get(f"{kind}_unit") or default for kind, default in UNITS.items()] if copies.data else ["", ""]
         frames = prepare_frames(
             copies.data or task.data, molecule=task.molecules, split=1 if copies.test_data else split,
@@ -236,6 +234,8 @@ def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -
         elements = tuple(int(number) for number in np.unique(frames.train.numbers))
         check_force_field(entry, run, folder / run.run, elements, cutoff)
         potential, record = force_fields.load(folder / run.run)
+        if (chosen.get("forces") == "predicted") != potential.DIRECT:
+            raise NotReproduced(f"forces must be predicted if those of the model are, run {run.run} says otherwise")
         reference = Reference.from_record(record)
         test = on_device(frames.test, cutoff, reference, torch.device("cpu"), potential.scale.dtype)
         metric = entry.primary_metric

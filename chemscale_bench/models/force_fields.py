@@ -106,7 +106,7 @@ def save(
 
 
 def load(folder: Path) -> tuple[Potential, dict[str, Any]]:
-    """A network from its checkpoint, and its `config.json`; nothing in either is executed.
+    """A network from its checkpoint, for evaluation, and its `config.json`; nothing in either is executed.
 
     Raises:
         UserError: if the folder does not hold a checkpoint of ours.
@@ -127,4 +127,4 @@ def load(folder: Path) -> tuple[Potential, dict[str, Any]]:
             f"a force field must be a folder with config.json and model.safetensors of one model, got {folder} "
             f"({problem}); take the `model` artifact of a run"
         ) from None
-    return network, record
+    return network.eval(), record

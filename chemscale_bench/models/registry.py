@@ -156,6 +156,10 @@ def load(name: str, declared: tuple[str, ...]) -> Any:
         raise UserError(
             f"model {name} must declare {', '.join(missing)}, {point.value} of {package} does not; add it there"
         )
+    if module.STACKED and getattr(module.Network, "DIRECT", False):
+        raise UserError(
+            f"STACKED must be False where Network.DIRECT is True, {point.value} of {package} has both; change it there"
+        )
     if getattr(module, "MODEL_TYPE", name) != name:
         raise UserError(
             f"MODEL_TYPE of a package's model must be its name, {name}, got {module.MODEL_TYPE!r} in {point.value} of "

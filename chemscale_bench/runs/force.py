@@ -144,7 +144,7 @@ class ForceRun(TrackedRun):
         return trainer
 
     def count_flops(self) -> float:
-        """FLOPs of training on one frame, as torch counts them: matrix products, forward and both backward passes.
+        """FLOPs of training on one frame, as torch counts them: matrix products, forward and backward passes.
 
         Only neighbours count, also where every pair is an edge: a training has the same FLOPs on every device. Of
         several molecules it is the mean over as many frames as go into a pass.

@@ -89,7 +89,7 @@ def of_checkpoint(settings: ForceFieldSettings) -> Start:
             f"give model={record['model']}"
         )
     config = FORCE_FIELDS.family(settings.model).Config(**record["config"])
-    return Start(potential, config, tuple(record["elements"]))
+    return Start(potential.train(), config, tuple(record["elements"]))
 
 
 def folder_of(init: str, temporary: str) -> Path:

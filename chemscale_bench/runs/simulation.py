@@ -23,7 +23,7 @@ from chemscale_bench.data.rmd17 import LABELS, official
 from chemscale_bench.data.structures import Frames
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import motion_report
-from chemscale_bench.evaluation.distances import Reference
+from chemscale_bench.evaluation.distances import Reference, of_one_isomer
 from chemscale_bench.evaluation.motion import steps_of
 from chemscale_bench.evaluation.simulated import LANGEVIN, NVE, Simulated, metrics, place_of, rows
 from chemscale_bench.evaluation.simulating import Subject, moved
@@ -213,7 +213,7 @@ def test_frames(settings: ForceFieldSettings, record: Mapping[str, Any], origin:
             f"molecule must be one of several that {origin} was trained on, {', '.join([*known][::-1][:20])}, got "
             f"{molecule!r}; choose one"
         )
-    return split.test.molecule(known[molecule])
+    return of_one_isomer(split.test.molecule(known[molecule]))
 
 
 def record_of(folder: Path) -> dict[str, Any]:

@@ -222,7 +222,7 @@ class Sweep:
         chosen = studies.suggest(trial, self.space)
         settings = self.settings_of(chosen)
         warmup = self.warmup_of(settings)
-        tags = below(self.parent) | {"trial": str(trial.number)}
+        tags = below(self.parent) | {"trial": str(trial.number), "schedule.warmup": repr(warmup)}
         experiment = experiment_id(self.settings.experiment)
         name = f"trial {trial.number}, {self.settings.model}, {about(self.task, self.settings.data)}"
         child = self.client.create_run(experiment, tags=tags, run_name=name).info.run_id

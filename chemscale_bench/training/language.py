@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from chemscale_bench.data.store import Molecules
@@ -266,9 +266,8 @@ def molecule_losses(
 ) -> np.ndarray:
     """Cross-entropy (M,) in nats of every molecule of a split, end token included."""
     losses = np.empty(len(molecules))
-    dropping = [module for module in model.modules() if module.training and drops(module)]
-    for module in dropping:  # and no other: a compiled model without any would be compiled again
-        module.eval()
+    trained = {module: module.training for module in model.modules()}
+    model.eval()
     order = np.argsort(molecules.lengths, kind="stable")
     sequences = list(molecules.sequences())
     for start, stop in micro_batches(molecules.lengths[order], VALIDATION_TOKENS):
@@ -278,14 +277,9 @@ def molecule_losses(
         sums = torch.zeros(len(group), dtype=torch.float64, device=device)
         sums.index_add_(0, row, model.token_losses(batch).double())
         losses[group] = sums.cpu().numpy()
-    for module in dropping:
-        module.train()
+    for module, training in trained.items():
+        module.training = training
     return losses
-
-
-def drops(module: nn.Module) -> bool:
-    """Whether a module has dropout, which models of packages may have."""
-    return isinstance(module, nn.Dropout) or bool(getattr(module, "dropout", 0))
 
 
 def validate(model: LanguageModel, molecules: Molecules, start_id: int, device: torch.device | str) -> Validation:

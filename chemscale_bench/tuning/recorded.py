@@ -168,6 +168,8 @@ def from_experiment(experiment: str, metric: str) -> Curves:
         )
     # Those of `tune` have one budget, and a schedule of their own.
     if all("trial" in run.tags and {"warmup", "decay"} <= run.params.keys() for run in runs):
-        for name in ("warmup", "decay"):
-            points[name] = points["run"].map({run.run_id: run.params[name] for run in runs})
+        for name in ("warmup", "decay"):  # a tag has the share of the trial, where the parameter is one of less
+            points[name] = points["run"].map(
+                {run.run_id: run.tags.get(f"schedule.{name}", run.params[name]) for run in runs}
+            )
     return from_long(points.rename(columns={"run": "trial"}), experiment)

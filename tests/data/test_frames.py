@@ -184,7 +184,7 @@ def test_smaller_training_sets_are_contained_in_larger_ones_and_validation_stays
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"data": "rmd71"}, "rmd17, md17, embedded or an existing file, got rmd71; did you mean rmd17"),
+        ({"data": "rmd71"}, "rmd17, md17, ani1x, embedded or an existing file, got rmd71; did you mean rmd17"),
         ({"molecule": "etanol"}, "got 'etanol'; did you mean ethanol"),
         ({"data": "rmd17", "molecule": "salicylic acid"}, "did you mean salicylic"),
         ({"data": "md17", "split": 6}, "split must be from 1 to 5 in md17, got 6"),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from ase.build import molecule as ase_molecule
 from torch import Tensor
 
 from chemscale_bench.data.frames import prepare_frames
+from chemscale_bench.data.structures import Frames
 from chemscale_bench.evaluation.distances import (
     BIN,
     Reference,
@@ -18,6 +22,7 @@ from chemscale_bench.evaluation.distances import (
     find_bonds,
     halves,
     histogram_mae,
+    of_one_isomer,
 )
 from chemscale_bench.evaluation.stretching import STRETCHES, stretch
 from chemscale_bench.models.potential import Graph, Potential
@@ -29,6 +34,32 @@ LENGTH = float(np.hypot(0.76, 0.6))
 
 def frames(noise: float, count: int = 400) -> np.ndarray:
     return WATER + noise * np.random.default_rng(0).normal(size=(count, 3, 3))
+
+
+def test_of_isomers_those_of_the_first_frame_are_kept_and_of_one_molecule_all() -> None:
+    ethanol = molecule("CH3CH2OH", "embedded")
+    ether = molecule("CH3OCH3")
+    both = Frames(ethanol.numbers, np.concatenate([ethanol.positions[:5], ether.positions, ethanol.positions[5:]]),
+                  np.zeros(60), np.zeros((60, 9, 3)))  # fmt: skip
+    assert np.array_equal(of_one_isomer(both).positions, ethanol.positions)
+    assert len(find_bonds(both.numbers, of_one_isomer(both).positions).first_B) == 8
+    assert len(of_one_isomer(ethanol)) == len(ethanol) == 30
+    broken = ethanol.positions.copy()
+    broken[:15, -1] += 3  # an atom that half of the frames have lost
+    assert len(of_one_isomer(replace(ethanol, positions=broken))) == 30
+
+
+def molecule(name: str, data: str = "") -> Frames:
+    """30 frames, elements in the order of their numbers: of the package's trajectory, or of ASE's and noise."""
+    if data:
+        split = prepare_frames(data, molecule="ethanol", split=1, train_size=5, validation_frames=5, test_frames=30)
+        numbers, positions = split.test.numbers, split.test.positions
+    else:
+        atoms = ase_molecule(name)
+        numbers = atoms.numbers
+        positions = atoms.positions + 0.03 * np.random.default_rng(0).normal(size=(30, len(atoms), 3))
+    order = np.argsort(numbers, kind="stable")
+    return Frames(numbers[order], positions[:, order], np.zeros(30), np.zeros(positions.shape))
 
 
 def test_the_bonds_of_ethanol() -> None:

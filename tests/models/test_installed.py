@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -113,6 +114,12 @@ def test_forces_may_be_predicted_beside_the_energy_and_are_labelled(
     submit(SubmitSettings(run="theirs", submitter="Ada", out=str(tmp_path / "entries")))
     (path,) = (tmp_path / "entries").rglob("ada-*.json")
     assert judge(path, Level.REPRODUCED).level == Level.REPRODUCED
+    other = json.loads(path.read_text())
+    del other["runs"][0]["settings"]["forces"]
+    path.write_text(json.dumps(other))
+    assert "forces must be predicted if those of the model are" in judge(path, Level.REPRODUCED).why_not_next
+    other["runs"][0]["settings"]["forces"] = "predicted"
+    path.write_text(json.dumps(other))
     studies = [*read_entries(tmp_path / "entries", Level.VALID)[0], *read_experiment("theirs")[0]]
     assert {study.model for study in studies} == {"direct (forces predicted)"}
 
@@ -144,6 +151,15 @@ def test_what_does_not_work_is_refused_and_harms_no_other(install: Install, mode
     assert FORCE_FIELDS.family("schnet").STACKED
     with pytest.raises(UserError, match="choose schnet or painn"):
         FORCE_FIELDS.check_stacked("seeds", 2, "mace")
+
+
+def test_predicted_forces_are_not_stacked(install: Install) -> None:
+    install(
+        "direct",
+        DIRECT.replace("from toy_pairs import PEAK_RATE, STACKED,", "STACKED = True\nfrom toy_pairs import PEAK_RATE,"),
+    )
+    with pytest.raises(UserError, match=r"STACKED must be False where Network\.DIRECT is True, their_models of"):
+        FORCE_FIELDS.family("direct")
 
 
 def test_two_packages_may_not_have_one_name(install: Install) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -35,8 +36,12 @@ def test_it_is_trained_on_turned_frames_and_gives_forces_of_those_it_was_given(
     network = module.Network(config, ELEMENTS).double().eval()
     turn, _ = torch.linalg.qr(torch.randn(3, 3).double())
     energy_S, forces_A3 = energy_and_forces(network, turned(turn, config.cutoff), differentiable=False)
-    monkeypatch.setattr(torch, "randn_like", lambda turned_S33: turn.expand_as(turned_S33))
-    monkeypatch.setattr(torch.linalg, "qr", lambda turned_S33: (turned_S33, None))
+    drawn = sys.modules["chemscale_orb"].random_rotations(4000)  # type: ignore[attr-defined]
+    assert torch.allclose(drawn @ drawn.mT, torch.eye(3).double(), atol=1e-9)
+    assert float(drawn.mean(0).abs().max()) < 0.05, "no turn is likelier than another"
+    monkeypatch.setitem(
+        vars(sys.modules["chemscale_orb"]), "random_rotations", lambda number: turn.expand(number, 3, 3)
+    )
     graph = turned(torch.eye(3).double(), config.cutoff)
     trained_S, trained_A3 = energy_and_forces(network.train(), graph, differentiable=False)
     torch.testing.assert_close(trained_S, energy_S, rtol=1e-9, atol=1e-9)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import toy_pairs
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import dropout, normalize
 from toy_pairs import PEAK_RATE, STACKED, WIDTH_STEP, Config, layers_for
 
 from chemscale_bench.models.potential import Graph
@@ -20,7 +20,8 @@ class Network(toy_pairs.Network):
         self.out = nn.Linear(config.width, 2)
 
     def forward(self, graph: Graph) -> tuple[Tensor, Tensor]:
-        energy_E, pull_E = (self.scale * self.of_pairs(graph)).unbind(1)
+        # As a model with dropout would be: what is measured is measured without.
+        energy_E, pull_E = (dropout(self.scale * self.of_pairs(graph), 0.02, self.training)).unbind(1)
         force_E3 = pull_E[:, None] * normalize(graph.displacements())
         none_A = energy_E.new_zeros(len(graph.numbers_A))
         energy_A = none_A.index_add(0, graph.receivers_E, energy_E)

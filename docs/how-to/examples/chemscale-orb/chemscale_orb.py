@@ -37,6 +37,12 @@ def layers_for(params: int) -> int:
     return 3
 
 
+def random_rotations(number: int) -> Tensor:
+    """Rotations (S, 3, 3), half of them with a reflection, each as likely as any other."""
+    q_S33, r_S33 = torch.linalg.qr(torch.randn(number, 3, 3, dtype=torch.float64))
+    return q_S33 * r_S33.diagonal(dim1=1, dim2=2).sign()[:, None]
+
+
 class Network(Potential):
     """The network with outputs for each atom: its energy."""
 
@@ -64,7 +70,7 @@ class Network(Potential):
         """(A, `OUTPUTS`), and how each structure was turned (S, 3, 3): at random in training, else not at all."""
         turned_S33 = torch.eye(3).to(self.scale).expand(graph.structures, 3, 3)
         if self.training:
-            turned_S33 = torch.linalg.qr(torch.randn_like(turned_S33))[0]
+            turned_S33 = random_rotations(graph.structures).to(self.scale)
         turned_E33 = turned_S33[graph.structure_A[graph.receivers_E]]
         vectors_E13 = graph.displacements()[:, None] @ turned_E33 * (RADIUS / self.cutoff)
         batch = SimpleNamespace(

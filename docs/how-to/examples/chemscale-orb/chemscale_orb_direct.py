@@ -1,4 +1,4 @@
-"""Orb v3, direct: forces are outputs of the network beside the energy, twice as fast and not conserving it.
+"""Orb v3, direct: forces are outputs of the network beside the energy, and do not conserve it.
 
 Shapes: A atoms, S structures.
 """
