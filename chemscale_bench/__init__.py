@@ -3,7 +3,7 @@
 Example:
     >>> import chemscale_bench as cs
     >>> sorted(cs.list_tasks().index)[:2]
-    ['embedded-ff', 'embedded-lm']
+    ['ani1x-ff', 'embedded-ff']
 """
 
 from importlib import import_module

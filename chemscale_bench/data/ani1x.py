@@ -63,6 +63,16 @@ def ani1x_frames() -> tuple[Mixture, Mixture]:
     return pool, test
 
 
+def check_validation(frames: int) -> None:
+    """Refuse another number of validation frames than there are with formulas of their own.
+
+    Raises:
+        UserError: it would take training frames, or train on frames set apart.
+    """
+    if frames != FRAMES["validation"]:
+        raise UserError(f"validation_frames must be {FRAMES['validation']} in ani1x, got {frames}; mend the task")
+
+
 def kept() -> list[Path]:
     """Where the pool and the test frames are, once they are drawn."""
     sizes = "-".join(str(frames) for frames in FRAMES.values())

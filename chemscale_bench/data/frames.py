@@ -127,6 +127,8 @@ def prepare_frames(
         sources = [_named(data, name, split) for name in molecules]
         source, many = sources[0], len(molecules)
         _check_sizes(data, source, train_size, validation_frames, test_frames)
+        if data == "ani1x":
+            ani1x.check_validation(validation_frames)
         if many > 1:
             source = _together(sources, molecules)
             train_size, validation_frames, test_frames = (

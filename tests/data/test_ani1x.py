@@ -53,10 +53,11 @@ def labels(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> dict[by
     return labels
 
 
-def prepare(train_size: int = 400, molecule: str = "all", split: int = 1) -> FrameSplit:
+def prepare(train_size: int = 400, molecule: str = "all", split: int = 1, validation_frames: int = 20) -> FrameSplit:
     return prepare_frames(
-        "ani1x", molecule=molecule, split=split, train_size=train_size, validation_frames=20, test_frames=30
-    )
+        "ani1x", molecule=molecule, split=split, train_size=train_size, validation_frames=validation_frames,
+        test_frames=30,
+    )  # fmt: skip
 
 
 def test_every_frame_keeps_its_own_labels_in_ev(labels: dict[bytes, tuple[float, np.ndarray]]) -> None:
@@ -119,6 +120,7 @@ def test_another_file_in_its_place_is_refused(
     [
         ({"split": 2}, "split must be 1 in ani1x"),
         ({"molecule": "aspirin"}, "molecule must be one of all in ani1x, got 'aspirin'"),
+        ({"validation_frames": 10}, "validation_frames must be 20 in ani1x, got 10; mend the task"),
         ({"train_size": 401}, r"at most 400 in ani1x \(420 frames less 20 for validation\), got 401"),
     ],
 )

@@ -30,16 +30,12 @@ class Network(Potential):
         self.pair = nn.Sequential(nn.Linear(27, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.out = nn.Linear(width, 1)
 
-    def of_pairs(self, graph: Graph) -> Tensor:
+    def atomic_energies(self, graph: Graph) -> Tensor:
         distance_E = graph.displacements().norm(dim=1)
         near_E = (1 - distance_E / self.cutoff).clamp(min=0) ** 2
         numbers_E = graph.numbers_A[graph.senders_E], graph.numbers_A[graph.receivers_E]
         centres = torch.linspace(0.5, self.cutoff, 25).to(distance_E)
         radial_ER = torch.exp(-20 * (distance_E[:, None] - centres) ** 2)
         features_EF = torch.cat([radial_ER, torch.stack(numbers_E, 1) / 8], dim=1)
-        found_EO: Tensor = near_E[:, None] * self.out(self.pair(features_EF))
-        return found_EO
-
-    def atomic_energies(self, graph: Graph) -> Tensor:
-        energy_E = self.of_pairs(graph)[:, 0]
+        energy_E = near_E * self.out(self.pair(features_EF)).squeeze(1)
         return energy_E.new_zeros(len(graph.numbers_A)).index_add(0, graph.receivers_E, energy_E)
