@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 from pathlib import Path
 
 import h5py
@@ -22,10 +23,11 @@ from chemscale_bench.errors import UserError
 
 ATOMS = {f"C{carbon}H{2 * carbon + 2}O{oxygen}": (carbon, oxygen) for carbon in range(1, 9) for oxygen in range(8)}
 ROWS = 60
+Labels = dict[bytes, tuple[float, np.ndarray]]
 FRAMES = {"train": 400, "validation": 20, "test": 30}
 
 
-def write(path: Path) -> dict[bytes, tuple[float, np.ndarray]]:
+def write(path: Path) -> Labels:
     """64 formulas, every fifth structure of which has no energy in this method; energy and forces by positions."""
     rng, labels = np.random.default_rng(0), {}
     with h5py.File(path, "w") as file:
@@ -43,10 +45,16 @@ def write(path: Path) -> dict[bytes, tuple[float, np.ndarray]]:
     return labels
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Labels]:
+    path = tmp_path_factory.mktemp("ani1x") / ani1x.FILE_NAME
+    return path, write(path)
+
+
 @pytest.fixture
-def labels(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> dict[bytes, tuple[float, np.ndarray]]:
-    url, folder = server
-    labels = write(folder / ani1x.FILE_NAME)
+def labels(server: tuple[str, Path], written: tuple[Path, Labels], monkeypatch: pytest.MonkeyPatch) -> Labels:
+    (url, folder), (path, labels) = server, written
+    shutil.copy(path, folder)
     monkeypatch.setattr(ani1x, "URLS", (f"{url}/{ani1x.FILE_NAME}",))
     monkeypatch.setattr(ani1x, "SHA256", file_sha256(folder / ani1x.FILE_NAME))
     monkeypatch.setattr(ani1x, "FRAMES", FRAMES)
@@ -60,7 +68,7 @@ def prepare(train_size: int = 400, molecule: str = "all", split: int = 1, valida
     )  # fmt: skip
 
 
-def test_every_frame_keeps_its_own_labels_in_ev(labels: dict[bytes, tuple[float, np.ndarray]]) -> None:
+def test_every_frame_keeps_its_own_labels_in_ev(labels: Labels) -> None:
     split = prepare()
     for part in (split.train, split.validation, split.test):
         assert isinstance(part, Mixture)
