@@ -109,7 +109,9 @@ def _part(file: h5py.File, part: str, rows: dict[str, np.ndarray]) -> Mixture:
     ends = np.cumsum([len(found) for found in rows.values()])
     total = int(ends[-1]) if rows else 0
     if total < FRAMES[part]:
-        raise UserError(f"{file.filename} must have {FRAMES[part]:,} structures to {part}, it has {total:,}; delete it")
+        raise UserError(
+            f"{file.filename} must have {FRAMES[part]:,} structures for {part}, it has {total:,}; delete it"
+        )
     chosen = np.random.RandomState(1).permutation(total)[: FRAMES[part]]
     group = np.searchsorted(ends, chosen, side="right")
     mixtures = []

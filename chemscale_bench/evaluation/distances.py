@@ -31,10 +31,16 @@ def find_bonds(numbers: np.ndarray, positions_FA3: np.ndarray) -> Bonds:
     receivers_P, senders_P = all_pairs(len(numbers))
     distance_FP = pair_distances(positions_FA3[:FRAMES])
     median_P = np.median(distance_FP, axis=0)
-    longest_P = REACH * (covalent_radii[numbers[receivers_P]] + covalent_radii[numbers[senders_P]])
+    longest_P = longest_bonds(numbers)
     kept_P = np.abs(distance_FP - median_P).max(0) <= BROKEN
     chosen = np.flatnonzero((receivers_P < senders_P) & (median_P < longest_P) & kept_P)
     return Bonds(receivers_P[chosen], senders_P[chosen], median_P[chosen])
+
+
+def longest_bonds(numbers: np.ndarray) -> np.ndarray:
+    """How far apart two bonded atoms may be, for all pairs (P,)."""
+    receivers_P, senders_P = all_pairs(len(numbers))
+    return np.asarray(REACH * (covalent_radii[numbers[receivers_P]] + covalent_radii[numbers[senders_P]]))
 
 
 def of_one_isomer(frames: Frames) -> Frames:
@@ -42,9 +48,8 @@ def of_one_isomer(frames: Frames) -> Frames:
 
     A few pairs that are bonded in some frames only are a proton that hops or a bond that breaks: then all are kept.
     """
-    receivers_P, senders_P = all_pairs(len(frames.numbers))
-    longest_P = REACH * (covalent_radii[frames.numbers[receivers_P]] + covalent_radii[frames.numbers[senders_P]])
-    bonded_FP = (pair_distances(frames.positions) < longest_P)[:, receivers_P < senders_P]
+    receivers_P, senders_P = frames.pairs()
+    bonded_FP = (pair_distances(frames.positions) < longest_bonds(frames.numbers))[:, receivers_P < senders_P]
     share_P = bonded_FP.mean(0)
     if ((share_P > 0.1) & (share_P < 0.9)).sum() <= HOPPING:
         return frames
