@@ -28,7 +28,10 @@ FRAMES = {"train": 400, "validation": 20, "test": 30}
 
 
 def write(path: Path) -> Labels:
-    """64 formulas, every fifth structure of which has no energy in this method; energy and forces by positions."""
+    """64 formulas, every fifth structure of which has no energy in this method, every eleventh a force that is none.
+
+    Gives energy and forces by positions.
+    """
     rng, labels = np.random.default_rng(0), {}
     with h5py.File(path, "w") as file:
         for at, (name, (carbon, oxygen)) in enumerate(ATOMS.items()):
@@ -37,6 +40,7 @@ def write(path: Path) -> Labels:
             positions = (grid + rng.normal(0, 0.05, (ROWS, len(numbers), 3))).astype(np.float32)
             energies = np.where(np.arange(ROWS) % 5, -100.0 - at + np.arange(ROWS) / ROWS, np.nan)
             forces = rng.normal(0, 0.01, positions.shape).astype(np.float32)
+            forces[3::11, -1, 1] = np.nan
             group = file.create_group(name)
             group["atomic_numbers"], group["coordinates"] = numbers, positions
             group["wb97x_dz.energy"], group["wb97x_dz.forces"] = energies, forces
@@ -77,6 +81,15 @@ def test_every_frame_keeps_its_own_labels_in_ev(labels: Labels) -> None:
             expected, forces = labels[part.positions[atoms].astype(np.float32).tobytes()]
             assert energy == expected * ENERGY_UNITS["Hartree"]
             np.testing.assert_array_equal(part.forces[atoms], forces.astype(np.float64) * ENERGY_UNITS["Hartree"])
+
+
+def test_structures_without_energy_or_forces_are_left_out_and_counted(
+    labels: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = prepare()
+    assert all(np.isfinite(part.forces).all() for part in (split.train, split.validation))
+    # Of 60 structures 12 have no energy, 6 no forces, one of them neither.
+    assert "ANI-1x: 1,088 of 3,840 structures have no energy or no forces" in capsys.readouterr().err
 
 
 def test_no_formula_is_in_two_parts(labels: object) -> None:
@@ -132,9 +145,12 @@ def test_another_file_in_its_place_is_refused(
         ({"train_size": 401}, r"at most 400 in ani1x \(420 frames less 20 for validation\), got 401"),
     ],
 )
-def test_what_it_does_not_have_is_refused(labels: object, changes: dict[str, object], message: str) -> None:
+def test_what_it_does_not_have_is_refused(
+    labels: object, cache: Path, changes: dict[str, object], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         prepare(**changes)  # type: ignore[arg-type]
+    assert (cache / "downloads").exists() is ("train_size" in changes), "only what the sample tells is refused late"
 
 
 def test_a_model_is_trained_on_it_and_moves_a_molecule_that_it_is_tested_on(
