@@ -102,8 +102,8 @@ def _sample(archive: Path) -> dict[str, Mixture]:
                 total += len(labelled)
             usable = sum(len(found) for of_part in rows.values() for found in of_part.values())
             print(
-                f"ANI-1x: {total - usable:,} of {total:,} structures have no energy or no forces by this method and are "
-                "left out",
+                f"ANI-1x: {total - usable:,} of {total:,} structures have no energy or no forces by this method and "
+                "are left out",
                 file=sys.stderr,
             )
             return {part: _part(file, part, found) for part, found in rows.items()}

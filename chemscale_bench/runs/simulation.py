@@ -44,6 +44,8 @@ from chemscale_bench.tracking.store import open_store
 from chemscale_bench.training.devices import evaluation_device
 
 FORCE_MAE = "test/force_mae_mev_per_angstrom"
+ONE_SPLIT = ("embedded", "ani1x")
+"""Named data with no other split than that of their task."""
 
 
 def simulate(settings: SimulateSettings, prints: bool = True) -> Result:
@@ -169,13 +171,14 @@ def of_folder(folder: Path, molecule: str) -> Subject:
         task = tasks.load_force(name) if name else None
     except UserError:
         task = None
-    if task is None or not (known or (task.data == "embedded" and of_task in task.molecules)):
+    joint = task is not None and task.joint and not of_task
+    if task is None or not (known or (task.data in ONE_SPLIT and (joint or of_task in task.molecules))):
         raise UserError(
             f"run must be a folder whose frames are those of a task, {folder} was trained on {record.get('task')!r}, "
             "which nobody here has; give the id of its run"
         )
-    chosen = {"task": name, "molecule": known.molecule if known else of_task, "split": known.split if known else 1}
-    settings = ForceFieldSettings.model_validate(chosen | {"train_size": 1})
+    frames = {"molecule": known.molecule, "split": known.split} if known else {"molecule": of_task or "auto"}
+    settings = ForceFieldSettings.model_validate({"task": name, **frames})
     params = f"{record['model']} {potential.non_embedding_params:.2g}"
     return Subject(params, "", float("nan"), folder, test_frames(settings, record, str(folder), molecule))
 

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import h5py
+import mlflow
 import numpy as np
 import pytest
 import yaml
@@ -20,6 +21,7 @@ from chemscale_bench.data.frame_units import ENERGY_UNITS
 from chemscale_bench.data.frames import FrameSplit, prepare_frames
 from chemscale_bench.data.mixtures import Mixture
 from chemscale_bench.errors import UserError
+from chemscale_bench.runs import simulation
 
 ATOMS = {f"C{carbon}H{2 * carbon + 2}O{oxygen}": (carbon, oxygen) for carbon in range(1, 9) for oxygen in range(8)}
 ROWS = 60
@@ -154,13 +156,21 @@ def test_what_it_does_not_have_is_refused(
 
 
 def test_a_model_is_trained_on_it_and_moves_a_molecule_that_it_is_tested_on(
-    labels: object, tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    labels: object, tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     declared = yaml.safe_load((tasks.FOLDER / "ani1x-ff.yaml").read_text())
     small = {"name": "small", "validation_frames": FRAMES["validation"], "test_frames": FRAMES["test"]}
-    (tmp_path / "small.yaml").write_text(yaml.safe_dump(declared | small))
-    task = f"--task={tmp_path / 'small.yaml'}"
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(declared | small | {"budgets_frames": [100, 400]}))
+    monkeypatch.setattr(tasks, "FOLDER", tmp_path)
+    train = ["forcefield", "--task=small", "--model=schnet", "--params=3e3", "--train_size=100", "--steps=5"]
     with contextlib.suppress(SystemExit):
-        main(["forcefield", task, "--model=schnet", "--params=3e3", "--train_size=100", "--steps=5", "--device=cpu"])
+        main([*train, "--device=cpu"])
     (molecule,) = re.findall(r"simulate --molecule (\w+)", capsys.readouterr().out)
     assert ani1x.part_of(molecule) == "test"
+    (run,) = mlflow.search_runs(experiment_names=["chemscale"], output_format="list")
+    folder = Path(run.info.artifact_uri.removeprefix("file://"), "model")
+    found, _ = simulation.find(str(folder), molecule, tmp_path)
+    assert found[0].test.formula == molecule
+    with pytest.raises(UserError, match="molecule must be one of several that"):
+        simulation.find(str(folder), "", tmp_path)
