@@ -1,4 +1,4 @@
-"""Fixtures for all tests: nothing reaches the user's cache or tracking store."""
+"""Fixtures for all tests: nothing but the compiled kernel reaches the user's cache, and nothing the tracking store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from typing import Any
 
 import pytest
 
+from chemscale_bench.data.cache import home
+
 ROOT = Path(__file__).parents[1]
+NUMBA = home() / "numba"
+"""Where this process keeps the compiled kernel, whatever cache a test has: compiling it takes half a minute."""
 
 # Tests run side by side, and a run in this process has to be that of one that they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -39,10 +43,11 @@ def share(home: Path, tmp_path_factory: pytest.TempPathFactory, *names: str) -> 
         (home / name).symlink_to(folder)
 
 
-def make_home(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache with nothing in it but the compiled kernel that all tests share; compiling it takes half a minute."""
+def make_home(folder: Path) -> Path:
+    """A cache with nothing in it but the compiled kernel, so that a process that a test starts compiles none."""
     folder.mkdir()
-    share(folder, tmp_path_factory, "numba")
+    NUMBA.mkdir(parents=True, exist_ok=True)
+    (folder / "numba").symlink_to(NUMBA)
     return folder
 
 
@@ -50,14 +55,14 @@ def make_home(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def not_the_users_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache for what fixtures do that live longer than a test."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CHEMSCALE_HOME", str(make_home(tmp_path_factory.mktemp("session") / "home", tmp_path_factory)))
+        patch.setenv("CHEMSCALE_HOME", str(make_home(tmp_path_factory.mktemp("session") / "home")))
         yield
 
 
 @pytest.fixture(autouse=True)
 def chemscale_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache."""
-    home = make_home(tmp_path_factory.mktemp("home") / "home", tmp_path_factory)
+    home = make_home(tmp_path_factory.mktemp("home") / "home")
     monkeypatch.setenv("CHEMSCALE_HOME", str(home))
     return home
 
@@ -71,7 +76,7 @@ def prepared(chemscale_home: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="module")
 def prepared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache that the first run of a file of tests fills and the others find filled, molecules those of any file."""
-    home = make_home(tmp_path_factory.mktemp("prepared") / "home", tmp_path_factory)
+    home = make_home(tmp_path_factory.mktemp("prepared") / "home")
     share(home, tmp_path_factory, "lines", "tokens")
     return home
 

@@ -20,6 +20,12 @@ def sizes(study: Study) -> int:
     return len({run.non_embedding_params for run in study.runs})
 
 
+@pytest.fixture(scope="module")
+def studies() -> list[Study]:
+    """Of all entries."""
+    return read_entries(ENTRIES, Level.VALID)[0]
+
+
 def test_links_and_figures_are_there() -> None:
     targets = [target for target in re.findall(r"\]\(([^)]+)\)", PAGE) if "://" not in target]
     assert len(targets) > 5
@@ -27,10 +33,10 @@ def test_links_and_figures_are_there() -> None:
     assert {path.name for path in HERE.glob("*.svg")} <= set(targets)
 
 
-def test_rows_follow_from_their_entries() -> None:
+def test_rows_follow_from_their_entries(studies: list[Study]) -> None:
     """The smallest study of every task: all would take a minute. `python -m results` writes them anew."""
-    studies = [study for study in read_entries(ENTRIES, Level.VALID)[0] if sizes(study) >= LEAST_SIZES]
-    smallest = {study.task: study for study in sorted(studies, key=lambda study: -len(study.runs))}
+    scaling = [study for study in studies if sizes(study) >= LEAST_SIZES]
+    smallest = {study.task: study for study in sorted(scaling, key=lambda study: -len(study.runs))}
     assert smallest
     for study in smallest.values():
         (written,) = [line for line in PAGE.splitlines() if line.startswith("| ") and f"entries/{study.name})" in line]
@@ -40,14 +46,12 @@ def test_rows_follow_from_their_entries() -> None:
         assert numbers[0] == pytest.approx(numbers[1], abs=0.02), study.name
 
 
-def test_every_entry_of_a_study_stands_in_it() -> None:
+def test_every_entry_of_a_study_stands_in_it(studies: list[Study]) -> None:
     listed = {Path(path) for path in re.findall(r"leaderboard/entries/([^)]+\.json)", PAGE)}
-    studies = read_entries(ENTRIES, Level.VALID)[0]
     of_papers = {Path(study.name) for study in studies if study.runs[0].settings.get("recipe") == "paper"}
     assert listed == of_papers | {Path(study.name) for study in studies if sizes(study) >= LEAST_SIZES}
 
 
-def test_trainings_as_papers_did_stand_beside_what_they_report() -> None:
-    studies, papers = read_entries(ENTRIES, Level.VALID)[0], read_published(PUBLISHED)[0]
-    assert "\n".join(published_table(studies, papers)) in PAGE
+def test_trainings_as_papers_did_stand_beside_what_they_report(studies: list[Study]) -> None:
+    assert "\n".join(published_table(studies, read_published(PUBLISHED)[0])) in PAGE
     assert "| md17-ff@ethanol | schnet | 950 |" in PAGE

@@ -11,11 +11,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +24,9 @@ from mlflow import MlflowClient, get_tracking_uri
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.support.ui import WebDriverWait
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from servers import free_port, kill, serve
 
 from chemscale_bench.settings.leaderboard import LeaderboardSettings
 from chemscale_bench.tracking.charts import address, page, share
@@ -100,23 +99,12 @@ def picture_of_the_page(task: str, path: Path) -> None:
 @contextmanager
 def mlflow_server() -> Iterator[str]:
     """The address of MLflow's UI over the store of MLFLOW_TRACKING_URI."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", get_tracking_uri(), "--port", port]
-    server = subprocess.Popen(
-        [*command, "--workers", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    port = free_port()
+    server = serve(get_tracking_uri(), port)
     try:
-        deadline = time.monotonic() + SECONDS
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", int(port))) == 0:
-                    break
-            time.sleep(0.5)  # until the server listens
         yield f"http://127.0.0.1:{port}/"
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        kill(server)
 
 
 def picture_of_the_charts(experiment: str, path: Path) -> None:

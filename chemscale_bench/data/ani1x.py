@@ -94,9 +94,18 @@ def _sample(archive: Path) -> dict[str, Mixture]:
     try:
         with h5py.File(archive, "r") as file:
             rows: dict[str, dict[str, np.ndarray]] = {part: {} for part in FRAMES}
-            for name in sorted(file):  # a group for each formula; some structures have no energy by this method
-                part = part_of(formula_of(file[name]["atomic_numbers"][()]))
-                rows[part][name] = np.flatnonzero(np.isfinite(file[name][COLUMNS[1]][()]))
+            total = 0
+            for name, group in sorted(file.items()):  # one for each formula
+                energies, forces = (group[column][()] for column in COLUMNS[1:])
+                labelled = np.isfinite(energies) & np.isfinite(forces).all(axis=(1, 2))
+                rows[part_of(formula_of(group["atomic_numbers"][()]))][name] = np.flatnonzero(labelled)
+                total += len(labelled)
+            usable = sum(len(found) for of_part in rows.values() for found in of_part.values())
+            print(
+                f"ANI-1x: {total - usable:,} of {total:,} structures have no energy or no forces by this method and "
+                "are left out",
+                file=sys.stderr,
+            )
             return {part: _part(file, part, found) for part, found in rows.items()}
     except (OSError, KeyError) as error:
         raise UserError(

@@ -123,12 +123,12 @@ def prepare_frames(
         for name, text in {"test_data": test_data, **units._asdict(), **keys._asdict()}.items():
             if text:
                 raise UserError(f"{name} is for frames of your own, {data} needs none, got {text!r}; leave it out")
+        if data == "ani1x":
+            ani1x.check_validation(validation_frames)
         molecules = (molecule,) if isinstance(molecule, str) else molecule
         sources = [_named(data, name, split) for name in molecules]
         source, many = sources[0], len(molecules)
         _check_sizes(data, source, train_size, validation_frames, test_frames)
-        if data == "ani1x":
-            ani1x.check_validation(validation_frames)
         if many > 1:
             source = _together(sources, molecules)
             train_size, validation_frames, test_frames = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.errors import UserError
 from chemscale_bench.models import hub
 from chemscale_bench.models.language_models import family_of
+from chemscale_bench.models.logged import fetch_model, find_run
 from chemscale_bench.models.packed import LanguageModel
 from chemscale_bench.models.registry import FORCE_FIELDS, LANGUAGE_MODELS
 from chemscale_bench.shell import unquoted
@@ -100,33 +100,10 @@ def folder_of(source: str) -> Path:
 
 def of_run(run_id: str, untrained: bool, artifact: str) -> Checkpoint:
     """The checkpoint of a run of this store."""
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # beside our own
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    try:
-        run = mlflow.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        raise UserError(
-            f"run must be the id of a run of this store, got {run_id!r}; check it and MLFLOW_TRACKING_URI"
-        ) from None
+    run = find_run(run_id)
     params = unquoted(run.data.params)
     if (kind := params.get("model", "")) in FORCE_FIELDS:
         raise UserError(f"run must be of a language model, {run_id} is of the force field {kind}; give another")
     with TemporaryDirectory() as temporary:
-        try:
-            folder = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=artifact, dst_path=temporary)
-        except (MlflowException, OSError):
-            if artifact != "model":
-                raise UserError(
-                    f"budget must be one whose model {run_id} has kept, got {artifact.rpartition('/')[2]}; leave it "
-                    "out for the last model"
-                ) from None
-            raise UserError(
-                f"run must have a model among its artifacts, {run_id} has none (it is {run.info.status}); give a "
-                "finished run of a language model, or the folder of a checkpoint"
-            ) from None
-        found = of_folder(Path(folder), untrained, params)
+        found = of_folder(fetch_model(run_id, temporary, artifact=artifact), untrained, params)
     return Checkpoint(found.network, found.vocabulary, found.model, run_id, params, run.data.metrics, run.data.tags)

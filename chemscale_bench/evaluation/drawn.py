@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -75,9 +76,11 @@ def draw(
 class References:
     """The molecules that drawn ones are compared with, each set measured once: models of one task share theirs."""
 
+    measured: ClassVar[dict[tuple[str, str], dict[str, Reference]]] = {}
+    """In this process, by their digest and the device."""
+
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.measured: dict[str, dict[str, Reference]] = {}
         self.told = False
 
     def of(self, store: TokenStore, of_moses: bool) -> dict[str, Reference]:
@@ -85,7 +88,7 @@ class References:
 
         Without ChemNet the latter have no gaussian; without two molecules there is no set.
         """
-        key = reference_digest(store, of_moses)
+        key = reference_digest(store, of_moses), str(self.device)
         if key not in self.measured:
             self.measured[key] = {name: moses.reference(name) for name in moses.SETS} if of_moses else self.first(store)
         return self.measured[key]

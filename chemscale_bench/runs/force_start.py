@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +15,7 @@ from chemscale_bench.data.opening import user_path
 from chemscale_bench.errors import UserError
 from chemscale_bench.models import force_fields
 from chemscale_bench.models.force_recipe import Recipe
+from chemscale_bench.models.logged import fetch_model
 from chemscale_bench.models.potential import Potential
 from chemscale_bench.models.registry import FORCE_FIELDS
 from chemscale_bench.settings.forcefield import ForceFieldSettings
@@ -97,14 +97,4 @@ def folder_of(init: str, temporary: str) -> Path:
     path = user_path(init)
     if path.is_dir():
         return path / "model" if (path / "model" / "config.json").is_file() else path
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # beside our own
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return Path(mlflow.artifacts.download_artifacts(run_id=init, artifact_path="model", dst_path=temporary))
-    except (MlflowException, OSError):
-        raise UserError(
-            f"init must be the folder of a model or the id of a run that has one, got {init!r}; check it and "
-            "MLFLOW_TRACKING_URI"
-        ) from None
+    return fetch_model(init, temporary, "init")

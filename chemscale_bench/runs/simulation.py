@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,6 +27,7 @@ from chemscale_bench.evaluation.motion import steps_of
 from chemscale_bench.evaluation.simulated import LANGEVIN, NVE, Simulated, metrics, place_of, rows
 from chemscale_bench.evaluation.simulating import Subject, moved
 from chemscale_bench.models import force_fields
+from chemscale_bench.models.logged import fetch_model
 from chemscale_bench.runs.frames import frames_of
 from chemscale_bench.runs.kinds import OWN_FRAMES
 from chemscale_bench.runs.result import Result, Told
@@ -44,6 +44,8 @@ from chemscale_bench.tracking.store import open_store
 from chemscale_bench.training.devices import evaluation_device
 
 FORCE_MAE = "test/force_mae_mev_per_angstrom"
+ONE_SPLIT = ("embedded", "ani1x")
+"""Named data with no other split than that of their task."""
 
 
 def simulate(settings: SimulateSettings, prints: bool = True) -> Result:
@@ -137,18 +139,7 @@ def find(run: str, molecule: str, temporary: Path) -> tuple[list[Subject], dict[
 
 def of_run(run: LoggedRun, molecule: str, temporary: Path, one_of_many: bool) -> Subject:
     """The force field of a finished run."""
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # beside our own
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    try:
-        folder = Path(mlflow.artifacts.download_artifacts(
-            run_id=run.run_id, artifact_path="model", dst_path=str(temporary / run.run_id)
-        ))  # fmt: skip
-    except (MlflowException, OSError):
-        raise UserError(
-            f"run must have a model among its artifacts, {run.run_id} has none; give another, or the folder of a model"
-        ) from None
+    folder = fetch_model(run.run_id, temporary / run.run_id)
     fields = {name: value for name, value in run.params.items() if name in ForceFieldSettings.model_fields}
     if run.params["data"] in LABELS and run.params.get("test_data"):  # copies of official frames
         fields |= copies(run)
@@ -180,13 +171,14 @@ def of_folder(folder: Path, molecule: str) -> Subject:
         task = tasks.load_force(name) if name else None
     except UserError:
         task = None
-    if task is None or not (known or (task.data == "embedded" and of_task in task.molecules)):
+    joint = task is not None and task.joint and not of_task
+    if task is None or not (known or (task.data in ONE_SPLIT and (joint or of_task in task.molecules))):
         raise UserError(
             f"run must be a folder whose frames are those of a task, {folder} was trained on {record.get('task')!r}, "
             "which nobody here has; give the id of its run"
         )
-    chosen = {"task": name, "molecule": known.molecule if known else of_task, "split": known.split if known else 1}
-    settings = ForceFieldSettings.model_validate(chosen | {"train_size": 1})
+    frames = {"molecule": known.molecule, "split": known.split} if known else {"molecule": of_task or "auto"}
+    settings = ForceFieldSettings.model_validate({"task": name, **frames})
     params = f"{record['model']} {potential.non_embedding_params:.2g}"
     return Subject(params, "", float("nan"), folder, test_frames(settings, record, str(folder), molecule))
 

@@ -20,6 +20,8 @@ from chemscale_bench.scaling.table import check_positive
 HELD_OUT = (0.1, 0.2, 0.5)
 """Shares of the largest compute up to which runs are fitted, to predict the others; the first that leaves enough."""
 FEWEST_FITTED = 8
+EXACT = 1e-6
+"""Errors below it are rounding."""
 
 
 class Candidate(NamedTuple):
@@ -102,7 +104,8 @@ def choose_law(
     noise = scatter / np.sqrt(np.sum(~seen))
     chosen = candidates[int(np.argmax(errors <= errors.min() + noise))].law
     ordered = sorted(candidates, key=lambda candidate: candidate.error)
-    margin = ordered[1].error / max(ordered[0].error, 1e-6) if len(ordered) > 1 else float("inf")
+    rounded = [max(candidate.error, EXACT) for candidate in ordered]
+    margin = rounded[1] / rounded[0] if len(rounded) > 1 else float("inf")
     return LawChoice(ordered, chosen, margin, noise, int(np.sum(~seen)))
 
 

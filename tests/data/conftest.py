@@ -14,13 +14,11 @@ from pathlib import Path
 import pytest
 
 from chemscale_bench.data import prepare
-from chemscale_bench.data.cache import home
 from chemscale_bench.data.codec import warm_up
 from chemscale_bench.data.embedded import files
 from chemscale_bench.data.layout import find_layout
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
-NUMBA = home() / "numba"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,14 +27,9 @@ def _compiled() -> None:
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(chemscale_home: Path) -> Path:
     """An empty cache folder, except that the compiled kernel is there."""
-    folder = tmp_path / "cache"
-    folder.mkdir()
-    if NUMBA.exists():
-        (folder / "numba").symlink_to(NUMBA, target_is_directory=True)
-    monkeypatch.setenv("CHEMSCALE_HOME", str(folder))
-    return folder
+    return chemscale_home
 
 
 @pytest.fixture

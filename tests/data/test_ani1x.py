@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import h5py
+import mlflow
 import numpy as np
 import pytest
 import yaml
@@ -20,6 +21,7 @@ from chemscale_bench.data.frame_units import ENERGY_UNITS
 from chemscale_bench.data.frames import FrameSplit, prepare_frames
 from chemscale_bench.data.mixtures import Mixture
 from chemscale_bench.errors import UserError
+from chemscale_bench.runs import simulation
 
 ATOMS = {f"C{carbon}H{2 * carbon + 2}O{oxygen}": (carbon, oxygen) for carbon in range(1, 9) for oxygen in range(8)}
 ROWS = 60
@@ -28,7 +30,10 @@ FRAMES = {"train": 400, "validation": 20, "test": 30}
 
 
 def write(path: Path) -> Labels:
-    """64 formulas, every fifth structure of which has no energy in this method; energy and forces by positions."""
+    """64 formulas, every fifth structure of which has no energy in this method, every eleventh a force that is none.
+
+    Gives energy and forces by positions.
+    """
     rng, labels = np.random.default_rng(0), {}
     with h5py.File(path, "w") as file:
         for at, (name, (carbon, oxygen)) in enumerate(ATOMS.items()):
@@ -37,6 +42,7 @@ def write(path: Path) -> Labels:
             positions = (grid + rng.normal(0, 0.05, (ROWS, len(numbers), 3))).astype(np.float32)
             energies = np.where(np.arange(ROWS) % 5, -100.0 - at + np.arange(ROWS) / ROWS, np.nan)
             forces = rng.normal(0, 0.01, positions.shape).astype(np.float32)
+            forces[3::11, -1, 1] = np.nan
             group = file.create_group(name)
             group["atomic_numbers"], group["coordinates"] = numbers, positions
             group["wb97x_dz.energy"], group["wb97x_dz.forces"] = energies, forces
@@ -77,6 +83,15 @@ def test_every_frame_keeps_its_own_labels_in_ev(labels: Labels) -> None:
             expected, forces = labels[part.positions[atoms].astype(np.float32).tobytes()]
             assert energy == expected * ENERGY_UNITS["Hartree"]
             np.testing.assert_array_equal(part.forces[atoms], forces.astype(np.float64) * ENERGY_UNITS["Hartree"])
+
+
+def test_structures_without_energy_or_forces_are_left_out_and_counted(
+    labels: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = prepare()
+    assert all(np.isfinite(part.forces).all() for part in (split.train, split.validation))
+    # Of 60 structures 12 have no energy, 6 no forces, one of them neither.
+    assert "ANI-1x: 1,088 of 3,840 structures have no energy or no forces" in capsys.readouterr().err
 
 
 def test_no_formula_is_in_two_parts(labels: object) -> None:
@@ -132,19 +147,30 @@ def test_another_file_in_its_place_is_refused(
         ({"train_size": 401}, r"at most 400 in ani1x \(420 frames less 20 for validation\), got 401"),
     ],
 )
-def test_what_it_does_not_have_is_refused(labels: object, changes: dict[str, object], message: str) -> None:
+def test_what_it_does_not_have_is_refused(
+    labels: object, cache: Path, changes: dict[str, object], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         prepare(**changes)  # type: ignore[arg-type]
+    assert (cache / "downloads").exists() is ("train_size" in changes), "only what the sample tells is refused late"
 
 
 def test_a_model_is_trained_on_it_and_moves_a_molecule_that_it_is_tested_on(
-    labels: object, tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    labels: object, tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     declared = yaml.safe_load((tasks.FOLDER / "ani1x-ff.yaml").read_text())
     small = {"name": "small", "validation_frames": FRAMES["validation"], "test_frames": FRAMES["test"]}
-    (tmp_path / "small.yaml").write_text(yaml.safe_dump(declared | small))
-    task = f"--task={tmp_path / 'small.yaml'}"
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(declared | small | {"budgets_frames": [100, 400]}))
+    monkeypatch.setattr(tasks, "FOLDER", tmp_path)
+    train = ["forcefield", "--task=small", "--model=schnet", "--params=3e3", "--train_size=100", "--steps=5"]
     with contextlib.suppress(SystemExit):
-        main(["forcefield", task, "--model=schnet", "--params=3e3", "--train_size=100", "--steps=5", "--device=cpu"])
+        main([*train, "--device=cpu"])
     (molecule,) = re.findall(r"simulate --molecule (\w+)", capsys.readouterr().out)
     assert ani1x.part_of(molecule) == "test"
+    (run,) = mlflow.search_runs(experiment_names=["chemscale"], output_format="list")
+    folder = Path(run.info.artifact_uri.removeprefix("file://"), "model")
+    found, _ = simulation.find(str(folder), molecule, tmp_path)
+    assert found[0].test.formula == molecule
+    with pytest.raises(UserError, match="molecule must be one of several that"):
+        simulation.find(str(folder), "", tmp_path)

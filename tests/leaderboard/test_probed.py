@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import mlflow
 import pandas as pd
 import pytest
+from entries import changed, submitted
 
 from chemscale_bench.cli import main
 from chemscale_bench.data.properties import SETS
@@ -23,10 +22,8 @@ from chemscale_bench.leaderboard.page import models_table, probed
 from chemscale_bench.leaderboard.planted import plant
 from chemscale_bench.leaderboard.probed import CLASSES
 from chemscale_bench.settings.probe import ProbeSettings
-from chemscale_bench.settings.submit import SubmitSettings
 from chemscale_bench.settings.verify import VerifySettings
 from chemscale_bench.verbs.probe import probe
-from chemscale_bench.verbs.submit import submit
 from chemscale_bench.verbs.verify import verify
 
 TRAIN = ["chemgpt", "--task", "embedded-lm", "--params", "1e4", "--tokens", "4e4", "--device", "cpu"]
@@ -35,52 +32,15 @@ FILES = {"esol": "ESOL_delaney-processed.csv", "freesolv": "FreeSolv_SAMPL.csv"}
 
 
 @pytest.fixture(scope="module")
-def store(
-    tmp_path_factory: pytest.TempPathFactory, empty_store: Path, prepared_home: Path, shared_data: Path
-) -> Iterator[None]:
-    """A tracking store with one small language model of two budgets in the experiment `study`, both probed."""
+def store(store_of_file: None, prepared_home: Path, shared_data: Path) -> None:
+    """One small language model of two budgets in the experiment `study`, both probed."""
     real = shared_data / "moleculenet"
     (prepared_home / "downloads").mkdir(parents=True)
     for name, file in FILES.items():
         (prepared_home / "downloads" / SETS[name].file_name).write_bytes((real / file).read_bytes())
-    folder = tmp_path_factory.mktemp("probed")
-    shutil.copy(empty_store, folder / "mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CHEMSCALE_HOME", str(prepared_home))
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-        patch.delenv("MLFLOW_RUN_ID", raising=False)
-        mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
-        with pytest.raises(SystemExit, match="0"):
-            main(TRAIN)
-        probe(ProbeSettings(run="study", tasks=",".join(FILES), budget="all", device="cpu"))
-        yield
-    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def home(store: None, prepared_home: Path, monkeypatch: pytest.MonkeyPatch, chemscale_home: Path) -> None:
-    monkeypatch.setenv("CHEMSCALE_HOME", str(prepared_home))
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("entries")
-
-
-def submitted(out: Path, **more: Any) -> Path:
-    if not list(out.glob("*/*/*.json")):
-        submit(SubmitSettings(run="study", submitter="Ada", out=str(out), **more))
-    return next(out.glob("*/*/*.json"))
-
-
-def changed(path: Path, to: Path, change: Any) -> Path:
-    """A copy of the entry whose last result's probes were changed."""
-    shutil.copytree(path.parents[2], to / "changed")
-    copy = next((to / "changed").glob("*/*/*.json"))
-    content = json.loads(copy.read_text())
-    change(content["runs"][0]["results"][-1]["probes"])
-    copy.write_text(json.dumps(content))
-    return copy
+    with pytest.raises(SystemExit, match="0"):
+        main(TRAIN)
+    probe(ProbeSettings(run="study", tasks=",".join(FILES), budget="all", device="cpu"))
 
 
 def number(name: str, what: str, value: float) -> Any:
@@ -119,7 +79,7 @@ def test_an_entry_carries_what_features_are_worth(home: None, kept: Path, capsys
 def test_what_the_checkpoint_does_not_have_is_caught(
     home: None, kept: Path, tmp_path: Path, change: Any, says: str
 ) -> None:
-    verdict = judge(changed(submitted(kept), tmp_path, change), Level.REPRODUCED)
+    verdict = judge(changed(submitted(kept), tmp_path, "probes", change), Level.REPRODUCED)
     assert verdict.level == Level.CONSISTENT
     assert says in verdict.why_not_next
     assert "\n" not in verdict.why_not_next
@@ -180,7 +140,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_numbers_that_no_features_have(planted: Path, tmp_path: Path, change: Any, level: Level, says: str) -> None:
-    verdict = judge(changed(planted, tmp_path, change), Level.REPRODUCED)
+    verdict = judge(changed(planted, tmp_path, "probes", change), Level.REPRODUCED)
     assert verdict.level == level, verdict.why_not_next
     assert says in verdict.why_not_next
 

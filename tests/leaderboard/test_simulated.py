@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
+from entries import changed, submitted
 
 from chemscale_bench.cli import main
 from chemscale_bench.leaderboard import files
@@ -21,10 +20,8 @@ from chemscale_bench.leaderboard.planted import plant
 from chemscale_bench.leaderboard.simulated import read_motions
 from chemscale_bench.runs.simulation import simulate
 from chemscale_bench.settings.simulate import SimulateSettings
-from chemscale_bench.settings.submit import SubmitSettings
 from chemscale_bench.settings.verify import VerifySettings
 from chemscale_bench.verbs.leaderboard import summary
-from chemscale_bench.verbs.submit import submit
 from chemscale_bench.verbs.verify import verify
 
 TRAIN = ["forcefield", "--task", "embedded-ff", "--molecule", "ethanol", "--model", "schnet", "--params", "5365"]
@@ -33,29 +30,10 @@ SHORT = {"temperature": "500", "picoseconds": "0.05", "device": "cpu"}
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, prepared_home: Path) -> Iterator[None]:
-    """A tracking store with one small force field in the experiment `study`, simulated."""
-    folder = tmp_path_factory.mktemp("simulated")
-    shutil.copy(empty_store, folder / "mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CHEMSCALE_HOME", str(prepared_home))
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-        patch.delenv("MLFLOW_RUN_ID", raising=False)
-        mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
-        train("--steps", "200", "--experiment", "study")
-        simulated(replicas=64)
-        yield
-    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def home(store: None, prepared_home: Path, monkeypatch: pytest.MonkeyPatch, chemscale_home: Path) -> None:
-    monkeypatch.setenv("CHEMSCALE_HOME", str(prepared_home))
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("entries")
+def store(store_of_file: None) -> None:
+    """One small force field in the experiment `study`, simulated."""
+    train("--steps", "200", "--experiment", "study")
+    simulated(replicas=64)
 
 
 def train(*more: str) -> None:
@@ -65,22 +43,6 @@ def train(*more: str) -> None:
 
 def simulated(**more: Any) -> str:
     return simulate(SimulateSettings.model_validate({"run": "study", **SHORT, **more}), prints=False).run_id
-
-
-def submitted(out: Path, **more: Any) -> Path:
-    if not list(out.glob("*/*/*.json")):
-        submit(SubmitSettings(run="study", submitter="Ada", out=str(out), **more))
-    return next(out.glob("*/*/*.json"))
-
-
-def changed(path: Path, to: Path, change: Any) -> Path:
-    """A copy of the entry whose motion was changed."""
-    shutil.copytree(path.parents[2], to / "changed")
-    copy = next((to / "changed").glob("*/*/*.json"))
-    content = json.loads(copy.read_text())
-    change(content["runs"][0]["results"][-1]["motion"])
-    copy.write_text(json.dumps(content))
-    return copy
 
 
 def number(what: str, value: Any, at: int | None = None) -> Any:
@@ -121,14 +83,14 @@ def lost(motion: dict[str, Any]) -> None:
 def test_what_the_checkpoint_does_not_do_is_caught(
     home: None, kept: Path, tmp_path: Path, change: Any, says: str
 ) -> None:
-    verdict = judge(changed(submitted(kept), tmp_path, change), Level.REPRODUCED)
+    verdict = judge(changed(submitted(kept), tmp_path, "motion", change), Level.REPRODUCED)
     assert verdict.level == Level.CONSISTENT
     assert says in verdict.why_not_next
     assert "\n" not in verdict.why_not_next
 
 
 def test_replicas_with_another_seed_are_within_the_tolerance(home: None, kept: Path, tmp_path: Path) -> None:
-    verdict = judge(changed(submitted(kept), tmp_path, number("seed", 7)), Level.REPRODUCED)
+    verdict = judge(changed(submitted(kept), tmp_path, "motion", number("seed", 7)), Level.REPRODUCED)
     assert verdict.level == Level.REPRODUCED, verdict.why_not_next
 
 
@@ -196,7 +158,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_numbers_that_no_motion_has(planted: Path, tmp_path: Path, change: Any, level: Level, says: str) -> None:
-    verdict = judge(changed(planted, tmp_path, change), Level.REPRODUCED)
+    verdict = judge(changed(planted, tmp_path, "motion", change), Level.REPRODUCED)
     assert verdict.level == level, verdict.why_not_next
     assert says in verdict.why_not_next
 

@@ -56,11 +56,6 @@ def store(
     mlflow.set_tracking_uri(f"sqlite:///{trained / 'mlflow.db'}")
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("entries")
-
-
 def submitted(experiment: str, out: Path) -> Path:
     """The entry of an experiment, written once for all tests."""
     if not (out / experiment).exists():

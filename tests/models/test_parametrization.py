@@ -1,5 +1,6 @@
 """What one learning rate for all sizes rests on, and that the rates are those that the paper's table asks for."""
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -21,7 +22,9 @@ LADDERS = {
 FLAT, SLOPED = 2.2, 5.0  # largest over smallest coordinate of a ladder
 
 
+@cache
 def check(parametrization: Parametrization, shape: Shape) -> Coordinates:
+    """Of a shape, some of which stand on two ladders."""
     model = build_shape(shape, SYMBOLS, parametrization, seed=0)
     groups = parameter_groups(model, LEARNING_RATE[parametrization], 0.0, parametrization=parametrization)
     batches = (pack(learnable_sequences(4, seed), 2) for seed in range(1, 9))

@@ -71,7 +71,7 @@ def test_it_goes_on_after_kill_9_though_the_checkpoint_is_gone(start: str, chems
         (["--params", "1e4"], "params must be left out with init, which sets it, got params=10000"),
         (["--recipe", "paper"], "recipe must be quick with init, whose size is given, got paper"),
         (["--cutoff", "5"], "cutoff must be left out with init, which sets it, got cutoff=5.0"),
-        (["--init", "0" * 32], f"init must be the folder of a model or the id of a run that has one, got '{'0' * 32}'"),
+        (["--init", "no-run"], "init must be the folder of a model or the id of a run of this store, got 'no-run'"),
     ],
 )
 def test_what_does_not_fit(arguments: list[str], says: str, start: str) -> None:
@@ -79,6 +79,12 @@ def test_what_does_not_fit(arguments: list[str], says: str, start: str) -> None:
     assert told.startswith(f"error: {says.replace('RUN', start)}")
     assert told.count("\n") == 1
     assert [run.info.run_id for run in runs()] == [start], "a refused run leaves nothing"
+
+
+def test_a_run_without_a_model() -> None:
+    run = mlflow.MlflowClient().create_run("0").info.run_id
+    told = call("forcefield", *SMALL, "--molecule", "toluene", "--init", run, expected=2)
+    assert told.startswith(f"error: init must have a model among its artifacts, {run} has none (it is RUNNING); give")
 
 
 def test_elements_that_it_does_not_know() -> None:

@@ -39,6 +39,10 @@ def test_the_law_that_made_the_data_is_chosen(loss: np.ndarray, name: str) -> No
     assert [candidate.error for candidate in choice.candidates] == sorted(c.error for c in choice.candidates)
 
 
+def test_of_runs_without_noise_no_law_is_better_than_exact() -> None:
+    assert choose_law(X, 20 * X**-0.2).margin >= 1
+
+
 def test_few_sizes_are_not_compared() -> None:
     with pytest.raises(UnidentifiedError, match="takes 4 sizes, got 3"):
         choose_law([1e6, 1e7, 1e8], [3, 2, 1])

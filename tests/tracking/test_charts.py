@@ -49,7 +49,9 @@ def server(tracking_uri: str, served: tuple[str, str], monkeypatch: pytest.Monke
     return served[1]
 
 
-def test_an_experiment_opens_with_its_charts(browser: Any, server: str) -> None:
+def test_where_to_look_is_an_address_that_shows_the_run_and_the_charts_of_its_experiment(
+    browser: Any, served: tuple[str, str], server: str
+) -> None:
     from mlflow import MlflowClient
     from selenium.webdriver.support.ui import WebDriverWait
 
@@ -57,25 +59,7 @@ def test_an_experiment_opens_with_its_charts(browser: Any, server: str) -> None:
     experiment = experiment_id("training")
     for size in (3, 4, 5):
         log_run(client, experiment, size)
-    browser.set_window_size(1800, 2400)
-    browser.get(server + charts.address(experiment))
-    drawn = "return document.querySelectorAll('.js-plotly-plot').length >= 4 && !!document.querySelector('.parcoords')"
-    WebDriverWait(browser, 120).until(lambda driver: driver.execute_script(drawn))
-    text = browser.find_element("tag name", "body").text
-    for section in ("Curves and scaling", "Settings and results", "these charts"):
-        assert section in text
-    axes = """return [...document.querySelectorAll('.js-plotly-plot')].map((plot) => plot._fullLayout)
-    .filter((layout) => layout.xaxis && layout.xaxis.type === 'log' && layout.yaxis.type === 'log').length"""
-    assert browser.execute_script(axes) == 1
-
-
-def test_where_to_look_is_an_address_that_shows_it(browser: Any, served: tuple[str, str], server: str) -> None:
-    from mlflow import MlflowClient
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    experiment = experiment_id("where to look")
-    log_run(MlflowClient(), experiment, 3)
-    (run,) = MlflowClient().search_runs([experiment])
+    (run,) = client.search_runs([experiment], "attributes.run_name = 'size 3'")
     told = look_at(run.info.run_id)
     assert told.startswith(f"{mlflow_ui()}    # then open http://localhost:5000/#/experiments/{experiment}/runs/")
     mlflow.set_tracking_uri(server)  # as that of a team, which serves the pages itself
@@ -84,6 +68,8 @@ def test_where_to_look_is_an_address_that_shows_it(browser: Any, served: tuple[s
     finally:
         mlflow.set_tracking_uri(served[0])
     assert page == server + told.partition("5000/")[2]
+    assert others == server + charts.address(experiment)
+    browser.set_window_size(1800, 2400)
     for address, wanted in ((page, "About this run"), (others, "Curves and scaling")):
         browser.get("about:blank")
         browser.get(address)
@@ -92,6 +78,14 @@ def test_where_to_look_is_an_address_that_shows_it(browser: Any, served: tuple[s
         )
         WebDriverWait(browser, 120).until(lambda driver, shown=shown: driver.execute_script(shown))
         assert "Prompts" not in browser.find_element("tag name", "body").text, "the view of applications"
+    drawn = "return document.querySelectorAll('.js-plotly-plot').length >= 4 && !!document.querySelector('.parcoords')"
+    WebDriverWait(browser, 120).until(lambda driver: driver.execute_script(drawn))
+    text = browser.find_element("tag name", "body").text
+    for section in ("Curves and scaling", "Settings and results", "these charts"):
+        assert section in text
+    axes = """return [...document.querySelectorAll('.js-plotly-plot')].map((plot) => plot._fullLayout)
+    .filter((layout) => layout.xaxis && layout.xaxis.type === 'log' && layout.yaxis.type === 'log').length"""
+    assert browser.execute_script(axes) == 1
 
 
 def test_only_training_gets_charts(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
