@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from string import Template
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -24,6 +24,7 @@ from chemscale_bench.leaderboard.entry import RESULTS
 from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.leaderboard.motion import Motion
 from chemscale_bench.leaderboard.published import read_published
+from chemscale_bench.models.registry import TOLERANCE
 from chemscale_bench.scaling import validate
 from chemscale_bench.scaling.analysis import Analysis, analyse
 from chemscale_bench.scaling.decisions import decisions, exponents
@@ -39,11 +40,13 @@ PUBLISHED = ENTRIES.parent / "published"
 CURVES = HERE.parent / "benchmarks" / "curves"
 LEAST_SIZES = 3
 SMILES, LEVEL = "@smiles", 0.9
-SIZES = np.array([1e4, 3e4, 6e4, 1e5, 3e5, 1e6])
+WANTED = np.array([3e3, 1e4, 3e4, 6e4, 1e5, 3e5, 1e6])  # sizes, of which those that were built may be 5 % off
+SIZES = WANTED[1:]  # of language models
 FORCE_MAE = RESULTS["force_field"][0]
 SHOWN = 0.9  # of the trials of a sweep, whatever the others end at
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe & Ito
 MARKERS = "osD^vP"
+Item = TypeVar("Item")
 PRUNERS = {"paper": "rule of the paper", "performance": "`performance`, ours"}
 
 
@@ -208,9 +211,9 @@ def prune_table(sweeps: dict[str, Curves]) -> Iterator[str]:
 
 def cells_of(name: str, points: pd.DataFrame, loss: str = "loss") -> pd.DataFrame:
     """The points of a study as `decisions` takes them, at the sizes that were wanted."""
-    wanted = np.array([3e3, *SIZES])
-    off = np.abs(np.log(points["params"].to_numpy()[:, None] / wanted))
-    rows = {"model": name, "params": wanted[off.argmin(axis=1)], "data": points["budget"], "loss": points[loss]}
+    off = np.abs(np.log(points["params"].to_numpy()[:, None] / WANTED))
+    assert off.min(axis=1).max() < -np.log(1 - TOLERANCE), f"{name} has a size that is not among {WANTED}"
+    rows = {"model": name, "params": WANTED[off.argmin(axis=1)], "data": points["budget"], "loss": points[loss]}
     return pd.DataFrame(rows)
 
 
@@ -253,28 +256,38 @@ def compared_forces(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
     of_model = defaultdict(list)
     for task, found in tasks.items():
         if found[0].study.family == "force_field":
-            chosen = largest(found)
+            chosen = of_equal_steps(found)
             cells = pd.concat([cells_of(study.model, points) for study, points, _ in chosen])
-            if len(chosen) > 1 and len({steps for one in chosen for steps in steps_of(one.study)}) == 1:
-                yield f"\nOn {task}, of each model the study of most runs:"
+            if len(chosen) > 1:
+                yield f"\nOn {task}, {int(steps_of(chosen[0].study)):,} steps:"
                 yield from verdicts([cells], "meV/Å", "frames")
                 yield from slopes([cells], "frames", ["params", "data"])
             for model, part in cells.groupby("model", sort=False):
-                of_model[model].append(part.assign(model=f"{model}, {task.partition('@')[2]}"))
+                of_model[model, steps_of(chosen[0].study)].append(
+                    part.assign(model=f"{model}, {task.partition('@')[2]}")
+                )
     if any(len(parts) > 1 for parts in of_model.values()):
         yield "\nThe same models on several molecules:"
         yield from slopes([pd.concat(parts) for parts in of_model.values()], "frames", ["params", "data"])
 
 
-def groups_of(cells: Sequence[pd.DataFrame], kinds: Sequence[object]) -> Iterator[list[pd.DataFrame]]:
-    """The cells of each kind."""
+def groups_of(items: Sequence[Item], kinds: Sequence[object]) -> Iterator[list[Item]]:
+    """The items of each kind."""
     for kind in dict.fromkeys(kinds):
-        yield [each for each, other in zip(cells, kinds, strict=True) if other == kind]
+        yield [each for each, other in zip(items, kinds, strict=True) if other == kind]
 
 
-def steps_of(study: Study) -> set[str]:
-    """Optimizer steps of a study's runs."""
-    return {run.settings.get("gradient_steps", "") for run in study.runs}
+def of_equal_steps(found: Sequence[Scaled]) -> list[Scaled]:
+    """Of the studies of one molecule those with as many steps as most, one of each model, the one of most runs."""
+    by_steps = groups_of(found, [steps_of(one.study) for one in found])
+    chosen = [largest(group) for group in by_steps]
+    return max(chosen, key=lambda group: (len(group), sum(len(one.study.runs) for one in group)))
+
+
+def steps_of(study: Study) -> str:
+    """Optimizer steps of each of a study's runs."""
+    (steps,) = {run.settings["gradient_steps"] for run in study.runs}
+    return steps
 
 
 def laws_section(tasks: dict[str, list[Scaled]], family: str, x: str, y: str) -> Iterator[str]:

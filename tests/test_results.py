@@ -7,10 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from chemscale_bench.leaderboard.board import table_of
 from chemscale_bench.leaderboard.collect import Study, read_entries
 from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.leaderboard.published import read_published
-from results.__main__ import ENTRIES, HERE, LEAST_SIZES, PUBLISHED, law_table, published_table, scaled
+from results.__main__ import (
+    ENTRIES,
+    FORCE_MAE,
+    HERE,
+    LEAST_SIZES,
+    PUBLISHED,
+    Scaled,
+    compared_forces,
+    law_table,
+    published_table,
+    scaled,
+)
 
 NUMBER = r"\d+\.\d+"
 PAGE = (HERE / "README.md").read_text()
@@ -50,6 +62,18 @@ def test_every_entry_of_a_study_stands_in_it(studies: list[Study]) -> None:
     listed = {Path(path) for path in re.findall(r"leaderboard/entries/([^)]+\.json)", PAGE)}
     of_papers = {Path(study.name) for study in studies if study.runs[0].settings.get("recipe") == "paper"}
     assert listed == of_papers | {Path(study.name) for study in studies if sizes(study) >= LEAST_SIZES}
+
+
+def test_comparisons_of_force_fields_follow_from_their_entries(studies: list[Study]) -> None:
+    tasks: dict[str, list[Scaled]] = {}
+    for study in studies:
+        if study.family == "force_field" and sizes(study) >= LEAST_SIZES:
+            points = table_of(study, FORCE_MAE)
+            tasks.setdefault(study.task, []).append(Scaled(study, points, None))  # type: ignore[arg-type]  # no fit
+    told = [line for line in compared_forces(tasks) if line.startswith("| ") and re.search(NUMBER, line)]
+    assert any(line.startswith("| painn | schnet | 1e5, 950 |") for line in told)
+    assert any(line.startswith("| params | 950 frames |") for line in told)
+    assert set(told) <= set(PAGE.splitlines())
 
 
 def test_trainings_as_papers_did_stand_beside_what_they_report(studies: list[Study]) -> None:

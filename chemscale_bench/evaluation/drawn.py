@@ -76,8 +76,8 @@ def draw(
 class References:
     """The molecules that drawn ones are compared with, each set measured once: models of one task share theirs."""
 
-    measured: ClassVar[dict[tuple[str, str], dict[str, Reference]]] = {}
-    """In this process, by their digest and the device."""
+    measured: ClassVar[dict[tuple[str, str, bool], dict[str, Reference]]] = {}
+    """In this process, by their digest, the device, and whether ChemNet is there."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -88,7 +88,7 @@ class References:
 
         Without ChemNet the latter have no gaussian; without two molecules there is no set.
         """
-        key = reference_digest(store, of_moses), str(self.device)
+        key = reference_digest(store, of_moses), str(self.device), self.has_chemnet()
         if key not in self.measured:
             self.measured[key] = {name: moses.reference(name) for name in moses.SETS} if of_moses else self.first(store)
         return self.measured[key]
@@ -104,14 +104,20 @@ class References:
         seen = self.seen(known)
         return {"test": Reference(distribution, None if seen is None else Gaussian.of(seen))}
 
-    def seen(self, smiles: list[str]) -> np.ndarray | None:
-        """What ChemNet makes of molecules; without the package, None and, once, a line that says how to get it."""
+    def has_chemnet(self) -> bool:
+        """Whether the package is installed; if not, a line says, once, how to get it."""
         try:
             chemnet.check_installed()
         except UserError as error:
             if not self.told:
                 say(str(error))
             self.told = True
+            return False
+        return True
+
+    def seen(self, smiles: list[str]) -> np.ndarray | None:
+        """What ChemNet makes of molecules; None without the package."""
+        if not self.has_chemnet():
             return None
         with progress_bar("Frechet ChemNet distance", len(smiles)) as bar:
             return chemnet.activations_of(smiles, self.device, bar.update)

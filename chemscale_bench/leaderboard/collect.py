@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -18,6 +18,7 @@ from chemscale_bench.leaderboard.entry import RESULTS, Entry, Family, Network, R
 from chemscale_bench.leaderboard.generated import Generations, read_generations
 from chemscale_bench.leaderboard.levels import Level, judge
 from chemscale_bench.leaderboard.motion import Motion
+from chemscale_bench.leaderboard.names import tell_if_mixed, titled
 from chemscale_bench.leaderboard.probed import Probes, read_probes
 from chemscale_bench.leaderboard.simulated import read_motions
 from chemscale_bench.tracking.reader import LoggedRun, read_curves, runs_of_experiment
@@ -81,6 +82,7 @@ def measure(runs: Iterable[LoggedRun], metric: str) -> tuple[list[Measured], dic
             left_out["repeated (a better one kept)"] += 1
         if found.about not in best or _final(found) < _final(best[found.about]):
             best[found.about] = found
+    tell_if_mixed([found.run.params for found in best.values()])
     return list(best.values()), dict(left_out)
 
 
@@ -247,15 +249,6 @@ def read_entries(root: Path, up_to: Level, established: Collection[str] = ()) ->
         first |= dict.fromkeys((run.run for run in entry.runs), name)
         studies.append(study_of(entry, name, verdict.level, verdict.why_not_next))
     return studies, refused
-
-
-def titled(model: str, runs: Sequence[Run]) -> str:
-    """A model's name on the board, which tells of an optimizer that is not AdamW, and of forces beside the energy."""
-    optimizers = sorted({run.settings.get("optimizer", "adamw") for run in runs})
-    labels = [] if optimizers == ["adamw"] else [" and ".join(optimizers)]
-    if any(run.settings.get("forces") == "predicted" for run in runs):
-        labels.append("forces predicted")
-    return f"{model} ({', '.join(labels)})" if labels else model
 
 
 def study_of(entry: Entry, name: str, level: Level, why_not_next: str) -> Study:

@@ -31,7 +31,7 @@ def find_run(run_id: str, name: str = "run") -> Run:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
         raise UserError(
-            f"{name} must be the folder of a model or the id of a run of this store, got {run_id!r}; check it and "
+            f"{name} must be a path that exists or the id of a run of this store, got {run_id!r}; check it and "
             "MLFLOW_TRACKING_URI"
         ) from None
 

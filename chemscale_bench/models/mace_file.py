@@ -59,7 +59,11 @@ def read(path: Path) -> tuple[Network, Config, tuple[int, ...]]:
         for name, weight in names_of(network):
             weight.copy_(weights[name].view_as(weight))
     graph = molecule_graph(*strewn(elements), config.cutoff, network.scale)
-    expected = theirs(library_inputs(graph, elements))["forces"]
+    try:
+        expected = theirs(library_inputs(graph, elements))["forces"]
+    except Exception as error:  # of models that take more than positions
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"init must be {KIND}, {path} gives no forces ({reason}); give another") from None
     forces = energy_and_forces(network, graph, differentiable=False)[1]
     if not (forces - expected).abs().max() <= SAME_FORCES * expected.abs().max():
         raise UserError(f"init must be {KIND}, {path} has other forces than this network of its weights; give another")

@@ -84,7 +84,9 @@ class ForceRun(TrackedRun):
         self.potential, self.config, self.elements = force_start.starting_network(
             settings, self.recipe, self.frames, saved, checkpoint
         )
-        self.reference, note = force_start.starting_reference(self.frames, self.recipe.cutoff, saved, checkpoint)
+        with stop.at_once():
+            cutoff = self.recipe.cutoff
+            self.reference, note = force_start.starting_reference(self.frames, cutoff, saved, checkpoint, fabric.device)
         self.frames = self.frames._replace(notes=(*self.frames.notes, *note))
         self.potential.to(self.dtype)
         self.baseline = baseline_of(train, self.frames.test, fit_reference(train)[0])

@@ -90,7 +90,14 @@ def of_checkpoint(settings: ForceFieldSettings) -> Start:
     if path.is_file():
         if not hasattr(family, "imported"):
             raise UserError(f"init must be no file for model={settings.model}, got {path}; give a run or a folder")
-        return Start(*family.imported(path))
+        found = Start(*family.imported(path))
+        for name, value in getattr(family.Config, "keywords", {}).items():
+            if (other := getattr(found.config, name)) != value:
+                raise UserError(
+                    f"init must be a {settings.model}, whose {name} is {value}, got {path} with {other}; give "
+                    f"model={settings.model.partition('-')[0]}"
+                )
+        return found
     with TemporaryDirectory() as temporary:
         potential, record = force_fields.load(folder_of(settings.init, temporary))
     if record["model"] != settings.model:
@@ -102,7 +109,7 @@ def of_checkpoint(settings: ForceFieldSettings) -> Start:
 
 
 def starting_reference(
-    frames: FrameSplit, cutoff: float, saved: Mapping[str, Any] | None, checkpoint: Start | None
+    frames: FrameSplit, cutoff: float, saved: Mapping[str, Any] | None, checkpoint: Start | None, device: torch.device
 ) -> tuple[Reference, tuple[str, ...]]:
     """What is subtracted from energies: the reference of the training frames, beyond what a checkpoint tells of them.
 
@@ -111,10 +118,12 @@ def starting_reference(
     """
     train = frames.train
     if saved and "reference" in saved:
-        return Reference.from_record(saved["reference"]), ()
+        return Reference.from_record(saved["reference"]), fit_reference(train)[1]
     if checkpoint:
-        ready = on_device(train, cutoff, Reference(0.0), torch.device("cpu"), checkpoint.potential.scale.dtype)
-        train = replace(train, energies=train.energies - energies_of(checkpoint.potential, ready))
+        potential = checkpoint.potential.to(device).eval()
+        ready = on_device(train, cutoff, Reference(0.0), device, potential.scale.dtype)
+        train = replace(train, energies=train.energies - energies_of(potential, ready))
+        potential.train()
     return fit_reference(train)
 
 

@@ -87,7 +87,7 @@ class LanguageRun(TrackedRun):
         )
         if sharding.is_needed(settings.sharding, self.model, fabric):
             if self.optimizer == "muon":
-                raise UserError("optimizer must be adamw with a sharded model, got muon; choose it, or sharding=none")
+                raise UserError("a sharded model must have optimizer=adamw, got muon (llama's `auto`); give it")
             sharding.spread(self.model, self.model.layers_to_compile(), fabric)
         self.trainer = self.make_trainer()
 

@@ -104,8 +104,9 @@ def provenance(run: Run) -> dict[str, Any]:
         name: value for name, value in run.data.metrics.items() if name.startswith("cost/") and math.isfinite(value)
     }
     # Paths and names of whoever trained it.
-    own = {"data", "test_data", "init", "register_as", "resume", "experiment"}
+    own = {"data", "test_data", "register_as", "resume", "experiment"}
     params = {name: value for name, value in sorted(unquoted(run.data.params).items()) if name not in own}
+    params["init"] = Path(params.get("init", "")).name  # whose weights it began with has to be told
     params |= {"task": run.data.params["task_name"]}
     return {"run_id": run.info.run_id, "parameters": params, "origin": tags, "results": results(run), "cost": cost}
 

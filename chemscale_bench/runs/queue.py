@@ -14,6 +14,7 @@ from chemscale_bench.tuning.named import PRUNERS
 
 RATE = "learning_rate"
 MUON_RATES = (2**-11, 2**-4)
+"""Learning rates that are searched with Muon: a sixteenth of the least `auto` to twice the largest."""
 STEPS = "area under the schedule"
 NOT_ABOUT = {"trials", "storage", "study", "experiment", "device", "together", "workers", "engine", "engine_options"}
 """Parameters that may change from one command of a search to the next."""

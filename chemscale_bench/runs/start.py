@@ -18,6 +18,9 @@ from chemscale_bench.training import checkpoints
 from chemscale_bench.training.devices import start_fabric
 from chemscale_bench.training.loop import Diverged
 
+UNTOLD = {"optimizer": "adamw"}
+"""What runs had that were interrupted before there was the parameter."""
+
 
 def train(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
     """Train one model as `start` does, or several seeds at once, and exit."""
@@ -45,7 +48,8 @@ def start(settings: TrainingSettings, kind: type[TrackedRun], prints: bool = Tru
             raise UserError(
                 f"resume must be a run of the same verb, {settings.resume} is one of {saved['verb']}; use that"
             )
-        settings = type(settings).model_validate(saved["settings"] | {"resume": settings.resume})
+        before = {name: value for name, value in UNTOLD.items() if name in type(settings).model_fields}
+        settings = type(settings).model_validate(before | saved["settings"] | {"resume": settings.resume})
     kind.check(settings)
     fabric = start_fabric(settings)
     there = False  # a run that is there anyway is told how it ended; another is made for data that can be used

@@ -231,11 +231,13 @@ def measure(potential: nn.Module, frames: OnDevice) -> ForceErrors:
     return frames.summary(differences())
 
 
-def energies_of(potential: nn.Module, frames: OnDevice) -> np.ndarray:
+def energies_of(potential: Potential, frames: OnDevice) -> np.ndarray:
     """What a potential gives for each frame (F,), in eV."""
     energy_F = np.zeros(len(frames))
     for part in frames.cut(np.arange(len(frames)), EVALUATION_ATOMS):
-        energy_F[part] = energy_and_forces(potential, frames.batch(part).graph, differentiable=False)[0].cpu().numpy()
+        with torch.no_grad():
+            found = potential(frames.batch(part).graph)
+        energy_F[part] = (found[0] if potential.DIRECT else found).cpu().numpy()
     return energy_F
 
 

@@ -15,6 +15,8 @@ from chemscale_bench.models.force_fields import build
 from chemscale_bench.models.mace import Config, Network
 from chemscale_bench.models.mace_file import library_inputs, read
 from chemscale_bench.models.potential import energy_and_forces
+from chemscale_bench.runs.force_start import of_checkpoint
+from chemscale_bench.settings.forcefield import ForceFieldSettings
 
 OFF = (1, 6, 7, 8, 9, 15, 16, 17, 35, 53)
 """The elements of MACE-OFF."""
@@ -64,6 +66,14 @@ def test_what_this_network_is_not_is_refused(changes: dict[str, Any], differs: s
     file(tmp_path / "some.model", Config(width=8, max_L=1), **changes)
     with pytest.raises(UserError, match=f"^init must be a MACE of the usual blocks.*some.model .*{differs}"):
         read(tmp_path / "some.model")
+
+
+def test_a_degree_that_the_name_contradicts_is_refused(tmp_path: Path) -> None:
+    file(tmp_path / "some.model", Config(width=8, max_L=1))
+    given = {"init": str(tmp_path / "some.model")}
+    assert of_checkpoint(ForceFieldSettings(model="mace-l1", **given)).config.max_L == 1
+    with pytest.raises(UserError, match=r"^init must be a mace-l0, whose max_L is 0, got .* with 1; give model=mace$"):
+        of_checkpoint(ForceFieldSettings(model="mace-l0", **given))
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

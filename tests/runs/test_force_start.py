@@ -94,7 +94,7 @@ def test_it_goes_on_after_kill_9_though_the_checkpoint_is_gone(start: str, chems
         (["--params", "1e4"], "params must be left out with init, which sets it, got params=10000"),
         (["--recipe", "paper"], "recipe must be quick with init, whose size is given, got paper"),
         (["--cutoff", "5"], "cutoff must be left out with init, which sets it, got cutoff=5.0"),
-        (["--init", "no-run"], "init must be the folder of a model or the id of a run of this store, got 'no-run'"),
+        (["--init", "no-run"], "init must be a path that exists or the id of a run of this store, got 'no-run'"),
     ],
 )
 def test_what_does_not_fit(arguments: list[str], says: str, start: str) -> None:

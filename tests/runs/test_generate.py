@@ -213,7 +213,7 @@ def test_a_folder_that_is_none(how: str, says: str, folder: Path) -> None:
     ("arguments", "says"),
     [
         ([], "run must be the id of a run or the folder of a checkpoint, got nothing"),
-        (["--run", "f" * 32], "run must be the folder of a model or the id of a run of this store, got 'ffff"),
+        (["--run", "f" * 32], "run must be a path that exists or the id of a run of this store, got 'ffff"),
         (["--run", "f" * 32, "--task", "embedded-lm"], "task must be left out for a run"),
         (["--molecules", "0"], "molecules must be greater than or equal to 1, got 0"),
         (["--temperature", "0"], "temperature must be greater than 0, got '0'"),

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import torch
 from commands import call
 from mlflow.entities import Run
 
 from chemscale_bench.leaderboard.levels import Level, judge
 from chemscale_bench.models.registry import LANGUAGE_MODELS
 from chemscale_bench.runs.tracked import TrackedRun
+from chemscale_bench.training import checkpoints
 
 SMALL = ["--task", "embedded-lm", "--params", "3e4", "--tokens", "2e4", "--device", "cpu"]
 GOLDEN = {"chemgpt": 2.0534, "llama": 1.8154, "lstm": 2.1916}
@@ -60,6 +62,21 @@ def test_golden_loss_resume_and_entry(model: str, monkeypatch: pytest.MonkeyPatc
     assert path.parent.name == model
     verdict = judge(path, Level.REPRODUCED)
     assert verdict.level == Level.REPRODUCED, verdict.why_not_next
+
+
+def test_a_run_from_before_there_was_the_optimizer_goes_on_by_adamw(
+    monkeypatch: pytest.MonkeyPatch, prepared_home: Path
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(TrackedRun, "stop_requested", lambda self: "asked" if self.trainer.steps == 17 else None)
+        call("language", "--model", "llama", *SMALL, "--optimizer", "adamw")
+    (begun,) = runs()
+    path = prepared_home / "runs" / begun.info.run_id / "state.pt"
+    state = checkpoints.load_state(path)
+    del state["settings"]["optimizer"]
+    torch.save(state, path)
+    call("language", "--resume", begun.info.run_id)
+    assert runs()[0].data.metrics["val/loss_nats_per_token"] == pytest.approx(OTHERWISE["llama"][1], rel=3e-3)
 
 
 def test_every_model_has_a_golden_loss() -> None:

@@ -14,10 +14,12 @@ from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.parametrization import MUON_RATE
 from chemscale_bench.models.registry import LANGUAGE_MODELS
+from chemscale_bench.runs.cells import Cells
 from chemscale_bench.runs.kinds import with_optimizer
 from chemscale_bench.runs.pace import Pace
 from chemscale_bench.runs.queue import Queue, space_of
 from chemscale_bench.runs.rates import auto_settings, where_to_tune
+from chemscale_bench.runs.study import NOT_ABOUT
 from chemscale_bench.runs.study_plan import StudyPlan
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.settings.tune import TuneSettings
@@ -79,12 +81,32 @@ def test_twice_the_rate_of_muon_lies_inside_what_is_searched_with_it(model: str)
     assert 10 * rate.low < auto <= rate.high / 2
 
 
-def test_searches_from_before_muon_go_on_unless_auto_is_muon_now(chemscale_home: Path) -> None:
+@pytest.mark.parametrize(
+    ("task", "given", "search", "study"),
+    [
+        ("embedded-lm", {"model": "chemgpt"}, "c24cdd2e", "fcc1f21b"),
+        ("embedded-lm", {"model": "lstm"}, "08614400", "82fbd4ff"),
+        ("embedded-ff", {"model": "painn"}, "9cc3b6a5", "24975da4"),
+        ("embedded-lm", {"model": "llama", "optimizer": "adamw"}, "5ece8577", "33b73b3f"),
+    ],
+)
+def test_searches_and_studies_from_before_there_was_the_optimizer_go_on(
+    task: str, given: dict[str, Any], search: str, study: str, chemscale_home: Path
+) -> None:
+    declared = tasks.load(task)
+    searching = with_optimizer(TuneSettings(task=task, **given), declared)
+    assert Queue(searching, task, 1000).name == f"{task}-{search}"
+    studying = with_optimizer(StudySettings(task=task, params=(10_000,), **given), declared)
+    cells = Cells(studying.model_dump(mode="json", exclude=NOT_ABOUT), task, "", "")
+    assert cells.name == f"{task}-{study}"
+
+
+def test_muon_makes_a_search_of_its_own_and_is_what_auto_is_for_llama(chemscale_home: Path) -> None:
     def name(model: str, **settings: Any) -> str:
         chosen = TuneSettings(task="embedded-lm", model=model, **settings)
         return Queue(with_optimizer(chosen, tasks.load("embedded-lm")), "embedded-lm", 1000).name
 
-    assert name("chemgpt") == name("chemgpt", optimizer="adamw") != name("chemgpt", optimizer="muon")
+    assert name("chemgpt") != name("chemgpt", optimizer="muon")
     assert name("llama") == name("llama", optimizer="muon") != name("llama", optimizer="adamw")
 
 

@@ -302,4 +302,4 @@ def test_a_study_of_other_parameters_is_not_joined(capsys: pytest.CaptureFixture
     call(*SMALL, "--params", "3e3", "--train_size", "20", "--study", "mine")
     with pytest.raises(SystemExit):
         main([*SMALL, "--params", "3e3,1e4", "--train_size", "20", "--study", "mine"])
-    assert "got another params" in capsys.readouterr().err
+    assert "got another params ([3000, 10000], it was [3000]); use them" in capsys.readouterr().err
