@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from string import Template
 from typing import NamedTuple
@@ -205,6 +206,77 @@ def prune_table(sweeps: dict[str, Curves]) -> Iterator[str]:
 # -- the page ----------------------------------------------------------------------------------------------------
 
 
+def cells_of(name: str, points: pd.DataFrame, loss: str = "loss") -> pd.DataFrame:
+    """The points of a study as `decisions` takes them, at the sizes that were wanted."""
+    wanted = np.array([3e3, *SIZES])
+    off = np.abs(np.log(points["params"].to_numpy()[:, None] / wanted))
+    rows = {"model": name, "params": wanted[off.argmin(axis=1)], "data": points["budget"], "loss": points[loss]}
+    return pd.DataFrame(rows)
+
+
+def verdicts(groups: Sequence[pd.DataFrame], unit: str, data: str) -> Iterator[str]:
+    """Markdown: of every two of a group which is better and by how much."""
+    yield f"\n| better | than | at parameters, {data} | by, {unit} | pairs of smaller runs that say so |"
+    yield "|" + 5 * "---|"
+    for each in (decision for group in groups for decision in decisions(group, LEVEL)):
+        low, high = each.interval
+        interval = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ", one seed"
+        cells = [each.better, each.other, f"{count(each.params)}, {count(each.data)}"]
+        cells += [f"{each.difference:.2f}{interval}", f"{each.accuracy:.0%}"]
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+
+
+def slopes(groups: Sequence[pd.DataFrame], data: str, axes: Sequence[str]) -> Iterator[str]:
+    """Markdown: the exponents of every two of a group beside one another, those of straight lines."""
+    yield "\n| along | at | points | exponent | exponent | difference | p |"
+    yield "|" + 7 * "---|"
+    for pair in (pair for group in groups for pair in exponents(group, LEVEL) if pair.axis in axes):
+        told = [
+            f"{name} {line.slope:.3f} [{line.slope_interval[0]:.3f}, {line.slope_interval[1]:.3f}]"
+            for name, line in zip(pair.models, pair.lines, strict=True)
+        ]
+        along, at = ("params", data) if pair.axis == "params" else (data, "params")
+        gap, (low, high), p = pair.difference
+        cells = [along, f"{count(pair.at)} {at}", f"{pair.points}", *told, f"{gap:.3f} [{low:.3f}, {high:.3f}]"]
+        yield f"| {' | '.join([*cells, f'{p:.1g}'])} |"
+    yield ""
+
+
+def count(number: float) -> str:
+    """A number of parameters, tokens or frames."""
+    return f"{number:.0f}" if number < 1000 else f"{number:.0e}".replace("e+0", "e")
+
+
+def compared_forces(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
+    """Markdown: models of equally many steps on each molecule, and each model on several molecules."""
+    of_model = defaultdict(list)
+    for task, found in tasks.items():
+        if found[0].study.family == "force_field":
+            chosen = largest(found)
+            cells = pd.concat([cells_of(study.model, points) for study, points, _ in chosen])
+            if len(chosen) > 1 and len({steps for one in chosen for steps in steps_of(one.study)}) == 1:
+                yield f"\nOn {task}, of each model the study of most runs:"
+                yield from verdicts([cells], "meV/Å", "frames")
+                yield from slopes([cells], "frames", ["params", "data"])
+            for model, part in cells.groupby("model", sort=False):
+                of_model[model].append(part.assign(model=f"{model}, {task.partition('@')[2]}"))
+    if any(len(parts) > 1 for parts in of_model.values()):
+        yield "\nThe same models on several molecules:"
+        yield from slopes([pd.concat(parts) for parts in of_model.values()], "frames", ["params", "data"])
+
+
+def groups_of(cells: Sequence[pd.DataFrame], kinds: Sequence[object]) -> Iterator[list[pd.DataFrame]]:
+    """The cells of each kind."""
+    for kind in dict.fromkeys(kinds):
+        yield [each for each, other in zip(cells, kinds, strict=True) if other == kind]
+
+
+def steps_of(study: Study) -> set[str]:
+    """Optimizer steps of a study's runs."""
+    return {run.settings.get("gradient_steps", "") for run in study.runs}
+
+
 def laws_section(tasks: dict[str, list[Scaled]], family: str, x: str, y: str) -> Iterator[str]:
     """Markdown: a figure, a table and a verdict in words for each task of a family."""
     for task, found in tasks.items():
@@ -289,9 +361,7 @@ def strings_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
             axis.errorbar(
                 bits.index, bits["mean"], off, fmt=marker + style, color=colour, ms=5, lw=1, label=named(study)
             )
-            off = np.abs(np.log(points["params"].to_numpy()[:, None] / SIZES))
-            rows = points.assign(model=named(study), params=SIZES[off.argmin(axis=1)], data=points["budget"])
-            cells.append(rows.assign(loss=rows["val/nats_per_molecule"])[["model", "params", "data", "loss"]])
+            cells.append(cells_of(named(study), points, "val/nats_per_molecule"))
         axis.legend(fontsize=7, frameon=False)
         yield f"### {task}\n\n{save(figure, f'strings_{task}')}\n"
         yield f"After {budget:,} training tokens; both strings take as many tokens a molecule as the table says.\n"
@@ -304,24 +374,13 @@ def strings_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
             shown = (f"{bits[at]:.3f}" if at in bits.index else "" for at in SIZES)
             yield f"| {named(study)} | {tokens:.1f} | {' | '.join(shown)} |"
         yield ""
-        for each in decisions(pd.concat(cells), LEVEL):
-            low, high = each.interval
-            interval = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""  # there is none of one seed
-            yield (
-                f"- **{each.better}** is better than {each.other} at {each.params:.0e} parameters and {each.data:.0e} "
-                f"tokens, by {each.difference:.2f}{interval} nats per molecule; {each.accuracy:.0%} of "
-                "pairs of smaller runs say so."
-            )
-        yield ""
-        for pair in exponents(pd.concat(cells), LEVEL):
-            if pair.axis == "params":
-                slopes = [f"{name} {line.slope:.3f}" for name, line in zip(pair.models, pair.lines, strict=True)]
-                gap, (low, high), p = pair.difference
-                yield (
-                    f"- Exponents of straight lines through {pair.points} sizes at {pair.at:.0e} tokens: "
-                    f"{', '.join(slopes)}; they differ by {gap:.3f} [{low:.3f}, {high:.3f}], p = {p:.1g}."
-                )
-        yield ""
+        groups = [
+            pd.concat(together)
+            for alike in (in_smiles, lambda study: study.model)
+            for together in groups_of(cells, [alike(study) for study, _, _ in found])
+        ]
+        yield from verdicts(groups, "nats per molecule", "tokens")
+        yield from slopes(groups, "tokens", ["params"])
 
 
 def drawn_of(found: Sequence[Scaled]) -> pd.DataFrame:
@@ -403,7 +462,7 @@ def page() -> str:
         "language": laws_section(tasks, "language_model", "parameters without embeddings", "nats per token"),
         "strings": strings_section(tasks),
         "quality": quality_section(tasks),
-        "forces": laws_section(tasks, "force_field", "parameters", "force MAE, meV/Å"),
+        "forces": chain(laws_section(tasks, "force_field", "parameters", "force MAE, meV/Å"), compared_forces(tasks)),
         "published": published_table(studies, read_published(PUBLISHED)[0]),
         "pruner": pruner_section(),
     }

@@ -250,9 +250,12 @@ def read_entries(root: Path, up_to: Level, established: Collection[str] = ()) ->
 
 
 def titled(model: str, runs: Sequence[Run]) -> str:
-    """A model's name on the board, which tells whether its forces are those of its energy."""
-    predicted = any(run.settings.get("forces") == "predicted" for run in runs)
-    return f"{model} (forces predicted)" if predicted else model
+    """A model's name on the board, which tells of an optimizer that is not AdamW, and of forces beside the energy."""
+    optimizers = sorted({run.settings.get("optimizer", "adamw") for run in runs})
+    labels = [] if optimizers == ["adamw"] else [" and ".join(optimizers)]
+    if any(run.settings.get("forces") == "predicted" for run in runs):
+        labels.append("forces predicted")
+    return f"{model} ({', '.join(labels)})" if labels else model
 
 
 def study_of(entry: Entry, name: str, level: Level, why_not_next: str) -> Study:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec
+from io import StringIO
 from types import ModuleType
 
 UNPICKLE_ANYTHING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
@@ -63,7 +64,7 @@ def without_init(package: str) -> Iterator[None]:
 
 
 def import_mace(name: str) -> ModuleType:
-    """Import a module of mace-torch, and keep `torch.load` safe.
+    """Import a module of mace-torch without what it prints, and keep `torch.load` safe.
 
     mace sets an environment variable that makes every later ``torch.load`` of the process, and of its children,
     unpickle anything: it is put back. It is meant for the tables of e3nn 0.4.4, which hold slices; those are allowed
@@ -74,9 +75,9 @@ def import_mace(name: str) -> ModuleType:
 
     before = os.environ.get(UNPICKLE_ANYTHING)
     try:
-        with safe_globals([slice]):
+        with safe_globals([slice]), redirect_stdout(StringIO()):  # it prints which accelerators there are not
             import_module("e3nn.o3")
-        return import_module(name)
+            return import_module(name)
     finally:
         if before is None:
             os.environ.pop(UNPICKLE_ANYTHING, None)

@@ -1,7 +1,8 @@
 """What a language model declares in its one file of models/; models/registry.py has their names.
 
 - `TITLE`, its name as people write it; `MODEL_TYPE`, what config.json of its checkpoints calls it, that of a package
-  by the name of the model; `STACKED`, whether many can be trained as one (training/stacked.py);
+  by the name of the model; `STACKED`, whether many can be trained as one (training/stacked.py); if its `auto` is not
+  adamw, `OPTIMIZER`;
 - `OPTIONS`, those settings of its verb that `config_for`, `build` and `parameter_groups` take by name; what only other
   models take is refused;
 - `Config`, a frozen dataclass with `non_embedding_params`, `sizes` (layers, width, heads, vocabulary_size),
@@ -20,9 +21,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.models.parametrization import Optimizer
 from chemscale_bench.models.registry import FORCE_FIELDS, LANGUAGE_MODELS
 
 
@@ -57,6 +59,12 @@ def family_of(folder: Path, parameter: str) -> str:
             f"{found!r} in {folder}; give one of {', '.join(LANGUAGE_MODELS.names)}"
         )
     return families[found]
+
+
+def optimizer_for(model: str, given: Optimizer | Literal["auto"]) -> Optimizer:
+    """What changes the weights of a model: what was given, or what the model's family has found better."""
+    found: Optimizer = getattr(LANGUAGE_MODELS.family(model), "OPTIMIZER", "adamw")
+    return found if given == "auto" else given
 
 
 def options_of(model: str, settings: Any) -> dict[str, Any]:

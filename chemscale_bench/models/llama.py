@@ -28,6 +28,7 @@ from chemscale_bench.models.sizes import Shape, balanced, heads_for
 
 TITLE = "Llama"
 STACKED = True
+OPTIMIZER = "muon"
 OPTIONS = ("parametrization",)
 MODEL_TYPE = "qwen3"
 Config, Network = LlamaConfig, Llama

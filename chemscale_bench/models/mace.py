@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from math import pi, sqrt
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,9 @@ class Config:
     """Bessel functions."""
     average_neighbors: float = 12.0
     """Divides the sum over neighbours; fixed, so that a network does not depend on its training set."""
+    self_connected: bool = True
+    """Whether the first layer, too, has the old features beside its messages; models from files may weigh its messages
+    by the element instead."""
 
 
 PEAK_RATE = (1e-2, 19)  # learning rate that short runs on ethanol preferred, and their width
@@ -56,6 +60,13 @@ PAPER = {
 }  # fmt: skip
 
 
+def imported(path: Path) -> tuple[Network, Config, tuple[int, ...]]:
+    """The network of a model file of mace-torch, its config and the atomic numbers that it knows."""
+    from chemscale_bench.models.mace_file import read
+
+    return read(path)
+
+
 def layers_for(params: int) -> int:
     """Depth of the ladder: that of the paper at every size."""
     return 2
@@ -64,16 +75,17 @@ def layers_for(params: int) -> int:
 class Layer(nn.Module):
     """The weights of one interaction and product, in the shapes that they are used in."""
 
-    def __init__(self, config: Config, elements: int, degree_in: int, degree_out: int) -> None:
+    def __init__(self, config: Config, elements: int, degree_in: int, degree_out: int, connected: bool) -> None:
         super().__init__()
-        width = config.width
+        width, self.connected = config.width, connected
         self.paths = paths(degree_in, config.max_ell, config.max_ell)
         self.degree_out = degree_out
         self.up = nn.Parameter(torch.randn(degree_in + 1, width, width))
         sizes = [config.radial_functions, *[RADIAL_WIDTH] * RADIAL_LAYERS, len(self.paths) * width]
         self.radial = nn.ParameterList(torch.randn(*shape) for shape in pairwise(sizes))
         self.mix = nn.Parameter(torch.randn(len(self.paths), width, width))
-        self.skip = nn.Parameter(torch.randn(min(degree_in, degree_out) + 1, width, elements, width))
+        degrees = min(degree_in, degree_out) if connected else config.max_ell
+        self.skip = nn.Parameter(torch.randn(degrees + 1, width, elements, width))
         self.contraction = nn.ParameterList(
             torch.cat([torch.randn(elements, n, width) / n for n in symmetric_couplings(config.max_ell, degree)[1]], 1)
             for degree in range(degree_out + 1)
@@ -94,7 +106,10 @@ class Network(Potential):
         self.register_buffer("elements", torch.tensor(sorted(elements)), persistent=False)
         self.embedding = nn.Parameter(torch.randn(len(elements), config.width))
         degrees = [0, *[config.max_L] * (config.layers - 1), 0]
-        self.layers = nn.ModuleList(Layer(config, len(elements), *pair) for pair in pairwise(degrees))
+        self.layers = nn.ModuleList(
+            Layer(config, len(elements), *pair, connected=config.self_connected or index > 0)
+            for index, pair in enumerate(pairwise(degrees))
+        )
         self.readouts = nn.ParameterList(torch.randn(config.width) for _ in range(config.layers - 1))
         self.last = nn.ParameterList([torch.randn(config.width, READOUT_WIDTH), torch.randn(READOUT_WIDTH)])
         self.silu_gain = float(import_mace("e3nn.math").normalize2mom(nn.functional.silu).cst)
@@ -161,7 +176,10 @@ class Network(Potential):
             torch.split(messages_ACU.permute(1, 2, 0), counts, 2), torch.split(features_ADU, counts), strict=True
         )
         for element, (messages_CUN, features) in enumerate(by_element):
-            atoms = counts[element]
+            atoms, skips = counts[element], layer.skip[:, :, element] / sqrt(width * len(counts))
+            if not layer.connected:
+                by_degree = torch.split(messages_CUN, [2 * degree + 1 for degree in range(len(skips))])
+                messages_CUN = torch.cat([skip.T @ part for part, skip in zip(by_degree, skips, strict=True)])
             products = messages_CUN.index_select(0, first) * messages_CUN.index_select(0, second)
             cubic, linear = torch.split(coupling_ZU[element], [len(first), 1], dim=2)
             partial = torch.baddbmm(linear, cubic, products.transpose(0, 1)).view(width, components, size + 1, atoms)
@@ -171,7 +189,7 @@ class Network(Potential):
                 part @ weight
                 for part, weight in zip(torch.split(contracted, degrees, 1), layer.out / sqrt(width), strict=True)
             ]
-            for degree, skip in enumerate(layer.skip[:, :, element] / sqrt(width * len(counts))):
+            for degree, skip in enumerate(skips if layer.connected else ()):
                 old = features[:, degree**2 : (degree + 1) ** 2]
                 parts[degree] = parts[degree] + old @ skip
             updated.append(torch.cat(parts, dim=1))

@@ -81,13 +81,13 @@ class ForceRun(TrackedRun):
         if known:  # perhaps a user's own copy of the official frames
             self.task = declared.on(known.molecule, declared.data)
         train = self.frames.train
-        self.reference, note = fit_reference(train)
-        self.frames = self.frames._replace(notes=(*self.frames.notes, *note))
         self.potential, self.config, self.elements = force_start.starting_network(
             settings, self.recipe, self.frames, saved, checkpoint
         )
+        self.reference, note = force_start.starting_reference(self.frames, self.recipe.cutoff, saved, checkpoint)
+        self.frames = self.frames._replace(notes=(*self.frames.notes, *note))
         self.potential.to(self.dtype)
-        self.baseline = baseline_of(train, self.frames.test, self.reference)
+        self.baseline = baseline_of(train, self.frames.test, fit_reference(train)[0])
         self.train_split, self.validation = self.on_device("train"), self.on_device("validation")
         self.title = (
             f"{settings.model} {self.potential.non_embedding_params:,} params, {self.config.layers} x "
@@ -123,7 +123,7 @@ class ForceRun(TrackedRun):
         loss = ForceLoss(self.potential, recipe.force_weight, recipe.energy_weight).to(fabric.device)
         train = self.frames.train
         nothing = recipe.force_weight + recipe.energy_weight * float(
-            np.square(train.energies - self.reference.energies(train)).mean() / np.square(train.forces).mean()
+            np.square(train.energies - fit_reference(train)[0].energies(train)).mean() / np.square(train.forces).mean()
         )
         few = self.train_split.batch(np.arange(min(recipe.batch_frames, len(self.train_split))))
         at_random = float(loss(few).detach()) / len(few.energy_B)  # of some models far above that of no force
@@ -238,11 +238,9 @@ class ForceRun(TrackedRun):
     def identity(self) -> dict[str, Any]:
         """The network's shape, the frames' digest and the best weights so far."""
         return {
-            "network": asdict(self.config),
-            "elements": self.elements,
-            "frames_digest": self.frames.digest,
-            "best": self.best,
-        }
+            "network": asdict(self.config), "elements": self.elements, "frames_digest": self.frames.digest,
+            "reference": self.reference.record(), "best": self.best,
+        }  # fmt: skip
 
     @property
     def errors(self) -> ForceErrors:

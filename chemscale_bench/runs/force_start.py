@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from ase.data import chemical_symbols
 
 from chemscale_bench.data.frames import FrameSplit
 from chemscale_bench.data.opening import user_path
+from chemscale_bench.data.references import Reference, fit_reference
 from chemscale_bench.errors import UserError
 from chemscale_bench.models import force_fields
 from chemscale_bench.models.force_recipe import Recipe
@@ -19,6 +22,8 @@ from chemscale_bench.models.logged import fetch_model
 from chemscale_bench.models.potential import Potential
 from chemscale_bench.models.registry import FORCE_FIELDS
 from chemscale_bench.settings.forcefield import ForceFieldSettings
+from chemscale_bench.training.forces import energies_of
+from chemscale_bench.training.mixed_frames import on_device
 
 
 class Start(NamedTuple):
@@ -76,11 +81,16 @@ def starting_network(
 
 
 def of_checkpoint(settings: ForceFieldSettings) -> Start:
-    """The network that `init` names: the id of a run, or the folder of a model.
+    """The network that `init` names: the id of a run, the folder of a model, or a file of the model's own package.
 
     Raises:
         UserError: if there is none, or it is of another model.
     """
+    family, path = FORCE_FIELDS.family(settings.model), user_path(settings.init)
+    if path.is_file():
+        if not hasattr(family, "imported"):
+            raise UserError(f"init must be no file for model={settings.model}, got {path}; give a run or a folder")
+        return Start(*family.imported(path))
     with TemporaryDirectory() as temporary:
         potential, record = force_fields.load(folder_of(settings.init, temporary))
     if record["model"] != settings.model:
@@ -88,8 +98,24 @@ def of_checkpoint(settings: ForceFieldSettings) -> Start:
             f"init must be a checkpoint of {settings.model}, {settings.init} is one of {record['model']}; "
             f"give model={record['model']}"
         )
-    config = FORCE_FIELDS.family(settings.model).Config(**record["config"])
-    return Start(potential.train(), config, tuple(record["elements"]))
+    return Start(potential.train(), family.Config(**record["config"]), tuple(record["elements"]))
+
+
+def starting_reference(
+    frames: FrameSplit, cutoff: float, saved: Mapping[str, Any] | None, checkpoint: Start | None
+) -> tuple[Reference, tuple[str, ...]]:
+    """What is subtracted from energies: the reference of the training frames, beyond what a checkpoint tells of them.
+
+    Returns:
+        It, and notes for a reader.
+    """
+    train = frames.train
+    if saved and "reference" in saved:
+        return Reference.from_record(saved["reference"]), ()
+    if checkpoint:
+        ready = on_device(train, cutoff, Reference(0.0), torch.device("cpu"), checkpoint.potential.scale.dtype)
+        train = replace(train, energies=train.energies - energies_of(checkpoint.potential, ready))
+    return fit_reference(train)
 
 
 def folder_of(init: str, temporary: str) -> Path:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from chemscale_bench.data.frames import NAMES as FRAME_NAMES
 from chemscale_bench.data.sources import NAMES, official_name
 from chemscale_bench.errors import UserError
+from chemscale_bench.models.language_models import optimizer_for
 from chemscale_bench.runs.force import ForceRun
 from chemscale_bench.runs.language import LanguageRun
 from chemscale_bench.settings.base import Settings
+from chemscale_bench.settings.study import StudySettings
+from chemscale_bench.settings.tune import TuneSettings
 from chemscale_bench.tasks import Task
 
+Chosen = TypeVar("Chosen", StudySettings, TuneSettings)
 KINDS: dict[str, type[LanguageRun] | type[ForceRun]] = {"language_model": LanguageRun, "force_field": ForceRun}
 OWN_FRAMES = ("test_data", "energy_unit", "length_unit", "force_unit", "energy_key", "forces_key")
 FRAMES = ("molecule", "train_size", "depth", "steps", *OWN_FRAMES)
@@ -24,6 +29,14 @@ def about(task: Task, data: str) -> str:
     """What is trained on, for names of runs: the task, or a file of the user's with the budgets of the task."""
     named = data == "auto" or official_name(data) in (*NAMES, *FRAME_NAMES)
     return task.name if named else f"own data {Path(data).name}, {task.name}"
+
+
+def with_optimizer(settings: Chosen, task: Task) -> Chosen:
+    """Settings of a verb for both families, with the optimizer that `auto` is for their language model."""
+    if task.family != "language_model":
+        return settings
+    model = LanguageRun.SETTINGS.model_fields["model"].default if settings.model == "auto" else settings.model
+    return settings.model_copy(update={"optimizer": optimizer_for(model, settings.optimizer)})
 
 
 def refuse_other_family(settings: Settings, task: Task, foreign: tuple[str, ...]) -> None:

@@ -20,7 +20,7 @@ from chemscale_bench.data.store import TokenStore
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import ngram
 from chemscale_bench.models import hub
-from chemscale_bench.models.language_models import options_of
+from chemscale_bench.models.language_models import optimizer_for, options_of
 from chemscale_bench.models.packed import LanguageModel
 from chemscale_bench.models.registry import LANGUAGE_MODELS
 from chemscale_bench.runs import molecules
@@ -59,6 +59,8 @@ class LanguageRun(TrackedRun):
         self, settings: LanguageSettings | ChemGPTSettings, fabric: Fabric, run_id: str, stop: Stop,
         saved: dict[str, Any] | None, judge: Judge | None = None,
     ) -> None:  # fmt: skip
+        self.optimizer = optimizer_for(settings.model, settings.optimizer)
+        settings = settings.model_copy(update={"optimizer": self.optimizer})
         super().__init__(settings, fabric, run_id, stop, saved, judge)
         self.settings, self.family = settings, LANGUAGE_MODELS.family(settings.model)
         self.options = options_of(settings.model, settings)
@@ -84,7 +86,7 @@ class LanguageRun(TrackedRun):
             f"{self.config.sizes['width']}, {self.about}"
         )
         if sharding.is_needed(settings.sharding, self.model, fabric):
-            if settings.optimizer == "muon":
+            if self.optimizer == "muon":
                 raise UserError("optimizer must be adamw with a sharded model, got muon; choose it, or sharding=none")
             sharding.spread(self.model, self.model.layers_to_compile(), fabric)
         self.trainer = self.make_trainer()
@@ -141,7 +143,7 @@ class LanguageRun(TrackedRun):
     def make_trainer(self) -> Trainer:
         """The loop with this run's optimizer, objective and schedule."""
         chosen, fabric = self.settings, self.fabric
-        more: dict[str, Any] = {"weight_decay": chosen.weight_decay, "optimizer": chosen.optimizer, **self.options}
+        more: dict[str, Any] = {"weight_decay": chosen.weight_decay, "optimizer": self.optimizer, **self.options}
         groups, of_1 = (self.family.parameter_groups(self.model, rate, **more) for rate in (chosen.learning_rate, 1.0))
         self.learning_rate = groups[0]["lr"] / of_1[0]["lr"]
         batch, vocabulary = None if chosen.batch_tokens == "auto" else chosen.batch_tokens, self.store.vocabulary
@@ -149,7 +151,7 @@ class LanguageRun(TrackedRun):
             self.store.train, vocabulary.start_id, vocabulary.size, chosen.seed, batch, fabric.device
         )
         trainer = Trainer(
-            fabric, self.model, optimizer_of(chosen.optimizer, groups), self.objective, self,
+            fabric, self.model, optimizer_of(self.optimizer, groups), self.objective, self,
             plan=segments(self.budgets, chosen.decay), clip=chosen.clip,
             warmup=round(chosen.warmup * self.task.budgets_up_to(chosen.tokens)[0]),
             report_every=max(1, self.budgets[-1] // REPORTS), save_seconds=60 * chosen.checkpoint_minutes,
@@ -271,10 +273,8 @@ class LanguageRun(TrackedRun):
         self.recorder.folder(folder, "model")
         if (earlier := folder.with_name("models")).exists():
             self.recorder.folder(earlier, "models")
-        return {
-            "log10/non_embedding_params": math.log10(self.config.non_embedding_params),
-            "log10/tokens": math.log10(self.budgets[-1]),
-        }
+        params, tokens = self.config.non_embedding_params, self.budgets[-1]
+        return {"log10/non_embedding_params": math.log10(params), "log10/tokens": math.log10(tokens)}
 
     @property
     def reached(self) -> dict[int, float]:

@@ -13,17 +13,20 @@ from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.named import PRUNERS
 
 RATE = "learning_rate"
+MUON_RATES = (2**-11, 2**-4)
 STEPS = "area under the schedule"
 NOT_ABOUT = {"trials", "storage", "study", "experiment", "device", "together", "workers", "engine", "engine_options"}
 """Parameters that may change from one command of a search to the next."""
 
 
-def space_of(family: str, model: str) -> list[studies.Range]:
+def space_of(family: str, model: str, optimizer: str) -> list[studies.Range]:
     """What is searched for a model of a family of tasks: of rates, twice that of `auto` lies inside."""
     space = list(studies.SPACES[family])
     if family == "force_field":
         most = 2 * FORCE_FIELDS.family(model).PEAK_RATE[0]
         space = [each._replace(high=max(each.high, most)) if each.name == RATE else each for each in space]
+    elif optimizer == "muon":
+        space = [each._replace(low=MUON_RATES[0], high=MUON_RATES[1]) if each.name == RATE else each for each in space]
     return space
 
 
@@ -38,7 +41,7 @@ def searched(settings: TuneSettings, family: str, batch: str) -> list[studies.Ra
     Raises:
         UserError: if a name is none that can be searched, or is that of a batch that is given.
     """
-    space = space_of(family, settings.model)
+    space = space_of(family, settings.model, settings.optimizer)
     if getattr(settings, batch) != "search":
         space = [each for each in space if each.name != batch]
     if settings.search == "auto":

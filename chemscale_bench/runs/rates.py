@@ -29,8 +29,8 @@ HOLDS = 2.0
 MOST_SHARE, SEARCH_SHARE, CHECK_SHARE = 0.5, 0.25, 0.25
 """Of what a study may take: for search and check, were no trial stopped; for one at larger budgets; for the check."""
 SHARED = (
-    "task", "seed", "storage", "data", "column", *OWN_FRAMES, "molecule", "depth", "steps", "device", "workers",
-    "engine", "engine_options",
+    "task", "seed", "storage", "data", "optimizer", "column", *OWN_FRAMES, "molecule", "depth", "steps", "device",
+    "workers", "engine", "engine_options",
 )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def where_to_tune(plan: StudyPlan, seconds: float) -> Where:
 def auto_settings(plan: StudyPlan, size: int) -> dict[str, float]:
     """What trainings have that nobody tunes, as far as the ranges of a search reach."""
     defaults, chosen = plan.kind.SETTINGS.model_fields, {}
-    for name, low, high, *_ in space_of(plan.task.family, plan.model):
+    for name, low, high, *_ in space_of(plan.task.family, plan.model, plan.settings.optimizer):
         if name != plan.kind.BATCH:
             usual = plan.pace_of(size).learning_rate if name == RATE else float(defaults[name].default)
             chosen[name] = min(max(usual, low), high)
@@ -137,7 +137,8 @@ def check(plan: StudyPlan, tuned: Tuned, where: Where, name: str) -> tuple[Tuned
     """
     size, auto = where.large, auto_settings(plan, where.large)
     carried = plan.tuned_at(size, tuned)
-    low, high = next((one.low, one.high) for one in space_of(plan.task.family, plan.model) if one.name == RATE)
+    space = space_of(plan.task.family, plan.model, plan.settings.optimizer)
+    low, high = next((one.low, one.high) for one in space if one.name == RATE)
     factors = list(FACTORS)
     while True:
         tried = {factor: carried | {RATE: factor * carried[RATE]} for factor in factors}

@@ -19,8 +19,10 @@ from chemscale_bench.tracking.lifetime import is_gone, process_tags
 from chemscale_bench.tracking.store import open_store, status_of
 from chemscale_bench.tuning import study as studies
 
-NEWER = {"optimizer": "adamw", "column": "", "smaller_budgets": False, "search": "auto"}
-"""Parameters that studies from before do not know, and what they had: they go on."""
+NEWER = (
+    ("optimizer", "adamw"), ("optimizer", "auto"), ("column", ""), ("smaller_budgets", False), ("search", "auto"),
+)  # fmt: skip
+"""Parameters that studies from before do not know, and what they had, force fields `auto`: they go on."""
 SILENT = 1800.0
 """Seconds without a word after which a trial is taken for dead: data may be prepared and models compiled first."""
 BEAT_SECONDS = 60.0
@@ -41,7 +43,7 @@ class SharedStudy:
     """
 
     def __init__(self, about: dict[str, Any], task: str, name: str, storage: str, **parts: Any) -> None:
-        about = {key: value for key, value in about.items() if (key, value) not in NEWER.items()}
+        about = {key: value for key, value in about.items() if (key, value) not in NEWER}
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
         name = name or f"{task}-{digest}"
         if storage and "://" not in storage:

@@ -22,7 +22,7 @@ from chemscale_bench.runs.engines.local import threads_of
 from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_of, engine_of, lead
 from chemscale_bench.runs.gpu_hours import by_the_clock
 from chemscale_bench.runs.group import Group, most_together, next_group
-from chemscale_bench.runs.kinds import FRAMES, MOLECULES, refuse_other_family
+from chemscale_bench.runs.kinds import FRAMES, MOLECULES, refuse_other_family, with_optimizer
 from chemscale_bench.runs.pace import Pace
 from chemscale_bench.runs.rates import Where, tune, where_to_tune
 from chemscale_bench.runs.sizes import measure_sizes
@@ -65,12 +65,14 @@ class Study:
                 f"learning_rate must be left out where it is searched, got learning_rate={settings.learning_rate} and "
                 f"tune={settings.tune}; leave one out"
             )
-        for name, value in {"vocabulary": "dataset", "optimizer": "adamw"}.items():
-            if settings.tune and (given := getattr(settings, name)) != value:
-                rule = f"{name} must be {value} where hyperparameters are searched"
-                raise UserError(f"{rule}, got {given} and tune={settings.tune}; leave one out")
+        if settings.tune and settings.vocabulary != "dataset":
+            raise UserError(
+                f"vocabulary must be dataset where hyperparameters are searched, got {settings.vocabulary} and "
+                f"tune={settings.tune}; leave one out"
+            )
         if settings.params == "auto" and not (settings.hours or settings.flops):
             raise UserError("a study needs sizes or a budget, got neither; give params=1e4,3e4,1e5, or hours=2")
+        self.settings = settings = with_optimizer(settings, self.task)
         self.plan = StudyPlan(settings, self.task, prints)
         self.kind = self.plan.kind
         self.kind.check(self.plan.settings_of(Training(self.plan.sizes[0], self.plan.data[0], settings.seed)))  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.force_recipe import Recipe, recipe_of, warmup_share
 from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_of, engine_of, lead
-from chemscale_bench.runs.kinds import FRAMES, KINDS, about, refuse_other_family
+from chemscale_bench.runs.kinds import FRAMES, KINDS, about, refuse_other_family, with_optimizer
 from chemscale_bench.runs.queue import Queue, searched
 from chemscale_bench.runs.sweep_report import describe, numbers, summarize
 from chemscale_bench.runs.tracked import TrackedRun, run_folder
@@ -44,7 +44,7 @@ from chemscale_bench.training.together import train_together
 from chemscale_bench.tuning import study as studies
 from chemscale_bench.tuning.judge import Judge
 
-MOLECULES_OF_TRIALS = ("tokens", "batch_tokens", "column", "smaller_budgets")
+MOLECULES_OF_TRIALS = ("tokens", "optimizer", "column", "smaller_budgets", "batch_tokens")
 FRAMES_PER_STEP = Recipe().batch_frames  # what `steps` counts, whatever the batch of a trial
 
 
@@ -65,7 +65,7 @@ class Sweep:
         model = self.kind.SETTINGS.model_fields["model"].default if settings.model == "auto" else settings.model
         self.is_worker = WORKER in os.environ
         storage = os.environ[STORAGE] if self.is_worker else settings.storage
-        self.settings = settings.model_copy(update={"model": model, "storage": storage})
+        self.settings = with_optimizer(settings, self.task).model_copy(update={"model": model, "storage": storage})
         foreign = {"language_model": (*FRAMES, "batch_frames"), "force_field": MOLECULES_OF_TRIALS}[self.family]
         refuse_other_family(self.settings, self.task, foreign)
         self.base = self.base_settings()
@@ -94,7 +94,7 @@ class Sweep:
                 f"add {batch}={default}, or another number"
             )
         if self.family == "language_model":
-            own: dict[str, Any] = {name: getattr(chosen, name) for name in ("tokens", "column", "smaller_budgets")}
+            own: dict[str, Any] = {name: getattr(chosen, name) for name in MOLECULES_OF_TRIALS if name != batch}
         else:
             own = {name: getattr(chosen, name) for name in FRAMES}
         base = self.kind.SETTINGS(**shared, **own)

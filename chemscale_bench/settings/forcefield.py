@@ -28,7 +28,8 @@ class ForceFieldSettings(TrainingSettings):
     """What `auto` stands for below: settings for minutes on a CPU core, or those of the model's paper or its authors'
     code, hours to days: sizes, cutoff, steps, batch, learning rate, weights; schedule and optimizer are ours."""
     init: str = ""
-    """Start from a trained force field of this model, the id of a run or a folder; it then sets size and cutoff."""
+    """Start from a trained force field of this model: the id of a run, a folder, or a file of mace-torch. It then sets
+    size and cutoff."""
     params: Annotated[Count, Field(ge=1000, le=1_000_000_000)] | Auto = "auto"
     """Parameters wanted outside the tables of elements, met within 5 %; `auto` is the default of the recipe."""
     depth: Annotated[Count, Field(ge=1, le=MOST_LAYERS)] | Auto = "auto"

@@ -34,8 +34,9 @@ class LanguageModelSettings(TrainingSettings):
     parametrization: Literal["mutransfer", "standard"] = "mutransfer"
     """How initial weights, learning rates and multipliers follow width and depth, so that one learning rate serves
     every size; `standard` is GPT-Neo's usual initialisation with the same learning rate for all weights."""
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    """`adamw`, or `muon`: hidden matrices change by their momentum made orthogonal, all else by AdamW."""
+    optimizer: Literal["auto", "adamw", "muon"] = "auto"
+    """`adamw`, or `muon`: hidden matrices change by their momentum made orthogonal, all else by AdamW. `auto` is muon
+    for llama, adamw for the others."""
     batch_tokens: Annotated[Count, Field(ge=64)] | Auto = "auto"
     """Tokens per optimizer step, by gradient accumulation; `auto` grows with the tokens seen (512 to 524,288)."""
     sharding: Literal["auto", "none", "full"] = "auto"

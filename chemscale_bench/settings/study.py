@@ -53,7 +53,7 @@ class StudySettings(Settings):
     """The first seed."""
     learning_rate: Annotated[float, Field(gt=0, le=10)] | Auto = "auto"
     """Peak learning rate of all runs, as in `language` and `forcefield`."""
-    optimizer: Literal["adamw", "muon"] = "adamw"
+    optimizer: Literal["auto", "adamw", "muon"] = "auto"
     """Language models: of all runs, as in `language`."""
     tune: Count = Field(0, ge=0)
     """Trials of a search before all else, at the smallest size, with losers stopped early: what it finds is carried to

@@ -49,6 +49,8 @@ class TuneSettings(Settings):
     """Language models: training tokens of a trial."""
     smaller_budgets: bool = False
     """Language models: whether trials reach the smaller token budgets on the way, too, as trainings of `study` do."""
+    optimizer: Literal["auto", "adamw", "muon"] = "auto"
+    """Language models: of all trials, as in `language`."""
     batch_tokens: Annotated[Count, Field(ge=64)] | Literal["search", "auto"] = "search"
     """Language models: tokens per optimizer step, searched too, or as in `language`."""
     together: Count = Field(1, ge=1, le=1000)

@@ -231,6 +231,14 @@ def measure(potential: nn.Module, frames: OnDevice) -> ForceErrors:
     return frames.summary(differences())
 
 
+def energies_of(potential: nn.Module, frames: OnDevice) -> np.ndarray:
+    """What a potential gives for each frame (F,), in eV."""
+    energy_F = np.zeros(len(frames))
+    for part in frames.cut(np.arange(len(frames)), EVALUATION_ATOMS):
+        energy_F[part] = energy_and_forces(potential, frames.batch(part).graph, differentiable=False)[0].cpu().numpy()
+    return energy_F
+
+
 def baseline(train: Frames, test: Frames) -> ForceErrors:
     """Errors of the baseline: zero forces, and the mean energy of the training frames."""
     force_A = 1000 * np.abs(test.forces).mean((0, 2))

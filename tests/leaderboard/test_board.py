@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chemscale_bench.leaderboard import collect
 from chemscale_bench.leaderboard.board import Board, build
 from chemscale_bench.leaderboard.collect import read_entries
 from chemscale_bench.leaderboard.levels import Level
@@ -49,6 +50,13 @@ def test_ranks_and_significance(boards: dict[str, Board]) -> None:
     assert reached.params == max(rows["Better"].points["params"])
     assert reached.low < true_loss(reached.params, 1e6) < reached.high
     assert math.isnan(rows["Single"].reached[30_000].low)
+
+
+def test_a_row_tells_of_an_optimizer_that_is_not_adamw(boards: dict[str, Board]) -> None:
+    adamw = boards["embedded-lm"].rows[0].study.runs[0]
+    muon = adamw.model_copy(update={"settings": adamw.settings | {"optimizer": "muon"}})
+    named = {len(runs): collect.titled("llama", runs) for runs in ([muon], [adamw, adamw], [adamw, muon, muon])}
+    assert named == {1: "llama (muon)", 2: "llama", 3: "llama (adamw and muon)"}
 
 
 def test_tasks_without_a_run_come_last(root: Path) -> None:

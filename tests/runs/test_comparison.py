@@ -72,10 +72,6 @@ def test_strings_are_compared_by_molecule() -> None:
             ["--vocabulary", "smiles", "--tune", "5"],
             "vocabulary must be dataset where hyperparameters are searched, got smiles and tune=5",
         ),
-        (
-            ["--optimizer", "muon", "--tune", "5"],
-            "optimizer must be adamw where hyperparameters are searched, got muon and tune=5",
-        ),
     ],
 )
 def test_bad_input_gives_one_line_and_leaves_no_run(

@@ -5,11 +5,15 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import torch
 from commands import call, curve, runs
 from forks import Fork
+from library_mace import library_model
 from safetensors.torch import load_file
 
 from chemscale_bench.leaderboard.collect import measure
+from chemscale_bench.models.force_fields import build
+from chemscale_bench.models.mace import Config, Network
 from chemscale_bench.tracking.reader import runs_of_experiment
 
 SMALL = ["--task", "embedded-ff", "--device", "cpu", "--train_size", "50", "--model", "schnet"]
@@ -40,6 +44,25 @@ def test_it_begins_with_weights_size_and_cutoff_of_the_checkpoint(start: str) ->
     before, after = (load_file(model_of(run) / "model.safetensors") for run in (start, runs()[0].info.run_id))
     assert before.keys() == after.keys()
     assert all(after[name].numpy() == pytest.approx(before[name].numpy(), abs=1e-8) for name in before)
+
+
+def test_it_begins_with_a_model_file_of_mace_torch(tmp_path: Path) -> None:
+    network = build("mace", Config(width=8, max_L=0), (1, 6, 7, 8), seed=3)
+    assert isinstance(network, Network)
+    torch.save(library_model(network, (1, 6, 7, 8), atomic_inter_scale=0.1), tmp_path / "some.model")
+    arguments = ["--task", "embedded-ff", "--device", "cpu", "--train_size", "50", "--molecule", "ethanol"]
+    start = ["--init", str(tmp_path / "some.model"), "--steps", "1", "--learning_rate", "1e-9"]
+    call("forcefield", *arguments, "--model", "mace", *start)
+    trained = load_file(model_of(runs()[0].info.run_id) / "model.safetensors")
+    network.scale.fill_(0.1)
+    for name, weight in network.state_dict().items():
+        assert trained[name].numpy() == pytest.approx(weight.numpy(), abs=1e-6)
+    metrics = runs()[0].data.metrics
+    assert metrics["test/energy_mae_mev"] < 1.2 * metrics["baseline/mean_energy_mae_mev"], (
+        "energies begin near the labels"
+    )
+    told = call("forcefield", *arguments, "--model", "painn", *start, expected=2)
+    assert told.startswith("error: init must be no file for model=painn, got ")
 
 
 def test_it_goes_on_after_kill_9_though_the_checkpoint_is_gone(start: str, chemscale_home: Path) -> None:

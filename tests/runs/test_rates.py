@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -11,6 +12,9 @@ from commands import call
 
 from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
+from chemscale_bench.models.parametrization import MUON_RATE
+from chemscale_bench.models.registry import LANGUAGE_MODELS
+from chemscale_bench.runs.kinds import with_optimizer
 from chemscale_bench.runs.pace import Pace
 from chemscale_bench.runs.queue import Queue, space_of
 from chemscale_bench.runs.rates import auto_settings, where_to_tune
@@ -64,8 +68,24 @@ def test_the_first_trial_has_what_nobody_tunes_as_far_as_the_ranges_reach() -> N
     ("model", "highest"), [("painn", 3e-2), ("schnet", 3e-2), ("nequip", 8e-2), ("allegro-l2", 6e-2)]
 )
 def test_twice_the_rate_of_auto_lies_inside_what_is_searched(model: str, highest: float) -> None:
-    (rate,) = [each for each in space_of("force_field", model) if each.name == "learning_rate"]
+    (rate,) = [each for each in space_of("force_field", model, "auto") if each.name == "learning_rate"]
     assert rate.high == highest
+
+
+@pytest.mark.parametrize("model", LANGUAGE_MODELS.modules)
+def test_twice_the_rate_of_muon_lies_inside_what_is_searched_with_it(model: str) -> None:
+    (rate,) = [each for each in space_of("language_model", model, "muon") if each.name == "learning_rate"]
+    auto = getattr(LANGUAGE_MODELS.family(model), "MUON_RATE", MUON_RATE)
+    assert 10 * rate.low < auto <= rate.high / 2
+
+
+def test_searches_from_before_muon_go_on_unless_auto_is_muon_now(chemscale_home: Path) -> None:
+    def name(model: str, **settings: Any) -> str:
+        chosen = TuneSettings(task="embedded-lm", model=model, **settings)
+        return Queue(with_optimizer(chosen, tasks.load("embedded-lm")), "embedded-lm", 1000).name
+
+    assert name("chemgpt") == name("chemgpt", optimizer="adamw") != name("chemgpt", optimizer="muon")
+    assert name("llama") == name("llama", optimizer="muon") != name("llama", optimizer="adamw")
 
 
 def test_a_search_from_before_train_size_was_auto_goes_on(chemscale_home: Path) -> None:
