@@ -11,7 +11,7 @@ import numpy as np
 from chemscale_bench.errors import UserError
 from chemscale_bench.scaling import figures, figures_fit
 from chemscale_bench.scaling.base import ScalingLaw
-from chemscale_bench.scaling.choice import EXACT, Extrapolation, LawChoice, choose_law, hold_out
+from chemscale_bench.scaling.choice import Extrapolation, LawChoice, choose_law, hold_out
 from chemscale_bench.scaling.figures import LOSS_TITLE
 from chemscale_bench.scaling.forecast import Forecast
 from chemscale_bench.scaling.forms import Array
@@ -256,13 +256,7 @@ def _comparison(what: str, choice: LawChoice) -> Iterator[str]:
         mark = "<- chosen" if candidate.law is choice.chosen else ""
         error = candidate.refusal or f"{candidate.error:.2%}"
         yield f"  {type(candidate.law).__name__:<18} {error} {mark}"
-    others = [candidate.error for candidate in choice.candidates[1:]]
-    if not others or np.isinf(others[0]):
-        yield "  no other law could be fitted"
-    elif others[0] < EXACT:
-        yield "  the runner-up is exact, too: runs without noise don't tell one from the other"
-    else:
-        yield f"  the runner-up's error is {choice.margin:.2f} times the best one's"
+    yield f"  {choice.runner_up}"
 
 
 def _rms(residuals: Array) -> float:

@@ -49,6 +49,16 @@ class LawChoice(NamedTuple):
     held_out: int
     """Runs that were held out."""
 
+    @property
+    def runner_up(self) -> str:
+        """How far the second best law is behind, in words."""
+        others = [candidate.error for candidate in self.candidates[1:]]
+        if not others or np.isinf(others[0]):
+            return "no other law could be fitted"
+        if others[0] < EXACT:
+            return "the runner-up is exact, too: runs without noise don't tell one from the other"
+        return f"the runner-up's error is {self.margin:.2f} times the best one's"
+
 
 def choose_law(
     x: ArrayLike, loss: ArrayLike, laws: Sequence[_OneSizeLaw] | None = None, held_out_sizes: int | None = None

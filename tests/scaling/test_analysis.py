@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.scaling import PowerLaw, validate
-from chemscale_bench.scaling.analysis import Analysis, _comparison, analyse
-from chemscale_bench.scaling.choice import Candidate, LawChoice
+from chemscale_bench.scaling import validate
+from chemscale_bench.scaling.analysis import Analysis, analyse
 
 PARAMS, TOKENS = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e6, 1e9, 5), np.geomspace(1e8, 1e11, 4)))
 RUNS = pd.DataFrame({"params": PARAMS, "tokens": TOKENS, "loss": 0.3 + 60 * PARAMS**-0.3 + 900 * TOKENS**-0.35})
@@ -138,21 +137,6 @@ def test_the_report_of_noisy_runs(noisy: Analysis) -> None:
     assert noisy._repr_html_().startswith("<pre>The loss falls with params")
     assert "E + A params^-alpha" in noisy._repr_html_()
     assert "&lt;- chosen" in noisy._repr_html_()
-
-
-@pytest.mark.parametrize(
-    ("errors", "says"),
-    [
-        ((0.01, 0.025), "  the runner-up's error is 2.50 times the best one's"),
-        ((1e-15, 3e-9), "  the runner-up is exact, too: runs without noise don't tell one from the other"),
-        ((0.01, np.inf), "  no other law could be fitted"),
-        ((0.01,), "  no other law could be fitted"),
-    ],
-)
-def test_what_is_said_of_the_runner_up(errors: tuple[float, ...], says: str) -> None:
-    laws = [Candidate(PowerLaw(), error, "") for error in errors]
-    choice = LawChoice(laws, laws[0].law, errors[-1] / errors[0], noise=0.0, held_out=3)
-    assert list(_comparison("params", choice))[-1] == says
 
 
 def test_figures_of_a_report_are_found_by_name(noisy: Analysis) -> None:

@@ -16,7 +16,7 @@ from chemscale_bench.scaling import (
     choose_law,
     extrapolate,
 )
-from chemscale_bench.scaling.choice import Extrapolation, hold_out
+from chemscale_bench.scaling.choice import Candidate, Extrapolation, LawChoice, hold_out
 
 X = np.geomspace(1e5, 1e9, 14)
 
@@ -41,6 +41,21 @@ def test_the_law_that_made_the_data_is_chosen(loss: np.ndarray, name: str) -> No
 
 def test_of_runs_without_noise_no_law_is_better_than_exact() -> None:
     assert choose_law(X, 20 * X**-0.2).margin >= 1
+
+
+@pytest.mark.parametrize(
+    ("errors", "says"),
+    [
+        ((0.01, 0.025), "the runner-up's error is 2.50 times the best one's"),
+        ((1e-15, 3e-9), "the runner-up is exact, too: runs without noise don't tell one from the other"),
+        ((0.01, np.inf), "no other law could be fitted"),
+        ((0.01,), "no other law could be fitted"),
+    ],
+)
+def test_what_is_said_of_the_runner_up(errors: tuple[float, ...], says: str) -> None:
+    laws = [Candidate(PowerLaw(), error, "") for error in errors]
+    choice = LawChoice(laws, laws[0].law, errors[-1] / errors[0], noise=0.0, held_out=3)
+    assert choice.runner_up == says
 
 
 def test_few_sizes_are_not_compared() -> None:
