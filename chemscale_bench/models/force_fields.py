@@ -56,7 +56,10 @@ def size_of(name: str, width: int, elements: tuple[int, ...], **config: Any) -> 
 
 @cache
 def size_polynomial(name: str, elements: tuple[int, ...], **config: Any) -> np.poly1d:
-    """Non-embedding parameters as a function of the width: a quadratic in all models of ours, from three builds."""
+    """Non-embedding parameters as a function of the width, from three builds: a quadratic in all models of ours.
+
+    But for PaiNN and SchNet of odd widths, whose last layers are of half the width, rounded down: .03 % less.
+    """
     widths = first_widths(name)[:3]
     sizes = [size_of(name, width, elements, **config) for width in widths]
     return np.poly1d(np.rint(np.polyfit(widths, sizes, 2) * 1e6) / 1e6)
