@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, cycle
 from pathlib import Path
 from string import Template
 from typing import NamedTuple, TypeVar
@@ -44,8 +44,8 @@ WANTED = np.array([3e3, 1e4, 3e4, 6e4, 1e5, 3e5, 1e6])  # sizes, of which those 
 SIZES = WANTED[1:]  # of language models
 FORCE_MAE = RESULTS["force_field"][0]
 SHOWN = 0.9  # of the trials of a sweep, whatever the others end at
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe & Ito
-MARKERS = "osD^vP"
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")  # Okabe & Ito
+MARKERS = "osD^vPX"
 Item = TypeVar("Item")
 PRUNERS = {"paper": "rule of the paper", "performance": "`performance`, ours"}
 
@@ -366,7 +366,7 @@ def strings_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
         budget = min(one.points["budget"].max() for one in found)
         figure, (axis,) = panels(1, "parameters without embeddings", "bits per heavy atom")
         cells = []
-        for (study, points, _), colour, marker in zip(found, COLOURS, MARKERS, strict=False):
+        for (study, points, _), colour, marker in zip(found, cycle(COLOURS), cycle(MARKERS), strict=False):
             part = points[points["budget"] == budget]
             bits = part.groupby("params")["val/bits_per_heavy_atom"].agg(["mean", "min", "max"])
             off = np.abs(bits[["min", "max"]].to_numpy().T - bits["mean"].to_numpy())
@@ -440,7 +440,7 @@ def quality_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
                 f"per molecule; {line.slope:.2f} [{low:.2f}, {high:.2f}] less of FCD for every nat, with a standard "
                 f"deviation of {left.std(ddof=2):.2f} about the line."
             )
-        for size, colour in zip(SIZES, COLOURS, strict=True):
+        for size, colour in zip(SIZES, COLOURS, strict=False):
             axes[1].plot([], [], "o", color=colour, label=f"{size:.0e} parameters".replace("e+0", "e"))
         for axis in axes:
             axis.legend(fontsize=7, frameon=False)
