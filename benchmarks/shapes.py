@@ -16,12 +16,13 @@ from chemscale_bench.data.prepare import prepare
 from chemscale_bench.data.store import TokenStore
 from chemscale_bench.models import chemgpt
 from chemscale_bench.models import llama as llama_family
-from chemscale_bench.models.parametrization import LEARNING_RATE, Parametrization
+from chemscale_bench.models.parametrization import LEARNING_RATE, Optimizer, Parametrization
 from chemscale_bench.models.sizes import Shape, shape_for
 from chemscale_bench.training.contracts import Events
 from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.language import LanguageObjective, validate
 from chemscale_bench.training.loop import Diverged, Trainer
+from chemscale_bench.training.muon import optimizer_of
 from chemscale_bench.training.schedules import segments
 
 SHAPES = [
@@ -29,7 +30,10 @@ SHAPES = [
     (2, 208, 8), (5, 128, 8), (9, 96, 6), (24, 58, 2),
 ]  # fmt: skip
 HEADS = [(3, 52, 2), (3, 52, 4), (5, 128, 4), (5, 128, 8), (5, 128, 16), (7, 192, 6), (7, 192, 12)]
-LLAMA = [(2, 36, 6), (6, 20, 2), (2, 64, 4), (3, 52, 2), (5, 40, 5), (5, 42, 3), (8, 32, 4)]
+LLAMA = [
+    (2, 36, 6), (6, 20, 2), (4, 36, 6), (2, 64, 4), (3, 52, 2), (5, 40, 5), (5, 42, 3), (8, 32, 4),
+    (5, 72, 6), (6, 64, 4), (8, 56, 4), (10, 48, 6),
+]  # fmt: skip
 SIZES = (100_000, 300_000, 1_000_000, 3_000_000)
 LARGE = (10_000_000, 30_000_000, 100_000_000)
 PARAMETRIZATIONS: tuple[Parametrization, ...] = ("mutransfer", "standard")
@@ -50,14 +54,15 @@ def loss(
 
 
 def trained(
-    store: TokenStore, model: Any, groups: list[dict[str, Any]], tokens: int, warmup: int, large: bool = False
-) -> str:
+    store: TokenStore, model: Any, groups: list[dict[str, Any]], tokens: int, warmup: int, large: bool = False,
+    optimizer: Optimizer = "adamw",
+) -> str:  # fmt: skip
     """Validation loss in nats per token of a network after `tokens`, as text."""
     vocabulary = store.vocabulary
     fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed" if large else "32-true")
     objective = LanguageObjective(store.train, vocabulary.start_id, vocabulary.size, 0, None, fabric.device)
     trainer = Trainer(
-        fabric, model, torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True), objective, Quiet(),
+        fabric, model, optimizer_of(optimizer, groups), objective, Quiet(),
         plan=segments([tokens], 0.2), warmup=warmup, clip=1.0, report_every=50_000, save_seconds=1e9, pass_limit=4_096,
     )  # fmt: skip
     try:
@@ -110,13 +115,16 @@ def sizes(store: TokenStore) -> None:
 
 def llama(store: TokenStore) -> None:
     """Depth of small Llamas at a budget in use."""
-    table("shape", "parameters", "nats/token at 1,000,000 tokens")
+    table("shape", "parameters", "nats/token at 1,000,000 tokens, adamw", "muon")
     for shape in (Shape(*numbers) for numbers in LLAMA):
-        config = llama_family.config_of(shape, store.vocabulary.size, "mutransfer")
-        model = llama_family.build(config, seed=0)
-        found = trained(store, model, llama_family.parameter_groups(model, "auto", 0.1), 1_000_000, 300_000)
-        size = config.non_embedding_params
-        print(f"| {shape.layers} x {shape.width}, {shape.heads} heads | {size:,} | {found} |", flush=True)
+        config, found = llama_family.config_of(shape, store.vocabulary.size, "mutransfer"), []
+        optimizers: tuple[Optimizer, ...] = ("adamw", "muon")
+        for optimizer in optimizers:
+            model = llama_family.build(config, seed=0)
+            groups = llama_family.parameter_groups(model, "auto", 0.1, optimizer=optimizer)
+            found.append(trained(store, model, groups, 1_000_000, 300_000, optimizer=optimizer))
+        size = f"{config.non_embedding_params:,}"
+        print(f"| {shape.layers} x {shape.width}, {shape.heads} heads | {size} | {' | '.join(found)} |", flush=True)
 
 
 STUDIES: dict[str, Callable[[TokenStore], None]] = {
