@@ -6,6 +6,7 @@ F frames, A atoms, P pairs of atoms, K features. Nothing here is exact; what is 
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import solve
 
 from chemscale_bench.data.structures import Frames
 from chemscale_bench.errors import UserError
@@ -13,6 +14,7 @@ from chemscale_bench.errors import UserError
 HARTREE = 27.211386245988  # eV
 NEAR = 0.05  # relative error of the estimated total energy, by which no two units can be mistaken
 FEATURES, LARGEST_FIT = 2500, 14_000  # most of the fit to the forces, and components of force that it takes
+AT_ONCE = 1000  # of these in one product of matrices
 RANGE = 4.0  # of the features, in spreads of the descriptors
 TRUSTED, TOLERATED = 0.9, 1.4  # correlation from which on the fit tells, and the factor that it tells from 1
 NOTED = 1.15  # the factor from which on it is told
@@ -77,7 +79,7 @@ def check_forces(frames: Frames, origin: str) -> tuple[str, ...]:
     gradient_FP3 = -apart_FP3 * inverse_FP[..., None] ** 3
     centred_FP = inverse_FP - inverse_FP.mean(0)
     spread = np.sqrt(np.square(centred_FP).sum(1).mean())
-    if len(frames) < 10 or not spread > 0:
+    if len(frames) < 10 or not spread > 0 or not frames.has_forces:
         return ()
     features = min(FEATURES, 2 * frames.forces.size)
     generator = np.random.default_rng(0)
@@ -85,15 +87,17 @@ def check_forces(frames: Frames, origin: str) -> tuple[str, ...]:
     phase_FK = centred_FP @ weight_PK + generator.uniform(0, 2 * np.pi, features)
     square_KK, product_K = np.zeros((features, features)), np.zeros(features)
     pairs = np.arange(len(rows))
-    for gradient_P3, phase_K, force_A3 in zip(gradient_FP3, phase_FK, frames.forces, strict=True):
-        descriptor_A3P = np.zeros((*force_A3.shape, len(rows)))
-        descriptor_A3P[rows, :, pairs] = gradient_P3
-        descriptor_A3P[columns, :, pairs] = -gradient_P3
-        force_of_features = descriptor_A3P.reshape(-1, len(rows)) @ weight_PK * np.sin(phase_K)
+    for some in np.array_split(np.arange(len(frames)), -(-frames.forces.size // AT_ONCE)):
+        force_BA3 = frames.forces[some]
+        descriptor_BA3P = np.zeros((*force_BA3.shape, len(rows)))
+        descriptor_BA3P[:, rows, :, pairs] = gradient_FP3[some].swapaxes(0, 1)
+        descriptor_BA3P[:, columns, :, pairs] = -gradient_FP3[some].swapaxes(0, 1)
+        found = descriptor_BA3P.reshape(len(some), -1, len(rows)) @ weight_PK * np.sin(phase_FK[some])[:, None]
+        force_of_features = found.reshape(-1, features)
         square_KK += force_of_features.T @ force_of_features
-        product_K += force_of_features.T @ force_A3.ravel()
+        product_K += force_of_features.T @ force_BA3.ravel()
     square_KK[np.diag_indices(features)] += 1e-6 * frames.forces.size / features * np.trace(square_KK) / features
-    energy_F = np.cos(phase_FK) @ np.linalg.solve(square_KK, product_K)
+    energy_F = np.cos(phase_FK) @ solve(square_KK, product_K, assume_a="pos")
     if not (np.ptp(energy_F) > 0 and np.ptp(frames.energies) > 0):
         return ()
     correlation = float(np.corrcoef(energy_F, frames.energies)[0, 1])
