@@ -85,11 +85,11 @@ class ForceRun(TrackedRun):
             settings, self.recipe, self.frames, saved, checkpoint
         )
         with stop.at_once():
-            cutoff = self.recipe.cutoff
-            self.reference, note = force_start.starting_reference(self.frames, cutoff, saved, checkpoint, fabric.device)
+            self.reference, note = force_start.starting_reference(self.frames, saved, checkpoint, fabric.device)
         self.frames = self.frames._replace(notes=(*self.frames.notes, *note))
         self.potential.to(self.dtype)
-        self.baseline = baseline_of(train, self.frames.test, fit_reference(train)[0])
+        self.of_labels = fit_reference(train)[0] if settings.init else self.reference
+        self.baseline = baseline_of(train, self.frames.test, self.of_labels)
         self.train_split, self.validation = self.on_device("train"), self.on_device("validation")
         self.title = (
             f"{settings.model} {self.potential.non_embedding_params:,} params, {self.config.layers} x "
@@ -125,7 +125,7 @@ class ForceRun(TrackedRun):
         loss = ForceLoss(self.potential, recipe.force_weight, recipe.energy_weight).to(fabric.device)
         train = self.frames.train
         nothing = recipe.force_weight + recipe.energy_weight * float(
-            np.square(train.energies - fit_reference(train)[0].energies(train)).mean() / np.square(train.forces).mean()
+            np.square(train.energies - self.of_labels.energies(train)).mean() / np.square(train.forces).mean()
         )
         few = self.train_split.batch(np.arange(min(recipe.batch_frames, len(self.train_split))))
         at_random = float(loss(few).detach()) / len(few.energy_B)  # of some models far above that of no force

@@ -109,7 +109,7 @@ def of_checkpoint(settings: ForceFieldSettings) -> Start:
 
 
 def starting_reference(
-    frames: FrameSplit, cutoff: float, saved: Mapping[str, Any] | None, checkpoint: Start | None, device: torch.device
+    frames: FrameSplit, saved: Mapping[str, Any] | None, checkpoint: Start | None, device: torch.device
 ) -> tuple[Reference, tuple[str, ...]]:
     """What is subtracted from energies: the reference of the training frames, beyond what a checkpoint tells of them.
 
@@ -121,7 +121,7 @@ def starting_reference(
         return Reference.from_record(saved["reference"]), fit_reference(train)[1]
     if checkpoint:
         potential = checkpoint.potential.to(device).eval()
-        ready = on_device(train, cutoff, Reference(0.0), device, potential.scale.dtype)
+        ready = on_device(train, potential.cutoff, Reference(0.0), device, potential.scale.dtype)
         train = replace(train, energies=train.energies - energies_of(potential, ready))
         potential.train()
     return fit_reference(train)

@@ -18,7 +18,7 @@ from chemscale_bench.training import checkpoints
 from chemscale_bench.training.devices import start_fabric
 from chemscale_bench.training.loop import Diverged
 
-UNTOLD = {"optimizer": "adamw"}
+FORMERLY = {"optimizer": "adamw"}
 """What runs had that were interrupted before there was the parameter."""
 
 
@@ -48,7 +48,7 @@ def start(settings: TrainingSettings, kind: type[TrackedRun], prints: bool = Tru
             raise UserError(
                 f"resume must be a run of the same verb, {settings.resume} is one of {saved['verb']}; use that"
             )
-        before = {name: value for name, value in UNTOLD.items() if name in type(settings).model_fields}
+        before = {name: value for name, value in FORMERLY.items() if name in type(settings).model_fields}
         settings = type(settings).model_validate(before | saved["settings"] | {"resume": settings.resume})
     kind.check(settings)
     fabric = start_fabric(settings)
