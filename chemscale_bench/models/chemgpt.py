@@ -29,6 +29,7 @@ TITLE = "ChemGPT"
 STACKED = True
 OPTIONS = ("ladder", "parametrization")
 MODEL_TYPE = "gpt_neo"
+RATE_WARMUP = 9_000
 Config, Network = GPTNeoConfig, GPTNeo
 
 

@@ -2,7 +2,8 @@
 
 - `TITLE`, its name as people write it; `MODEL_TYPE`, what config.json of its checkpoints calls it, that of a package
   by the name of the model; `STACKED`, whether many can be trained as one (training/stacked.py); if its `auto` is not
-  adamw, `OPTIMIZER`;
+  adamw, `OPTIMIZER`; if a longer warm-up bears a higher rate, `RATE_WARMUP`, the tokens of that with which AdamW's
+  `auto` was found;
 - `OPTIONS`, those settings of its verb that `config_for`, `build` and `parameter_groups` take by name; what only other
   models take is refused;
 - `Config`, a frozen dataclass with `non_embedding_params`, `sizes` (layers, width, heads, vocabulary_size),
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.models.packed import LanguageModel
 from chemscale_bench.models.parametrization import Optimizer
 from chemscale_bench.models.registry import FORCE_FIELDS, LANGUAGE_MODELS
 
@@ -65,6 +67,32 @@ def optimizer_for(model: str, given: Optimizer | Literal["auto"]) -> Optimizer:
     """What changes the weights of a model: what was given, or what the model's family has found better."""
     found: Optimizer = getattr(LANGUAGE_MODELS.family(model), "OPTIMIZER", "adamw")
     return found if given == "auto" else given
+
+
+def rated_groups(
+    name: str, model: LanguageModel, learning_rate: float | Literal["auto"], weight_decay: float, warmup: int,
+    optimizer: Optimizer, **options: Any,
+) -> tuple[list[dict[str, Any]], float]:  # fmt: skip
+    """The optimizer's parameter groups, and the learning rate of the base shape, of a model that is to be trained.
+
+    `auto` grows with the fourth root of the warm-up, up to twofold: benchmarks/batch_rule.md has the measurements.
+
+    Args:
+        name: of the model.
+        model: what it is to train.
+        learning_rate: peak, of the base shape.
+        weight_decay: at the base shape.
+        warmup: tokens.
+        optimizer: by name.
+        options: what else the family's `parameter_groups` takes.
+    """
+    family = LANGUAGE_MODELS.family(name)
+    given: dict[str, Any] = {"weight_decay": weight_decay, "optimizer": optimizer, **options}
+    groups, of_1 = (family.parameter_groups(model, rate, **given) for rate in (learning_rate, 1.0))
+    if learning_rate == "auto" and optimizer == "adamw" and (found_with := getattr(family, "RATE_WARMUP", 0)):
+        growth = min(2.0, max(1.0, (warmup / found_with) ** 0.25))
+        groups = [group | {"lr": group["lr"] * growth} for group in groups]
+    return groups, groups[0]["lr"] / of_1[0]["lr"]
 
 
 def options_of(model: str, settings: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from chemscale_bench.data.store import TokenStore
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import ngram
 from chemscale_bench.models import hub
-from chemscale_bench.models.language_models import optimizer_for, options_of
+from chemscale_bench.models.language_models import optimizer_for, options_of, rated_groups
 from chemscale_bench.models.packed import LanguageModel
 from chemscale_bench.models.registry import LANGUAGE_MODELS
 from chemscale_bench.runs import molecules
@@ -143,17 +143,17 @@ class LanguageRun(TrackedRun):
     def make_trainer(self) -> Trainer:
         """The loop with this run's optimizer, objective and schedule."""
         chosen, fabric = self.settings, self.fabric
-        more: dict[str, Any] = {"weight_decay": chosen.weight_decay, "optimizer": self.optimizer, **self.options}
-        groups, of_1 = (self.family.parameter_groups(self.model, rate, **more) for rate in (chosen.learning_rate, 1.0))
-        self.learning_rate = groups[0]["lr"] / of_1[0]["lr"]
+        warmup = round(chosen.warmup * self.task.budgets_up_to(chosen.tokens)[0])
+        groups, self.learning_rate = rated_groups(
+            chosen.model, self.model, chosen.learning_rate, chosen.weight_decay, warmup, self.optimizer, **self.options
+        )
         batch, vocabulary = None if chosen.batch_tokens == "auto" else chosen.batch_tokens, self.store.vocabulary
         self.objective = LanguageObjective(
             self.store.train, vocabulary.start_id, vocabulary.size, chosen.seed, batch, fabric.device
         )
         trainer = Trainer(
             fabric, self.model, optimizer_of(self.optimizer, groups), self.objective, self,
-            plan=segments(self.budgets, chosen.decay), clip=chosen.clip,
-            warmup=round(chosen.warmup * self.task.budgets_up_to(chosen.tokens)[0]),
+            plan=segments(self.budgets, chosen.decay), clip=chosen.clip, warmup=warmup,
             report_every=max(1, self.budgets[-1] // REPORTS), save_seconds=60 * chosen.checkpoint_minutes,
             pass_limit=PASS_TOKENS[fabric.device.type], captures=self.model.captures,
         )  # fmt: skip

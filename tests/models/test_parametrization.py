@@ -1,7 +1,7 @@
 """What one learning rate for all sizes rests on, and that the rates are those that the paper's table asks for."""
 
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -9,7 +9,9 @@ from sequences import SYMBOLS, learnable_sequences, spread
 
 from chemscale_bench.evaluation.coordinates import Coordinates, coordinates
 from chemscale_bench.models.chemgpt import build_shape, parameter_groups
-from chemscale_bench.models.parametrization import LEARNING_RATE, MUON_RATE, Parametrization, multipliers
+from chemscale_bench.models.language_models import rated_groups
+from chemscale_bench.models.parametrization import LEARNING_RATE, MUON_RATE, Optimizer, Parametrization, multipliers
+from chemscale_bench.models.registry import LANGUAGE_MODELS
 from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training.language import pack
 
@@ -110,6 +112,34 @@ def test_muon_has_a_rate_of_its_own_that_no_width_changes_and_sees_each_matrix(
             rate = MUON_RATE if given == "auto" else given
             assert group["lr"] * group["weight_decay"] == pytest.approx(0.1 * rate if parts else 0), name
     assert not names
+
+
+@pytest.mark.parametrize(
+    ("model", "optimizer", "given", "warmup", "expected"),
+    [
+        ("chemgpt", "adamw", "auto", 0, 2**-10),
+        ("chemgpt", "adamw", "auto", 9_000, 2**-10),
+        ("chemgpt", "adamw", "auto", 90_000, 10**0.25 * 2**-10),
+        ("chemgpt", "adamw", "auto", 144_000, 2**-9),
+        ("chemgpt", "adamw", "auto", 3_000_000, 2**-9),
+        ("chemgpt", "adamw", 0.003, 3_000_000, 0.003),
+        ("chemgpt", "muon", "auto", 3_000_000, 0.01),
+        ("llama", "adamw", "auto", 3_000_000, 2**-9),
+        ("llama", "muon", "auto", 3_000_000, 0.01),
+        ("lstm", "adamw", "auto", 3_000_000, 2**-7),
+    ],
+)
+def test_a_longer_warm_up_bears_a_higher_rate(
+    model: str, optimizer: Optimizer, given: float | Literal["auto"], warmup: int, expected: float
+) -> None:
+    family = LANGUAGE_MODELS.family(model)
+    built = family.build(family.config_for(10_000, SYMBOLS), 0)
+    groups, rate = rated_groups(model, built, given, 0.1, warmup, optimizer)
+    assert rate == pytest.approx(expected, rel=1e-12)
+    usual = family.parameter_groups(built, rate, 0.1, optimizer=optimizer)
+    for group, other in zip(groups, usual, strict=True):
+        assert (group["lr"], group["weight_decay"]) == pytest.approx((other["lr"], other["weight_decay"]), rel=1e-9)
+        assert [id(each) for each in group["params"]] == [id(each) for each in other["params"]]
 
 
 def test_standard_is_gpt_neo_with_one_rate() -> None:

@@ -103,6 +103,14 @@ def test_chemgpt_is_the_same_run_by_its_own_verb() -> None:
     assert weights_sha256(ours) == weights_sha256(theirs)
 
 
+def test_the_rate_of_chemgpt_follows_the_warm_up() -> None:
+    call("chemgpt", *SMALL, "--warmup", "0.72")
+    (longer,) = runs()
+    call("chemgpt", *SMALL)
+    rate, usual = (float(run.data.params["peak_learning_rate"]) for run in (longer, runs()[0]))
+    assert rate / usual == pytest.approx((0.72 * 2e4 / 9e3) ** 0.25, rel=1e-6)
+
+
 def test_a_run_goes_on_by_the_verb_that_started_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
