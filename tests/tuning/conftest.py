@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 from sqlalchemy import event
 
+from chemscale_bench.tuning import TrainingPerformancePruner
+
+BUDGET = 20
 Reports = dict[int, float] | Sequence[float]
 
 
@@ -62,3 +66,19 @@ def run(study: optuna.Study, reports: Reports, value: float | None = None) -> in
     else:
         study.tell(trial, last)
     return None
+
+
+def falling(final: float, steps: int = BUDGET) -> list[float]:
+    """A curve that comes down to `final`."""
+    return [final + 1 / step - 1 / steps for step in range(1, steps + 1)]
+
+
+def study_of(*finals: float, direction: str = "minimize", **arguments: Any) -> optuna.Study:
+    """A study in which trials of these final values have completed, all with curves of the same shape."""
+    pruner = TrainingPerformancePruner(**({"budget": BUDGET} | arguments))
+    study = optuna.create_study(direction=direction, pruner=pruner)
+    sign = 1 if direction == "minimize" else -1
+    for final in finals:
+        curve = {step: sign * value for step, value in enumerate(falling(final), 1)}
+        study.add_trial(create_trial(value=sign * final, intermediate_values=curve))
+    return study
