@@ -178,7 +178,8 @@ def law_table(found: Sequence[Scaled]) -> Iterator[str]:
         hours = sum(run.train_seconds * max(1, run.gpus) for run in study.runs) / 3600
         spent = [run.energy_kj for run in study.runs]
         energy = f"{sum(filter(None, spent)):.0f}" if all(spent) else "no counter"
-        cells = [study.model, f"{len(study.runs)}", f"{best:.4g}", *(between(numbers, name) for name in names)]
+        long = f", {int(steps_of(study)):,} steps" if study.family == "force_field" else ""
+        cells = [study.model + long, f"{len(study.runs)}", f"{best:.4g}", *(between(numbers, name) for name in names)]
         cells += [f"{hours:.2f}", energy, f"[{study.date}](../leaderboard/entries/{study.name})"]
         yield f"| {' | '.join(cells)} |"
 
