@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from chemscale_bench.data.prepare import prepare
 from chemscale_bench.data.store import TokenStore
+from chemscale_bench.models.language_models import rated_groups
 from chemscale_bench.models.packed import LanguageModel
 from chemscale_bench.models.registry import LANGUAGE_MODELS
 from chemscale_bench.training.contracts import Events, Report
@@ -101,12 +102,13 @@ def ours(
     """
     family = LANGUAGE_MODELS.family(name)
     model = family.build(family.config_for(params, store.vocabulary.size), seed)
-    rule = optimizer_of(optimizer, family.parameter_groups(model, rate, 0.1, optimizer=optimizer))
+    warmup = round(0.3 * budgets[0]) if warmup is None else warmup
+    rule = optimizer_of(optimizer, rated_groups(name, model, rate, 0.1, warmup, optimizer)[0])
     objective, losses = objective_of(store), Losses(model, store)
     objective.batch_amount = batch  # type: ignore[method-assign]
     Trainer(
         Fabric(accelerator="cpu", devices=1), model, rule, objective, losses, plan=segments(budgets, 0.2),
-        warmup=round(0.3 * budgets[0]) if warmup is None else warmup, clip=1.0, report_every=budgets[0],
+        warmup=warmup, clip=1.0, report_every=budgets[0],
         save_seconds=1e9, pass_limit=4096,
     ).run()  # fmt: skip
     return losses.reached

@@ -99,7 +99,7 @@ def heads(store: TokenStore) -> None:
 def rates(store: TokenStore) -> None:
     """The learning rate that is best, over sizes, under both parametrizations."""
     factors = (0.25, 0.5, 1.0, 2.0, 4.0)
-    table("parametrization", "shape", "parameters", *(f"{factor:g} x auto" for factor in factors))
+    table("parametrization", "shape", "parameters", *(f"{factor:g} x 2^-10" for factor in factors))
     for parametrization in PARAMETRIZATIONS:
         for shape in map(shape_for, SIZES[::2]):
             row = (loss(store, shape, 1_000_000, parametrization, factor) for factor in factors)

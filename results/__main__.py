@@ -24,7 +24,7 @@ from chemscale_bench.leaderboard.entry import RESULTS
 from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.leaderboard.motion import Motion
 from chemscale_bench.leaderboard.published import read_published
-from chemscale_bench.models.registry import TOLERANCE
+from chemscale_bench.models.force_fields import config_for
 from chemscale_bench.scaling import validate
 from chemscale_bench.scaling.analysis import Analysis, analyse
 from chemscale_bench.scaling.decisions import decisions, exponents
@@ -40,8 +40,7 @@ PUBLISHED = ENTRIES.parent / "published"
 CURVES = HERE.parent / "benchmarks" / "curves"
 LEAST_SIZES = 3
 SMILES, LEVEL = "@smiles", 0.9
-WANTED = np.array([3e3, 1e4, 3e4, 6e4, 1e5, 3e5, 1e6])  # sizes, of which those that were built may be 5 % off
-SIZES = WANTED[1:]  # of language models
+ELEMENTS = (1, 6, 7, 8)  # of the molecules; sizes do not depend on them
 FORCE_MAE = RESULTS["force_field"][0]
 SHOWN = 0.9  # of the trials of a sweep, whatever the others end at
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")  # Okabe & Ito
@@ -178,7 +177,7 @@ def law_table(found: Sequence[Scaled]) -> Iterator[str]:
         hours = sum(run.train_seconds * max(1, run.gpus) for run in study.runs) / 3600
         spent = [run.energy_kj for run in study.runs]
         energy = f"{sum(filter(None, spent)):.0f}" if all(spent) else "no counter"
-        long = f", {int(steps_of(study)):,} steps" if study.family == "force_field" else ""
+        long = f", {steps_of(study)} steps" if study.family == "force_field" else ""
         cells = [study.model + long, f"{len(study.runs)}", f"{best:.4g}", *(between(numbers, name) for name in names)]
         cells += [f"{hours:.2f}", energy, f"[{study.date}](../leaderboard/entries/{study.name})"]
         yield f"| {' | '.join(cells)} |"
@@ -210,12 +209,15 @@ def prune_table(sweeps: dict[str, Curves]) -> Iterator[str]:
 # -- the page ----------------------------------------------------------------------------------------------------
 
 
+def wanted(params: float) -> float:
+    """The size that was asked for, one digit, of one that was built and may be 5 % off."""
+    return float(f"{params:.0e}")
+
+
 def cells_of(name: str, points: pd.DataFrame, loss: str = "loss") -> pd.DataFrame:
-    """The points of a study as `decisions` takes them, at the sizes that were wanted."""
-    off = np.abs(np.log(points["params"].to_numpy()[:, None] / WANTED))
-    assert off.min(axis=1).max() < -np.log(1 - TOLERANCE), f"{name} has a size that is not among {WANTED}"
-    rows = {"model": name, "params": WANTED[off.argmin(axis=1)], "data": points["budget"], "loss": points[loss]}
-    return pd.DataFrame(rows)
+    """The points of a study as `decisions` takes them, at the sizes that were asked for."""
+    sizes = points["params"].map(wanted)
+    return pd.DataFrame({"model": name, "params": sizes, "data": points["budget"], "loss": points[loss]})
 
 
 def verdicts(groups: Sequence[pd.DataFrame], unit: str, data: str) -> Iterator[str]:
@@ -233,7 +235,7 @@ def verdicts(groups: Sequence[pd.DataFrame], unit: str, data: str) -> Iterator[s
 
 def slopes(groups: Sequence[pd.DataFrame], data: str, axes: Sequence[str]) -> Iterator[str]:
     """Markdown: the exponents of every two of a group beside one another, those of straight lines."""
-    yield "\n| along | at | points | exponent | exponent | difference | p |"
+    yield "\n| along | at | points | one exponent | another | difference | p |"
     yield "|" + 7 * "---|"
     for pair in (pair for group in groups for pair in exponents(group, LEVEL) if pair.axis in axes):
         told = [
@@ -260,9 +262,10 @@ def compared_forces(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
             chosen = of_equal_steps(found)
             cells = pd.concat([cells_of(study.model, points) for study, points, _ in chosen])
             if len(chosen) > 1:
-                yield f"\nOn {task}, {int(steps_of(chosen[0].study)):,} steps:"
+                yield f"\nOn {task}, {steps_of(chosen[0].study)} steps:"
                 yield from verdicts([cells], "meV/Å", "frames")
                 yield from slopes([cells], "frames", ["params", "data"])
+            yield from along_capacity(chosen)
             for model, part in cells.groupby("model", sort=False):
                 of_model[model, steps_of(chosen[0].study)].append(
                     part.assign(model=f"{model}, {task.partition('@')[2]}")
@@ -270,6 +273,21 @@ def compared_forces(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
     if any(len(parts) > 1 for parts in of_model.values()):
         yield "\nThe same models on several molecules:"
         yield from slopes([pd.concat(parts) for parts in of_model.values()], "frames", ["params", "data"])
+
+
+def along_capacity(found: Sequence[Scaled]) -> Iterator[str]:
+    """Markdown: the exponents along what the paper calls capacity, depth times width, at the most frames."""
+    told = []
+    for study, points, _ in found:
+        sizes = {run.non_embedding_params for run in study.runs}
+        configs = {size: config_for(study.model.split()[0], size, ELEMENTS) for size in sizes}
+        capacity = {size: config.layers * config.width for size, config in configs.items()}
+        most = points[points["budget"] == points["budget"].max()]
+        line = straight_line(np.log(most["params"].map(capacity)), -np.log(most["loss"]), LEVEL)
+        if line is not None:
+            low, high = line.slope_interval
+            told.append(f"{study.model} {line.slope:.3f} [{low:.3f}, {high:.3f}]")
+    yield f"Along depth x width, the paper's capacity: {', '.join(told)}.\n"
 
 
 def groups_of(items: Sequence[Item], kinds: Sequence[object]) -> Iterator[list[Item]]:
@@ -286,9 +304,9 @@ def of_equal_steps(found: Sequence[Scaled]) -> list[Scaled]:
 
 
 def steps_of(study: Study) -> str:
-    """Optimizer steps of each of a study's runs."""
-    (steps,) = {run.settings["gradient_steps"] for run in study.runs}
-    return steps
+    """Optimizer steps of each of a study's runs, or of the shortest and the longest."""
+    steps = sorted({int(run.settings["gradient_steps"]) for run in study.runs})
+    return " to ".join(f"{number:,}" for number in dict.fromkeys((steps[0], steps[-1])))
 
 
 def laws_section(tasks: dict[str, list[Scaled]], family: str, x: str, y: str) -> Iterator[str]:
@@ -378,14 +396,15 @@ def strings_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
             cells.append(cells_of(named(study), points, "val/nats_per_molecule"))
         axis.legend(fontsize=7, frameon=False)
         yield f"### {task}\n\n{save(figure, f'strings_{task}')}\n"
-        yield f"After {budget:,} training tokens; both strings take as many tokens a molecule as the table says.\n"
-        yield "| model, string | tokens per molecule | " + " | ".join(f"{at:.0e}" for at in SIZES) + " |"
-        yield "|" + (2 + len(SIZES)) * "---|"
+        yield f"Bits per heavy atom by parameters, after {budget:,} training tokens of either string.\n"
+        sizes = sorted(set(pd.concat(cells)["params"]))
+        yield "| model, string | tokens per molecule | " + " | ".join(count(at) for at in sizes) + " |"
+        yield "|" + (2 + len(sizes)) * "---|"
         for (study, points, _), rows in zip(found, cells, strict=True):
             tokens = (points["val/nats_per_molecule"] / points["loss"]).mean()
             last = points[points["budget"] == budget].assign(size=rows["params"])
             bits = last.groupby("size")["val/bits_per_heavy_atom"].mean()
-            shown = (f"{bits[at]:.3f}" if at in bits.index else "" for at in SIZES)
+            shown = (f"{bits[at]:.3f}" if at in bits.index else "" for at in sizes)
             yield f"| {named(study)} | {tokens:.1f} | {' | '.join(shown)} |"
         yield ""
         groups = [
@@ -401,8 +420,9 @@ def drawn_of(found: Sequence[Scaled]) -> pd.DataFrame:
     """What entries tell of molecules that their models have drawn: a row for each run and budget."""
     return pd.DataFrame(
         [
-            {"model": named(study), "params": run.non_embedding_params, "nats": result.metrics["val/nats_per_molecule"],
-             "molecules": result.generation.molecules, **result.generation.metrics}
+            {"model": named(study), "size": wanted(run.non_embedding_params),
+             "nats": result.metrics["val/nats_per_molecule"], "molecules": result.generation.molecules,
+             **result.generation.metrics}
             for study, _, _ in found for run in study.runs for result in run.results if result.generation
         ]
     )  # fmt: skip
@@ -420,9 +440,10 @@ def quality_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
             axis.set(xscale="linear", yscale="linear", ylabel=label)
             axis.yaxis.set_major_locator(mpl.ticker.AutoLocator())
         lines = []
-        for (model, part), marker in zip(table.groupby("model", sort=False), MARKERS, strict=False):
-            for params, of in part.groupby("params"):
-                colour = COLOURS[np.abs(np.log(SIZES / params)).argmin()]
+        colours = dict(zip(sorted(set(table["size"])), cycle(COLOURS), strict=False))
+        for (model, part), marker in zip(table.groupby("model", sort=False), cycle(MARKERS), strict=False):
+            for size, of in part.groupby("size"):
+                colour = colours[size]
                 for axis, metric in zip(axes, shown, strict=True):
                     axis.plot(of["nats"], of[metric], marker, color=colour)
             axes[0].plot([], [], marker, color="#999999", label=model)
@@ -441,8 +462,8 @@ def quality_section(tasks: dict[str, list[Scaled]]) -> Iterator[str]:
                 f"per molecule; {line.slope:.2f} [{low:.2f}, {high:.2f}] less of FCD for every nat, with a standard "
                 f"deviation of {left.std(ddof=2):.2f} about the line."
             )
-        for size, colour in zip(SIZES, COLOURS, strict=False):
-            axes[1].plot([], [], "o", color=colour, label=f"{size:.0e} parameters".replace("e+0", "e"))
+        for size, colour in colours.items():
+            axes[1].plot([], [], "o", color=colour, label=f"{count(size)} parameters")
         for axis in axes:
             axis.legend(fontsize=7, frameon=False)
         yield "\n".join([f"### {task}\n\n{save(figure, f'quality_{task}')}\n", *lines, ""])

@@ -51,11 +51,11 @@ def family_of(folder: Path, parameter: str) -> str:
             f"{parameter} must have a checkpoint of a language model, got {folder} without a readable config.json "
             f"({reason}); give a finished run of {', '.join(LANGUAGE_MODELS.names)}, or the folder of a checkpoint"
         ) from None
-    if found in FORCE_FIELDS:
+    if isinstance(found, str) and found in FORCE_FIELDS:
         raise UserError(
             f"{parameter} must be of a language model, got the force field {found} in {folder}; give another"
         )
-    if found not in families:
+    if not isinstance(found, str) or found not in families:
         raise UserError(
             f"{parameter} must have a checkpoint with model_type {' or '.join(families)} in its config.json, got "
             f"{found!r} in {folder}; give one of {', '.join(LANGUAGE_MODELS.names)}"
@@ -75,7 +75,8 @@ def rated_groups(
 ) -> tuple[list[dict[str, Any]], float]:  # fmt: skip
     """The optimizer's parameter groups, and the learning rate of the base shape, of a model that is to be trained.
 
-    `auto` grows with the fourth root of the warm-up, up to twofold: benchmarks/batch_rule.md has the measurements.
+    `auto` grows with the fourth root of the warm-up, up to twofold, where that was measured: with AdamW and muTransfer
+    (benchmarks/batch_rule.md).
 
     Args:
         name: of the model.
@@ -89,7 +90,9 @@ def rated_groups(
     family = LANGUAGE_MODELS.family(name)
     given: dict[str, Any] = {"weight_decay": weight_decay, "optimizer": optimizer, **options}
     groups, of_1 = (family.parameter_groups(model, rate, **given) for rate in (learning_rate, 1.0))
-    if learning_rate == "auto" and optimizer == "adamw" and (found_with := getattr(family, "RATE_WARMUP", 0)):
+    found_with = getattr(family, "RATE_WARMUP", None)
+    usual = learning_rate == "auto" and optimizer == "adamw" and options.get("parametrization") != "standard"
+    if found_with and usual:
         growth = min(2.0, max(1.0, (warmup / found_with) ** 0.25))
         groups = [group | {"lr": group["lr"] * growth} for group in groups]
     return groups, groups[0]["lr"] / of_1[0]["lr"]

@@ -34,7 +34,7 @@ MODEL_TYPE = "qwen3"
 Config, Network = LlamaConfig, Llama
 
 LEARNING_RATE = {"mutransfer": 2.0**-9, "standard": 2.0**-9}
-"""Of the base shape, by parametrization; found by measurement, see the README."""
+"""Of the base shape, by parametrization; found by measurement, docs/guide/language-models.md has rates."""
 ATTENTION_FACTOR = {"mutransfer": 1.0, "standard": 1.0}
 """Of attention logits, times D^-1/2: they start with a mean square of 1, since queries and keys are normalised."""
 POSITIONS = 2048  # stated on export; rotary positions have no table

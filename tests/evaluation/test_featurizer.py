@@ -179,16 +179,18 @@ def test_scikit_learns_own_checks(folders: dict[str, Path]) -> None:
         ({"run": ""}, "run must be the id of a run or the folder of a checkpoint, got nothing"),
         ({"run": "NOTHING"}, "run must have a checkpoint of a language model, got .* without a readable config.json"),
         ({"run": "OTHER"}, "run must have a checkpoint with model_type gpt_neo or qwen3 or .*, got 'bert' in"),
+        ({"run": "LIST"}, r"run must have a checkpoint with model_type .*, got \['bert'\] in"),
         ({"run": "WITHOUT"}, "a checkpoint must come with the tokenizer.json of its vocabulary, .*WITHOUT has none"),
     ],
 )
 def test_bad_parameters(changes: dict[str, Any], message: str, folders: dict[str, Path], tmp_path: Path) -> None:
-    for name, content in (("OTHER", {"model_type": "bert"}), ("WITHOUT", {"model_type": "qwen3"})):
+    types = {"OTHER": "bert", "LIST": ["bert"], "WITHOUT": "qwen3"}
+    for name, content in ((name, {"model_type": model_type}) for name, model_type in types.items()):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps(content))
     (tmp_path / "NOTHING").mkdir()
     given = {"run": folders["llama"]} | changes
-    if given["run"] in ("NOTHING", "OTHER", "WITHOUT"):
+    if given["run"] in ("NOTHING", *types):
         given["run"] = tmp_path / given["run"]
     with pytest.raises(UserError, match=message):
         Featurizer(**given)(SMILES)

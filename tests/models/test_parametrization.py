@@ -144,6 +144,7 @@ def test_a_longer_warm_up_bears_a_higher_rate(
 
 def test_standard_is_gpt_neo_with_one_rate() -> None:
     model = build_shape(Shape(2, 256, 4), SYMBOLS, "standard", seed=0)
+    assert rated_groups("chemgpt", model, "auto", 0.1, 3_000_000, "adamw", parametrization="standard")[1] == 2**-10
     assert (model.config.attention_scale, model.config.output_scale) == (1, 1)
     assert {group["lr"] for group in parameter_groups(model, 0.01, 0.1, parametrization="standard")} == {0.01}
     for name, parameter in model.named_parameters():
