@@ -3,7 +3,7 @@
 - `TITLE`, its name as people write it; `MODEL_TYPE`, what config.json of its checkpoints calls it, that of a package
   by the name of the model; `STACKED`, whether many can be trained as one (training/stacked.py); if its `auto` is not
   adamw, `OPTIMIZER`; if a longer warm-up bears a higher rate, `RATE_WARMUP`, the tokens of that with which AdamW's
-  `auto` was found;
+  `auto` was found; if smaller ones lie off the curve, `LEAST_PARAMS`, from which on studies choose sizes;
 - `OPTIONS`, those settings of its verb that `config_for`, `build` and `parameter_groups` take by name; what only other
   models take is refused;
 - `Config`, a frozen dataclass with `non_embedding_params`, `sizes` (layers, width, heads, vocabulary_size),

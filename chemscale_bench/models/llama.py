@@ -29,6 +29,7 @@ from chemscale_bench.models.sizes import Shape, balanced, heads_for
 TITLE = "Llama"
 STACKED = True
 OPTIMIZER = "muon"
+LEAST_PARAMS = 60_000  # smaller ones have two layers, and lie off the curve of larger ones: benchmarks/shapes.md
 OPTIONS = ("parametrization",)
 MODEL_TYPE = "qwen3"
 Config, Network = LlamaConfig, Llama

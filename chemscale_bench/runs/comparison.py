@@ -183,7 +183,7 @@ def alone(slopes: Sequence[Exponents], study: Study) -> Iterator[str]:
         published = each.axis == "params" and study.task.family == "force_field"
         yield (
             f"  they differ by {value:.3f} [{low:.3f}, {high:.3f}] ({study.settings.level:.0%}, Welch's t, p = {p:.2g})"
-            + "; Frey et al. 2023 report 0.26 for an equivariant model, whose size they count as depth x width" * published
+            + "; Frey et al. 2023 report 0.26 of an equivariant model, over depth x width" * published
         )
 
 

@@ -18,6 +18,7 @@ from chemscale_bench.tasks import Task
 
 Chosen = TypeVar("Chosen", StudySettings, TuneSettings)
 KINDS: dict[str, type[LanguageRun] | type[ForceRun]] = {"language_model": LanguageRun, "force_field": ForceRun}
+HALF_DECADES = tuple(digit * 10**power for power in range(4, 11) for digit in (1, 3))
 OWN_FRAMES = ("test_data", "energy_unit", "length_unit", "force_unit", "energy_key", "forces_key")
 FRAMES = ("molecule", "train_size", "depth", "steps", *OWN_FRAMES)
 """Parameters that only force fields have."""
@@ -29,6 +30,12 @@ def about(task: Task, data: str) -> str:
     """What is trained on, for names of runs: the task, or a file of the user's with the budgets of the task."""
     named = data == "auto" or official_name(data) in (*NAMES, *FRAME_NAMES)
     return task.name if named else f"own data {Path(data).name}, {task.name}"
+
+
+def usual_sizes(kind: type[LanguageRun] | type[ForceRun], model: str) -> tuple[int, ...]:
+    """What a study takes where no size is typed: half decades, from the `LEAST_PARAMS` of the model's family on."""
+    least = getattr(kind.MODELS.family(model), "LEAST_PARAMS", 0)
+    return tuple(size for size in HALF_DECADES if size >= least)
 
 
 def with_optimizer(settings: Chosen, task: Task) -> Chosen:

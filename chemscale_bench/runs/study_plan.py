@@ -13,7 +13,7 @@ from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.force_recipe import Recipe
 from chemscale_bench.runs.cells import Result, Training, Tuned
-from chemscale_bench.runs.kinds import KINDS, OWN_FRAMES
+from chemscale_bench.runs.kinds import HALF_DECADES, KINDS, OWN_FRAMES, usual_sizes
 from chemscale_bench.runs.pace import Pace
 from chemscale_bench.runs.too_small import too_small
 from chemscale_bench.scaling.belief import Belief, Measured, prior
@@ -22,7 +22,6 @@ from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.training.sharding import BYTES_PER_PARAM
 
-HALF_DECADES = tuple(digit * 10**power for power in range(4, 11) for digit in (1, 3))
 FEWEST_TOKENS_PER_PARAM = 0.3
 """Below, a model of the design has hardly been trained."""
 WIDE = 1.645
@@ -55,8 +54,9 @@ class StudyPlan:
         self.settings, self.task, self.prints = settings, task, prints
         self.kind = KINDS[task.family]
         self.designed = bool(settings.hours or settings.flops)
-        self.sizes = HALF_DECADES if settings.params == "auto" else tuple(sorted(set(settings.params)))
         self.model = self.kind.SETTINGS.model_fields["model"].default if settings.model == "auto" else settings.model
+        typed = () if settings.params == "auto" else tuple(sorted(set(settings.params)))
+        self.sizes = typed or usual_sizes(self.kind, self.model)
         self.paces: dict[int, Pace] = {}
         self.tuned: Tuned | None = None
         self.word = "tokens" if task.family == "language_model" else "frames"

@@ -192,8 +192,8 @@ def prior(family: Literal["language_model", "force_field"], params: float, data:
     """What published studies let expect of a study about some size and data.
 
     A language model's loss has a floor of half its value, exponents near .3 (Hoffmann et al. 2022; .17 without a floor
-    in Frey et al. 2023); a force field's error has next to none and falls faster with frames (.5; Frey et al. report .26
-    for an equivariant one).
+    in Frey et al. 2023); a force field's error has next to none and falls faster with frames (.5; Frey et al. report
+    .26 for an equivariant one).
 
     Args:
         family: of the task.

@@ -24,8 +24,8 @@ class TrainingSettings(Settings):
     """What every training run takes, whatever it trains."""
 
     learning_rate: Annotated[float, Field(gt=0, le=10)] | Auto = "auto"
-    """Peak learning rate, of a language model that of its base shape, under Muon of hidden matrices; `auto` is one found
-    by measurement, and for ChemGPT with AdamW grows with the warm-up."""
+    """Peak learning rate, of a language model that of its base shape, under Muon of hidden matrices; `auto` is one
+    found by measurement, and for ChemGPT with AdamW grows with the warm-up."""
     warmup: float = Field(0.3, ge=0, le=1)
     """Share of the smallest budget spent on linear warm-up, whether that budget is measured or not."""
     decay: float = Field(0.2, gt=0, le=1)

@@ -87,3 +87,20 @@ def test_what_trainings_take_replaces_what_was_measured() -> None:
     expected = plan.cost(Training(10_000, 20, 0)).seconds
     plan.learn([Result(Training(3000, 20, 0), "r", 3000, {20: 1.0}, 3 * plan.cost(Training(3000, 20, 0)).seconds, 1.0)])
     assert plan.cost(Training(10_000, 20, 0)).seconds > 2 * expected  # the machine is slower than it seemed
+
+
+@pytest.mark.parametrize(
+    ("settings", "first"),
+    [
+        ({"model": "chemgpt"}, 10_000),
+        ({"model": "lstm"}, 10_000),
+        ({"model": "llama"}, 100_000),
+        ({"model": "llama", "params": "3e4,1e4,1e5"}, 10_000),
+        ({"task": "embedded-ff", "model": "painn"}, 10_000),
+    ],
+)
+def test_a_study_begins_where_the_sizes_of_a_model_lie_on_one_curve(settings: dict[str, str], first: int) -> None:
+    chosen = StudySettings.read({"task": "embedded-lm", "hours": "1"} | settings, "study")
+    sizes = StudyPlan(chosen, tasks.load(chosen.task)).sizes
+    assert sizes[0] == first
+    assert len(sizes) == 3 or sizes[-1] == 3 * 10**10
