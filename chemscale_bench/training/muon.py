@@ -42,7 +42,11 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Change the weights by one step."""
+        """Change the weights by one step, after `closure`, which may compute the gradients and gives the loss."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         groups = self.param_groups
         for group in groups:
             if "parts" in group:
@@ -60,9 +64,10 @@ class Muon(torch.optim.AdamW):
                 change(learning, gradients, means, group["parts"], group["lr"], group["weight_decay"])
         self.param_groups = [group for group in groups if "parts" not in group]
         try:
-            return super().step(closure)
+            super().step()
         finally:
             self.param_groups = groups
+        return loss
 
 
 def change(

@@ -83,6 +83,21 @@ def test_other_groups_are_those_of_adamw() -> None:
     torch.testing.assert_close(vector, same)
 
 
+def test_a_closure_is_called_once_before_the_step() -> None:
+    ours, theirs = parameter(8, 16), parameter(8, 16)
+    optimizer, calls = muon(ours), []
+
+    def loss() -> Tensor:
+        calls.append((ours**2).sum())
+        calls[-1].backward()
+        return calls[-1]
+
+    assert optimizer.step(loss) is calls[0]
+    step(muon(theirs), (theirs, 2 * theirs.detach()))
+    torch.testing.assert_close(ours, theirs)
+    assert len(calls) == 1
+
+
 def test_optimizers_by_name() -> None:
     group = {"params": [parameter(4, 4)], "lr": 0.1, "parts": 1}
     assert type(optimizer_of("adamw", [dict(group)])) is torch.optim.AdamW
