@@ -29,7 +29,7 @@ TITLE = "ChemGPT"
 STACKED = True
 OPTIONS = ("ladder", "parametrization")
 MODEL_TYPE = "gpt_neo"
-RATE_WARMUP = 9_000
+RATE_WARMUP = 9_000  # tokens after which LEARNING_RATE is best; benchmarks/batch_rule.md
 Config, Network = GPTNeoConfig, GPTNeo
 
 

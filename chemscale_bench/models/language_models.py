@@ -90,9 +90,8 @@ def rated_groups(
     family = LANGUAGE_MODELS.family(name)
     given: dict[str, Any] = {"weight_decay": weight_decay, "optimizer": optimizer, **options}
     groups, of_1 = (family.parameter_groups(model, rate, **given) for rate in (learning_rate, 1.0))
-    found_with = getattr(family, "RATE_WARMUP", None)
-    usual = learning_rate == "auto" and optimizer == "adamw" and options.get("parametrization") != "standard"
-    if found_with and usual:
+    found_with = getattr(family, "RATE_WARMUP", 0)
+    if found_with and learning_rate == "auto" and optimizer == "adamw" and options.get("parametrization") != "standard":
         growth = min(2.0, max(1.0, (warmup / found_with) ** 0.25))
         groups = [group | {"lr": group["lr"] * growth} for group in groups]
     return groups, groups[0]["lr"] / of_1[0]["lr"]
