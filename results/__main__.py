@@ -279,9 +279,11 @@ def along_capacity(found: Sequence[Scaled]) -> Iterator[str]:
     """Markdown: the exponents along what the paper calls capacity, depth times width, at the most frames."""
     told = []
     for study, points, _ in found:
-        sizes = {run.non_embedding_params for run in study.runs}
-        configs = {size: config_for(study.model.split()[0], size, ELEMENTS) for size in sizes}
-        capacity = {size: config.layers * config.width for size, config in configs.items()}
+        capacity = {}
+        for size, depth in {(run.non_embedding_params, run.settings["depth"]) for run in study.runs}:
+            given = {} if depth == "auto" else {"layers": int(depth)}
+            config = config_for(study.model.split()[0], size, ELEMENTS, **given)
+            capacity[size] = config.layers * config.width
         most = points[points["budget"] == points["budget"].max()]
         line = straight_line(np.log(most["params"].map(capacity)), -np.log(most["loss"]), LEVEL)
         if line is not None:

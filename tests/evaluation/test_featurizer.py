@@ -185,9 +185,9 @@ def test_scikit_learns_own_checks(folders: dict[str, Path]) -> None:
 )
 def test_bad_parameters(changes: dict[str, Any], message: str, folders: dict[str, Path], tmp_path: Path) -> None:
     types = {"OTHER": "bert", "LIST": ["bert"], "WITHOUT": "qwen3"}
-    for name, content in ((name, {"model_type": model_type}) for name, model_type in types.items()):
+    for name, model_type in types.items():
         (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text(json.dumps(content))
+        (tmp_path / name / "config.json").write_text(json.dumps({"model_type": model_type}))
     (tmp_path / "NOTHING").mkdir()
     given = {"run": folders["llama"]} | changes
     if given["run"] in ("NOTHING", *types):
