@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.entry import RESULTS, Entry, Family, Network, Run
+from chemscale_bench.leaderboard.foretold import Foretold
 from chemscale_bench.leaderboard.generated import Generations, read_generations
 from chemscale_bench.leaderboard.levels import Level, judge
 from chemscale_bench.leaderboard.motion import Motion
@@ -213,6 +214,8 @@ class Study:
     """Of a paper: exponent along parameters, and its error."""
     generated: dict[str, float] = field(default_factory=dict)
     """Of a paper that says nothing else: how many molecules its model drew, and their metrics."""
+    foretold: Foretold | None = None
+    """Of an entry: what was written down of its largest runs before they began."""
 
 
 class Refusal(NamedTuple):
@@ -256,6 +259,7 @@ def study_of(entry: Entry, name: str, level: Level, why_not_next: str) -> Study:
     return Study(
         "entry", name, entry.family, entry.task, entry.task_digest, titled(entry.model, entry.runs), entry.submitter,
         entry.date.isoformat(), entry.link or "", entry.description, level, why_not_next, entry.runs,
+        foretold=entry.foretold,
     )  # fmt: skip
 
 

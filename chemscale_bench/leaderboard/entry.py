@@ -14,8 +14,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from chemscale_bench.leaderboard.foretold import Foretold
 from chemscale_bench.leaderboard.motion import Motion
-from chemscale_bench.leaderboard.record import Record
+from chemscale_bench.leaderboard.record import Count, Identifier, Positive, Record
 
 Family = Literal["language_model", "force_field"]
 
@@ -75,9 +76,6 @@ Link = Annotated[
 ]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16,64}$")]
-Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-Positive = Annotated[float, Field(gt=0, lt=1e40)]
-Count = Annotated[int, Field(ge=1, le=10**15)]
 
 
 class Network(Record):
@@ -244,6 +242,8 @@ class Entry(Record):
     """Of the parquet file beside the entry."""
     runs: tuple[Run, ...] = Field(min_length=1, max_length=2000)
     """All sizes and seeds."""
+    foretold: Foretold | None = None
+    """What the study wrote down of its largest runs before they began, if it did."""
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:

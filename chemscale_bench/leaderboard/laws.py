@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -74,15 +75,20 @@ def laws_of(points: pd.DataFrame, question: Question) -> Laws:
         question: what to fit and predict.
     """
     columns = points[["params", "budget", "loss", "flops"]].to_numpy(float)
-    asked = f"{code_digest()} {question} {hashlib.sha256(columns.tobytes()).hexdigest()}"
-    path = home() / "laws" / f"{hashlib.sha256(asked.encode()).hexdigest()[:32]}.json"
+    asked = f"{question} {hashlib.sha256(columns.tobytes()).hexdigest()}"
+    *estimates, line, budget = remembered(asked, lambda: fit(points, question))
+    by_size, by_data, predicted = (Estimate(*one) for one in estimates)
+    return Laws(by_size, by_data, predicted, tuple((x, y) for x, y in line), budget)
+
+
+def remembered(asked: str, find: Callable[[], Any]) -> Any:
+    """What `find` finds, as JSON gives it back; from the cache if the same was asked of the same code before."""
+    path = home() / "laws" / f"{hashlib.sha256(f'{code_digest()} {asked}'.encode()).hexdigest()[:32]}.json"
     if path.exists():
-        *estimates, line, budget = json.loads(path.read_text())
-        by_size, by_data, predicted = (Estimate(*one) for one in estimates)
-        return Laws(by_size, by_data, predicted, tuple((x, y) for x, y in line), budget)
-    found = fit(points, question)
-    keep(path, json.dumps(found))
-    return found
+        return json.loads(path.read_text())
+    text = json.dumps(find())
+    keep(path, text)
+    return json.loads(text)
 
 
 @cache

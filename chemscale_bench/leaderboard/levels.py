@@ -11,6 +11,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard import (
     consistent,
     files,
+    forecasts,
     molecules,
     probed,
     regenerate,
@@ -56,6 +57,9 @@ class Verdict(NamedTuple):
         if not self.level:
             return f"{name} is refused: {self.why_not_next}"
         lines = [f"{name} is {self.level.word}: {MEANING[self.level]}"]
+        if self.level >= Level.CONSISTENT and self.loaded and (told := self.loaded.entry.foretold):
+            found = forecasts.summary(told, self.loaded.entry.runs, self.loaded.entry.family)
+            lines.append(f"its forecast follows from the smaller runs alone: {found}")
         if self.level == Level.REPRODUCED and self.loaded:
             if run := regenerate.chosen(self.loaded.entry):
                 lines.append(f"the molecules of run {run.run} were drawn again, and all their metrics agree")
@@ -86,6 +90,7 @@ def judge(path: Path, up_to: Level = Level.CONSISTENT, copies: reproduce.Copies 
             molecules.check(loaded.entry)
             probed.check(loaded.entry)
             simulated.check(loaded.entry)
+            forecasts.check(loaded.entry)
             level = Level.CONSISTENT
         if up_to >= Level.REPRODUCED:
             reproduce.check(loaded, copies)

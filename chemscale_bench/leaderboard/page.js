@@ -149,6 +149,7 @@ function moreRow(row) {
   add("level", row.level + (row.why ? `; not further: ${row.why}` : ""));
   for (const [name, what] of [["exponent, size", row.params_exponent], ["exponent, data", row.data_exponent], ["prediction", row.predicted]])
     if (row.points.length) add(name, what[3]);
+  add("forecast", row.foretold);
   add("software", row.software);
   add("settings", row.settings);
   const inside = el("div", { class: "inside" }, list);

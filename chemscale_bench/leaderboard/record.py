@@ -1,8 +1,14 @@
-"""The base of all parts of an entry."""
+"""The base of all parts of an entry, and what several of them hold."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+Positive = Annotated[float, Field(gt=0, lt=1e40)]
+Count = Annotated[int, Field(ge=1, le=10**15)]
 
 
 class Record(BaseModel):

@@ -17,6 +17,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard import files
 from chemscale_bench.leaderboard.collect import Measured, describe_task, measure, record
 from chemscale_bench.leaderboard.entry import CURVES, RESULTS, Entry, Family
+from chemscale_bench.leaderboard.forecasts import read_foretold
 from chemscale_bench.leaderboard.generated import read_generations
 from chemscale_bench.leaderboard.levels import Level, judge
 from chemscale_bench.leaderboard.probed import read_probes
@@ -97,6 +98,7 @@ def stage(settings: SubmitSettings, runs: list[Measured], draft: Path) -> Path:
             "date": datetime.date.today(),
             "description": settings.description,
             "link": settings.link or None,
+            "foretold": read_foretold([kept.run for kept in runs]),
         }
         ids = [kept.run.run_id for kept in runs]
         curves = read_curves(ids, CURVES[family])

@@ -21,6 +21,7 @@ from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.ending import ended_properly
 from chemscale_bench.tracking.figures import to_html
+from chemscale_bench.tracking.forecast import read_forecast
 from chemscale_bench.tracking.store import open_store
 
 PER_MOLECULE = "validation loss (nats per molecule)"
@@ -227,7 +228,7 @@ def decade_of(share: float) -> int:
 
 def foretold(study: Study, decision: Decision, tokens: float) -> float:
     """What a study's forecast says of the cell of a decision, times `tokens`; nan if it does not."""
-    record = study_report.read_forecast(open_store(), study.parent)
+    record = read_forecast(open_store(), study.parent)
     if record is None:
         return math.nan
     built = {result.params for result in study.cells.results() if result.training.params == decision.params}

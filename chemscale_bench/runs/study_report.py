@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,14 +15,16 @@ from chemscale_bench.runs.cells import Cells, Result, Training
 from chemscale_bench.runs.kinds import about
 from chemscale_bench.runs.study_plan import Planned, StudyPlan
 from chemscale_bench.runs.study_result import Foretold, StudyResult
-from chemscale_bench.scaling import Forecast, JointLaw, RunTable, UnidentifiedError, validate
+from chemscale_bench.scaling import JointLaw, RunTable, validate
 from chemscale_bench.scaling.analysis import analyse
 from chemscale_bench.scaling.figures import LOSS_TITLE
+from chemscale_bench.scaling.foretelling import beside_measured, predict_larger
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.shell import typed
 from chemscale_bench.tasks import LanguageTask, load, names
 from chemscale_bench.tracking.families import describe_family
 from chemscale_bench.tracking.figures import to_html
+from chemscale_bench.tracking.forecast import read_forecast, write_forecast
 from chemscale_bench.tracking.looking import look_at
 
 if TYPE_CHECKING:
@@ -118,63 +118,30 @@ def foretell(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan, t
     }
     about = sorted((params, data) for params, data in points if params * data > reached)
     params, data = np.array(about, dtype=float).T
-    level, table = plan.settings.level, table_of(results, plan)
-    law: dict[str, Any]
-    try:
-        forecast = Forecast(replicates=500)
-        forecast.fit(table.frame["params"], table.frame["tokens"], table.frame["loss"], table.seed_weight)
-        loss, (low, high) = forecast.predict(params, data), forecast.predict_interval(params, data, level, of="run")
-        law = {"forms": forecast.weights_, "drift": forecast.drift_, "noise": forecast.noise_}
-    except UnidentifiedError:
-        belief = plan.belief(results)
-        loss = np.exp(belief.predict(params, data))
-        low, high = (np.exp(end) for end in belief.predict_interval(params, data, reached, level))
-        law = {"belief": belief.theta.tolist()}
+    told = predict_larger(table_of(results, plan), params, data, plan.settings.level, plan.prior())
     record = {
-        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "law": law, "level": level,
+        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "law": told.law, "level": plan.settings.level,
         "runs": [result.run_id for result in results], "params": params.tolist(), plan.word: data.tolist(),
-        "loss": loss.tolist(), "low": low.tolist(), "high": high.tolist(),
+        "loss": told.loss.tolist(), "low": told.low.tolist(), "high": told.high.tolist(),
     }  # fmt: skip
     text = cells.first("forecast", json.dumps(record, indent=1))
-    written = json.loads(text)["written"]
-    client.log_text(parent, text, "forecast.json")
-    client.set_tag(parent, "forecast.sha256", hashlib.sha256(text.encode()).hexdigest())
-    client.set_tag(parent, "forecast.written", written)
-    cells.study.set_user_attr("forecast", written)
-
-
-def read_forecast(client: MlflowClient, parent: str) -> dict[str, Any] | None:
-    """The forecast of a study, if one was written and is as it was written.
-
-    Raises:
-        UserError: if it has been changed since.
-    """
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    import mlflow
-
-    digest = client.get_run(parent).data.tags.get("forecast.sha256")
-    if digest is None:
-        return None
-    text = mlflow.artifacts.load_text(f"runs:/{parent}/forecast.json")
-    if hashlib.sha256(text.encode()).hexdigest() != digest:
-        raise UserError(f"forecast.json of run {parent} must have the sha256 of its tag, it was changed; restore it")
-    record: dict[str, Any] = json.loads(text)
-    return record
+    write_forecast(client, parent, text)
+    cells.study.set_user_attr("forecast", json.loads(text)["written"])
 
 
 def judged(record: dict[str, Any], results: Sequence[Result], word: str) -> pd.DataFrame:
     """What was foretold beside what was measured: columns params, data, foretold, low, high, measured, inside."""
-    rows = []
-    for params, data, foretold, low, high in zip(
-        record["params"], record[word], record["loss"], record["low"], record["high"], strict=True
-    ):
-        losses = [
-            result.losses[round(data)]
-            for result in results
-            if result.params == round(params) and round(data) in result.losses and result.run_id not in record["runs"]
-        ]
-        rows += [(params, data, foretold, low, high, loss, low <= loss <= high) for loss in losses]
-    return pd.DataFrame(rows, columns=["params", "data", "foretold", "low", "high", "measured", "inside"])
+    foretold = pd.DataFrame({"params": record["params"], "data": record[word], "foretold": record["loss"]})
+    measured = [
+        {"params": result.params, "data": data, "measured": loss}
+        for result in results
+        if result.run_id not in record["runs"]
+        for data, loss in result.losses.items()
+    ]
+    return beside_measured(
+        foretold.assign(low=record["low"], high=record["high"]),
+        pd.DataFrame(measured, columns=["params", "data", "measured"], dtype=float),
+    )
 
 
 def finish(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan) -> StudyResult:

@@ -11,7 +11,7 @@ from chemscale_bench import tasks
 from chemscale_bench.data.frames import NAMES as FRAMES
 from chemscale_bench.data.sources import NAMES
 from chemscale_bench.errors import UserError
-from chemscale_bench.leaderboard import generated, probed, regenerate, reprobe, resimulate, simulated
+from chemscale_bench.leaderboard import forecasts, generated, probed, regenerate, reprobe, resimulate, simulated
 from chemscale_bench.leaderboard.entry import Entry, Run, slug
 from chemscale_bench.leaderboard.files import parse
 from chemscale_bench.leaderboard.submission import study, write
@@ -45,6 +45,7 @@ def submit(settings: SubmitSettings) -> None:
             print(f"it tells of {told(entry, probed.summary(entry), reprobe.chosen, 'probes those')}")
         else:
             print(f"it tells of {told(entry, simulated.summary(entry), resimulate.chosen, 'simulates that')}")
+        print(f"it tells of {forecasts.summary(entry.foretold, entry.runs, entry.family)}")
         # It is proposed in a clone; what was made elsewhere, as with an installed wheel, has to be copied there.
         here = CHECKOUT is not None and path.resolve().is_relative_to(CHECKOUT)
         copy = "" if here else "  in a clone of the project, with these files at the same path:\n"

@@ -81,6 +81,9 @@ def test_a_study_trains_its_grid_foretells_fits_and_can_be_submitted(
     assert "9 rows: 3 sizes x 3 values of frames; none left out" in out
     out = call("submit", "--run", parent.info.run_id, "--submitter", "Ada", "--out", str(tmp_path / "entries"))
     assert "is consistent; runs: 9, sizes: 3" in out
+    inside, points = (round(parent.data.metrics[f"forecast/{name}"]) for name in ("inside", "points"))
+    assert f"it tells of a forecast from {len(record['runs'])} runs, written at" in out
+    assert f"{inside} of {points} later runs and budgets inside their 90% intervals" in out
 
 
 def test_largest_frames_wait_for_their_forecast_though_others_of_their_size_are_trained_together() -> None:

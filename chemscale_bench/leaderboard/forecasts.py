@@ -1,0 +1,163 @@
+"""Forecasts of studies: from MLflow into an entry, made again from its smaller runs, beside what the larger reached."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from chemscale_bench.errors import UserError
+from chemscale_bench.leaderboard.consistent import Inconsistent
+from chemscale_bench.leaderboard.entry import RESULTS, Entry, Family, Run
+from chemscale_bench.leaderboard.foretold import Foretold
+from chemscale_bench.leaderboard.laws import remembered
+from chemscale_bench.scaling import UnidentifiedError, validate
+from chemscale_bench.scaling.belief import prior
+from chemscale_bench.scaling.foretelling import beside_measured, predict_larger
+from chemscale_bench.tracking.forecast import WRITTEN, read_forecast
+from chemscale_bench.tracking.reader import LoggedRun
+from chemscale_bench.tracking.store import open_store
+
+TOLERANCE = 0.01
+"""On what is foretold and on the ends of its interval: refits differ a little between machines."""
+
+
+def read_foretold(runs: Sequence[LoggedRun]) -> Foretold | None:
+    """The forecast of the study that logged runs belong to; of several studies that from the most runs.
+
+    One that an entry of these runs can't hold is left out, which a line on the standard error says.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client, known, found = open_store(), {run.run_id for run in runs}, []
+    for parent in sorted({run.tags["mlflow.parentRunId"] for run in runs if "mlflow.parentRunId" in run.tags}):
+        try:
+            record = read_forecast(client, parent) if WRITTEN in client.get_run(parent).data.tags else None
+            if record and not known.issuperset(record["runs"]):
+                raise UserError("it is from runs that take no part here")
+            found += [foretold_of(record)] if record else []
+        except (MlflowException, UserError, ValidationError, OSError, KeyError, ValueError) as problem:
+            print(f"note: the forecast of study {parent} is left out: {str(problem).splitlines()[0]}", file=sys.stderr)
+    return max(found, key=lambda each: len(each.runs), default=None)
+
+
+def foretold_of(record: dict[str, Any]) -> Foretold:
+    """A forecast as an entry tells it, from the record that the study wrote.
+
+    Raises:
+        ValidationError: if an entry can't hold it.
+        UserError: if it can't be made again, since an older study did not write all that it takes.
+    """
+    if "belief" in record["law"] and "centre" not in record["law"]:
+        raise UserError("it was made from a prior by an older version, which did not write down which")
+    budgets = record["tokens"] if "tokens" in record else record["frames"]
+    points = [
+        {"params": round(params), "budget": round(budget), "loss": loss, "low": low,
+         "high": high if math.isfinite(high) else None}
+        for params, budget, loss, low, high
+        in zip(record["params"], budgets, record["loss"], record["low"], record["high"], strict=True)
+    ]  # fmt: skip
+    centre = record["law"].get("centre")
+    return Foretold.model_validate(
+        {"written": datetime.datetime.fromisoformat(record["written"]), "level": record["level"],
+         "runs": tuple(record["runs"]), "points": tuple(points), "centre": centre and tuple(centre)}
+    )  # fmt: skip
+
+
+def table_of(runs: Iterable[Run], metric: str) -> pd.DataFrame:
+    """What runs reached: columns run_id, params, data, measured."""
+    return pd.DataFrame(
+        [
+            (run.run, float(run.non_embedding_params), float(result.budget), result.metrics[metric])
+            for run in runs
+            for result in run.results
+        ],
+        columns=["run_id", "params", "data", "measured"],
+    )
+
+
+def judged(foretold: Foretold, runs: Sequence[Run], metric: str) -> pd.DataFrame:
+    """What was foretold beside what was measured: columns params, data, foretold, low, high, measured, inside.
+
+    Args:
+        foretold: the forecast of an entry.
+        runs: the runs of it.
+        metric: that is foretold.
+    """
+    points = [(float(at.params), float(at.budget), at.loss, at.low, at.high or math.inf) for at in foretold.points]
+    later = table_of([run for run in runs if run.run not in foretold.runs], metric)
+    return beside_measured(
+        pd.DataFrame(points, columns=["params", "data", "foretold", "low", "high"]), later.drop(columns="run_id")
+    )
+
+
+def check(entry: Entry) -> None:
+    """Make a forecast again from the smaller runs.
+
+    Raises:
+        Inconsistent: naming what contradicts it.
+    """
+    if (foretold := entry.foretold) is None:
+        return
+    by_id = {run.run: run for run in entry.runs}
+    unknown = [run for run in foretold.runs if run not in by_id]
+    require(not unknown, "a forecast must be made from runs of its entry", unknown[:1])
+    known = table_of([by_id[run] for run in foretold.runs], entry.primary_metric)
+    reached = float((known["params"] * known["data"]).max())
+    low = [(point.params, point.budget) for point in foretold.points if point.params * point.budget <= reached]
+    require(not low, f"what is foretold must have more params times budget than the {reached:.3g} of its runs", low[:1])
+    last = entry.date + datetime.timedelta(days=1)
+    require(foretold.written.date() <= last, "a forecast may not be younger than its entry", foretold.written.date())
+    columns = [known[name].to_numpy(float) for name in ("params", "data", "measured")]
+    asked = f"{foretold} {entry.family} {hashlib.sha256(np.stack(columns).tobytes()).hexdigest()}"
+    for what, own in remembered(asked, lambda: made_again(foretold, known, entry.family)).items():
+        for point, value in zip(foretold.points, own, strict=True):
+            told = getattr(point, what)
+            close = abs((told or math.inf) - value) <= TOLERANCE * point.loss if math.isfinite(value) else told is None
+            at = f"{what} of {point.params:,} params on {point.budget:,}"
+            require(close, f"{at} must be the {value:.6g} that follows from the smaller runs", told)
+
+
+def made_again(foretold: Foretold, known: pd.DataFrame, family: Family) -> dict[str, list[float]]:
+    """What the smaller runs foretell: loss, low and high, of each point.
+
+    Raises:
+        Inconsistent: if they are too few.
+    """
+    table = validate(known.rename(columns={"data": "tokens", "measured": "loss"}), typed=False)
+    params, data = np.array([(point.params, point.budget) for point in foretold.points], dtype=float).T
+    believed = prior(family, *foretold.centre) if foretold.centre else None
+    try:
+        told = predict_larger(table, params, data, foretold.level, believed)
+    except UnidentifiedError as problem:
+        raise Inconsistent(f"a forecast needs runs enough, or the centre of its prior: {problem}") from None
+    return {name: getattr(told, name).tolist() for name in ("loss", "low", "high")}
+
+
+def require(holds: bool, rule: str, got: object) -> None:
+    """Raise `Inconsistent` with the rule and the value unless the claim holds."""
+    if not holds:
+        raise Inconsistent(f"{rule}, got {got}; submit the study again")
+
+
+def summary(foretold: Foretold | None, runs: Sequence[Run], family: Family) -> str:
+    """What an entry tells of a forecast."""
+    if foretold is None:
+        return "no forecast; a `study` writes one before its largest runs begin"
+    table = judged(foretold, runs, RESULTS[family][0])
+    if table.empty:
+        return f"a forecast from {len(foretold.runs)} runs, of runs that it does not have"
+    written = foretold.written.astimezone(datetime.UTC)
+    off = np.abs(np.log(table["measured"] / table["foretold"])).mean()
+    return (
+        f"a forecast from {len(foretold.runs)} runs, written at {written:%Y-%m-%d %H:%M} UTC: "
+        f"{table['inside'].sum()} of {len(table)} later runs and budgets inside their {foretold.level:.0%} intervals, "
+        f"{off:.1%} off on average"
+    )
