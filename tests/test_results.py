@@ -11,21 +11,14 @@ from chemscale_bench.leaderboard.board import table_of
 from chemscale_bench.leaderboard.collect import Study, read_entries
 from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.leaderboard.published import read_published
-from results.__main__ import (
-    ENTRIES,
-    FORCE_MAE,
-    HERE,
-    LEAST_SIZES,
-    PUBLISHED,
-    Scaled,
-    compared_forces,
-    law_table,
-    published_table,
-    scaled,
-)
+from results.forces import compared_forces, published_table
+from results.foretold import forecast_table, on_record
+from results.laws import law_table
+from results.studies import ENTRIES, FORCE_MAE, HERE, LEAST_SIZES, PUBLISHED, Scaled, scaled
 
 NUMBER = r"\d+\.\d+"
 PAGE = (HERE / "README.md").read_text()
+LAWS, FORECASTS = PAGE.split("## Forecasts")
 
 
 def sizes(study: Study) -> int:
@@ -51,7 +44,7 @@ def test_rows_follow_from_their_entries(studies: list[Study]) -> None:
     smallest = {study.task: study for study in sorted(scaling, key=lambda study: -len(study.runs))}
     assert smallest
     for study in smallest.values():
-        (written,) = [line for line in PAGE.splitlines() if line.startswith("| ") and f"entries/{study.name})" in line]
+        (written,) = [line for line in LAWS.splitlines() if line.startswith("| ") and f"entries/{study.name})" in line]
         found = list(law_table([scaled(study)]))[-1]
         assert re.sub(NUMBER, "", found) == re.sub(NUMBER, "", written)
         numbers = [[float(number) for number in re.findall(NUMBER, line)] for line in (found, written)]
@@ -79,3 +72,11 @@ def test_comparisons_of_force_fields_follow_from_their_entries(studies: list[Stu
 def test_trainings_as_papers_did_stand_beside_what_they_report(studies: list[Study]) -> None:
     assert "\n".join(published_table(studies, read_published(PUBLISHED)[0])) in PAGE
     assert "| md17-ff@ethanol | schnet | 950 |" in PAGE
+
+
+def test_every_forecast_on_record_is_told(studies: list[Study]) -> None:
+    found = on_record(studies)
+    assert {study.name for study, _ in found} == {study.name for study in studies if study.foretold}
+    assert "\n".join(forecast_table(found)) in FORECASTS
+    for study, table in found:
+        assert (table["reach"] > 1).all(), study.name

@@ -110,7 +110,7 @@ def point(at: int, **values: Any) -> Callable[[dict[str, Any]], object]:
 @pytest.mark.parametrize(
     ("change", "level", "says"),
     [
-        (lambda found: found.update(runs=found["runs"][:4]), Level.VALID, "a forecast needs runs enough, or the centre"),
+        (lambda found: found.update(runs=found["runs"][:4]), Level.VALID, "a forecast needs runs enough, or"),
         (lambda found: found["points"][-1].update(high=found["points"][-1]["high"] * 1.05), Level.VALID, "high of"),
         (lambda found: found["points"][-1].update(low=found["points"][-1]["low"] * 0.95), Level.VALID, "low of"),
         (lambda found: found["points"][-1].pop("high"), Level.VALID, "that follows from the smaller runs, got None"),
