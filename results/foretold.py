@@ -37,7 +37,7 @@ def forecast_table(found: Sequence[tuple[Study, pd.DataFrame]]) -> Iterator[str]
         assert study.foretold is not None
         long = "" if study.family == LANGUAGE else f", {steps_of(study)} steps"
         off = np.abs(np.log(table["measured"] / table["foretold"])).mean()
-        cells = [study.task, study.model + long, f"{study.foretold.written:%Y-%m-%d %H:%M}"]
+        cells = [study.task, study.model + long, study.foretold.when]
         cells += [f"{len(study.foretold.runs)}", f"{table['reach'].max():.1f} x", _share([(study, table)])]
         cells += [f"{off:.1%}", f"[{study.date}](../leaderboard/entries/{study.name})"]
         yield f"| {' | '.join(cells)} |"

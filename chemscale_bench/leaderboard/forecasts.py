@@ -154,10 +154,9 @@ def summary(foretold: Foretold | None, runs: Sequence[Run], family: Family) -> s
     table = judged(foretold, runs, RESULTS[family][0])
     if table.empty:
         return f"a forecast from {len(foretold.runs)} runs, of runs that it does not have"
-    written = foretold.written.astimezone(datetime.UTC)
     off = np.abs(np.log(table["measured"] / table["foretold"])).mean()
     return (
-        f"a forecast from {len(foretold.runs)} runs, written at {written:%Y-%m-%d %H:%M} UTC: "
+        f"a forecast from {len(foretold.runs)} runs, written at {foretold.when} UTC: "
         f"{table['inside'].sum()} of {len(table)} later runs and budgets inside their {foretold.level:.0%} intervals, "
         f"{off:.1%} off on average"
     )

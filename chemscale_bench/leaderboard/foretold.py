@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Self
 
 from pydantic import AwareDatetime, Field, model_validator
@@ -49,3 +50,8 @@ class Foretold(Record):
         if len(set(self.runs)) < len(self.runs) or at != sorted(set(at)):
             raise ValueError(f"every run may stand once, and points must ascend, got {len(self.runs)} runs, {at[:3]}")
         return self
+
+    @property
+    def when(self) -> str:
+        """Date and time in UTC."""
+        return f"{self.written.astimezone(datetime.UTC):%Y-%m-%d %H:%M}"
