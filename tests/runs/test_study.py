@@ -86,7 +86,9 @@ def test_a_study_trains_its_grid_foretells_fits_and_can_be_submitted(
     assert f"{inside} of {points} later runs and budgets inside their 90% intervals" in out
 
 
-def test_largest_frames_wait_for_their_forecast_though_others_of_their_size_are_trained_together() -> None:
+def test_largest_frames_wait_for_their_forecast_though_others_of_their_size_are_trained_together(
+    tmp_path: Path,
+) -> None:
     """Two sizes: the smaller one tells what the larger one should reach on the most frames."""
     call(*SMALL, "--params", "3e3,1e4", "--train_size", "20,40,400")
     parent, children = parent_and_children()
@@ -97,6 +99,9 @@ def test_largest_frames_wait_for_their_forecast_though_others_of_their_size_are_
     assert largest.info.start_time / 1000 > written - 1
     begun = sorted(run.info.start_time for run in children if run.info.run_id != largest.info.run_id)
     assert begun[-1] < largest.info.start_time
+    # Too few for a forecast without a prior, of which the entry says enough to make it again.
+    out = call("submit", "--run", parent.info.run_id, "--submitter", "Ada", "--out", str(tmp_path))
+    assert "it tells of a forecast from 5 runs, written at" in out
 
 
 def test_a_training_of_a_study_is_the_one_that_would_be_typed() -> None:
