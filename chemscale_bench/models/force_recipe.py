@@ -94,8 +94,10 @@ def warmup_share(settings: ForceFieldSettings, steps: int) -> float:
 def rate_factor(model: str, width: int, steps: int) -> float:
     """What a model's `PEAK_RATE` is multiplied by.
 
-    Wider networks learn at less, and longer runs, with the square root of their steps: at the rates that are best for
-    short ones PaiNN and SchNet diverged after 12,000 and 16,000 of 100,000 steps (benchmarks/force_fields.md).
+    Wider networks learn at less, narrower ones at more, with the square root of the width: one rate for all sizes makes
+    small ones look worse than they are, and the exponent along parameters too large. Longer runs learn at less, with the
+    square root of their steps: at the rates that are best for short ones PaiNN and SchNet diverged after 12,000 and
+    16,000 of 100,000 steps (benchmarks/force_fields.md).
     """
     tuned_at: int = FORCE_FIELDS.family(model).PEAK_RATE[1]
-    return min(1, tuned_at / width) * min(1, math.sqrt(SHORT / steps))
+    return math.sqrt(tuned_at / width) * min(1, math.sqrt(SHORT / steps))

@@ -62,9 +62,9 @@ def test_a_model_without_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         (52, 5_000, 1),
         (52, 20_000, 0.5),
         (52, 500_000, 0.1),
-        (16, 5_000, 1),
-        (104, 5_000, 0.5),
-        (104, 20_000, 0.25),
+        (13, 5_000, 2),
+        (208, 5_000, 0.5),
+        (208, 20_000, 0.25),
     ],
 )
 def test_wide_and_long_runs_learn_slower(width: int, steps: int, factor: float) -> None:
