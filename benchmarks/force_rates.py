@@ -1,7 +1,7 @@
 """Which learning rate is best for a force field, by its size and the length of the training?
 
 Run: `python -m benchmarks.force_rates --model schnet --params 3e3,1e5 --rates 0.01,0.02,0.04 --steps 3000 task=rmd17-ff
-molecule=ethanol`; what stands last are parameters of `forcefield`. Every rate is a run of the experiment `force-rates`, and
+molecule=ethanol`; what stands last are parameters of `forcefield`. Every rate is a run of the experiment `force-rates`;
 the table has the force error on its validation frames. benchmarks/force_fields.md keeps the result.
 """
 

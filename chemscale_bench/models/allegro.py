@@ -63,6 +63,7 @@ class Config:
 
 
 PEAK_RATE = (3e-2, 100)  # learning rate that short runs on ethanol preferred, and their width
+UNIT_WEIGHTS = True
 STACKED = False
 DEGREE = "l_max"
 WIDTH_STEP = TENSOR_SHARE

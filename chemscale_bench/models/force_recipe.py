@@ -94,10 +94,12 @@ def warmup_share(settings: ForceFieldSettings, steps: int) -> float:
 def rate_factor(model: str, width: int, steps: int) -> float:
     """What a model's `PEAK_RATE` is multiplied by.
 
-    Wider networks learn at less, narrower ones at more, with the square root of the width: one rate for all sizes makes
-    small ones look worse than they are, and the exponent along parameters too large. Longer runs learn at less, with the
-    square root of their steps: at the rates that are best for short ones PaiNN and SchNet diverged after 12,000 and
-    16,000 of 100,000 steps (benchmarks/force_fields.md).
+    Wider networks learn at less, narrower ones at more, with the square root of the width, unless their weights have
+    unit variance at every width: at one rate for all sizes narrow ones would look worse than they are, and exponents
+    along parameters too large. Longer runs learn at less, with the square root of their steps: at the rates of short
+    ones PaiNN and SchNet diverged after 12,000 and 16,000 of 100,000 steps (benchmarks/force_fields.md).
     """
-    tuned_at: int = FORCE_FIELDS.family(model).PEAK_RATE[1]
-    return math.sqrt(tuned_at / width) * min(1, math.sqrt(SHORT / steps))
+    family = FORCE_FIELDS.family(model)
+    tuned_at: int = family.PEAK_RATE[1]
+    of_width = 1.0 if getattr(family, "UNIT_WEIGHTS", False) else math.sqrt(tuned_at / width)
+    return of_width * min(1, math.sqrt(SHORT / steps))

@@ -50,6 +50,7 @@ class Config:
 
 
 PEAK_RATE = (1e-2, 19)  # learning rate that short runs on ethanol preferred, and their width
+UNIT_WEIGHTS = True
 STACKED = False
 DEGREE = "max_L"
 WIDTH_STEP = 1

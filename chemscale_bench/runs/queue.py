@@ -21,10 +21,13 @@ NOT_ABOUT = {"trials", "storage", "study", "experiment", "device", "together", "
 
 
 def space_of(family: str, model: str, optimizer: str) -> list[studies.Range]:
-    """What is searched for a model of a family of tasks: of rates, twice that of `auto` lies inside."""
+    """What is searched for a model of a family of tasks: of rates, twice that of `auto` lies inside.
+
+    For force fields that holds down to a quarter of the width that `PEAK_RATE` is for; `auto` grows below it.
+    """
     space = list(studies.SPACES[family])
     if family == "force_field":
-        most = 2 * FORCE_FIELDS.family(model).PEAK_RATE[0]
+        most = 4 * FORCE_FIELDS.family(model).PEAK_RATE[0]
         space = [each._replace(high=max(each.high, most)) if each.name == RATE else each for each in space]
     elif optimizer == "muon":
         space = [each._replace(low=MUON_RATES[0], high=MUON_RATES[1]) if each.name == RATE else each for each in space]

@@ -70,3 +70,9 @@ def test_a_model_without_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 def test_wide_and_long_runs_learn_slower(width: int, steps: int, factor: float) -> None:
     assert painn.PEAK_RATE[1] == 52
     assert rate_factor("painn", width, steps) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize("model", ["nequip-l2", "allegro", "mace-l1"])
+def test_weights_of_unit_variance_learn_alike_at_every_width(model: str) -> None:
+    assert rate_factor(model, 8, 100) == rate_factor(model, 256, 5_000) == 1
+    assert rate_factor(model, 256, 20_000) == 0.5

@@ -67,7 +67,7 @@ def test_the_first_trial_has_what_nobody_tunes_as_far_as_the_ranges_reach() -> N
 
 
 @pytest.mark.parametrize(
-    ("model", "highest"), [("painn", 3e-2), ("schnet", 3e-2), ("nequip", 8e-2), ("allegro-l2", 6e-2)]
+    ("model", "highest"), [("painn", 4e-2), ("schnet", 3e-2), ("nequip", 0.32), ("allegro-l2", 0.12)]
 )
 def test_twice_the_rate_of_auto_lies_inside_what_is_searched(model: str, highest: float) -> None:
     (rate,) = [each for each in space_of("force_field", model, "auto") if each.name == "learning_rate"]
