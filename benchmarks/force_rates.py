@@ -20,7 +20,7 @@ from chemscale_bench.errors import UserError
 METRIC = "val/force_mae_mev_per_angstrom"
 
 
-def error(model: str, params: str, rate: str, steps: str, more: dict[str, str]) -> str:
+def trained(model: str, params: str, rate: str, steps: str, more: dict[str, str]) -> str:
     """Force MAE on the validation frames in meV/Angstrom at the end of a training, as text."""
     try:
         run = cs.train(
@@ -42,13 +42,15 @@ def main() -> None:
     parser.add_argument("--steps", default="3000", help="with commas")
     parser.add_argument("more", nargs="*", help="parameters of `forcefield`, as NAME=VALUE")
     chosen = parser.parse_args()
+    if wrong := [pair for pair in chosen.more if "=" not in pair]:
+        parser.error(f"parameters of forcefield must be given as NAME=VALUE, got {wrong[0]!r}")
     more = dict(pair.split("=", 1) for pair in chosen.more)
     rates = chosen.rates.split(",")
     print(f"| model | parameters | steps | {' | '.join(rates)} |")
     print("|---" * (3 + len(rates)) + "|")
     rows = list(product(chosen.model.split(","), chosen.params.split(","), chosen.steps.split(",")))
     for model, params, steps in tqdm(rows, file=sys.stderr):
-        found = (error(model, params, rate, steps, more) for rate in rates)
+        found = (trained(model, params, rate, steps, more) for rate in rates)
         print(f"| {model} | {params} | {steps} | {' | '.join(found)} |", flush=True)
 
 

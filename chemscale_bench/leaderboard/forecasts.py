@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.consistent import Inconsistent
 from chemscale_bench.leaderboard.entry import RESULTS, Entry, Family, Run
-from chemscale_bench.leaderboard.foretold import Foretold
+from chemscale_bench.leaderboard.foretold import Foretold, Point
 from chemscale_bench.leaderboard.laws import remembered
 from chemscale_bench.scaling import UnidentifiedError, validate
 from chemscale_bench.scaling.belief import prior
@@ -27,6 +27,8 @@ from chemscale_bench.tracking.store import open_store
 
 TOLERANCE = 0.01
 """On what is foretold and on the ends of its interval: refits differ a little between machines."""
+MOST_RESULTS = {False: 1000, True: 200}
+"""Of the smaller runs, without a prior and with one: whoever verifies an entry fits them again."""
 
 
 def read_foretold(runs: Sequence[LoggedRun]) -> Foretold | None:
@@ -43,9 +45,15 @@ def read_foretold(runs: Sequence[LoggedRun]) -> Foretold | None:
             if record and not known.issuperset(record["runs"]):
                 raise UserError("it is from runs that take no part here")
             found += [foretold_of(record)] if record else []
-        except (MlflowException, UserError, ValidationError, OSError, KeyError, ValueError) as problem:
-            print(f"note: the forecast of study {parent} is left out: {str(problem).splitlines()[0]}", file=sys.stderr)
+        except (MlflowException, UserError, ValidationError, OSError, KeyError, TypeError, ValueError) as problem:
+            say_left_out(f"study {parent}", problem)
     return max(found, key=lambda each: len(each.runs), default=None)
+
+
+def say_left_out(study: str, problem: Exception) -> None:
+    """Say on the standard error why a forecast does not come along."""
+    why = [*str(problem).splitlines(), type(problem).__name__][0]
+    print(f"note: the forecast of {study} is left out: {why}", file=sys.stderr)
 
 
 def foretold_of(record: dict[str, Any]) -> Foretold:
@@ -72,14 +80,14 @@ def foretold_of(record: dict[str, Any]) -> Foretold:
 
 
 def table_of(runs: Iterable[Run], metric: str) -> pd.DataFrame:
-    """What runs reached: columns run_id, params, data, measured."""
+    """What runs reached: columns run_id, seed, params, data, measured."""
     return pd.DataFrame(
         [
-            (run.run, float(run.non_embedding_params), float(result.budget), result.metrics[metric])
+            (run.run, run.seed, float(run.non_embedding_params), float(result.budget), result.metrics[metric])
             for run in runs
             for result in run.results
         ],
-        columns=["run_id", "params", "data", "measured"],
+        columns=["run_id", "seed", "params", "data", "measured"],
     )
 
 
@@ -91,11 +99,15 @@ def judged(foretold: Foretold, runs: Sequence[Run], metric: str) -> pd.DataFrame
         runs: the runs of it.
         metric: that is foretold.
     """
-    points = [(float(at.params), float(at.budget), at.loss, at.low, at.high or math.inf) for at in foretold.points]
+    points = [(float(at.params), float(at.budget), at.loss, at.low, upper(at)) for at in foretold.points]
     later = table_of([run for run in runs if run.run not in foretold.runs], metric)
-    return beside_measured(
-        pd.DataFrame(points, columns=["params", "data", "foretold", "low", "high"]), later.drop(columns="run_id")
-    )
+    told = pd.DataFrame(points, columns=["params", "data", "foretold", "low", "high"])
+    return beside_measured(told, later.drop(columns=["run_id", "seed"]))
+
+
+def upper(point: Point) -> float:
+    """The upper end of an interval, infinite where there is none."""
+    return math.inf if point.high is None else point.high
 
 
 def check(entry: Entry) -> None:
@@ -110,19 +122,26 @@ def check(entry: Entry) -> None:
     unknown = [run for run in foretold.runs if run not in by_id]
     require(not unknown, "a forecast must be made from runs of its entry", unknown[:1])
     known = table_of([by_id[run] for run in foretold.runs], entry.primary_metric)
+    most = MOST_RESULTS[foretold.centre is not None]
+    require(len(known) <= most, f"the smaller runs of a forecast may have {most} results", len(known))
     reached = float((known["params"] * known["data"]).max())
     low = [(point.params, point.budget) for point in foretold.points if point.params * point.budget <= reached]
     require(not low, f"what is foretold must have more params times budget than the {reached:.3g} of its runs", low[:1])
-    last = entry.date + datetime.timedelta(days=1)
-    require(foretold.written.date() <= last, "a forecast may not be younger than its entry", foretold.written.date())
-    columns = [known[name].to_numpy(float) for name in ("params", "data", "measured")]
-    asked = f"{foretold} {entry.family} {hashlib.sha256(np.stack(columns).tobytes()).hexdigest()}"
+    age = foretold.written.date() - entry.date
+    require(age <= datetime.timedelta(days=1), "a forecast may not be younger than its entry", foretold.when)
+    columns = known[["params", "data", "measured"]].to_numpy(float)
+    if foretold.centre is not None:
+        at = [(float(point.params), float(point.budget)) for point in foretold.points]
+        low_end, high_end = np.min([*columns[:, :2], *at], axis=0), np.max([*columns[:, :2], *at], axis=0)
+        inside = bool(np.all((low_end <= foretold.centre) & (foretold.centre <= high_end)))
+        require(inside, "the centre of a prior must lie among sizes and budgets of its runs", foretold.centre)
+    asked = f"{foretold} {entry.family} {hashlib.sha256(columns.tobytes()).hexdigest()}"
     for what, own in remembered(asked, lambda: made_again(foretold, known, entry.family)).items():
         for point, value in zip(foretold.points, own, strict=True):
-            told = getattr(point, what)
-            close = abs((told or math.inf) - value) <= TOLERANCE * point.loss if math.isfinite(value) else told is None
-            at = f"{what} of {point.params:,} params on {point.budget:,}"
-            require(close, f"{at} must be the {value:.6g} that follows from the smaller runs", told)
+            told = upper(point) if what == "high" else getattr(point, what)
+            close = abs(told - value) <= TOLERANCE * point.loss if math.isfinite(value) else told == math.inf
+            at_point = f"{what} of {point.params:,} params on {point.budget:,}"
+            require(close, f"{at_point} must be the {value:.6g} that follows from the smaller runs", told)
 
 
 def made_again(foretold: Foretold, known: pd.DataFrame, family: Family) -> dict[str, list[float]]:
@@ -135,7 +154,8 @@ def made_again(foretold: Foretold, known: pd.DataFrame, family: Family) -> dict[
     params, data = np.array([(point.params, point.budget) for point in foretold.points], dtype=float).T
     believed = prior(family, *foretold.centre) if foretold.centre else None
     try:
-        told = predict_larger(table, params, data, foretold.level, believed)
+        with np.errstate(all="ignore"):
+            told = predict_larger(table, params, data, foretold.level, believed)
     except UnidentifiedError as problem:
         raise Inconsistent(f"a forecast needs runs enough, or the centre of its prior: {problem}") from None
     return {name: getattr(told, name).tolist() for name in ("loss", "low", "high")}
@@ -144,7 +164,7 @@ def made_again(foretold: Foretold, known: pd.DataFrame, family: Family) -> dict[
 def require(holds: bool, rule: str, got: object) -> None:
     """Raise `Inconsistent` with the rule and the value unless the claim holds."""
     if not holds:
-        raise Inconsistent(f"{rule}, got {got}; submit the study again")
+        raise Inconsistent(f"{rule}, got {got}; leave the forecast as its study wrote it, or out")
 
 
 def summary(foretold: Foretold | None, runs: Sequence[Run], family: Family) -> str:
@@ -153,7 +173,7 @@ def summary(foretold: Foretold | None, runs: Sequence[Run], family: Family) -> s
         return "no forecast; a `study` writes one before its largest runs begin"
     table = judged(foretold, runs, RESULTS[family][0])
     if table.empty:
-        return f"a forecast from {len(foretold.runs)} runs, of runs that it does not have"
+        return f"a forecast from {len(foretold.runs)} runs, of larger ones that are not in it"
     off = np.abs(np.log(table["measured"] / table["foretold"])).mean()
     return (
         f"a forecast from {len(foretold.runs)} runs, written at {foretold.when} UTC: "

@@ -37,7 +37,7 @@ class Foretold(Record):
     """When: after the smaller runs, before the others."""
     level: float = Field(gt=0, lt=1)
     """Of the intervals."""
-    runs: tuple[Identifier, ...] = Field(min_length=2, max_length=2000)
+    runs: tuple[Identifier, ...] = Field(min_length=2, max_length=500)
     """The smaller runs that it is made from, in this order."""
     points: tuple[Point, ...] = Field(min_length=1, max_length=200)
     """Of more compute than any of those, by params and budget, ascending."""
@@ -45,7 +45,9 @@ class Foretold(Record):
     """Params and budget about which a prior was told, where these runs were too few for a forecast without one."""
 
     @model_validator(mode="after")
-    def _once(self) -> Self:
+    def _is_plain(self) -> Self:
+        if self.written.utcoffset() != datetime.timedelta(0) or not 2020 <= self.written.year < 2100:
+            raise ValueError(f"written must be a time in UTC from 2020 to 2099, got {self.written.isoformat()}")
         at = [(point.params, point.budget) for point in self.points]
         if len(set(self.runs)) < len(self.runs) or at != sorted(set(at)):
             raise ValueError(f"every run may stand once, and points must ascend, got {len(self.runs)} runs, {at[:3]}")
@@ -54,4 +56,4 @@ class Foretold(Record):
     @property
     def when(self) -> str:
         """Date and time in UTC."""
-        return f"{self.written.astimezone(datetime.UTC):%Y-%m-%d %H:%M}"
+        return f"{self.written:%Y-%m-%d %H:%M}"

@@ -22,6 +22,7 @@ from chemscale_bench.leaderboard.collect import Refusal, Study
 from chemscale_bench.leaderboard.entry import Result, Run
 from chemscale_bench.leaderboard.forecasts import summary
 from chemscale_bench.leaderboard.laws import Estimate
+from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.leaderboard.motion import Motion
 from chemscale_bench.tasks import titled
 
@@ -116,7 +117,8 @@ def _row(row: Row, metric: str) -> dict[str, Any]:
         "software": ", ".join(f"{name} {value}" for name, value in _shared(study.runs, "software").items()),
         "settings": ", ".join(f"{name}={value}" for name, value in _shared(study.runs, "settings").items() if value),
         "runs": [_run(run) for run in study.runs],
-        "foretold": study.foretold and summary(study.foretold, study.runs, study.family),
+        "foretold": study.foretold and study.level >= Level.CONSISTENT
+        and summary(study.foretold, study.runs, study.family),
     }  # fmt: skip
 
 

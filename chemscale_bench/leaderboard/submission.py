@@ -17,7 +17,8 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard import files
 from chemscale_bench.leaderboard.collect import Measured, describe_task, measure, record
 from chemscale_bench.leaderboard.entry import CURVES, RESULTS, Entry, Family
-from chemscale_bench.leaderboard.forecasts import read_foretold
+from chemscale_bench.leaderboard.forecasts import check as check_forecast
+from chemscale_bench.leaderboard.forecasts import read_foretold, say_left_out
 from chemscale_bench.leaderboard.generated import read_generations
 from chemscale_bench.leaderboard.levels import Level, judge
 from chemscale_bench.leaderboard.probed import read_probes
@@ -98,7 +99,6 @@ def stage(settings: SubmitSettings, runs: list[Measured], draft: Path) -> Path:
             "date": datetime.date.today(),
             "description": settings.description,
             "link": settings.link or None,
-            "foretold": read_foretold([kept.run for kept in runs]),
         }
         ids = [kept.run.run_id for kept in runs]
         curves = read_curves(ids, CURVES[family])
@@ -114,7 +114,7 @@ def stage(settings: SubmitSettings, runs: list[Measured], draft: Path) -> Path:
         ]
         files.write_curves(curves, draft / "curves")
         digest = hashlib.sha256((draft / "curves").read_bytes()).hexdigest()
-        entry = Entry.model_validate(about | {"curves_sha256": digest, "runs": tuple(records)})
+        entry = with_forecast(Entry.model_validate(about | {"curves_sha256": digest, "runs": tuple(records)}), runs)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(map(str, problem["loc"]))
@@ -126,6 +126,18 @@ def stage(settings: SubmitSettings, runs: list[Measured], draft: Path) -> Path:
         os.replace(folder, path.with_suffix(""))
     path.write_text(entry.model_dump_json(indent=1, exclude_none=True) + "\n")
     return path
+
+
+def with_forecast(entry: Entry, runs: list[Measured]) -> Entry:
+    """The entry with what its study foretold, unless that does not follow from the smaller runs any more."""
+    foretold = read_foretold([kept.run for kept in runs])
+    full = entry.model_copy(update={"foretold": foretold})
+    try:
+        check_forecast(full)
+    except UserError as problem:  # one by another version, say
+        say_left_out("this study", problem)
+        return entry
+    return full
 
 
 def fetch_checkpoint(run_id: str, folder: Path, settings: SubmitSettings) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Recipe(NamedTuple):
     """`auto` is the task's number."""
     batch_frames: int = 10
     learning_rate: float | Auto = "auto"
-    """`auto` is what short runs preferred, less for wide networks and long runs."""
+    """`auto` is what short runs preferred, by width and length: `rate_factor`."""
     cutoff: float = 5.0
     """Angstrom."""
     force_weight: float = 0.99
@@ -91,6 +91,10 @@ def warmup_share(settings: ForceFieldSettings, steps: int) -> float:
     return max(settings.warmup, min(LEAST_WARMUP / steps, 0.5)) if settings.warmup else 0.0
 
 
+MOST_FACTOR = 3.0
+"""Of a narrow network's rate over that of the width it was found at: what was measured, and a little."""
+
+
 def rate_factor(model: str, width: int, steps: int) -> float:
     """What a model's `PEAK_RATE` is multiplied by.
 
@@ -101,5 +105,5 @@ def rate_factor(model: str, width: int, steps: int) -> float:
     """
     family = FORCE_FIELDS.family(model)
     tuned_at: int = family.PEAK_RATE[1]
-    of_width = 1.0 if getattr(family, "UNIT_WEIGHTS", False) else math.sqrt(tuned_at / width)
+    of_width = 1.0 if getattr(family, "UNIT_WEIGHTS", False) else min(MOST_FACTOR, math.sqrt(tuned_at / width))
     return of_width * min(1, math.sqrt(SHORT / steps))

@@ -42,7 +42,7 @@ class Config:
     """The sum over neighbours is divided by its root; fixed, so that a network does not depend on its training set."""
 
 
-PEAK_RATE = (8e-2, 58)  # learning rate and width, below where runs of 3,000 steps diverge: benchmarks/force_fields.md
+PEAK_RATE = (8e-2, 58)  # half of what diverges in 3,000 steps, or less, and the width: benchmarks/force_fields.md
 UNIT_WEIGHTS = True
 STACKED = False
 DEGREE = "degree"

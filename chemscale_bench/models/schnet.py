@@ -28,7 +28,7 @@ class Config:
     """Gaussians between 0 and the cutoff."""
 
 
-PEAK_RATE = (7e-3, 88)  # learning rate and width, below where runs of 3,000 steps diverge: benchmarks/force_fields.md
+PEAK_RATE = (7e-3, 88)  # half of what diverges in 3,000 steps, or less, and the width: benchmarks/force_fields.md
 STACKED = True
 WIDTH_STEP = 1
 PAPER = {

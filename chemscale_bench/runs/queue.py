@@ -6,6 +6,7 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.models.force_recipe import rate_factor
 from chemscale_bench.models.registry import FORCE_FIELDS
 from chemscale_bench.runs.shared import SharedStudy, claim
 from chemscale_bench.settings.tune import TuneSettings
@@ -21,13 +22,10 @@ NOT_ABOUT = {"trials", "storage", "study", "experiment", "device", "together", "
 
 
 def space_of(family: str, model: str, optimizer: str) -> list[studies.Range]:
-    """What is searched for a model of a family of tasks: of rates, twice that of `auto` lies inside.
-
-    For force fields that holds down to a quarter of the width that `PEAK_RATE` is for; `auto` grows below it.
-    """
+    """What is searched for a model of a family of tasks: of rates, twice the largest of `auto` lies inside."""
     space = list(studies.SPACES[family])
     if family == "force_field":
-        most = 4 * FORCE_FIELDS.family(model).PEAK_RATE[0]
+        most = 2 * FORCE_FIELDS.family(model).PEAK_RATE[0] * rate_factor(model, 1, 1)
         space = [each._replace(high=max(each.high, most)) if each.name == RATE else each for each in space]
     elif optimizer == "muon":
         space = [each._replace(low=MUON_RATES[0], high=MUON_RATES[1]) if each.name == RATE else each for each in space]

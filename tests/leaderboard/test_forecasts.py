@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chemscale_bench.leaderboard import files
+from chemscale_bench.leaderboard import files, forecasts
 from chemscale_bench.leaderboard.board import build
 from chemscale_bench.leaderboard.collect import read_entries
 from chemscale_bench.leaderboard.forecasts import foretold_of, judged, read_foretold, table_of
@@ -89,7 +89,7 @@ def test_a_forecast_is_made_again_and_told(planted: tuple[Path, dict[str, Any]],
         in verdict.text()
     )
     assert says in verdict.text()
-    assert says in render(build(read_entries(entry.parents[2], Level.VALID)[0]))
+    assert says in render(build(read_entries(entry.parents[2], Level.CONSISTENT)[0]))
 
 
 def test_few_runs_foretell_with_the_prior_that_is_written_down(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_few_runs_foretell_with_the_prior_that_is_written_down(tmp_path: Path) -
     assert judge(told(path, record), Level.CONSISTENT).level == Level.CONSISTENT
     verdict = judge(told(path, record, lambda found: found.pop("centre")), Level.CONSISTENT)
     assert verdict.why_not_next.startswith("a forecast needs runs enough, or the centre of its prior: ")
-    verdict = judge(told(path, record, lambda found: found.update(centre=[3e7, 6e4])), Level.CONSISTENT)
+    verdict = judge(told(path, record, lambda found: found.update(centre=[9e4, 3e4])), Level.CONSISTENT)
     assert "must be the" in verdict.why_not_next
 
 
@@ -113,12 +113,15 @@ def point(at: int, **values: Any) -> Callable[[dict[str, Any]], object]:
         (lambda found: found.update(runs=found["runs"][:4]), Level.VALID, "a forecast needs runs enough, or"),
         (lambda found: found["points"][-1].update(high=found["points"][-1]["high"] * 1.05), Level.VALID, "high of"),
         (lambda found: found["points"][-1].update(low=found["points"][-1]["low"] * 0.95), Level.VALID, "low of"),
-        (lambda found: found["points"][-1].pop("high"), Level.VALID, "that follows from the smaller runs, got None"),
+        (lambda found: found["points"][-1].pop("high"), Level.VALID, "that follows from the smaller runs, got inf"),
         (point(0, loss=0.01, low=0.0), Level.VALID, "loss of"),
         (point(0, params=1_000), Level.VALID, "must have more params times budget than the"),
         (lambda found: found["runs"].append("gone"), Level.VALID, "must be made from runs of its entry, got ['gone']"),
-        (lambda found: found.update(written="2999-01-01T00:00:00Z"), Level.VALID, "may not be younger than its entry"),
+        (lambda found: found.update(written="2099-01-01T00:00:00Z"), Level.VALID, "may not be younger than its entry"),
+        (lambda found: found.update(centre=[1e5, 1e9]), Level.VALID, "the centre of a prior must lie among sizes and"),
         (lambda found: found.update(written="2025-01-01T00:00:00"), Level.REFUSED, "timezone"),
+        (lambda found: found.update(written="0001-01-01T00:00:00+14:00"), Level.REFUSED, "a time in UTC from 2020"),
+        (lambda found: found.update(written="9999-12-31T23:59:59Z"), Level.REFUSED, "a time in UTC from 2020 to 2099"),
         (lambda found: found["runs"].append(found["runs"][0]), Level.REFUSED, "every run may stand once"),
         (lambda found: found["points"].append(found["points"][0]), Level.REFUSED, "points must ascend"),
         (point(0, loss=99.0), Level.REFUSED, "what is foretold must lie inside its interval, got 99"),
@@ -132,6 +135,21 @@ def test_a_forecast_that_does_not_follow_is_caught(
     verdict = judge(told(entry, planted[1], change), Level.CONSISTENT)
     assert (verdict.level, says in verdict.why_not_next) == (level, True), verdict.why_not_next
     assert "\n" not in verdict.why_not_next
+
+
+def test_an_entry_of_any_date_is_judged(planted: tuple[Path, dict[str, Any]], entry: Path) -> None:
+    last = told(entry, planted[1]).rename(entry.with_name("ada-lovelace-9999-12-31.json"))
+    last.write_text(last.read_text().replace("2026-11-22", "9999-12-31"))
+    entry.with_suffix(".parquet").rename(last.with_suffix(".parquet"))
+    assert judge(last, Level.CONSISTENT).level == Level.CONSISTENT
+
+
+def test_smaller_runs_with_too_many_results_are_not_fitted(
+    planted: tuple[Path, dict[str, Any]], entry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(forecasts.MOST_RESULTS, False, 10)
+    verdict = judge(told(entry, planted[1]), Level.CONSISTENT)
+    assert "the smaller runs of a forecast may have 10 results, got 18" in verdict.why_not_next
 
 
 def test_of_several_studies_that_of_the_most_runs_counts_and_a_broken_one_is_told(

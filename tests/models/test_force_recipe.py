@@ -63,6 +63,7 @@ def test_a_model_without_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         (52, 20_000, 0.5),
         (52, 500_000, 0.1),
         (13, 5_000, 2),
+        (4, 5_000, 3),
         (208, 5_000, 0.5),
         (208, 20_000, 0.25),
     ],
