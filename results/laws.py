@@ -10,14 +10,15 @@ from matplotlib.figure import Figure
 
 from chemscale_bench.scaling.decisions import decisions, exponents
 from results.drawing import COLOURS, MARKERS, panels, save
-from results.studies import LEVEL, Scaled, steps_of
+from results.studies import LEVEL, Scaled, of_equal_steps, steps_of
 
 
 def laws_section(tasks: dict[str, list[Scaled]], family: str, x: str, y: str) -> Iterator[str]:
     """Markdown: a figure, a table and a verdict in words for each task of a family."""
     for task, found in tasks.items():
         if found[0].study.family == family:
-            figure = save(loss_against_params(found, x, y), f"scaling_{task.replace('@', '_')}")
+            shown = found if family == "language_model" else of_equal_steps(found)
+            figure = save(loss_against_params(shown, x, y), f"scaling_{task.replace('@', '_')}")
             yield f"### {task}\n\n{figure}\n"
             yield from law_table(found)
             for study, _, analysis in found:

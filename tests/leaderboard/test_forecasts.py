@@ -99,7 +99,9 @@ def test_few_runs_foretell_with_the_prior_that_is_written_down(tmp_path: Path) -
     assert judge(told(path, record), Level.CONSISTENT).level == Level.CONSISTENT
     verdict = judge(told(path, record, lambda found: found.pop("centre")), Level.CONSISTENT)
     assert verdict.why_not_next.startswith("a forecast needs runs enough, or the centre of its prior: ")
-    verdict = judge(told(path, record, lambda found: found.update(centre=[9e4, 3e4])), Level.CONSISTENT)
+    verdict = judge(told(path, record, lambda found: found.update(centre=[3e7, 6e4])), Level.CONSISTENT)
+    assert verdict.why_not_next.startswith("the centre of a prior must lie among sizes and budgets of its runs")
+    verdict = judge(told(path, record, lambda found: found["points"][0].update(low=0.1)), Level.CONSISTENT)
     assert "must be the" in verdict.why_not_next
 
 
