@@ -200,12 +200,13 @@ def test_hyperparameters_are_searched_at_the_smallest_size_and_carried(monkeypat
     searches = mlflow.search_runs(experiment_names=["chemscale-sweeps"], output_format="list")
     (search,) = [run for run in searches if run.data.params.get("study_name", "").endswith("-search")]
     assert search.data.metrics["best/learning_rate"] == pytest.approx(tuned["chosen"]["learning_rate"])
-    assert len(children) == 2
-    for child in children:
+    small, large = sorted(children, key=lambda child: float(child.data.params["params"]))
+    for child in (small, large):
         for name in ("warmup", "decay", "weight_decay"):
             assert float(child.data.params[name]) == pytest.approx(tuned["chosen"][name])
         size = float(child.data.params["params"])
-        rate = tuned["chosen"]["learning_rate"] * (size / 3000) ** tuned["power"]  # both are below the base width
+        of_width = (int(small.data.params["width"]) / int(child.data.params["width"])) ** 0.5
+        rate = tuned["chosen"]["learning_rate"] * of_width * (size / 3000) ** tuned["power"]
         assert float(child.data.params["learning_rate"]) == pytest.approx(rate)
 
 
