@@ -15,7 +15,7 @@ import mlflow
 from tqdm import tqdm
 
 import chemscale_bench as cs
-from chemscale_bench.errors import UserError
+from chemscale_bench.training.loop import Diverged
 
 METRIC = "val/force_mae_mev_per_angstrom"
 
@@ -26,9 +26,7 @@ def trained(model: str, params: str, rate: str, steps: str, more: dict[str, str]
         run = cs.train(
             model, params=params, learning_rate=rate, steps=steps, device="cpu", experiment="force-rates", **more
         )
-    except UserError as problem:
-        if "diverged" not in str(problem):
-            raise
+    except Diverged:
         return "diverged"
     return f"{mlflow.get_run(run.run_id).data.metrics[METRIC]:.1f}"
 
