@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import optuna
@@ -51,10 +52,14 @@ class SharedStudy:
         self.where = studies.without_secrets(storage) or str(home() / "studies" / f"{name}.log")
         logged = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = optuna.create_study(
-            storage=studies.open_storage(storage, home() / "studies" / f"{name}.log"), study_name=name,
-            load_if_exists=True, direction="minimize", **parts,
-        )  # fmt: skip
+        opened = studies.open_storage(storage, home() / "studies" / f"{name}.log")
+        create = partial(
+            optuna.create_study, storage=opened, study_name=name, load_if_exists=True, direction="minimize", **parts
+        )
+        study = create()
+        if study.user_attrs.get("about", about) != about and not (study.trials or "mlflow_run" in study.user_attrs):
+            optuna.delete_study(study_name=name, storage=opened)  # its command was refused, and is typed anew
+            study = create()
         optuna.logging.set_verbosity(logged)  # it is the user's
         if study.direction != optuna.study.StudyDirection.MINIMIZE:
             raise UserError(f"study {name} must be one that minimises, it maximises; choose another study=")

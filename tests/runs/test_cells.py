@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from chemscale_bench.errors import UserError
 from chemscale_bench.runs.cells import Cells, Result, Training
 
 
@@ -56,3 +57,15 @@ def test_of_several_proposals_the_first_stands_and_a_claim_of_a_dead_process_doe
     first.fail_dead_trials()
     assert [training.params for training, _ in first.going()] == [3000]
     assert second.left(Training(1000, 20, 0)) == ""
+
+
+@pytest.mark.parametrize("database", [False, True])
+def test_a_study_in_which_nothing_was_begun_is_typed_anew(database: bool, tmp_path: Path) -> None:
+    """As after a refusal: a file without its unit, say, and then with it."""
+    storage = f"sqlite:///{tmp_path}/cells.db" if database else str(tmp_path / "cells.log")
+    Cells({"unit": ""}, "task", "mine", storage).study.set_user_attr("paces of 2 cores", {"3000": [1.0]})
+    second = Cells({"unit": "eV"}, "task", "mine", storage)
+    assert second.study.user_attrs == {"about": {"unit": "eV"}}
+    assert second.claim(Training(1000, 20, 0)) is not None
+    with pytest.raises(UserError, match=r"another unit \(meV, it was eV\)"):
+        Cells({"unit": "meV"}, "task", "mine", storage)
