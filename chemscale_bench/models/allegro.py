@@ -62,8 +62,7 @@ class Config:
             raise UserError(f"l_max must be 0, 1, 2 or 3, got {self.l_max}; 1 is fast, 3 is accurate")
 
 
-PEAK_RATE = (5e-2, 100)  # half of what is worse again after 3,000 steps: benchmarks/force_fields.md
-UNIT_WEIGHTS = True
+PEAK_RATE = (5e-2, None)  # half of what is worse again after 3,000 steps: benchmarks/force_fields.md
 STACKED = False
 DEGREE = "l_max"
 WIDTH_STEP = TENSOR_SHARE

@@ -3,9 +3,9 @@
 - `Config`, a frozen dataclass (`layers`, `width`, then what else it has, with defaults);
 - `Network`, a `Potential` that is made from a config and the atomic numbers it knows;
 - `layers_for(params)`, the depth of its ladder, and `WIDTH_STEP`, what widths are multiples of;
-- `PEAK_RATE`, a learning rate and the width where it was found, and, if its weights have unit variance and are divided
-  by the root of their fan-in when they are used, `UNIT_WEIGHTS = True`: then the rate is that of every width, else it
-  falls with the root of the width;
+- `PEAK_RATE`, a learning rate and the width where it was found, with the root of which it falls; None instead of the
+  width if weights have unit variance and are divided by the root of their fan-in when they are used: then the rate is
+  that of every width;
 - `STACKED`, whether many can be trained as one (training/stacked.py);
 - `PAPER`, if it likes, what its paper trained rMD17 with: fields of `Recipe` (models/force_recipe.py);
 - of its `Network`, if it likes, `DIRECT = True`: then `forward` gives energies and forces, and runs and the board say

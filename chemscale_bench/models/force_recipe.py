@@ -103,7 +103,6 @@ def rate_factor(model: str, width: int, steps: int) -> float:
     along parameters too large. Longer runs learn at less, with the square root of their steps: at the rates of short
     ones PaiNN and SchNet diverged after 12,000 and 16,000 of 100,000 steps (benchmarks/force_fields.md).
     """
-    family = FORCE_FIELDS.family(model)
-    tuned_at: int = family.PEAK_RATE[1]
-    of_width = 1.0 if getattr(family, "UNIT_WEIGHTS", False) else min(MOST_FACTOR, math.sqrt(tuned_at / width))
+    tuned_at: int | None = FORCE_FIELDS.family(model).PEAK_RATE[1]
+    of_width = min(MOST_FACTOR, math.sqrt(tuned_at / width)) if tuned_at else 1.0
     return of_width * min(1, math.sqrt(SHORT / steps))

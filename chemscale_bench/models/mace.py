@@ -49,8 +49,7 @@ class Config:
     by the element instead."""
 
 
-PEAK_RATE = (2e-2, 19)  # half of the largest rate tried, which was the best: benchmarks/force_fields.md
-UNIT_WEIGHTS = True
+PEAK_RATE = (2e-2, None)  # half of the largest rate tried, which was the best: benchmarks/force_fields.md
 STACKED = False
 DEGREE = "max_L"
 WIDTH_STEP = 1

@@ -42,8 +42,7 @@ class Config:
     """The sum over neighbours is divided by its root; fixed, so that a network does not depend on its training set."""
 
 
-PEAK_RATE = (8e-2, 58)  # half of what diverges in 3,000 steps, or less, and the width: benchmarks/force_fields.md
-UNIT_WEIGHTS = True
+PEAK_RATE = (8e-2, None)  # half of what diverges in 3,000 steps, or less: benchmarks/force_fields.md
 STACKED = False
 DEGREE = "degree"
 WIDTH_STEP = 1

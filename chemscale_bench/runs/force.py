@@ -233,7 +233,7 @@ class ForceRun(TrackedRun):
 
     def budget_reached(self, budget: int, measured: tuple[dict[str, float], list[str]]) -> None:
         """Record errors and checks."""
-        for warning in measured[1]:
+        for warning in [*measured[1], *self.errors.doubts(self.baseline)]:
             self.tell(f"note: {warning}")
         self.recorder.metrics(measured[0], budget)
 

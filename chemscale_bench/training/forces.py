@@ -19,6 +19,7 @@ from chemscale_bench.data.structures import Frames
 from chemscale_bench.models.potential import Graph, Potential, energy_and_forces, frames_graph
 
 EVALUATION_ATOMS = 1024  # of one forward pass while the error is measured
+LITTLE_LEARNED = 0.95  # of the error of zero forces
 
 
 class ForceBatch(NamedTuple):
@@ -217,6 +218,15 @@ class ForceErrors(NamedTuple):
         by_molecule = {f"{split}/force_mae_mev_per_angstrom/{name}": error for name, error in self.force_mae_in.items()}
         own = {f"{split}/force_mae_mev_per_angstrom": self.force_mae, f"{split}/energy_mae_mev": self.energy_mae}
         return {name: error for name, error in (own | by_element | by_molecule).items() if not math.isnan(error)}
+
+    def doubts(self, nothing: ForceErrors) -> list[str]:
+        """What to say of forces that are hardly better than none, whose errors are given."""
+        if not self.force_mae > LITTLE_LEARNED * nothing.force_mae:
+            return []
+        return [
+            f"forces are off by {self.force_mae:.0f} meV/Angstrom, zeros by {nothing.force_mae:.0f}: next to nothing "
+            "was learned; take more steps, or a lower learning_rate"
+        ]
 
 
 def measure(potential: nn.Module, frames: OnDevice) -> ForceErrors:

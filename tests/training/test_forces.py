@@ -93,6 +93,15 @@ def test_errors_of_forces_that_are_not_there_are_not_told() -> None:
     }  # fmt: skip
 
 
+def test_forces_hardly_better_than_none_are_told() -> None:
+    nothing, nan = ForceErrors(838.0, 200.0, {}, {}), float("nan")
+    assert (
+        ForceErrors(837.0, 190.0, {}, {}).doubts(nothing)[0].startswith("forces are off by 837 meV/Angstrom, zeros by")
+    )
+    assert not ForceErrors(500.0, 190.0, {}, {}).doubts(nothing)
+    assert not ForceErrors(nan, 190.0, {}, {}).doubts(nothing)  # a test set of energies only
+
+
 def test_the_baseline_predicts_no_force_and_the_mean_energy() -> None:
     train, test = frames(8), frames(5, seed=1)
     errors = baseline(train, test)
