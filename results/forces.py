@@ -49,7 +49,8 @@ def along_capacity(found: Sequence[Scaled]) -> Iterator[str]:
             config = config_for(study.model.split()[0], size, ELEMENTS, **given)
             capacity[size] = config.layers * config.width
         most = points[points["budget"] == points["budget"].max()]
-        line = straight_line(np.log(most["params"].map(capacity)), -np.log(most["loss"]), LEVEL)
+        means = -np.log(most["loss"]).groupby(most["params"].map(capacity)).mean()
+        line = straight_line(np.log(means.index), means, LEVEL)
         if line is not None:
             low, high = line.slope_interval
             told.append(f"{study.model} {line.slope:.3f} [{low:.3f}, {high:.3f}]")

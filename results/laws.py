@@ -107,9 +107,9 @@ def slopes(groups: Sequence[pd.DataFrame], data: str, axes: Sequence[str]) -> It
             for name, line in zip(pair.models, pair.lines, strict=True)
         ]
         along, at = ("params", data) if pair.axis == "params" else (data, "params")
-        gap, (low, high), p = pair.difference
-        cells = [along, f"{count(pair.at)} {at}", f"{pair.points}", *told, f"{gap:.3f} [{low:.3f}, {high:.3f}]"]
-        yield f"| {' | '.join([*cells, f'{p:.1g}'])} |"
+        (low, high), gap = pair.difference.slope_interval, pair.difference
+        cells = [along, f"{count(pair.at)} {at}", f"{pair.points}", *told, f"{gap.slope:.3f} [{low:.3f}, {high:.3f}]"]
+        yield f"| {' | '.join([*cells, f'{gap.p:.1g}'])} |"
     yield ""
 
 

@@ -117,7 +117,7 @@ def compare(studies: Sequence[Study]) -> None:
                 client.log_metric(run_id, f"decision_accuracy/{name}", each.accuracy)
         for pair in slopes:
             name = f"{pair.axis}_{pair.models[0]}_less_{pair.models[1]}"
-            client.log_metric(run_id, f"exponent_difference/{name}", pair.difference.value)
+            client.log_metric(run_id, f"exponent_difference/{name}", pair.difference.slope)
             client.log_metric(run_id, f"exponent_difference_p/{name}", pair.difference.p)
     print(f"\n{text}\ncomparison in run {run_id}")
 
@@ -180,10 +180,10 @@ def alone(slopes: Sequence[Exponents], study: Study) -> Iterator[str]:
         for name, line in zip(each.models, each.lines, strict=True):
             low, high = line.slope_interval
             yield f"{name:>12} {f'{line.slope:.3f} [{low:.3f}, {high:.3f}]':>24}"
-        value, (low, high), p = each.difference
+        (low, high), gap = each.difference.slope_interval, each.difference
         published = each.axis == "params" and study.task.family == "force_field"
         yield (
-            f"  they differ by {value:.3f} [{low:.3f}, {high:.3f}] ({study.settings.level:.0%}, Welch's t, p = {p:.2g})"
+            f"  they differ by {gap.slope:.3f} [{low:.3f}, {high:.3f}] ({study.settings.level:.0%}, p = {gap.p:.2g})"
             + "; Frey et al. 2023 report 0.26 of an equivariant model, over depth x width" * published
         )
 

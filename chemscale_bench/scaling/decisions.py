@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from chemscale_bench.scaling.line import Difference, Line, slope_difference, straight_line
+from chemscale_bench.scaling.line import Line, straight_line
 
 CELL = ["params", "data"]
 
@@ -82,13 +82,17 @@ class Exponents(NamedTuple):
     """Values of the axis that both have there."""
     models: tuple[str, str]
     lines: tuple[Line, Line]
-    """Of the negative log loss, so that slopes are exponents; intervals are Student's t."""
-    difference: Difference
-    """The first exponent less the second."""
+    """Of the negative log loss, so that slopes are exponents."""
+    difference: Line
+    """Of the first line's points less the second's: its slope is the first exponent less the second."""
 
 
 def exponents(runs: pd.DataFrame, level: float = 0.9) -> list[Exponents]:
     """What the exponents of every two models are and whether they differ, at sizes and budgets that both have.
+
+    Points are means over seeds: what the runs of one size share, such as how well its shape was chosen, is no less an
+    error for being repeated. Whether exponents differ is seen from the differences at each point: what moves both
+    models there, such as a law that is not quite straight, drops out. Intervals are Student's t.
 
     Args:
         runs: as for `decisions`.
@@ -98,13 +102,13 @@ def exponents(runs: pd.DataFrame, level: float = 0.9) -> list[Exponents]:
     for names, (axis, other) in product(combinations(dict.fromkeys(runs["model"]), 2), (CELL, CELL[::-1])):
         tables = [runs[(runs["model"] == name) & (runs["loss"] > 0)] for name in names]
         for at in sorted(set(tables[0][other]) & set(tables[1][other]), reverse=True):
-            parts = [table[table[other] == at] for table in tables]
-            common = set(parts[0][axis]) & set(parts[1][axis])
-            parts = [part[part[axis].isin(common)] for part in parts]
-            first, second = (straight_line(np.log(part[axis]), -np.log(part["loss"]), level) for part in parts)
-            if first and second:
-                difference = slope_difference(first, second, level)
-                found.append(Exponents(axis, at, len(common), names, (first, second), difference))
+            means = [-np.log(part["loss"]).groupby(part[axis]).mean() for part in (t[t[other] == at] for t in tables)]
+            both = pd.concat(means, axis=1, join="inner", keys=names)
+            x = np.log(both.index)
+            first, second = (straight_line(x, both[name], level) for name in names)
+            difference = straight_line(x, both[names[0]] - both[names[1]], level)
+            if first and second and difference:
+                found.append(Exponents(axis, at, len(both), names, (first, second), difference))
                 break
     return found
 

@@ -28,6 +28,15 @@ class Line(NamedTuple):
     slope_error: float
     """Standard error of the slope."""
 
+    @property
+    def p(self) -> float:
+        """Chance of a slope as steep, up or down, where the true one is 0."""
+        from scipy.stats import t
+
+        if not self.slope_error:
+            return float(self.slope == 0)
+        return float(2 * t.sf(abs(self.slope) / self.slope_error, self.points - 2))
+
     def reaches(self, y: float) -> tuple[float, Interval]:
         """The x at which the line has that height, and its interval by Fieller's theorem (1954).
 
@@ -63,36 +72,12 @@ def straight_line(x: ArrayLike, y: ArrayLike, level: float = 0.9) -> Line | None
     found = linregress(xs, ys)
     wide = float(t.ppf((1 + level) / 2, len(xs) - 2))
     slope, intercept = float(found.slope), float(found.intercept)
+    error, of_intercept = (float(found.stderr), float(found.intercept_stderr)) if np.ptp(ys) else (0.0, 0.0)
     spread = float(np.square(xs - xs.mean()).sum())
     return Line(
-        slope, around(slope, wide * float(found.stderr)), intercept,
-        around(intercept, wide * float(found.intercept_stderr)), len(xs), (float(xs.mean()), float(ys.mean())),
-        spread, wide * float(found.stderr) * math.sqrt(spread), float(found.stderr),
+        slope, around(slope, wide * error), intercept, around(intercept, wide * of_intercept), len(xs),
+        (float(xs.mean()), float(ys.mean())), spread, wide * error * math.sqrt(spread), error,
     )  # fmt: skip
-
-
-class Difference(NamedTuple):
-    """By how much one number is larger than another."""
-
-    value: float
-    interval: Interval
-    p: float
-    """Chance of one as large, either way, if there is none."""
-
-
-def slope_difference(first: Line, second: Line, level: float = 0.9) -> Difference:
-    """The slope of one line less that of another, whose points need not scatter alike (Welch's t)."""
-    from scipy.stats import t
-
-    variances = np.square([first.slope_error, second.slope_error])
-    error = math.sqrt(variances.sum())
-    value = first.slope - second.slope
-    if not error:
-        return Difference(value, around(value, 0.0), float(value == 0))
-    free = error**4 / float((variances**2 / (np.array([first.points, second.points]) - 2)).sum())
-    return Difference(
-        value, around(value, error * float(t.ppf((1 + level) / 2, free))), float(2 * t.sf(abs(value) / error, free))
-    )
 
 
 def around(value: float, half: float) -> Interval:
