@@ -57,7 +57,7 @@ class SharedStudy:
             optuna.create_study, storage=opened, study_name=name, load_if_exists=True, direction="minimize", **parts
         )
         study = create()
-        if study.user_attrs.get("about", about) != about and not (study.trials or "mlflow_run" in study.user_attrs):
+        if study.user_attrs.get("about", about) != about and was_never_begun(study):
             optuna.delete_study(study_name=name, storage=opened)  # its command was refused, and is typed anew
             study = create()
         optuna.logging.set_verbosity(logged)  # it is the user's
@@ -66,6 +66,7 @@ class SharedStudy:
         known = study.user_attrs.get("about")
         if known is None:
             study.set_user_attr("about", about)
+            study.set_user_attr("first", process_tags())
         elif known != about:
             different = [
                 f"{key} ({about.get(key, UNTOLD.get(key))}, it was {known.get(key, UNTOLD.get(key))})"
@@ -132,6 +133,14 @@ class SharedStudy:
                 self.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
                 dead.append(trial)
         return dead
+
+
+def was_never_begun(study: optuna.Study) -> bool:
+    """Whether a study has no trial and no run, and will have none: who made it is gone, or is this process."""
+    if study.trials or "mlflow_run" in study.user_attrs:
+        return False
+    first = study.user_attrs.get("first", {})
+    return first == process_tags() or is_gone(first)
 
 
 def claim() -> dict[str, Any]:

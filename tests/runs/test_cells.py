@@ -6,10 +6,12 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.cells import Cells, Result, Training
+from chemscale_bench.tracking.lifetime import PID_TAG, PROCESS_STARTED_TAG, process_tags
 
 
 @pytest.mark.parametrize("database", [False, True])
@@ -65,7 +67,18 @@ def test_a_study_in_which_nothing_was_begun_is_typed_anew(database: bool, tmp_pa
     storage = f"sqlite:///{tmp_path}/cells.db" if database else str(tmp_path / "cells.log")
     Cells({"unit": ""}, "task", "mine", storage).study.set_user_attr("paces of 2 cores", {"3000": [1.0]})
     second = Cells({"unit": "eV"}, "task", "mine", storage)
-    assert second.study.user_attrs == {"about": {"unit": "eV"}}
+    assert second.study.user_attrs["about"] == {"unit": "eV"}
+    assert "paces of 2 cores" not in second.study.user_attrs
     assert second.claim(Training(1000, 20, 0)) is not None
     with pytest.raises(UserError, match=r"another unit \(meV, it was eV\)"):
         Cells({"unit": "meV"}, "task", "mine", storage)
+
+
+def test_a_study_that_another_process_prepares_is_not_typed_anew(tmp_path: Path) -> None:
+    first = Cells({"unit": ""}, "task", "mine", str(tmp_path / "cells.log"))
+    started = psutil.Process(os.getppid()).create_time()
+    other = {PID_TAG: str(os.getppid()), PROCESS_STARTED_TAG: f"{started:.2f}"}
+    first.study.set_user_attr("first", process_tags() | other)
+    with pytest.raises(UserError, match=r"another unit \(eV, it was \)"):
+        Cells({"unit": "eV"}, "task", "mine", str(tmp_path / "cells.log"))
+    assert first.claim(Training(1000, 20, 0)) is not None
