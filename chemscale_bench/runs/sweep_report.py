@@ -60,9 +60,10 @@ def summarize(client: MlflowClient, parent: str, queue: Queue, title: str, metri
     for name, value in (("r2", foretold.r2), ("spearman", foretold.spearman)):
         client.log_metric(parent, f"prediction/{name}_at_20_percent", value)
     found = numbers(trials)
-    pruned = sum(trial.state == TrialState.PRUNED for trial in trials)
-    lines = [f"study {queue.name}: {queue.count()} trials, {pruned} of them stopped early"]
-    what = f"{queue.count()} trials, {pruned} of them stopped early."
+    diverged = sum("diverged" in trial.user_attrs for trial in trials)
+    pruned = sum(trial.state == TrialState.PRUNED for trial in trials) - diverged
+    what = f"{queue.count()} trials, {pruned} of them stopped early" + f", {diverged} diverged" * bool(diverged)
+    lines, what = [f"study {queue.name}: {what}"], f"{what}."
     values: dict[int, float] = {}
     if "best/value" in found:
         best = queue.study.best_trial

@@ -29,6 +29,8 @@ from chemscale_bench.scaling.weighting import COMPUTE_POWER
 FORM = FORMS["interaction"]
 LEVELS, EXPONENTS = [0, 1, 3], [2, 4]
 """Places of the logs of E, A, B, and of alpha, beta."""
+LEAST_EXPONENT = 0.02
+"""What is believed of losses that do not fall: below 0 no size has a best number of tokens, which designs ask for."""
 
 Target = Literal["exponent"] | float
 """What is asked: both exponents, or the loss of a model of so many parameters on its best number of tokens."""
@@ -146,6 +148,11 @@ class Belief(NamedTuple):
             error = log_loss - self._replace(theta=at).predict(params, data)
             return float(error @ weight @ error + (at - self.theta) @ self.precision @ (at - self.theta))
 
+        def moved(at: Array, step: ArrayLike) -> Array:
+            there: Array = at + np.asarray(step)
+            there[EXPONENTS] = np.maximum(there[EXPONENTS], LEAST_EXPONENT)
+            return there
+
         for _ in range(50):
             now = self._replace(theta=theta)
             gradient, error = now.gradient(params, data), log_loss - now.predict(params, data)
@@ -153,11 +160,11 @@ class Belief(NamedTuple):
             step = np.linalg.solve(precision, gradient.T @ weight @ error - self.precision @ (theta - self.theta))
             before = misfit(theta)
             size = 1.0
-            while size > 1e-4 and not misfit(theta + size * step) < before:
+            while size > 1e-4 and not misfit(moved(theta, size * step)) < before:
                 size /= 2
-            if size <= 1e-4 or before - misfit(theta + size * step) < 1e-6 * before:
+            if size <= 1e-4 or before - misfit(moved(theta, size * step)) < 1e-6 * before:
                 break
-            theta = theta + size * step
+            theta = moved(theta, size * step)
         error = log_loss - self._replace(theta=theta).predict(params, data)
         # Runs that scatter more than the noise that is assumed tell less.
         excess = max(1.0, float(error @ weight @ error) / len(data))

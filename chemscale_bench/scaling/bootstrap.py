@@ -94,12 +94,14 @@ def regular(fitted: Fitted) -> NDArray[np.bool_]:
 
     An outlier is more than 5 robust standard deviations off, and half a percent; they come from the median of the
     residuals without the smallest P, as a nearly least-absolute-errors fit passes through so many. At most a tenth are
-    left out: what is more frequent is how these runs are.
+    left out: what is more frequent is how these runs are. Of fewer than ten none is: it may be the law that bends.
     """
+    if len(fitted.residual) < 10:
+        return np.ones(len(fitted.residual), dtype=bool)
     distance = np.abs(fitted.residual - np.median(fitted.residual))
     ordered = np.sort(distance)
     scale = 1.4826 * float(np.median(ordered[min(len(fitted.theta), len(ordered) - 1) :]))
-    fewest = ordered[-max(1, len(ordered) // 10)]
+    fewest = ordered[-(len(ordered) // 10)]
     kept: NDArray[np.bool_] = ~((distance > max(5 * scale, 0.005)) & (distance >= fewest))
     return kept
 

@@ -68,7 +68,8 @@ class Plan(NamedTuple):
     """Whether the best size and tokens lie more than `FAR` times outside those of all runs, in words; where the budget
     is beyond theirs, times its root, by which both grow if neither runs ahead."""
     next_run: NextRun | None
-    """What to run first, to know better; None from a joint law, which does not know how wrong it may be."""
+    """What to run first, to know better; None from a joint law, which does not know how wrong it may be, and for a
+    budget within those of the runs."""
 
 
 def plan(
@@ -149,16 +150,19 @@ def log_draws(law: JointLaw | Forecast, params: ArrayLike, tokens: ArrayLike) ->
     return drawn
 
 
-def next_run(law: Forecast, flops: float, flops_per_param_token: float = FLOPS_PER_PARAM_TOKEN) -> NextRun:
-    """Which run tells most per FLOP about the loss at the best size for `flops`.
+def next_run(law: Forecast, flops: float, flops_per_param_token: float = FLOPS_PER_PARAM_TOKEN) -> NextRun | None:
+    """Which run tells most per FLOP about the loss at the best size for `flops`; None if larger ones were fitted.
 
-    Considers sizes a factor 1, 2 and 4 about the best ones, from the largest compute so far on up to half of `flops`,
-    and none that is smaller than the smallest one fitted: what a law says of those is worth little.
+    Considers sizes a factor 1, 2 and 4 about the best ones, from the largest compute so far on up to half of `flops`
+    (all of it where that is less than twice the largest), and none that is smaller than the smallest one fitted: what
+    a law says of those is worth little.
     A run's worth is by how much it narrows the variance of the prediction, by its covariance with it: over refits, and
     by the drift, of which a run beyond the data shares what lies before it.
     """
     largest = flops_per_param_token * 10**law.largest_
-    budgets = np.geomspace(largest, max(flops / 2, 2 * largest), 24)
+    if flops <= largest:
+        return None
+    budgets = np.geomspace(largest, max(flops / 2, min(flops, 2 * largest)), 24)
     best = np.exp(search(law, np.log(np.append(budgets, flops) / flops_per_param_token))[0])
     params = np.concatenate([best[:-1] * factor for factor in (0.25, 0.5, 1, 2, 4)])
     params = np.append(np.maximum(params, np.exp(law.log_sizes_[:, 0].min())), best[-1:])

@@ -212,7 +212,9 @@ def _best_of_search(table: pd.DataFrame, searched: list[str]) -> pd.DataFrame:
     if not searched or not (table.groupby(setting)[searched].nunique() > 1).any(axis=None):
         return table
     loss = table["loss"].astype(float)
-    best = loss.groupby([table[name] for name in (*setting, *(["seed"] if "seed" in table else []))]).idxmin()
+    if "seed" in table:
+        setting.append("seed")
+    best = loss.groupby([table[name] for name in setting], dropna=False).idxmin()
     return table.loc[sorted(best)]
 
 

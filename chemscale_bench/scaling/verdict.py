@@ -62,8 +62,10 @@ def judge(
         if compute is not None:
             ten = [10 * FLOPS_PER_PARAM_TOKEN * float((frame["params"] * frame["tokens"]).max())]
             value, ((low,), (high,)) = compute.chosen.predict(ten)[0], compute.chosen.predict_interval(ten, level)
+            alone = [name for name in ("params", "tokens") if frame[name].nunique() == 1]
+            how = f"of the same {alone[0]}" if alone else "spent in the same proportion"
             found += (
-                f" They tell the loss against compute alone: ten times as much, spent in the same proportion, should "
+                f" They tell the loss against compute alone: ten times as much, {how}, should "
                 f"reach {value:.4g} {bounded(value, Interval(low, high), frame['loss'].max())}."
             )
         return Verdict(found, list(_rising(frame, data)), None)

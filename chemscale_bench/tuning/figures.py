@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from chemscale_bench.tuning.estimators import Array, mean_of_last_quarter
 from chemscale_bench.tuning.prediction import predict
+from chemscale_bench.tuning.study import without_pruning
 
 FRACTION = 0.2  # of the steps, where the paper predicts
 FINISHED, STOPPED, BEST = "#0072B2", "#999999", "#D55E00"  # Okabe & Ito
@@ -143,7 +144,7 @@ def compute_saved(trials: list[FrozenTrial]) -> go.Figure:
     for trial in trials:
         if "flops" in trial.user_attrs and trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
             spent += trial.user_attrs["flops"]
-            full += trial.user_attrs["flops_in_full"]
+            full += without_pruning(trial.user_attrs)
             x.append(trial.number)
             y.append(100 * (1 - spent / full))
     figure = go.Figure(go.Scatter(x=x, y=y, mode="lines+markers", line={"color": FINISHED}, name="saved"))

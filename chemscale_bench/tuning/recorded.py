@@ -39,6 +39,8 @@ class Curves(NamedTuple):
     """Shape (trials, steps); the last column holds the final values."""
     spent: Array
     """Share of the budget that a trial has used up to each report, shape (trials, steps)."""
+    left_out: int = 0
+    """How many more trials there were that did not run to the end."""
 
     @property
     def final(self) -> Array:
@@ -111,7 +113,7 @@ def from_long(table: pd.DataFrame, name: str) -> Curves:
         rows.append(row)
         behind = np.searchsorted(places, grid - 1e-9)  # a point is known once the report at or behind it is there
         spent.append(shares[np.minimum(behind, len(shares) - 1)])
-    return _checked(rows, name, spent)
+    return _checked(rows, name, spent)._replace(left_out=table["trial"].nunique() - len(rows))
 
 
 def read(path: str) -> Curves:
@@ -149,7 +151,7 @@ def _checked(rows: list[Any], name: str, spent: list[Array] | None = None) -> Cu
         )
     values = np.array(whole, dtype=float)
     even = np.broadcast_to(np.arange(1, length + 1) / length, values.shape)
-    return Curves(name, values, even if spent is None else np.array(spent))
+    return Curves(name, values, even if spent is None else np.array(spent), len(rows) - len(whole))
 
 
 def from_experiment(experiment: str, metric: str) -> Curves:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -200,7 +200,13 @@ class Spent(NamedTuple):
 def spent(trials: list[FrozenTrial]) -> Spent:
     """Sum over the trials that ended; each carries its own FLOPs and those of its full budget."""
     ended = [trial.user_attrs for trial in trials if trial.state in DONE and "flops" in trial.user_attrs]
-    return Spent(sum(about["flops"] for about in ended), sum(about["flops_in_full"] for about in ended))
+    return Spent(sum(about["flops"] for about in ended), sum(map(without_pruning, ended)))
+
+
+def without_pruning(about: dict[str, Any]) -> float:
+    """FLOPs of an ended trial, from its attributes, had nobody stopped it: divergence ends it anyway."""
+    flops: float = about["flops" if about.get("diverged") else "flops_in_full"]
+    return flops
 
 
 def by_importance(study: optuna.Study) -> list[str]:

@@ -28,6 +28,9 @@ def plan(settings: PlanSettings) -> None:
 
 def _plan(settings: PlanSettings) -> Result:
     flops = budget_of(settings)
+    for name in ("table", "task", "model", "task_digest") if settings.fit else ():
+        if value := getattr(settings, name):
+            raise UserError(f"a fit has its own {name}, got fit={settings.fit} and {name}={value}; leave one out")
     table = read_saved(settings.fit) if settings.fit else read(settings)
     if table.data_column == "frames":
         raise UserError(

@@ -40,9 +40,14 @@ def make(settings: ReplaySettings, prints: bool = True) -> Result:
         curves, names, trials=settings.trials, studies=settings.studies, seed=settings.seed, stress=settings.stress
     )
     foretold = predictions(curves)
-    studies = f"{settings.studies} studies of {settings.trials} trials, stress: {settings.stress}"
-    told = Told(prints)
-    told(f"{len(curves.values)} curves; {studies}\n{table(graded)}\n\n{prediction_table(curves.name, foretold)}")
+    told, count = Told(prints), len(curves.values)
+    told(
+        f"{count} curves" + f" ({curves.left_out} that did not run to the end are left out)" * bool(curves.left_out)
+        + f"; {settings.studies} studies of {min(settings.trials, count)} trials, stress: {settings.stress}"
+    )  # fmt: skip
+    if settings.trials >= count:
+        told("note: all studies have the same trials, in another order: intervals do not tell how others would fare")
+    told(f"{table(graded)}\n\n{prediction_table(curves.name, foretold)}")
     if settings.out:
         try:
             frame(graded).to_csv(output_path(settings.out), index=False)

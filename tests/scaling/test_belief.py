@@ -130,3 +130,13 @@ def test_exact_runs_bring_a_belief_to_their_law() -> None:
     (alpha, _), (beta, _) = after.exponents()
     assert (alpha, beta) == pytest.approx((0.4, 0.25), abs=0.01)
     assert np.exp(after.predict([1e9], [1e11])) == pytest.approx(1.5 + 0.9 * 1000**-0.4 + 0.6 * 1000**-0.25, rel=0.01)
+
+
+def test_losses_that_rise_leave_a_size_with_a_best_number_of_tokens() -> None:
+    before = prior("language_model", *CENTRE)
+    runs = [Measured(params, (1e7, 1e8), (1.2 * params**0.05, 1.1 * params**0.05)) for params in (1e4, 1e5, 1e6, 1e7)]
+    after = before._replace(precision=before.precision / 4).after(runs)
+    (alpha, _), (beta, _) = after.exponents()
+    assert alpha == 0.02
+    assert beta >= 0.02
+    assert np.isfinite(after.best_data(1e7))

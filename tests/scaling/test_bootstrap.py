@@ -118,6 +118,7 @@ def test_at_most_a_tenth_are_outliers_and_half_a_per_cent_is_none() -> None:
     assert regular(fitted(residual, list(range(20)))).all()
     residual[4], residual[9], residual[14] = 0.1, 0.2, 0.3
     assert np.flatnonzero(~regular(fitted(residual, list(range(20))))).tolist() == [9, 14]
+    assert regular(fitted([0.0, 0.001, -0.001, 0.0005, 0.05], list(range(5)))).all(), "one of five is a fifth"
 
 
 def test_runs_are_reweighted_from_ten_groups_per_parameter_on() -> None:

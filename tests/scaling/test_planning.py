@@ -61,9 +61,9 @@ def test_more_than_three_times_outside_the_runs_is_far(asked: tuple[float, float
     assert _far(asked, np.array([[1e6, 1e11], [1e9, 1e8]]), beyond) == said
 
 
-@pytest.mark.parametrize(("asked", "up_to"), [(7e20, 12e20), (6e21, 3e21)])
+@pytest.mark.parametrize(("asked", "up_to"), [(7e20, 7e20), (6e21, 3e21)])
 def test_no_other_candidate_tells_more_for_its_flops(asked: float, up_to: float, forecast: Forecast) -> None:
-    """Of sizes a factor 1, 2 and 4 about the best ones, from the largest compute so far on, up to half or twice it."""
+    """Of sizes a factor 1, 2 and 4 about the best ones, from the largest compute so far on."""
     largest = 6 * 1e9 * 1e11
     budgets = np.geomspace(largest, up_to, 24)
     best, aim = compute_optimal(forecast, budgets), compute_optimal(forecast, [asked])
@@ -82,6 +82,7 @@ def test_no_other_candidate_tells_more_for_its_flops(asked: float, up_to: float,
 def test_the_next_run_is_the_one_of_most_covariance_for_its_flops(forecast: Forecast) -> None:
     largest, asked = 6 * 1e9 * 1e11, 6e23
     run = next_run(forecast, asked)
+    assert run
     assert run.flops == pytest.approx(6 * run.params * run.tokens)
     assert largest * (1 - 1e-9) <= run.flops <= asked / 2 * (1 + 1e-9)
     best = plan(forecast, asked).frontier
@@ -92,7 +93,9 @@ def test_the_next_run_is_the_one_of_most_covariance_for_its_flops(forecast: Fore
     variance = covariance[0, 0] + forecast.noise_**2
     assert run.narrows == pytest.approx(covariance[0, 1] ** 2 / variance / covariance[1, 1], rel=1e-6)
     near = next_run(forecast, 1.5 * largest)
-    assert largest * (1 - 1e-9) <= near.flops <= 2 * largest * (1 + 1e-9), "up to twice the largest, at least"
+    assert near
+    assert largest * (1 - 1e-9) <= near.flops <= 1.5 * largest * (1 + 1e-9), "never more than is asked about"
+    assert next_run(forecast, 0.9 * largest) is None, "larger ones were made"
 
 
 def test_the_run_that_tells_most_is_no_smaller_than_those_that_were_measured() -> None:

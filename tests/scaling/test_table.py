@@ -108,6 +108,8 @@ def test_of_a_search_the_best_row_of_a_setting_counts_and_the_others_are_counted
     assert table.left_out == {"of a search over lr, bs (a better one kept)": 8}
     seeds = validate(frame.assign(seed=frame.groupby(["params", "tokens"]).cumcount()).drop(columns="lr"))
     assert len(seeds.frame) == 12, "seeds of one batch are no search"
+    some = validate(frame.assign(seed=[0.0] * 6 + [None] * 6))
+    assert len(some.frame) == 4, "a size whose rows have no seed"
 
 
 def test_the_published_sweep_is_the_published_best(shared_data: object) -> None:

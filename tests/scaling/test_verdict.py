@@ -100,4 +100,7 @@ def test_without_a_forecast_compute_alone_is_told() -> None:
     found = judge(frame, "tokens", None, None, None, compute, 0.9, "in step").found
     assert found.startswith("These runs do not tell how the loss scales with params and tokens: in step. They tell")
     assert f"should reach {50 * (1e9 * 10**0.5) ** -0.2:.4g} [" in found
+    assert "ten times as much, spent in the same proportion, should" in found
     assert "see below" in judge(frame, "tokens", None, None, None, None, 0.9).found
+    one = judge(frame.assign(params=1e7), "tokens", None, None, None, compute, 0.9).found
+    assert "ten times as much, of the same params, should" in one

@@ -127,13 +127,14 @@ def test_every_pruner_lets_a_good_trial_finish(name: str) -> None:
 
 
 def test_savings_count_every_trial_that_ended() -> None:
-    def trial(state: TrialState, flops: float) -> optuna.trial.FrozenTrial:
+    def trial(state: TrialState, flops: float, **about: bool) -> optuna.trial.FrozenTrial:
         value = 1.0 if state == TrialState.COMPLETE else None
-        return create_trial(state=state, value=value, user_attrs={"flops": flops, "flops_in_full": 10.0})
+        return create_trial(state=state, value=value, user_attrs={"flops": flops, "flops_in_full": 10.0, **about})
 
     ended = [trial(TrialState.COMPLETE, 10.0), trial(TrialState.PRUNED, 2.0), trial(TrialState.PRUNED, 3.0)]
     assert studies.spent([*ended, trial(TrialState.RUNNING, 1.0), trial(TrialState.FAIL, 1.0)]).saved_percent == 50
     assert studies.spent([]).saved_percent == 0
+    assert studies.spent([ended[0], trial(TrialState.PRUNED, 1.0, diverged=True)]).saved_percent == 0
 
 
 @pytest.mark.parametrize(

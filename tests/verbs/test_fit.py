@@ -210,6 +210,10 @@ def test_saved_fit_gives_the_same_plan_as_its_table(tmp_path: Path, capsys: pyte
         (PlanSettings(flops=1e19), "one source of runs"),
         (PlanSettings(flops=1e19, table="x.csv"), "a file that exists, got 'x.csv'"),
         (PlanSettings(flops=1e19, table="x.txt"), "must be a .csv or .parquet file"),
+        (
+            PlanSettings(flops=1e19, fit="x.json", table="x.csv"),
+            "a fit has its own table, got",
+        ),
         (PlanSettings(flops=1e19, fit="x.json"), "a fit.json that `fit` wrote"),
         (PlanSettings(gpu_hours=8, device="abacus", table="x.csv"), "device must be one of h200"),
     ],

@@ -22,12 +22,15 @@ def table() -> pd.DataFrame:
 def test_a_file_gives_a_table_a_csv_and_a_run(
     table: pd.DataFrame, tmp_path: Path, tracking_uri: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    table.to_csv(tmp_path / "curves.csv")
+    whole = table[(table["trial"] >= 12) | (table["step"] <= 8)]  # twelve were stopped
+    whole.to_csv(tmp_path / "curves.csv")
     out = tmp_path / "grades.csv"
     main(["replay", "--curves", str(tmp_path / "curves.csv"), *QUICK, "--out", str(out)])
     printed = capsys.readouterr().out
     assert "| curves.csv | none | 0.0 [0.0, 0.0] | 100 [100, 100] |" in printed
-    assert "| curves.csv | 20% | 30 |" in printed
+    assert "| curves.csv | 20% | 18 |" in printed
+    assert "18 curves (12 that did not run to the end are left out); " in printed
+    assert "of 18 trials, stress: none\nnote: all studies have the same trials, in another order" in printed
     assert list(pd.read_csv(out)["pruner"]) == ["performance", "median_20", "none"]
     client = mlflow.MlflowClient()
     (run,) = client.search_runs([client.get_experiment_by_name("chemscale-housekeeping").experiment_id])
