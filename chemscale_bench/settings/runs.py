@@ -23,6 +23,6 @@ class RunsSettings(Settings):
     metric: str = "val/loss_nats_per_token"
     """Metric to fit, logged with the tokens (or frames) seen as its step."""
     level: float = Field(0.9, gt=0, lt=1)
-    """Level of the intervals."""
+    """Level of the intervals; with few runs they are calibrated at 0.9, and hold less than they say above it."""
     replicates: int = Field(1000, ge=100, le=100_000)
     """Bootstrap refits behind the intervals."""
