@@ -224,12 +224,13 @@ def _own(data: str, test_data: str, stated: Units, keys: Keys, split: int, test_
         hint = f"did you mean {near[0]}?" if near else f"check the name or path, there is no {path}"
         raise UserError(f"data must be one of {', '.join(NAMES)} or an existing file, got {data}; {hint}")
     frames, units, notes = read_frames(path, stated, NAMES, keys=keys)
-    check_energy_unit(frames.molecules(1)[0], units.energy_unit, ENERGY_UNITS, path.name)
+    notes += check_energy_unit(frames.molecules(1)[0], units.energy_unit, ENERGY_UNITS, path.name, units.force_unit)
     if test_data:
         if split != 1:
             raise UserError(f"split must be 1 where test_data is given, got {split}: the files are the split")
         test, test_units, test_notes = read_frames(test_path, stated, NAMES, forces=False, keys=keys)
-        check_energy_unit(test.molecules(1)[0], test_units.energy_unit, ENERGY_UNITS, test_path.name)
+        of_test = test.molecules(1)[0], test_units.energy_unit, ENERGY_UNITS, test_path.name, test_units.force_unit
+        test_notes += check_energy_unit(*of_test)
         if isinstance(frames, Mixture):
             frames, test = (_shuffled(part) for part in (frames, _neutral(test, test_path.name)))
         else:

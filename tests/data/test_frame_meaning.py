@@ -85,6 +85,14 @@ def test_total_energies_tell_a_wrong_unit(truth: str, tmp_path: Path) -> None:
     prepare(relative, energy_unit="eV")
 
 
+@pytest.mark.parametrize("force_unit", ["", "eV/Angstrom"])
+def test_energies_of_valence_electrons_are_no_total_energies_in_hartree(force_unit: str, tmp_path: Path) -> None:
+    less = 2080 - 2080 / ENERGY_UNITS["Hartree"]  # eV, which leave a 27th
+    path = saved(tmp_path, E=harmonic()["E"] + less)
+    (made,) = [note for note in prepare(path, force_unit=force_unit).notes if "could be" in note]
+    assert made == "water.npz: its energies could be total energies in Hartree; they count as eV"
+
+
 @pytest.mark.parametrize(
     ("factor", "words"), [(1 / 0.529, "1.9"), (0.529, "0.53"), (-1, "positive one"), (23.06, "23")]
 )
