@@ -60,16 +60,20 @@ def test_units_that_a_file_declares_need_not_be_stated_and_cannot_be_denied(
         prepare(path, energy_unit="", length_unit="nm")
 
 
-def test_units_of_a_database_of_schnetpack_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [("energy", "forces"), ("U0", "pull")])
+def test_units_of_a_database_of_schnetpack_are_read(names: tuple[str, str], tmp_path: Path) -> None:
     with ase.db.connect(tmp_path / "water.db") as database:
-        database.metadata = {"_property_unit_dict": {"energy": "eV", "forces": "eV/Ang"}, "_distance_unit": "Ang"}
+        units = dict(zip(names, ("eV", "eV/Ang"), strict=True))
+        database.metadata = {"_property_unit_dict": units, "_distance_unit": "Ang"}
         for atoms in atoms_list(harmonic()):
-            results = {"energy": np.array([atoms.get_potential_energy()]), "forces": atoms.get_forces()}
+            results = {names[0]: np.array([atoms.get_potential_energy()]), names[1]: atoms.get_forces()}
             atoms.calc = None
             database.write(atoms, data=results)
-    assert prepare(tmp_path / "water.db", energy_unit="", length_unit="").digest == prepare(saved(tmp_path)).digest
+    keys = {} if names[0] == "energy" else {"energy_key": names[0], "forces_key": names[1]}
+    read = prepare(tmp_path / "water.db", energy_unit="", length_unit="", **keys)
+    assert read.digest == prepare(saved(tmp_path)).digest
     with pytest.raises(UserError, match=r"declares eV/Angstrom \(force_unit\), got Hartree/Bohr"):
-        prepare(tmp_path / "water.db", force_unit="Hartree/Bohr")
+        prepare(tmp_path / "water.db", force_unit="Hartree/Bohr", **keys)
 
 
 @pytest.mark.parametrize("truth", ENERGY_UNITS)
