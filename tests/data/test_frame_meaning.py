@@ -225,3 +225,6 @@ def test_charge_and_multiplicity_are_kept_or_refused(tmp_path: Path) -> None:
         prepare(tmp_path / "two.extxyz")
     with pytest.raises(UserError, match="charge 1 and multiplicity 1 with 9 electrons"):
         prepare(saved(tmp_path, charge=1, spin=1))
+    for name, text in (("charge", "neutral"), ("multiplicity", "singlet")):
+        with pytest.raises(UserError, match=f"all frames must have one {name}, a whole number, .* has {text}"):
+            prepare(saved(tmp_path, **{name: text}))
