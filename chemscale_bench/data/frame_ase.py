@@ -106,7 +106,9 @@ def _names(results: dict[str, Any], frame: int, path: Path, keys: Keys, wanted: 
                 f"{name} must be what every frame has, frame {frame} of {path.name} has {present}, not {key}"
             )
     labels = [name for name in results if name in ("energy", "forces") or name.endswith(("_energy", "_forces"))]
-    found = [name for name in labels if name == "energy"] or [name for name in labels if name.endswith("_energy")]
+    found = [name for name in labels if name.endswith("energy")]
+    if "energy" in found:  # of a calculator, perhaps beside MACE's name for what it learns
+        found = [name for name in found if name in ("energy", "REF_energy")]
     found = [keys.energy_key] if keys.energy_key else [name for name in found if name != "free_energy"] or found
     if len(found) != 1:
         missing = "no energy" if any(name.endswith("forces") for name in labels) else "no energy and no forces"

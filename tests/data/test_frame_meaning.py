@@ -228,3 +228,15 @@ def test_charge_and_multiplicity_are_kept_or_refused(tmp_path: Path) -> None:
     for name, text in (("charge", "neutral"), ("multiplicity", "singlet")):
         with pytest.raises(UserError, match=f"all frames must have one {name}, a whole number, .* has {text}"):
             prepare(saved(tmp_path, **{name: text}))
+
+
+def test_of_two_labels_the_user_says_which_is_meant(tmp_path: Path) -> None:
+    listed = atoms_list(harmonic())
+    for atoms in listed:
+        atoms.info["REF_energy"] = atoms.get_potential_energy() - 1
+        atoms.arrays["REF_forces"] = atoms.get_forces()
+    ase.io.write(tmp_path / "both.extxyz", listed, format="extxyz")
+    with pytest.raises(UserError, match=r"must have one energy, .* has \w*energy and \w*energy among .* energy_key="):
+        prepare(tmp_path / "both.extxyz")
+    one, other = (prepare(tmp_path / "both.extxyz", energy_key=key) for key in ("energy", "REF_energy"))
+    assert one.train.energies - other.train.energies == pytest.approx(1, abs=1e-6)
