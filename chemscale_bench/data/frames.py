@@ -97,7 +97,8 @@ def prepare_frames(
         test_frames: the first of the official test frames, or of `test_data`; fewer where the user's files hold fewer,
             and at most a fifth of a single one.
         test_data: path to the user's test frames.
-        energy_unit: of the user's files: eV, meV, kcal/mol, kJ/mol or Hartree; none where the files declare theirs.
+        energy_unit: of the user's files: eV, meV, kcal/mol, kJ/mol or Hartree; none where the files declare theirs, or
+            are the official frames of rmd17 or md17.
         length_unit: of the user's files: Angstrom, Bohr or nm; likewise.
         force_unit: of the user's files, Hartree/Bohr for example; by default energy_unit/length_unit.
         energy_key: under which the user's files have their energies, where that is not found by itself.
@@ -223,6 +224,8 @@ def _own(data: str, test_data: str, stated: Units, keys: Keys, split: int, test_
         near = difflib.get_close_matches(data, NAMES, n=1)
         hint = f"did you mean {near[0]}?" if near else f"check the name or path, there is no {path}"
         raise UserError(f"data must be one of {', '.join(NAMES)} or an existing file, got {data}; {hint}")
+    if test_data and not any(stated):
+        stated = _official_units(path, test_path, keys, test_frames)
     frames, units, notes = read_frames(path, stated, NAMES, keys=keys)
     notes += check_energy_unit(frames.molecules(1)[0], units.energy_unit, ENERGY_UNITS, path.name, units.force_unit)
     if test_data:
@@ -244,6 +247,18 @@ def _own(data: str, test_data: str, stated: Units, keys: Keys, split: int, test_
     note = "test frames drawn at random from one file: of a trajectory, they lie between training frames in time"
     pool, test = frames.take(order[test_frames:]), frames.take(order[:test_frames])
     return _Source(pool, test, path.name, str(path), file_sha256(path), (*notes, note), frames)
+
+
+def _official_units(path: Path, test_path: Path, keys: Keys, test_frames: int) -> Units:
+    """The units of the archive, if the user's files are official frames of it."""
+    if {path.suffix, test_path.suffix} != {".npz"}:
+        return Units()
+    archive = Units("kcal/mol", "Angstrom")
+    try:
+        pool, test = (read_frames(each, archive, NAMES, keys=keys)[0] for each in (path, test_path))
+    except UserError:  # is told when they are read as they were given
+        return Units()
+    return archive if official(split_digest(pool, test.take(slice(test_frames)))) else Units()
 
 
 def _shuffled(frames: FrameSet) -> FrameSet:

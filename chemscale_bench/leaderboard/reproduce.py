@@ -38,9 +38,7 @@ FORCE_FIELD_KEYS = frozenset(
      "atomic_reference_ev")
 )  # fmt: skip
 """What `force_fields.save` writes for a run."""
-OF_A_FILE = ("force_unit", "energy_key", "forces_key")
-UNITS = {"energy": "kcal/mol", "length": "Angstrom"}
-"""Of copies of the official frames, in whose run no units were given: those of the archive."""
+OF_A_FILE = ("energy_unit", "length_unit", "force_unit", "energy_key", "forces_key")
 MOST_HEADER_BYTES = 1 << 20
 MOST_TABLES_BYTES = 16 << 20
 """Of the tables of elements and constants that a force field carries beside its weights."""
@@ -225,12 +223,11 @@ def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -
             split, train, cutoff = int(chosen["split"]), int(chosen["train_frames"]), float(chosen["cutoff"])
         except (KeyError, ValueError):
             raise NotReproduced(f"settings must hold split, train_frames and cutoff, see run {run.run}") from None
-        units = [chosen.get(f"{kind}_unit") or default for kind, default in UNITS.items()] if copies.data else ["", ""]
         frames = prepare_frames(
             copies.data or task.data, molecule=task.molecules, split=1 if copies.test_data else split,
             train_size=train, validation_frames=task.validation_frames, test_frames=task.test_frames,
-            test_data=copies.test_data, energy_unit=units[0], length_unit=units[1],
-            cutoff=cutoff, **{name: chosen.get(name, "") for name in OF_A_FILE if copies.data},
+            test_data=copies.test_data, cutoff=cutoff,
+            **{name: chosen.get(name, "") for name in OF_A_FILE if copies.data},
         )  # fmt: skip
         same_data(entry, frames.digest, frames.test.digest)
         elements = tuple(int(number) for number in np.unique(frames.train.numbers))
