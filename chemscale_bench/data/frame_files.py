@@ -111,7 +111,7 @@ def _check_electrons(frames: Mixture, raw: Raw, origin: str) -> None:
     for name, values, wanted in (("charge", charge, 0 * lowest), ("multiplicity", spin, lowest)):
         if values is None:
             continue
-        other = np.flatnonzero(values != wanted) if values.dtype.kind == "f" else [0]
+        other = np.flatnonzero(values != wanted) if values.dtype.kind == "f" else np.zeros(1, int)
         if len(other):
             value = str(np.broadcast_to(values, wanted.shape)[other[0]]).removesuffix(".0")
             raise UserError(
