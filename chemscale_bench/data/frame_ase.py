@@ -20,6 +20,8 @@ class Row(NamedTuple):
     results: dict[str, Any]
     """All that it holds, energies and forces among it, under whatever names."""
     about: dict[str, Any]
+    units: dict[str, str]
+    """By the names of the results, where the file tells them."""
 
 
 def read_by_ase(path: Path, keys: Keys, forces: bool) -> Raw:
@@ -55,7 +57,8 @@ def read_by_ase(path: Path, keys: Keys, forces: bool) -> Raw:
                         f"{path.name} has {pull.shape}; correct the file"
                     )
                 frames.append((row.atoms, energy, pull))
-                about = about or row.about
+                of_labels = {"energy_unit": row.units.get(energy_name), "force_unit": row.units.get(force_name)}
+                about = about or of_labels | row.about
                 for key in (*CHARGE, *MULTIPLICITY):
                     electrons.setdefault(key, []).append(row.about.get(key))
             rows += 1
@@ -103,7 +106,9 @@ def _names(results: dict[str, Any], frame: int, path: Path, keys: Keys, wanted: 
                 f"{name} must be what every frame has, frame {frame} of {path.name} has {present}, not {key}"
             )
     labels = [name for name in results if name in ("energy", "forces") or name.endswith(("_energy", "_forces"))]
-    found = [name for name in labels if name == "energy"] or [name for name in labels if name.endswith("_energy")]
+    found = [name for name in labels if name.endswith("energy")]
+    if "energy" in found:  # of a calculator, perhaps beside MACE's name for what it learns
+        found = [name for name in found if name in ("energy", "REF_energy")]
     found = [keys.energy_key] if keys.energy_key else [name for name in found if name != "free_energy"] or found
     if len(found) != 1:
         missing = "no energy" if any(name.endswith("forces") for name in labels) else "no energy and no forces"
@@ -132,7 +137,7 @@ def _xyz(path: Path) -> Iterator[Row]:
     from ase.io import iread
 
     for atoms in iread(path, index=":", format="extxyz"):
-        yield Row(atoms, {**atoms.info, **atoms.arrays, **(atoms.calc.results if atoms.calc else {})}, atoms.info)
+        yield Row(atoms, {**atoms.info, **atoms.arrays, **(atoms.calc.results if atoms.calc else {})}, atoms.info, {})
 
 
 def _database(path: Path) -> Iterator[Row]:
@@ -141,9 +146,8 @@ def _database(path: Path) -> Iterator[Row]:
 
     database = connect(path, type="db")
     units = database.metadata.get("_property_unit_dict", {})
-    declared = {"energy_unit": units.get("energy"), "force_unit": units.get("forces")}
-    declared["length_unit"] = database.metadata.get("_distance_unit")
+    length = {"length_unit": database.metadata.get("_distance_unit")}
     for row in database.select():
         held = {**row.data, **row.key_value_pairs}
         results = held | {name: row[name] for name in ("energy", "forces") if name in row}
-        yield Row(row.toatoms(), results, declared | held)
+        yield Row(row.toatoms(), results, length | held, units)

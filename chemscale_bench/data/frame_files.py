@@ -96,17 +96,27 @@ def _electrons(raw: Raw) -> tuple[Any, Any]:
     return charge, spin
 
 
+def _numbers(told: Any) -> np.ndarray:
+    """Charges or multiplicities as float64, or as text if they are no numbers."""
+    try:
+        return np.asarray(told, float).ravel()
+    except (TypeError, ValueError):
+        return np.asarray(told, str).ravel()
+
+
 def _check_electrons(frames: Mixture, raw: Raw, origin: str) -> None:
     """Refuse charges and high spin, which the models of several molecules are not told."""
-    charge, spin = (None if value is None else np.asarray(value, float).ravel() for value in _electrons(raw))
+    charge, spin = (None if value is None else _numbers(value) for value in _electrons(raw))
     lowest = 1 + np.add.reduceat(frames.numbers, frames.starts) % 2
     for name, values, wanted in (("charge", charge, 0 * lowest), ("multiplicity", spin, lowest)):
-        other = np.zeros(0) if values is None else np.flatnonzero(values != wanted)
-        if values is not None and len(other):
+        if values is None:
+            continue
+        other = np.flatnonzero(values != wanted) if values.dtype.kind == "f" else np.zeros(1, int)
+        if len(other):
+            value = str(np.broadcast_to(values, wanted.shape)[other[0]]).removesuffix(".0")
             raise UserError(
                 f"frames of several molecules must be neutral, with the fewest unpaired electrons, frame {other[0]} of "
-                f"{origin} has {name} {np.broadcast_to(values, wanted.shape)[other[0]]:g}; write one file for each "
-                "molecule, or leave such frames out"
+                f"{origin} has {name} {value}; write one file for each molecule, or leave such frames out"
             )
 
 
@@ -115,8 +125,8 @@ def _with_electrons(frames: Frames, raw: Raw, origin: str) -> Frames:
     charge, spin = _electrons(raw)
     values = []
     for name, value in (("charge", charge), ("multiplicity", spin)):
-        found = np.unique(np.asarray(0 if value is None else value, float))
-        if len(found) != 1 or found[0] != round(found[0]):
+        found = np.unique(_numbers(0 if value is None else value))
+        if len(found) != 1 or found.dtype.kind != "f" or not found[0].is_integer():
             raise UserError(
                 f"all frames must have one {name}, a whole number, {origin} has {', '.join(map(str, found[:4]))}; "
                 "write one file for each state"

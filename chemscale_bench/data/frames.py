@@ -97,7 +97,8 @@ def prepare_frames(
         test_frames: the first of the official test frames, or of `test_data`; fewer where the user's files hold fewer,
             and at most a fifth of a single one.
         test_data: path to the user's test frames.
-        energy_unit: of the user's files: eV, meV, kcal/mol, kJ/mol or Hartree; none where the files declare theirs.
+        energy_unit: of the user's files: eV, meV, kcal/mol, kJ/mol or Hartree; none where the files declare theirs, or
+            are the official frames of rmd17 or md17.
         length_unit: of the user's files: Angstrom, Bohr or nm; likewise.
         force_unit: of the user's files, Hartree/Bohr for example; by default energy_unit/length_unit.
         energy_key: under which the user's files have their energies, where that is not found by itself.
@@ -223,13 +224,16 @@ def _own(data: str, test_data: str, stated: Units, keys: Keys, split: int, test_
         near = difflib.get_close_matches(data, NAMES, n=1)
         hint = f"did you mean {near[0]}?" if near else f"check the name or path, there is no {path}"
         raise UserError(f"data must be one of {', '.join(NAMES)} or an existing file, got {data}; {hint}")
+    if test_data and not any(stated):
+        stated = _official_units(path, test_path, keys, test_frames)
     frames, units, notes = read_frames(path, stated, NAMES, keys=keys)
-    check_energy_unit(frames.molecules(1)[0], units.energy_unit, ENERGY_UNITS, path.name)
+    notes += check_energy_unit(frames.molecules(1)[0], units.energy_unit, ENERGY_UNITS, path.name, units.force_unit)
     if test_data:
         if split != 1:
             raise UserError(f"split must be 1 where test_data is given, got {split}: the files are the split")
         test, test_units, test_notes = read_frames(test_path, stated, NAMES, forces=False, keys=keys)
-        check_energy_unit(test.molecules(1)[0], test_units.energy_unit, ENERGY_UNITS, test_path.name)
+        of_test = test.molecules(1)[0], test_units.energy_unit, ENERGY_UNITS, test_path.name, test_units.force_unit
+        test_notes += check_energy_unit(*of_test)
         if isinstance(frames, Mixture):
             frames, test = (_shuffled(part) for part in (frames, _neutral(test, test_path.name)))
         else:
@@ -243,6 +247,18 @@ def _own(data: str, test_data: str, stated: Units, keys: Keys, split: int, test_
     note = "test frames drawn at random from one file: of a trajectory, they lie between training frames in time"
     pool, test = frames.take(order[test_frames:]), frames.take(order[:test_frames])
     return _Source(pool, test, path.name, str(path), file_sha256(path), (*notes, note), frames)
+
+
+def _official_units(path: Path, test_path: Path, keys: Keys, test_frames: int) -> Units:
+    """The units of the archive, if the user's files are official frames of it."""
+    if {path.suffix, test_path.suffix} != {".npz"}:
+        return Units()
+    archive = Units("kcal/mol", "Angstrom")
+    try:
+        pool, test = (read_frames(each, archive, NAMES, keys=keys)[0] for each in (path, test_path))
+    except UserError:  # is told when they are read as they were given
+        return Units()
+    return archive if official(split_digest(pool, test.take(slice(test_frames)))) else Units()
 
 
 def _shuffled(frames: FrameSet) -> FrameSet:

@@ -41,7 +41,7 @@ OTHERS: tuple[tuple[str, Callable[[str], bool], str], ...] = (
         "convert it, for example with Open Babel: obabel molecules.mol2 -O molecules.smi",
     ),
     ("a PDB file", lambda t: re.search(r"^(ATOM|HETATM) ", t, re.MULTILINE) is not None, "give one SMILES a line"),
-    ("a list of InChI", lambda t: "InChI=1" in t.split("\n", 1)[0], "convert it with RDKit's MolFromInchi"),
+    ("a list of InChI", lambda t: t.lstrip().startswith("InChI="), "convert it with RDKit's MolFromInchi"),
     ("JSON", lambda t: t.lstrip()[:1] in "{[" and '":' in t.split("\n", 1)[0], "write its SMILES one a line"),
     ("a web page", lambda t: t.lstrip()[:15].lower().startswith(("<!doctype", "<html")), "download the file itself"),
 )

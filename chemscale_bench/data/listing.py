@@ -89,7 +89,11 @@ def labelled(path: Path, target: str, column: str = "") -> Labelled:
     """
     layout, _ = find_layout(path, column)
     if not layout.header or layout.delimiter is None or layout.selfies:
-        raise UserError(f"data must be a table with a column smiles and a header, {path} is not; add a header")
+        cure = "write commas between its columns" if layout.header else "add a header"
+        cure = "decode its SELFIES with selfies.decoder" if layout.selfies else cure
+        raise UserError(
+            f"data must be a table with a column smiles and a header, by commas or tabs, {path} is not; {cure}"
+        )
     with opened(path) as file:
         lines = lines_of(file)
         names = [name.strip() for name in fields(first_line(lines), layout.delimiter)]

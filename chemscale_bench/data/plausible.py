@@ -13,6 +13,7 @@ from chemscale_bench.errors import UserError
 
 HARTREE = 27.211386245988  # eV
 NEAR = 0.05  # relative error of the estimated total energy, by which no two units can be mistaken
+USUAL_FORCE = 1.0  # eV/Angstrom, root mean square of a molecule at a few hundred K, within a factor of three
 FEATURES, LARGEST_FIT = 2500, 14_000  # most of the fit to the forces, and components of force that it takes
 AT_ONCE = 1000  # of these in one product of matrices
 RANGE = 4.0  # of the features, in spreads of the descriptors
@@ -30,14 +31,23 @@ def total_energy(numbers: np.ndarray) -> float:
     return float(HARTREE * (-0.768745 * z ** (7 / 3) + z**2 / 2 - 0.269900 * z ** (5 / 3)).sum())
 
 
-def check_energy_unit(frames: Frames, energy_unit: str, units: dict[str, float], origin: str) -> None:
-    """Refuse energies that are total energies, yet in another unit than was stated.
+def check_energy_unit(
+    frames: Frames, energy_unit: str, units: dict[str, float], origin: str, force_unit: str = ""
+) -> tuple[str, ...]:
+    """Refuse energies that are total energies in another unit than was stated, if forces say so, too.
+
+    Energies of valence electrons alone, as of GFN2-xTB, may look so by chance. Then forces in that unit are farther
+    from the eV/Angstrom or so that is usual than those in the stated one.
 
     Args:
         frames: converted from `energy_unit`.
         energy_unit: as stated.
         units: the known ones, in eV.
         origin: for errors.
+        force_unit: as stated; nothing where forces are in `energy_unit` by a length.
+
+    Returns:
+        A note where energies look so, but forces do not, or can't.
 
     Raises:
         UserError: naming the unit that they are in.
@@ -45,11 +55,16 @@ def check_energy_unit(frames: Frames, energy_unit: str, units: dict[str, float],
     expected = total_energy(frames.numbers)
     in_file = float(np.median(frames.energies)) / units[energy_unit]
     fits = [name for name, size in units.items() if abs(in_file * size / expected - 1) < NEAR]
-    if fits and energy_unit not in fits:
+    if not fits or energy_unit in fits:
+        return ()
+    force = float(np.sqrt(np.square(frames.forces).mean())) if frames.has_forces and not force_unit else 0.0
+    in_other = force * units[fits[0]] / units[energy_unit]
+    if force and abs(np.log(in_other / USUAL_FORCE)) < abs(np.log(force / USUAL_FORCE)):
         raise UserError(
             f"energy_unit must be that of the file, got {energy_unit}, but the energies of {origin}, {in_file:,.0f}, "
             f"are the total energy of {frames.formula} in {fits[0]}; use energy_unit={fits[0]}"
         )
+    return (f"{origin}: its energies could be total energies in {fits[0]}; they count as {energy_unit}",)
 
 
 def check_forces(frames: Frames, origin: str) -> tuple[str, ...]:

@@ -67,6 +67,14 @@ class Molecules:
         """The molecules one by one: uint16 [T] views, symbols and the end id."""
         return (self.tokens[start:stop] for start, stop in pairwise(self.offsets))
 
+    def first(self, tokens: int) -> Iterator[np.ndarray]:
+        """The molecules of the first `tokens` tokens, of which a budget's training consists; the last one is cut."""
+        packed = np.asarray(self.tokens)  # views of a plain array are lighter than those of a memory map
+        for start, stop in pairwise(self.offsets):
+            if start >= tokens:
+                return
+            yield packed[start : min(stop, tokens)]
+
     @cached_property
     def lengths(self) -> np.ndarray:
         """int64 [M], tokens of each molecule, the end id included."""

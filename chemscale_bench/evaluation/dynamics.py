@@ -1,18 +1,15 @@
-"""A trained force field through ASE: relaxation, vibrations, constant energy. motion.py has many replicas at once."""
+"""A trained force field through ASE: relaxation and vibrations. motion.py has many replicas that move at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from ase import Atoms, units
+from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
-from ase.md.verlet import VelocityVerlet
 
 from chemscale_bench.data.references import Reference
 from chemscale_bench.errors import UserError
@@ -122,59 +119,3 @@ def rest(atoms: Atoms) -> AtRest:
     rigid = 5 if inertia[0] < 1e-3 * inertia[-1] else 6
     kept = np.sort(signed[np.argsort(np.abs(signed))[rigid:]])
     return AtRest(atoms.positions.copy(), relaxation.nsteps, converged, kept)
-
-
-class Conservation(NamedTuple):
-    """A run of constant energy (NVE)."""
-
-    drift_mev_per_atom_ps: float  # slope of the total energy over time, by least squares
-    fluctuation_mev_per_atom: float  # standard deviation around that line
-    temperature_k: float  # mean
-    total_energy_ev: np.ndarray  # (N,) every `every` steps
-    time_ps: np.ndarray  # (N,)
-
-
-def conserve(
-    atoms: Atoms, *, picoseconds: float, timestep_fs: float = 0.5, temperature_k: float = 300.0, seed: int = 0,
-    every: int = 20, tell: Callable[[Any], None] = lambda _: None,
-) -> Conservation:  # fmt: skip
-    """Run velocity Verlet from a thermal start, without a thermostat.
-
-    Args:
-        atoms: with a calculator; is moved.
-        picoseconds: to simulate.
-        timestep_fs: of the integrator.
-        temperature_k: of the initial velocities; half of it turns into potential energy.
-        seed: of the initial velocities.
-        every: steps between two readings of the energy.
-        tell: called at each reading, for a progress bar.
-
-    Raises:
-        UserError: if the run is too short for three readings.
-    """
-    steps, shortest = round(picoseconds * 1000 / timestep_fs), 2 * every * timestep_fs / 1000
-    if steps < 2 * every:
-        raise UserError(
-            f"picoseconds must be at least {shortest:g}, for three readings, got {picoseconds:g}; run longer"
-        )
-    generator = np.random.RandomState(seed)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=temperature_k, rng=generator)
-    Stationary(atoms)
-    ZeroRotation(atoms)
-    energies: list[float] = []
-    temperatures: list[float] = []
-
-    def read() -> None:
-        energies.append(atoms.get_total_energy())
-        temperatures.append(atoms.get_temperature())
-        tell(len(energies))
-
-    dynamics = VelocityVerlet(atoms, timestep_fs * units.fs)
-    dynamics.attach(read, interval=every)
-    dynamics.run(steps)
-    total = np.array(energies)
-    time = np.arange(len(total)) * every * timestep_fs / 1000
-    slope, offset = np.polyfit(time, total, 1)
-    spread = float(np.std(total - slope * time - offset))
-    per_atom = 1000 / len(atoms)
-    return Conservation(slope * per_atom, spread * per_atom, float(np.mean(temperatures)), total, time)

@@ -67,7 +67,7 @@ class Verdict(NamedTuple):
                 sets = ", ".join(run.results[-1].probes or {})
                 lines.append(f"the features of run {run.run} were probed again on {sets}, and all numbers agree")
             if run := resimulate.chosen(self.loaded.entry):
-                lines.append(f"the molecule of run {run.run} was simulated again, and all numbers agree")
+                lines.append(f"the molecule of run {run.run} was simulated again, and {resimulate.agreement(run)}")
         if self.why_not_next:
             lines.append(f"not {Level(self.level + 1).word}: {self.why_not_next}")
         return "\n".join(lines)

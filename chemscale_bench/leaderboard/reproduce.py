@@ -38,9 +38,7 @@ FORCE_FIELD_KEYS = frozenset(
      "atomic_reference_ev")
 )  # fmt: skip
 """What `force_fields.save` writes for a run."""
-OF_A_FILE = ("force_unit", "energy_key", "forces_key")
-UNITS = {"energy": "kcal/mol", "length": "Angstrom"}
-"""Of copies of the official frames, in whose run no units were given: those of the archive."""
+OF_A_FILE = ("energy_unit", "length_unit", "force_unit", "energy_key", "forces_key")
 MOST_HEADER_BYTES = 1 << 20
 MOST_TABLES_BYTES = 16 << 20
 """Of the tables of elements and constants that a force field carries beside its weights."""
@@ -65,7 +63,7 @@ class NotReproduced(UserError):
 
 
 def check(loaded: Loaded, copies: Copies = NO_COPIES) -> None:
-    """Compute the primary metric of every checkpoint of an entry again, and what the cheapest draws, is worth or moves.
+    """Compute every metric of every checkpoint of an entry again, and what the cheapest draws, is worth or moves.
 
     The entry's best run must be among them.
 
@@ -143,12 +141,13 @@ def same_data(entry: Entry, data_digest: str, split_digest: str) -> None:
         )
 
 
-def check_agrees(run: Run, metric: str, stated: float, found: float, tolerance: float) -> None:
-    """Compare a metric with what the entry says."""
-    if not abs(found - stated) <= tolerance * stated:
-        raise NotReproduced(
-            f"{metric} of run {run.run} must be {stated:.6g} within {tolerance:.2%}, its checkpoint gives {found:.6g}"
-        )
+def check_agrees(run: Run, found: dict[str, float], tolerance: float) -> None:
+    """Compare every metric that the entry states of a checkpoint."""
+    for name, stated in run.results[-1].metrics.items():
+        again = found.get(name, math.nan)
+        if not abs(again - stated) <= tolerance * stated:
+            wanted = f"{stated:.6g} within {tolerance:.2%}"
+            raise NotReproduced(f"{name} of run {run.run} must be {wanted}, computed again it is {again:.6g}")
 
 
 def check_language_model(model: str, run: Run, folder: Path) -> None:
@@ -169,6 +168,7 @@ def check_language_model(model: str, run: Run, folder: Path) -> None:
 def measure_language(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -> None:
     """Validation loss of language models, by the code that trained them."""
     from chemscale_bench.data.prepare import prepare
+    from chemscale_bench.evaluation import ngram
     from chemscale_bench.training.language import validate
 
     if entry.model not in LANGUAGE_MODELS:
@@ -192,9 +192,9 @@ def measure_language(entry: Entry, runs: list[Run], folder: Path, copies: Copies
     same_data(entry, store.digest, store.validation.digest)
     for run in runs:
         model = LANGUAGE_MODELS.family(entry.model).load_pretrained(folder / run.run).eval()
-        found = validate(model, store.validation, store.vocabulary.start_id, "cpu").metrics[entry.primary_metric]
-        tolerance = LOSS_TOLERANCE.get(run.arithmetic, min(LOSS_TOLERANCE.values()))
-        check_agrees(run, entry.primary_metric, run.results[-1].metrics[entry.primary_metric], found, tolerance)
+        found = validate(model, store.validation, store.vocabulary.start_id, "cpu").metrics
+        found["baseline/trigram_nats_per_token"] = ngram.validation_loss(store, run.results[-1].budget)
+        check_agrees(run, found, LOSS_TOLERANCE.get(run.arithmetic, min(LOSS_TOLERANCE.values())))
     if drawn := regenerate.chosen(entry):
         model = LANGUAGE_MODELS.family(entry.model).load_pretrained(folder / drawn.run).eval()
         # Novelty is against what this run has read.
@@ -209,10 +209,10 @@ def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -
     import torch
 
     from chemscale_bench.data.frames import prepare_frames
-    from chemscale_bench.data.references import Reference
+    from chemscale_bench.data.references import Reference, fit_reference
     from chemscale_bench.models import force_fields
     from chemscale_bench.training.forces import measure
-    from chemscale_bench.training.mixed_frames import on_device
+    from chemscale_bench.training.mixed_frames import baseline_of, on_device
 
     task = task_of(entry)
     assert isinstance(task, ForceTask)
@@ -223,12 +223,11 @@ def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -
             split, train, cutoff = int(chosen["split"]), int(chosen["train_frames"]), float(chosen["cutoff"])
         except (KeyError, ValueError):
             raise NotReproduced(f"settings must hold split, train_frames and cutoff, see run {run.run}") from None
-        units = [chosen.get(f"{kind}_unit") or default for kind, default in UNITS.items()] if copies.data else ["", ""]
         frames = prepare_frames(
             copies.data or task.data, molecule=task.molecules, split=1 if copies.test_data else split,
             train_size=train, validation_frames=task.validation_frames, test_frames=task.test_frames,
-            test_data=copies.test_data, energy_unit=units[0], length_unit=units[1],
-            cutoff=cutoff, **{name: chosen.get(name, "") for name in OF_A_FILE if copies.data},
+            test_data=copies.test_data, cutoff=cutoff,
+            **{name: chosen.get(name, "") for name in OF_A_FILE if copies.data},
         )  # fmt: skip
         same_data(entry, frames.digest, frames.test.digest)
         elements = tuple(int(number) for number in np.unique(frames.train.numbers))
@@ -236,10 +235,9 @@ def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -
         potential, record = force_fields.load(folder / run.run)
         if (chosen.get("forces") == "predicted") != potential.DIRECT:
             raise NotReproduced(f"forces must be predicted if those of the model are, run {run.run} says otherwise")
-        reference = Reference.from_record(record)
-        test = on_device(frames.test, cutoff, reference, torch.device("cpu"), potential.scale.dtype)
-        metric = entry.primary_metric
-        check_agrees(run, metric, run.results[0].metrics[metric], measure(potential, test).force_mae, FORCE_TOLERANCE)
+        test = on_device(frames.test, cutoff, Reference.from_record(record), torch.device("cpu"), potential.scale.dtype)
+        nothing = baseline_of(frames.train, frames.test, fit_reference(frames.train)[0])
+        check_agrees(run, measure(potential, test).metrics("test") | nothing.baseline_metrics, FORCE_TOLERANCE)
     if moved := resimulate.chosen(entry):
         resimulate.check(moved, folder / moved.run, frames.test)  # which all runs have in common
 

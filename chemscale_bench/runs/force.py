@@ -182,15 +182,11 @@ class ForceRun(TrackedRun):
 
     def describe_data(self) -> None:
         """Log the frames, and the errors of zero forces and of the mean energy."""
-        frames, nothing = self.frames, self.baseline
+        frames = self.frames
         self.recorder.dataset(frames.name, frames.source, frames.digest, "training")
         sizes = {"train": len(frames.train), "validation": len(frames.validation), "test": len(frames.test)}
         self.beforehand.append(({f"data/{name}_frames": float(size) for name, size in sizes.items()}, 0))
-        of_nothing = {
-            name.replace("force_mae", "zero_force_mae").replace("energy_mae", "mean_energy_mae"): error
-            for name, error in nothing.metrics("baseline").items()
-        }
-        self.beforehand.append((of_nothing, self.budgets[-1]))
+        self.beforehand.append((self.baseline.baseline_metrics, self.budgets[-1]))
 
     def remarks(self) -> list[str]:
         """What is unusual about the frames."""

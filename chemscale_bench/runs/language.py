@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 import torch
 
 from chemscale_bench import tasks
-from chemscale_bench.data.cache import home, keep
 from chemscale_bench.data.held_out import held_out
 from chemscale_bench.data.prepare import prepare
 from chemscale_bench.data.sources import NAMES, check_source, official_name
@@ -41,7 +39,6 @@ from chemscale_bench.training.muon import optimizer_of
 from chemscale_bench.training.schedules import segments
 
 REPORTS = 400  # points of a training curve
-BASELINE = hashlib.sha256(Path(ngram.__file__).read_bytes()).hexdigest()  # results of another baseline are not kept
 PASS_TOKENS = {"cpu": 4_096, "cuda": 131_072}  # padded tokens of a forward pass, at first
 
 
@@ -225,7 +222,7 @@ class LanguageRun(TrackedRun):
         if budget < self.budgets[-1]:
             self.save_model(model, run_folder(self.run_id) / "models" / str(budget))
         with self.clocked("baseline"):
-            self.trigram[budget] = self.baseline(budget)
+            self.trigram[budget] = ngram.validation_loss(self.store, budget)
         cost = {"cost/flops": self.flops_per_unit * budget, "baseline/trigram_nats_per_token": self.trigram[budget]}
         self.recorder.metrics(found | cost, budget)
 
@@ -245,18 +242,6 @@ class LanguageRun(TrackedRun):
     def gather(self) -> None:
         """Have the trained model whole."""
         self.trained = self.whole_model()
-
-    def baseline(self, budget: int) -> float:
-        """Loss of the trigram model of a budget's molecules, kept for all runs on these data: they are the same."""
-        store = self.store
-        asked = f"{BASELINE} {store.train.digest} {store.validation.digest} {budget}"
-        path = home() / "baselines" / hashlib.sha256(asked.encode()).hexdigest()[:32]
-        if path.exists():
-            return float(path.read_text())
-        trigram = ngram.Trigram(store.vocabulary.size, store.vocabulary.start_id).fit(self.objective.first(budget))
-        loss = trigram.nats_per_token(store.validation.sequences())
-        keep(path, repr(loss))
-        return loss
 
     def identity(self) -> dict[str, Any]:
         """The network's shape and the data's digest."""

@@ -219,6 +219,14 @@ class ForceErrors(NamedTuple):
         own = {f"{split}/force_mae_mev_per_angstrom": self.force_mae, f"{split}/energy_mae_mev": self.energy_mae}
         return {name: error for name, error in (own | by_element | by_molecule).items() if not math.isnan(error)}
 
+    @property
+    def baseline_metrics(self) -> dict[str, float]:
+        """Of the baseline's errors, named after what it takes."""
+        return {
+            name.replace("force_mae", "zero_force_mae").replace("energy_mae", "mean_energy_mae"): error
+            for name, error in self.metrics("baseline").items()
+        }
+
     def doubts(self, nothing: ForceErrors) -> list[str]:
         """What to say of forces that are hardly better than none, whose errors are given."""
         if not self.force_mae > LITTLE_LEARNED * nothing.force_mae:

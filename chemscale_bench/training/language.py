@@ -79,16 +79,6 @@ class LanguageObjective:
             index += len(ahead)
         return np.concatenate(taken), (epoch, index)
 
-    def first(self, tokens: int) -> Iterator[np.ndarray]:
-        """The molecules of the first epoch, in training order, up to `tokens` tokens."""
-        packed = np.asarray(self.molecules.tokens)  # views of a plain array are lighter than those of a memory map
-        for molecule in self.order(0):
-            if tokens <= 0:
-                return
-            start, length = self.molecules.offsets[molecule], min(tokens, int(self.lengths[molecule]))
-            yield packed[start : start + length]
-            tokens -= length
-
     def passes(self, items: np.ndarray, limit: int) -> Iterator[Batch]:
         """Packed forward passes: on a CPU of molecules of similar length, on a GPU filled up to one of a few sizes."""
         if self.device.type == "cpu":

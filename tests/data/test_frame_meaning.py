@@ -60,16 +60,20 @@ def test_units_that_a_file_declares_need_not_be_stated_and_cannot_be_denied(
         prepare(path, energy_unit="", length_unit="nm")
 
 
-def test_units_of_a_database_of_schnetpack_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [("energy", "forces"), ("U0", "pull")])
+def test_units_of_a_database_of_schnetpack_are_read(names: tuple[str, str], tmp_path: Path) -> None:
     with ase.db.connect(tmp_path / "water.db") as database:
-        database.metadata = {"_property_unit_dict": {"energy": "eV", "forces": "eV/Ang"}, "_distance_unit": "Ang"}
+        units = dict(zip(names, ("eV", "eV/Ang"), strict=True))
+        database.metadata = {"_property_unit_dict": units, "_distance_unit": "Ang"}
         for atoms in atoms_list(harmonic()):
-            results = {"energy": np.array([atoms.get_potential_energy()]), "forces": atoms.get_forces()}
+            results = {names[0]: np.array([atoms.get_potential_energy()]), names[1]: atoms.get_forces()}
             atoms.calc = None
             database.write(atoms, data=results)
-    assert prepare(tmp_path / "water.db", energy_unit="", length_unit="").digest == prepare(saved(tmp_path)).digest
+    keys = {} if names[0] == "energy" else {"energy_key": names[0], "forces_key": names[1]}
+    read = prepare(tmp_path / "water.db", energy_unit="", length_unit="", **keys)
+    assert read.digest == prepare(saved(tmp_path)).digest
     with pytest.raises(UserError, match=r"declares eV/Angstrom \(force_unit\), got Hartree/Bohr"):
-        prepare(tmp_path / "water.db", force_unit="Hartree/Bohr")
+        prepare(tmp_path / "water.db", force_unit="Hartree/Bohr", **keys)
 
 
 @pytest.mark.parametrize("truth", ENERGY_UNITS)
@@ -83,6 +87,14 @@ def test_total_energies_tell_a_wrong_unit(truth: str, tmp_path: Path) -> None:
                 prepare(path, energy_unit=other)
     relative = saved(tmp_path, E=made["E"] + 2080)  # these tell nothing
     prepare(relative, energy_unit="eV")
+
+
+@pytest.mark.parametrize("force_unit", ["", "eV/Angstrom"])
+def test_energies_of_valence_electrons_are_no_total_energies_in_hartree(force_unit: str, tmp_path: Path) -> None:
+    less = 2080 - 2080 / ENERGY_UNITS["Hartree"]  # eV, which leave a 27th
+    path = saved(tmp_path, E=harmonic()["E"] + less)
+    (made,) = [note for note in prepare(path, force_unit=force_unit).notes if "could be" in note]
+    assert made == "water.npz: its energies could be total energies in Hartree; they count as eV"
 
 
 @pytest.mark.parametrize(
@@ -213,3 +225,18 @@ def test_charge_and_multiplicity_are_kept_or_refused(tmp_path: Path) -> None:
         prepare(tmp_path / "two.extxyz")
     with pytest.raises(UserError, match="charge 1 and multiplicity 1 with 9 electrons"):
         prepare(saved(tmp_path, charge=1, spin=1))
+    for name, text in (("charge", "neutral"), ("multiplicity", "singlet")):
+        with pytest.raises(UserError, match=f"all frames must have one {name}, a whole number, .* has {text}"):
+            prepare(saved(tmp_path, **{name: text}))
+
+
+def test_of_two_labels_the_user_says_which_is_meant(tmp_path: Path) -> None:
+    listed = atoms_list(harmonic())
+    for atoms in listed:
+        atoms.info["REF_energy"] = atoms.get_potential_energy() - 1
+        atoms.arrays["REF_forces"] = atoms.get_forces()
+    ase.io.write(tmp_path / "both.extxyz", listed, format="extxyz")
+    with pytest.raises(UserError, match=r"must have one energy, .* has \w*energy and \w*energy among .* energy_key="):
+        prepare(tmp_path / "both.extxyz")
+    one, other = (prepare(tmp_path / "both.extxyz", energy_key=key) for key in ("energy", "REF_energy"))
+    assert one.train.energies - other.train.energies == pytest.approx(1, abs=1e-6)

@@ -15,6 +15,10 @@ from chemscale_bench.errors import UserError
             "id,Smiles\n1,CCO\n2,CCN\n3,CCC\n4,CF\n",
             "SMILES in column 2 between commas, below Smiles: CCO, CCN, CCC, ...",
         ),
+        (
+            "CCO\tInChI=1S/C2H6O/c1-2-3/h3H,2H2,1H3\nCCN\tInChI=1S/C2H7N/c1-2-3/h2-3H2,1H3\n",
+            "SMILES in column 1 between white space: CCO, CCN, ...",
+        ),
         ("CCO ethanol\nCCN\n", "SMILES in column 1 between white space: CCO, CCN, ..."),
         (
             "a\t[C][O]\nb\t[C][Branch1]\n",

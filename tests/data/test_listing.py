@@ -50,7 +50,8 @@ def test_values_stand_beside_their_molecules(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("CCO\nCCN\n", "data must be a table with a column smiles and a header"),
+        ("CCO\nCCN\n", "data must be a table with a column smiles and a header.*; add a header"),
+        ("smiles y\nCCO 1\nCCN 2\n", "by commas or tabs, .*; write commas between its columns"),
         ("smiles,x\nCCO,1\n", "target must be a column of .*, got 'y'; it has x"),
         ("smiles,y\nCCO,high\n", "y has 'high' in line 2 of"),
     ],

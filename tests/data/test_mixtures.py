@@ -162,6 +162,7 @@ def test_what_a_model_of_several_molecules_cannot_take_is_refused_on_one_line(
     atoms = listed(mixture, spin=1)
     atoms[5].info["spin"] = 3
     assert "frame 5 of bad.extxyz has multiplicity 3" in refusal(write(tmp_path, atoms))
+    assert "has charge neutral" in refusal(write(tmp_path, listed(mixture, charge="neutral")))
     prepare(write(tmp_path, listed(mixture, spin=1, charge=0)))
 
     atoms = listed(mixture)

@@ -178,17 +178,15 @@ def test_the_users_copy_equals_the_named_set(
             )
         )
         np.savez(tmp_path / f"{name}.npz", **{key: part[source] for key, source in keys.items()})
-    own = prepare_frames(
-        str(tmp_path / "train.npz"),
-        test_data=str(tmp_path / "test.npz"),
-        energy_unit="kcal/mol",
-        length_unit="Angstrom",
-        molecule="ethanol",
-        split=1,
-        train_size=950,
-        validation_frames=50,
-        test_frames=1000,
-    )
+    given = {"test_data": str(tmp_path / "test.npz"), "molecule": "ethanol", "split": 1, "train_size": 950}
+    given |= {"validation_frames": 50, "test_frames": 1000}
+    own = prepare_frames(str(tmp_path / "train.npz"), **given)  # type: ignore[arg-type]
+    stated = prepare_frames(
+        str(tmp_path / "train.npz"), energy_unit="kcal/mol", length_unit="Angstrom", **given  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert own[3:] == stated[3:]
+    with pytest.raises(UserError, match="energy_unit must be stated"):
+        prepare_frames(str(tmp_path / "train.npz"), **given | {"test_frames": 999})  # type: ignore[arg-type]
     assert named.digest == own.digest
     assert [part.digest for part in named[:3]] == [part.digest for part in own[:3]]
     assert own.notes == (f"these are the official frames of {data} ethanol split 1",)

@@ -1,4 +1,4 @@
-"""The ASE calculator of a checkpoint, and the measurement of energy drift."""
+"""The ASE calculator of a checkpoint, and a molecule at rest."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ase.optimize import BFGS
 from ase.vibrations import Vibrations
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.evaluation.dynamics import ForceFieldCalculator, conserve, rest
+from chemscale_bench.evaluation.dynamics import ForceFieldCalculator, rest
 from chemscale_bench.models import force_fields
 from chemscale_bench.models.potential import energy_and_forces, molecule_graph
 from chemscale_bench.models.registry import FORCE_FIELDS
@@ -137,37 +137,3 @@ def test_a_damaged_checkpoint_gives_one_line(folder: Path, damage: str) -> None:
     with pytest.raises(UserError, match="a force field must be a folder with config") as raised:
         ForceFieldCalculator(folder)
     assert "\n" not in str(raised.value)
-
-
-class Spring(Calculator):  # type: ignore[misc]
-    """Two atoms on a spring; with `leak`, forces that are not the slope of the energy."""
-
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012
-
-    def __init__(self, leak: float = 0.0) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.leak = leak
-
-    def calculate(self, atoms=None, properties=None, system_changes=all_changes) -> None:  # type: ignore[no-untyped-def]
-        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
-        away = self.atoms.positions[1] - self.atoms.positions[0]
-        length = np.linalg.norm(away)
-        pull = 20 * (length - 1.0) * away / length + self.leak * self.atoms.get_velocities()[1]
-        self.results = {"energy": 10 * (length - 1.0) ** 2, "forces": np.array([pull, -pull])}
-
-
-def test_a_conserved_energy_does_not_drift_and_a_leak_does() -> None:
-    found = {}
-    for leak in (0.0, 0.05):
-        atoms = Atoms("OO", [[0, 0, 0], [0, 0, 1.05]], calculator=Spring(leak))
-        found[leak] = conserve(atoms, picoseconds=2.0, temperature_k=300)
-    assert len(found[0.0].time_ps) == len(found[0.0].total_energy_ev) == 201
-    assert found[0.0].time_ps[-1] == pytest.approx(2.0)
-    assert abs(found[0.0].drift_mev_per_atom_ps) < 0.05
-    assert found[0.05].drift_mev_per_atom_ps < -1
-
-
-def test_a_run_too_short_to_measure_is_refused() -> None:
-    atoms = Atoms("OO", [[0, 0, 0], [0, 0, 1.05]], calculator=Spring())
-    with pytest.raises(UserError, match=r"picoseconds must be at least 0\.02"):
-        conserve(atoms, picoseconds=0.001)

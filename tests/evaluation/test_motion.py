@@ -19,6 +19,7 @@ from chemscale_bench.evaluation.motion import (
     steps_of,
     thermal_velocities,
 )
+from chemscale_bench.evaluation.simulated import drift
 from chemscale_bench.models import force_fields
 
 WATER = np.array([[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]])
@@ -124,6 +125,15 @@ def test_a_network_moves_its_atoms_at_constant_energy(forces: PotentialForces) -
     found = short(forces, starts)
     spread = np.ptp(found.total_energy_ev_RN, axis=1)
     assert (spread < 0.05 * found.kinetic_ev_RN.mean(1)).all()
+
+
+def test_a_leak_of_energy_is_the_drift_of_who_is_intact() -> None:
+    time = np.linspace(0, 2, 11)
+    energy = np.stack([np.full(11, -3.0), 0.004 * time, 0.004 * time])  # eV
+    intact = np.array([True, True, False])
+    motion = Motion(np.array([2, 2, 0.1]), intact, time, energy, energy, time, np.zeros((3, 11, 2, 3)))
+    found = [drift(motion, replica, 2) for replica in range(3)]
+    assert found == pytest.approx([0, 2000, np.nan], abs=1e-6, nan_ok=True)
 
 
 @pytest.mark.parametrize("ends_in", ["pieces", "nan"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pytest
 from entries import changed, submitted
 
 from chemscale_bench.cli import main
-from chemscale_bench.leaderboard import files
+from chemscale_bench.leaderboard import files, resimulate
 from chemscale_bench.leaderboard.board import build
 from chemscale_bench.leaderboard.collect import read_entries, read_experiment
+from chemscale_bench.leaderboard.entry import Result, Run
 from chemscale_bench.leaderboard.levels import Level, judge
+from chemscale_bench.leaderboard.motion import Motion
 from chemscale_bench.leaderboard.page import models_table, moved
 from chemscale_bench.leaderboard.planted import plant
 from chemscale_bench.leaderboard.simulated import read_motions
@@ -26,6 +29,7 @@ from chemscale_bench.verbs.verify import verify
 
 TRAIN = ["forcefield", "--task", "embedded-ff", "--molecule", "ethanol", "--model", "schnet", "--params", "5365"]
 TRAIN += ["--train_size", "50", "--device", "cpu"]
+FORGED = {"drift_mev_per_atom_ns": 1e6, "drift_error_mev_per_atom_ns": 1e6}
 SHORT = {"temperature": "500", "picoseconds": "0.05", "device": "cpu"}
 
 
@@ -77,7 +81,10 @@ def lost(motion: dict[str, Any]) -> None:
         (lost, "langevin_500K/stability_ps of 64 replicas of run"),
         (number("hr_mae", 1.0, 0), "langevin_500K/hr_mae of 64 replicas of run"),
         (number("drift_mev_per_atom_ns", 1e6, 1), "nve_500K/drift_mev_per_atom_ns of 64 replicas of run"),
-        (number("drift_error_mev_per_atom_ns", 0.01, 1), "nve_500K/drift"),
+        (number("drift_error_mev_per_atom_ns", 0.01, 1), "nve_500K/drift_error"),
+        (number("drift_error_mev_per_atom_ns", 1e9, 1), "nve_500K/drift_error"),
+        (lambda motion: motion["conditions"][1].update(FORGED), "nve_500K/drift_mev_per_atom_ns of 64 replicas of run"),
+        (number("replicas", 5), "motion must be of 6 replicas or more, fewer contradict nothing, got 5"),
     ],
 )
 def test_what_the_checkpoint_does_not_do_is_caught(
@@ -87,6 +94,32 @@ def test_what_the_checkpoint_does_not_do_is_caught(
     assert verdict.level == Level.CONSISTENT
     assert says in verdict.why_not_next
     assert "\n" not in verdict.why_not_next
+
+
+def few(intact: int) -> Run:
+    """A run whose eight replicas held in part, with a drift."""
+    ends = {"picoseconds": 2.0, "timestep_fs": 0.5, "seed": 0, "replicas": 8}
+    parts = [{"temperature_k": 500.0, "ensemble": name, "intact": intact} for name in ("Langevin", "NVE")]
+    parts = [part | {"stability_ps": intact / 4} for part in parts]
+    parts[1] |= {"drift_mev_per_atom_ns": 1.0, "drift_error_mev_per_atom_ns": 1.0}
+    made = Motion.model_validate(ends | {"conditions": tuple(parts)})
+    return Run.model_construct(run="r", results=(Result.model_construct(motion=made),))
+
+
+def test_what_too_few_replicas_can_not_tell_is_said() -> None:
+    assert resimulate.agreement(few(8)) == "all numbers agree"
+    said = resimulate.agreement(few(3))
+    assert said.startswith("all numbers agree, but 8 replicas are too few to tell langevin_500K/stability_ps")
+    assert "nve_500K/drift_mev_per_atom_ns" in said
+
+
+@pytest.mark.parametrize(("intact", "caught"), [(4, False), (5, True)])
+def test_a_drift_may_lack_only_where_few_held(intact: int, caught: bool) -> None:
+    made = few(intact).results[0].motion
+    assert made is not None
+    found = {name: value for name, value in made.metrics.items() if "drift" not in name}
+    with pytest.raises(resimulate.MovedOtherwise, match="nve_500K/drift") if caught else nullcontext():
+        resimulate.compare("r", made, found)
 
 
 def test_replicas_with_another_seed_are_within_the_tolerance(home: None, kept: Path, tmp_path: Path) -> None:

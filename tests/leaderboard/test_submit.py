@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard import files, reproduce
+from chemscale_bench.leaderboard.entry import RESULTS, Family
 from chemscale_bench.leaderboard.levels import Level, judge
 from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.settings.submit import SubmitSettings
@@ -32,6 +33,7 @@ LANGUAGE = ["chemgpt", "--task", "embedded-lm", "--params", "3e4", "--tokens", "
 FORCES = ["forcefield", "--task", "embedded-ff", "--molecule", "ethanol", "--model", "schnet", "--params", "4845"]
 FORCES += ["--train_size", "50", "--steps", "40"]
 """Of an odd width, 17, which sizes of SchNet and PaiNN are no smooth function of."""
+FAMILIES: dict[str, Family] = {"language": "language_model", "forces": "force_field"}
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +142,18 @@ def test_one_altered_weight_is_caught(experiment: str, kept: Path, store: None, 
     shutil.rmtree(tmp_path / "altered")
     verdict = judge(altered(path, tmp_path, 1e4, sign=True), Level.REPRODUCED)
     assert verdict.level == Level.CONSISTENT
-    assert "its checkpoint gives" in verdict.why_not_next
+    assert "computed again it is" in verdict.why_not_next
+
+
+@pytest.mark.parametrize(
+    ("experiment", "metric"), [(what, name) for what, family in FAMILIES.items() for name in RESULTS[family]]
+)
+def test_no_metric_may_be_another(experiment: str, metric: str, kept: Path, store: None) -> None:
+    loaded = files.load(submitted(experiment, kept))
+    result = loaded.entry.runs[0].results[-1]
+    result.metrics[metric] *= 0.99
+    with pytest.raises(reproduce.NotReproduced, match=f"{metric} of run .* must be .* computed again it is"):
+        reproduce.check(loaded)
 
 
 def add_key(config: dict[str, object]) -> None:

@@ -179,9 +179,10 @@ def test_molecules_are_grouped_up_to_a_length_of_two_fifths_more() -> None:
 
 def test_the_first_tokens_of_training_and_where_it_has_diverged() -> None:
     source = objective(split([3, 4, 5]))
-    assert [len(part) for part in source.first(5)] == [3, 2]
-    assert [len(part) for part in source.first(7)] == [3, 4]
-    assert [part.tolist() for part in source.first(99)] == [part.tolist() for part in source.molecules.sequences()]
+    assert [len(part) for part in source.molecules.first(5)] == [3, 2]
+    assert [len(part) for part in source.molecules.first(7)] == [3, 4]
+    parts = [part.tolist() for part in source.molecules.first(99)]
+    assert parts == [part.tolist() for part in source.molecules.sequences()]
     assert source.diverged_loss == pytest.approx(np.log(40) + 0.5)
     assert source.batch_amount(10_240_000) == 10_000
     fixed = LanguageObjective(split([3]), 2, 40, 0, 77, torch.device("cpu"))
