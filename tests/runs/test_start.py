@@ -20,6 +20,7 @@ from mlflow.entities import Run
 from servers import free_port, kill, serve
 
 from chemscale_bench.cli import main
+from chemscale_bench.runs.language import LanguageRun
 from chemscale_bench.tracking import recorder
 
 SMALL = ["--task", "embedded-lm", "--params", "3e4", "--device", "cpu"]
@@ -98,6 +99,17 @@ def test_ctrl_c_saves_the_run_and_says_how_to_go_on(prepared_home: Path) -> None
     train("--resume", run.info.run_id)
     (run,) = runs()
     assert run.info.status == "FINISHED"
+
+
+def test_memory_that_does_not_suffice_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: LanguageRun) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
+
+    monkeypatch.setattr(LanguageRun, "make_model", full)
+    (line,) = [line for line in train(expected=2).splitlines() if "out of memory" in line]
+    assert "a training must fit the memory of its device" in line
+    assert "give smaller params, a smaller batch_tokens, or more GPUs with sharding=full" in line
+    assert not runs()
 
 
 def run_without_patience(*arguments: str) -> None:
