@@ -227,7 +227,7 @@ class TrackedRun(RunKind):
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep everything that the run needs to go on."""
-        used = self.fabric.all_reduce(torch.tensor(self.clock.energy.kilojoules_since_last_call()), reduce_op="sum")
+        used = self.fabric.all_reduce(torch.tensor(self.clock.kilojoules(self.fabric.local_rank)), reduce_op="sum")
         alone = self.trainer.record_time == self.trainer.record_own_time
         share = self.clock.share_of_time(self.trainer.train_seconds, alone)
         self.log["energy_kj"] += share * torch.as_tensor(used).item()
