@@ -45,7 +45,7 @@ def start(settings: TrainingSettings, kind: type[TrackedRun], prints: bool = Tru
         prints: whether the run shows its progress and prints its results.
 
     Returns:
-        The run, and the exit code: 0, or another if it was asked to stop.
+        The run, and the exit code: 0, or another if it was stopped before its end.
     """
     saved = load_saved(settings.resume) if settings.resume else None
     if saved:
@@ -74,7 +74,7 @@ def start(settings: TrainingSettings, kind: type[TrackedRun], prints: bool = Tru
         except Diverged:  # to go on would only diverge again
             shutil.rmtree(run_folder(run_id), ignore_errors=True)
             raise
-    return run, stop.exit_code
+    return run, stop.exit_code if run.trainer.stopped else 0  # asked after the last step, it has come to its end
 
 
 @contextmanager
