@@ -115,6 +115,11 @@ def test_a_fit_of_a_file_prints_nothing_and_shows_itself(tmp_path: Path, capsys:
         (lambda: cs.study("nothing"), "task must be"),
         (lambda: cs.study("embedded-lm"), "a study needs sizes or a budget, got neither"),
         (lambda: cs.study("embedded-lm", model="llama,lstm", params=1e4), "model must be one here, got 'llama,lstm'"),
+        (
+            lambda: cs.study("embedded-lm", model="llama", vocabulary="dataset,smiles", params=1e4),
+            "vocabulary must be one here, got 'dataset,smiles'",
+        ),
+        (lambda: cs.study("embedded-lm", params=np.array([1e4, 1.5])), "must be a whole number such as 1e8, got '1.5'"),
         (lambda: cs.study("embedded-lm", params=1e4, dry_run=True), "dry_run must be left out here"),
     ],
 )
