@@ -129,6 +129,16 @@ def test_bad_input_raises(call: object, message: str, tracking_uri: str) -> None
     assert "\n" not in str(error.value)
 
 
+def test_a_model_is_loaded_to_a_device_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    folder = next(Path("leaderboard/entries/embedded-ff@ethanol/schnet").rglob("model.safetensors")).parent
+    assert cs.load(folder, "auto").device == "cpu"
+    with pytest.raises(UserError, match="device must be auto or cpu on this machine, got 'cuda'"):
+        cs.load(folder, "cuda")
+
+
 def test_a_run_is_trained_silently_read_and_loaded(
     tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
