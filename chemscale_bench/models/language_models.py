@@ -68,7 +68,9 @@ def load_trainable(name: str, folder: Path, **options: Any) -> LanguageModel:
     """The model of a checkpoint, to be trained on as the run was that wrote it."""
     family = LANGUAGE_MODELS.family(name)
     model: LanguageModel = family.load_pretrained(folder)
-    return family.trainable(model, **options) if hasattr(family, "trainable") else model
+    if hasattr(family, "trainable"):
+        model = family.trainable(model, **options)
+    return model
 
 
 def optimizer_for(model: str, given: Optimizer | Literal["auto"]) -> Optimizer:
