@@ -115,6 +115,11 @@ def test_a_fit_of_a_file_prints_nothing_and_shows_itself(tmp_path: Path, capsys:
         (lambda: cs.study("nothing"), "task must be"),
         (lambda: cs.study("embedded-lm"), "a study needs sizes or a budget, got neither"),
         (lambda: cs.study("embedded-lm", model="llama,lstm", params=1e4), "model must be one here, got 'llama,lstm'"),
+        (
+            lambda: cs.study("embedded-lm", model="llama", vocabulary="dataset,smiles", params=1e4),
+            "vocabulary must be one here, got 'dataset,smiles'",
+        ),
+        (lambda: cs.study("embedded-lm", params=np.array([1e4, 1.5])), "must be a whole number such as 1e8, got '1.5'"),
         (lambda: cs.study("embedded-lm", params=1e4, dry_run=True), "dry_run must be left out here"),
     ],
 )
@@ -122,6 +127,16 @@ def test_bad_input_raises(call: object, message: str, tracking_uri: str) -> None
     with pytest.raises(UserError, match=message) as error:
         call()  # type: ignore[operator]
     assert "\n" not in str(error.value)
+
+
+def test_a_model_is_loaded_to_a_device_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    folder = next(Path("leaderboard/entries/embedded-ff@ethanol/schnet").rglob("model.safetensors")).parent
+    assert cs.load(folder, "auto").device == "cpu"
+    with pytest.raises(UserError, match="device must be auto or cpu on this machine, got 'cuda'"):
+        cs.load(folder, "cuda")
 
 
 def test_a_run_is_trained_silently_read_and_loaded(

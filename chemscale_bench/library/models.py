@@ -17,14 +17,14 @@ def load(model: str | Path, device: str = "cpu") -> TrainedLanguageModel | Train
 
     Args:
         model: the run's id, an MLflow address of its model as `runs:/RUN/model`, or a folder.
-        device: where it computes, `cpu` or `cuda`.
+        device: where it computes, `cpu`, `cuda`, or `auto`.
 
     Returns:
         Of a language model with its `loss(smiles)`, nats of each molecule, `sample(n)` and `embed(smiles)`; of a force
         field with an ASE `calculator()`.
 
     Raises:
-        UserError: if there is no such model.
+        UserError: if there is no such model, or no such device.
 
     Example:
         >>> import ase.build, chemscale_bench as cs
@@ -37,7 +37,10 @@ def load(model: str | Path, device: str = "cpu") -> TrainedLanguageModel | Train
     """
     from chemscale_bench.evaluation.loaded import load as load_folder
     from chemscale_bench.tracking.store import download_model
+    from chemscale_bench.training.devices import evaluation_device
 
+    if device in ("auto", "cuda"):
+        device = str(evaluation_device(device))
     folder = Path(model)
     return load_folder(folder if folder.is_dir() else download_model(str(model)), device)
 

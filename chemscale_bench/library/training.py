@@ -102,10 +102,11 @@ def study(task: str = "pubchem10m-lm", *, prints: bool = False, **parameters: An
 
     settings = StudySettings.read({"task": task, **parameters}, "study")
     assert isinstance(settings, StudySettings)
-    if "," in settings.model:
-        raise UserError(
-            f"model must be one here, got {settings.model!r}; call it for each, or use the command study to compare"
-        )
+    for name in ("model", "vocabulary"):
+        if "," in (given := getattr(settings, name)):
+            raise UserError(
+                f"{name} must be one here, got {given!r}; call it for each, or use the command study to compare"
+            )
     if settings.dry_run:
         raise UserError("dry_run must be left out here, got True; use the command study to see what it would train")
     work = Study(settings, prints)

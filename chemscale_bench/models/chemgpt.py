@@ -125,22 +125,31 @@ def to_transformers(model: GPTNeo) -> dict[str, Tensor]:
     return out
 
 
-def from_transformers(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """GPT-Neo weights under our names (for both scales equal to 1)."""
+def from_transformers(state: dict[str, Tensor], config: GPTNeoConfig) -> dict[str, Tensor]:
+    """GPT-Neo weights under our names, with both scales taken out: the inverse of `to_transformers`."""
     out = {
         "token_embedding.weight": state["transformer.wte.weight"],
         "position_embedding.weight": state["transformer.wpe.weight"],
-        "norm_out.weight": state["transformer.ln_f.weight"],
-        "norm_out.bias": state["transformer.ln_f.bias"],
+        "norm_out.weight": state["transformer.ln_f.weight"] / config.output_scale,
+        "norm_out.bias": state["transformer.ln_f.bias"] / config.output_scale,
     }
-    for layer in range(layers):
+    for layer in range(config.shape.layers):
         ours, theirs = f"blocks.{layer}", f"transformer.h.{layer}"
-        projections = [state[f"{theirs}.attn.attention.{part}_proj.weight"] for part in "qkv"]
-        out[f"{ours}.query_key_value.weight"] = torch.cat(projections)
+        query, key, value = (state[f"{theirs}.attn.attention.{part}_proj.weight"] for part in "qkv")
+        out[f"{ours}.query_key_value.weight"] = torch.cat([query / config.attention_scale, key, value])
         for part_theirs, part_ours in BLOCK_NAMES.items():
             for kind in ("weight", "bias"):
                 out[f"{ours}.{part_ours}.{kind}"] = state[f"{theirs}.{part_theirs}.{kind}"]
     return out
+
+
+def trainable(
+    model: GPTNeo, *, ladder: Ladder = "balanced", parametrization: Parametrization = "mutransfer"
+) -> GPTNeo:  # fmt: skip
+    """A loaded model with the factors of a parametrization beside its weights, where its rates expect them."""
+    same = GPTNeo(config_of(model.config.shape, model.config.vocabulary_size, parametrization))
+    same.load_state_dict(from_transformers(to_transformers(model), same.config))
+    return same
 
 
 def save_pretrained(model: GPTNeo, folder: Path, start_id: int, end_id: int, pad_id: int) -> None:
@@ -230,7 +239,7 @@ def load_pretrained(folder: Path) -> GPTNeo:
             raise UserError(f"init must have {key}={value!r} as ChemGPT has, got {config.get(key)!r} in {folder}")
     model = GPTNeo(GPTNeoConfig(Shape(layers, width, heads), vocabulary_size))
     try:
-        model.load_state_dict(from_transformers(weights, layers))
+        model.load_state_dict(from_transformers(weights, model.config))
     except (KeyError, RuntimeError) as error:
         raise UserError(f"init must hold every GPT-Neo weight of its config.json, got {folder} ({error})") from None
     return model

@@ -14,7 +14,8 @@
   sizes, as it was before training; `parameter_groups(model, learning_rate, weight_decay, optimizer=, **options)`, where
   groups of matrices that Muon changes have `parts` (training/muon.py);
 - `check_gpu(precision)`, which refuses what can't be trained on one;
-- `save_pretrained(model, folder, start_id, end_id, pad_id)` and `load_pretrained(folder)`; and for verifying a
+- `save_pretrained(model, folder, start_id, end_id, pad_id)` and `load_pretrained(folder)`, and if what is trained has
+  factors that its checkpoints have not, `trainable(model, **options)`, a loaded model with them; and for verifying a
   checkpoint before anything of it is built `CONFIG_KEYS`, `sizes_of(record)` and `weight_bytes(config)`.
 """
 
@@ -61,6 +62,15 @@ def family_of(folder: Path, parameter: str) -> str:
             f"{found!r} in {folder}; give one of {', '.join(LANGUAGE_MODELS.names)}"
         )
     return families[found]
+
+
+def load_trainable(name: str, folder: Path, **options: Any) -> LanguageModel:
+    """The model of a checkpoint, to be trained on as the run was that wrote it."""
+    family = LANGUAGE_MODELS.family(name)
+    model: LanguageModel = family.load_pretrained(folder)
+    if hasattr(family, "trainable"):
+        model = family.trainable(model, **options)
+    return model
 
 
 def optimizer_for(model: str, given: Optimizer | Literal["auto"]) -> Optimizer:

@@ -148,19 +148,29 @@ def to_transformers(model: Llama) -> dict[str, Tensor]:
     return out
 
 
-def from_transformers(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """Qwen3 weights under our names (for Qwen3's own scales)."""
+def from_transformers(state: dict[str, Tensor], config: LlamaConfig) -> dict[str, Tensor]:
+    """Qwen3 weights under our names, with both scales taken out: the inverse of `to_transformers`."""
     out = {
         "token_embedding.weight": state["model.embed_tokens.weight"],
-        "norm_out.weight": state["model.norm.weight"],
+        "norm_out.weight": state["model.norm.weight"] / config.output_scale,
     }
-    for layer in range(layers):
+    for layer in range(config.shape.layers):
         ours, theirs = f"blocks.{layer}", f"model.layers.{layer}"
         for part_theirs, part_ours in BLOCK_NAMES.items():
             out[f"{ours}.{part_ours}.weight"] = state[f"{theirs}.{part_theirs}.weight"]
+        out[f"{ours}.attention_input.norm_query.weight"] = state[f"{theirs}.self_attn.q_norm.weight"] / (
+            config.attention_scale * config.head_channels**0.5
+        )
         for part_ours, parts in FUSED_NAMES.items():
             out[f"{ours}.{part_ours}.weight"] = torch.cat([state[f"{theirs}.{part}.weight"] for part in parts])
     return out
+
+
+def trainable(model: Llama, *, parametrization: Parametrization = "mutransfer") -> Llama:
+    """A loaded model with the factors of a parametrization beside its weights, where its rates expect them."""
+    same = Llama(config_of(model.config.shape, model.config.vocabulary_size, parametrization))
+    same.load_state_dict(from_transformers(to_transformers(model), same.config))
+    return same
 
 
 def record_of(config: LlamaConfig) -> dict[str, Any]:
@@ -242,7 +252,7 @@ def load_pretrained(folder: Path) -> Llama:
         raise UserError(f"init must have rope_theta={ROTARY_BASE!r} as {TITLE} has, got {base!r} in {folder}")
     model = Llama(config)
     try:
-        model.load_state_dict(from_transformers(weights, layers))
+        model.load_state_dict(from_transformers(weights, config))
     except (KeyError, RuntimeError) as error:
         raise UserError(f"init must hold every Qwen3 weight of its config.json, got {folder} ({error})") from None
     return model

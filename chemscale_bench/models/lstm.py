@@ -159,6 +159,7 @@ class CharRNN(LanguageModel):
     def padded(self, lstm: nn.LSTM, x_NC: Tensor, batch: Batch) -> Tensor:
         """The last layer's states (N, C), computed for all molecules at once."""
         lengths_B = batch.offsets.diff().long()
+        lengths_B = lengths_B[lengths_B > 0]  # empty ones would be padded to the longest, too
         longest = int(lengths_B.max())
         molecule_N = torch.repeat_interleave(lengths_B, output_size=len(x_NC))
         padded_BTC = x_NC.new_zeros(len(lengths_B), longest, x_NC.shape[1])

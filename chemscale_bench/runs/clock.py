@@ -42,6 +42,12 @@ class Clock:
         if report.kind == "decay":
             self.seconds["decays"] = self.seconds.get("decays", 0.0) + report.seconds
 
+    def kilojoules(self, local_rank: int) -> float:
+        """Energy since the last call; that of a node's processors only once, since their counter is of all of them."""
+        if local_rank and self.energy.device.type == "cpu":
+            return 0.0
+        return self.energy.kilojoules_since_last_call()
+
     def share_of_time(self, trained: float, alone: bool) -> float:
         """The part of the time since the last call that was this run's: all of it, unless others trained beside it.
 

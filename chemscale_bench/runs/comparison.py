@@ -29,17 +29,21 @@ KEPT = "comparison"
 """Attribute of the first study: the run of the comparison, which the same command writes again."""
 
 
-def studies_of(settings: StudySettings) -> list[Study]:
+def studies_of(settings: StudySettings, began: float) -> list[Study]:
     """A study for every model and vocabulary that was typed, each with an equal share of the budget.
 
     All are checked before any begins.
+
+    Args:
+        settings: of the verb `study`.
+        began: the time from which the hours of the first count.
 
     Raises:
         UserError: if one stands there twice, or can't be studied so.
     """
     pairs = list(product(names_in("model", settings.model), names_in("vocabulary", settings.vocabulary)))
     if len(pairs) == 1:
-        return [Study(settings)]
+        return [Study(settings, began=began)]
     if "," in settings.vocabulary and "chemgpt" in settings.vocabulary:
         raise UserError(
             f"several vocabularies must spell the same molecules, as dataset,smiles do, got {settings.vocabulary}; "
@@ -50,7 +54,7 @@ def studies_of(settings: StudySettings) -> list[Study]:
     for model, written in pairs:
         name = settings.study and f"{settings.study}-{study_report.name_of(model, written)}"
         changes = {**share, "model": model, "vocabulary": written, "study": name}
-        studies.append(Study(settings.model_copy(update=changes)))
+        studies.append(Study(settings.model_copy(update=changes), began=began))
     return studies
 
 

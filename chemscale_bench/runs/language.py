@@ -18,7 +18,7 @@ from chemscale_bench.data.store import TokenStore
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import ngram
 from chemscale_bench.models import hub
-from chemscale_bench.models.language_models import optimizer_for, options_of, rated_groups
+from chemscale_bench.models.language_models import load_trainable, optimizer_for, options_of, rated_groups
 from chemscale_bench.models.packed import LanguageModel
 from chemscale_bench.models.registry import LANGUAGE_MODELS
 from chemscale_bench.runs import molecules
@@ -123,7 +123,7 @@ class LanguageRun(TrackedRun):
             fresh: LanguageModel = self.family.build(config, self.settings.seed, **self.options)
             return fresh
         folder = hub.checkpoint_folder(self.settings.init)
-        model: LanguageModel = self.family.load_pretrained(folder)
+        model = load_trainable(self.settings.model, folder, **self.options)
         known = hub.symbols_of(folder) if self.settings.vocabulary != "chemgpt" else None
         if known is not None and known != list(self.store.vocabulary.symbols):
             raise UserError(

@@ -70,7 +70,7 @@ def train_seeds(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
         ending.enter_context(ended_properly(parent))
         waiting = waiting or build()
         train_together(start, settings.seeds)
-        if stop.requested:
+        if waiting or any(run.trainer.stopped for run in runs):
             print(f"{stop.requested}; every seed goes on by its own resume=", file=sys.stderr)
             raise KeyboardInterrupt
         first = runs[0]
@@ -91,4 +91,3 @@ def train_seeds(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
             print(f"parent run {parent}, one child per seed; next:\n  {look_at(parent, beside_others=True)}")
         if diverged:
             raise diverged[0]
-    sys.exit(stop.exit_code)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import torch
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.seeds import train_seeds
@@ -26,7 +30,8 @@ def train(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
     """Train one model as `start` does, or several seeds at once, and exit."""
     if settings.seeds > 1:
         kind.check(settings)
-        train_seeds(settings, kind)
+        with memory_told(kind):
+            train_seeds(settings, kind)
     else:
         sys.exit(start(settings, kind)[1])
 
@@ -40,7 +45,7 @@ def start(settings: TrainingSettings, kind: type[TrackedRun], prints: bool = Tru
         prints: whether the run shows its progress and prints its results.
 
     Returns:
-        The run, and the exit code: 0, or another if it was asked to stop.
+        The run, and the exit code: 0, or another if it was stopped before its end.
     """
     saved = load_saved(settings.resume) if settings.resume else None
     if saved:
@@ -57,7 +62,7 @@ def start(settings: TrainingSettings, kind: type[TrackedRun], prints: bool = Tru
         for dead in reap_dead_runs([experiment_id(settings.experiment)]):
             print(f"run {dead} had been killed; it can go on with resume={dead}", file=sys.stderr)
         there = bool(settings.resume or launched_run())
-    with Stop() as stop:
+    with Stop() as stop, memory_told(kind):
         run = None if fabric.broadcast(there) else kind(settings, fabric, "", stop, saved)
         run_id = adopt_run(settings.experiment, settings.resume) if fabric.is_global_zero else ""
         run_id = fabric.broadcast(run_id)
@@ -69,7 +74,20 @@ def start(settings: TrainingSettings, kind: type[TrackedRun], prints: bool = Tru
         except Diverged:  # to go on would only diverge again
             shutil.rmtree(run_folder(run_id), ignore_errors=True)
             raise
-    return run, stop.exit_code
+    return run, stop.exit_code if run.trainer.stopped else 0  # asked after the last step, it has come to its end
+
+
+@contextmanager
+def memory_told(kind: type[TrackedRun]) -> Iterator[None]:
+    """Say in one line that a training needs more memory than there is."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        more = ", or more GPUs with sharding=full" if "sharding" in kind.SETTINGS.model_fields else ""
+        raise UserError(
+            f"a training must fit the memory of its device, this one does not ({str(error).splitlines()[0]}); give "
+            f"smaller params, a smaller {kind.BATCH}{more}"
+        ) from None
 
 
 def load_saved(run_id: str) -> dict[str, Any]:

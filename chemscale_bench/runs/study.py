@@ -9,7 +9,6 @@ import time
 from functools import partial
 from typing import Any
 
-import psutil
 import torch
 from tqdm import tqdm
 
@@ -51,12 +50,14 @@ class Study:
     Args:
         settings: of the verb `study`.
         prints: whether it shows its progress and prints what it finds.
+        began: the time from which its hours count; now, unless given.
 
     Raises:
         UserError: if they don't fit one another.
     """
 
-    def __init__(self, settings: StudySettings, prints: bool = True) -> None:
+    def __init__(self, settings: StudySettings, prints: bool = True, began: float | None = None) -> None:
+        self.began = time.time() if began is None else began
         settings = by_the_clock(settings, prints)
         self.settings, self.task, self.prints = settings, tasks.load(settings.task), prints
         refuse_other_family(settings, self.task, FRAMES if self.task.family == "language_model" else MOLECULES)
@@ -83,7 +84,6 @@ class Study:
             self.settings = settings = settings.model_copy(update={"storage": os.environ[STORAGE]})
         if settings.workers > 1 and settings.engine == "local" and not torch.cuda.is_available():
             torch.set_num_threads(threads_of(settings.workers))
-        self.began = psutil.Process().create_time()
         self.next_note = time.monotonic() + NOTE_SECONDS
         self.results: list[Result] = []
         self.found: StudyResult
@@ -102,7 +102,7 @@ class Study:
         print(study_report.expectation(self.plan, planned, []))
 
     def seconds_to_end(self) -> float:
-        """Of the hours that are given, the time used by this command apart."""
+        """Of the hours that are given, the time used since it began apart."""
         return 3600 * self.settings.hours - (time.time() - self.began)
 
     def seconds_left(self) -> float:

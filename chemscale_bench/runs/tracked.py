@@ -111,7 +111,7 @@ class TrackedRun(RunKind):
 
     def describe(self) -> None:
         """Log what is about to be trained, on what, by what."""
-        rate = {"peak_learning_rate": self.trainer.peak_rates[0], "arithmetic": self.fabric._precision.precision}
+        rate = {"peak_learning_rate": f"{self.learning_rate:.10g}", "arithmetic": self.fabric._precision.precision}
         params = self.settings_record | rate | self.params()
         self.recorder.params(params)
         tags = self.tags() | {"energy.source": self.clock.energy.source} | code_tags()
@@ -214,7 +214,7 @@ class TrackedRun(RunKind):
             name = "train" if report.kind == "trunk" else "decay"
             values = self.report_metrics(report, name) | {
                 f"speed/{name}_{self.UNIT}_per_s": report.amount / report.seconds,
-                f"{name}/learning_rate": report.learning_rate,
+                f"{name}/learning_rate": report.learning_rate / self.trainer.peak_rates[0] * self.learning_rate,
                 f"{name}/gradient_norm": report.gradient_norm,
             }
             self.recorder.metrics(values, report.position)
@@ -227,7 +227,7 @@ class TrackedRun(RunKind):
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep everything that the run needs to go on."""
-        used = self.fabric.all_reduce(torch.tensor(self.clock.energy.kilojoules_since_last_call()), reduce_op="sum")
+        used = self.fabric.all_reduce(torch.tensor(self.clock.kilojoules(self.fabric.local_rank)), reduce_op="sum")
         alone = self.trainer.record_time == self.trainer.record_own_time
         share = self.clock.share_of_time(self.trainer.train_seconds, alone)
         self.log["energy_kj"] += share * torch.as_tensor(used).item()

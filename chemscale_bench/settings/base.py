@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -30,14 +31,16 @@ def parse_count(value: Any) -> Any:
 
 
 def parse_counts(value: Any) -> Any:
-    """Read whole numbers with commas between them, ``1e4,3e4,1e5``; ``auto`` stays as it is.
+    """Read whole numbers with commas between them, ``1e4,3e4,1e5``, or a sequence; ``auto`` stays as it is.
 
     Raises:
         ValueError: if one of them is not a whole number.
     """
-    if value == "auto" or isinstance(value, tuple):
+    if isinstance(value, str) and value == "auto":
         return value
-    return tuple(parse_count(part.strip()) for part in str(value).strip("()[] ").split(",") if part.strip())
+    typed = isinstance(value, str) or not isinstance(value, Iterable)
+    parts = str(value).strip("()[] ").split(",") if typed else [str(each) for each in value]
+    return tuple(parse_count(part.strip()) for part in parts if part.strip())
 
 
 Count = Annotated[int, BeforeValidator(parse_count)]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import torch
 
 RAPL = Path("/sys/class/powercap")
+SHARED = "CHEMSCALE_SHARED_DEVICE"
+"""Set in the environment of workers that share a device: its counter has the energy of all of them."""
 
 
 class EnergyMeter:
@@ -17,14 +20,16 @@ class EnergyMeter:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.source = "unavailable"
+        self.source = "shared" if SHARED in os.environ else "unavailable"
         self.device = device
         self.last = self.read()
         if self.last is not None:
             self.source = "nvml" if device.type == "cuda" else "rapl"
 
     def read(self) -> dict[str, tuple[float, float]] | None:
-        """Joules and the joules at which the counter wraps, per counter."""
+        """Joules and the joules at which the counter wraps, per counter; nothing if others use it, too."""
+        if SHARED in os.environ:
+            return None
         return read_nvml(self.device) if self.device.type == "cuda" else read_rapl()
 
     def kilojoules_since_last_call(self) -> float:

@@ -82,6 +82,7 @@ class Learner:
         self.record_time: Callable[[float], None] = self.record_own_time  # called with seconds
         self.learn: Callable[[Any, Tensor], Tensor] = self.forward_backward
         self.update: Callable[[], Tensor] = self.clip_and_update
+        self.exchanges = self.met = False  # whether a pass meets those of other processes, and has done so
         self.captures = captures and fabric.device.type == "cuda" and fabric.world_size == 1
         if self.captures:
             self.learn, self.update = Captured(self.learn), Captured(self.update)
@@ -96,6 +97,7 @@ class Learner:
         if self.captures:
             self.hold_rates()
         while True:
+            self.met = False
             try:
                 loss = self.accumulate(step.items, step.amount)
                 break
@@ -105,7 +107,7 @@ class Learner:
                 if isinstance(self.learn, Captured):
                     self.learn.forget()
                 torch.cuda.empty_cache()
-                if self.pass_limit < 64:
+                if self.pass_limit < 64 or self.met:  # other processes would wait for the rest of that pass
                     raise
         self.gradient_norm = self.update()
         if self.average:
@@ -128,14 +130,17 @@ class Learner:
             passes += passes[-1:] * (int(torch.as_tensor(most)) - len(passes))
         for index, forward_pass in enumerate(passes):
             exchanges, counts = self.spread or index == len(passes) - 1, index < own
+            self.exchanges = exchanges and processes > 1
             with nullcontext() if exchanges else self.fabric.no_backward_sync(self.model):
                 total += self.learn(forward_pass, weight if counts else torch.zeros_like(weight)) * counts
         return total
 
     def forward_backward(self, forward_pass: Any, weight: Tensor) -> Tensor:
         """Add the gradient of a pass, times `weight`; its summed loss."""
+        self.met = self.exchanges and self.spread  # weights are gathered in the forward pass already
         with self.fabric.autocast() if self.spread else nullcontext():  # what Fabric sets up does so itself
             loss: Tensor = self.model(forward_pass)
+        self.met = self.exchanges
         self.fabric.backward(loss * weight)
         return loss.detach()
 

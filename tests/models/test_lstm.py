@@ -49,15 +49,18 @@ def test_logits_are_those_of_the_layers_applied_to_one_molecule() -> None:
 
 
 def test_a_batch_as_a_gpu_has_it_gives_the_same_losses() -> None:
-    """No groups, padding behind the molecules, and empty ones at the end."""
-    model = model_of(32)
+    """No groups, padding behind the molecules, and empty ones at the end, which cost no row."""
+    model, rows = model_of(32), []
+    model.lstm.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
     sequences = random_sequences([30, 2, 11, 64])
     lengths = [len(each) for each in sequences]
     tokens = torch.from_numpy(np.concatenate(sequences).view(np.int16))
     items = np.array([*zip(np.cumsum([0, *lengths[:-1]]), lengths, strict=True), (-64, 21)])
     there = pack_on_device(tokens, items, START)
     assert not there.groups
+    assert len(there.offsets) - 1 > len(items)
     losses = model.token_losses(there)
+    assert rows == [len(items)]
     here = model.token_losses(pack(sequences, START))
     torch.testing.assert_close(losses[: len(here)], here, atol=1e-5, rtol=1e-5)
     assert not losses[len(here) :].any()

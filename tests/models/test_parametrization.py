@@ -1,15 +1,16 @@
 """What one learning rate for all sizes rests on, and that the rates are those that the paper's table asks for."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 import torch
-from sequences import SYMBOLS, learnable_sequences, spread
+from sequences import END, PAD, START, SYMBOLS, learnable_sequences, spread
 
 from chemscale_bench.evaluation.coordinates import Coordinates, coordinates
 from chemscale_bench.models.chemgpt import build_shape, parameter_groups
-from chemscale_bench.models.language_models import rated_groups
+from chemscale_bench.models.language_models import load_trainable, rated_groups
 from chemscale_bench.models.parametrization import LEARNING_RATE, MUON_RATE, Optimizer, Parametrization, multipliers
 from chemscale_bench.models.registry import LANGUAGE_MODELS
 from chemscale_bench.models.sizes import Shape
@@ -162,6 +163,28 @@ def test_what_weight_decay_takes_off_matrices_in_a_step_is_the_same(
     assert set(products) == {0.0, 0.001}
     decayed = sum(len(group["params"]) for group in groups if group["weight_decay"])
     assert decayed == 4 * shape.layers
+
+
+@pytest.mark.parametrize("parametrization", ["mutransfer", "standard"])
+@pytest.mark.parametrize("name", ["chemgpt", "llama"])
+def test_a_checkpoint_is_trained_on_as_its_run_would(
+    tmp_path: Path, name: str, parametrization: Parametrization
+) -> None:
+    family, batch = LANGUAGE_MODELS.family(name), pack(learnable_sequences(16, 0), START)
+    config = family.config_of(Shape(2, 256, 4), SYMBOLS, parametrization)
+    model = family.build(config, 0, parametrization=parametrization)
+    family.save_pretrained(model, tmp_path, START, END, PAD)
+    loaded = load_trainable(name, tmp_path, parametrization=parametrization)
+    torch.testing.assert_close(loaded.logits(batch), model.logits(batch), atol=1e-4, rtol=0)
+    moves = []
+    for each in (model, loaded):
+        groups, _ = rated_groups(name, each, 0.01, 0.0, 0, "adamw", parametrization=parametrization)
+        before = {key: value.clone() for key, value in each.state_dict().items()}
+        each(batch).div(16 * 40).backward()
+        torch.optim.AdamW(groups).step()
+        moves.append({key: float((value - before[key]).norm()) for key, value in each.state_dict().items()})
+    assert moves[1] == pytest.approx(moves[0], rel=0.01)
+    torch.testing.assert_close(loaded.logits(batch), model.logits(batch), atol=1e-2, rtol=0)
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:

@@ -12,8 +12,10 @@ import psutil
 import pytest
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.runs.engines import local
 from chemscale_bench.runs.engines.start import read_options, typed
 from chemscale_bench.settings.study import StudySettings
+from chemscale_bench.tracking.energy import SHARED
 from chemscale_bench.tuning.study import without_secrets
 
 
@@ -35,6 +37,19 @@ def test_a_storage_is_shown_without_its_secrets() -> None:
     )
     assert without_secrets("/home/ada/my@folder/x.log") == "/home/ada/my@folder/x.log"
     assert without_secrets("") == ""
+
+
+@pytest.mark.parametrize(("workers", "shared"), [(1, "None"), (2, "1")])
+def test_workers_of_one_device_are_told_so(
+    workers: int, shared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    command = [sys.executable, "-S", "-c", f"import os; print(os.environ.get({SHARED!r}))"]
+    for process in local.start(command, {}, workers, tmp_path, {}).processes:
+        process.wait()
+    assert {log.read_text().strip() for log in tmp_path.glob("worker-*.log")} == {shared}
 
 
 def test_options() -> None:

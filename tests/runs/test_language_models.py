@@ -111,6 +111,14 @@ def test_the_rate_of_chemgpt_follows_the_warm_up() -> None:
     assert rate / usual == pytest.approx((0.72 * 2e4 / 9e3) ** 0.25, rel=1e-6)
 
 
+def test_a_rate_is_logged_as_it_is_typed() -> None:
+    call("chemgpt", *SMALL, "--learning_rate", "0.002")  # narrow: its embeddings learn faster
+    (run,) = runs()
+    assert run.data.params["peak_learning_rate"] == "0.002"
+    curve = mlflow.MlflowClient().get_metric_history(run.info.run_id, "train/learning_rate")
+    assert max(point.value for point in curve) == pytest.approx(0.002, rel=1e-6)
+
+
 def test_a_run_goes_on_by_the_verb_that_started_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -20,6 +20,7 @@ from mlflow.entities import Run
 from servers import free_port, kill, serve
 
 from chemscale_bench.cli import main
+from chemscale_bench.runs.language import LanguageRun
 from chemscale_bench.tracking import recorder
 
 SMALL = ["--task", "embedded-lm", "--params", "3e4", "--device", "cpu"]
@@ -98,6 +99,31 @@ def test_ctrl_c_saves_the_run_and_says_how_to_go_on(prepared_home: Path) -> None
     train("--resume", run.info.run_id)
     (run,) = runs()
     assert run.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("seeds", ["1", "2"])
+def test_ctrl_c_in_the_last_validation_stops_nothing(seeds: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = LanguageRun.measure
+
+    def interrupted(run: LanguageRun, budget: int) -> Any:
+        if run.settings.seed == 0:  # once: a second Ctrl-C ends it at once
+            os.kill(os.getpid(), signal.SIGINT)
+        return measure(run, budget)
+
+    monkeypatch.setattr(LanguageRun, "measure", interrupted)
+    train("--tokens", "3e3", "--smaller_budgets", "False", "--seeds", seeds)
+    assert {run.info.status for run in runs()} == {"FINISHED"}
+
+
+def test_memory_that_does_not_suffice_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: LanguageRun) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
+
+    monkeypatch.setattr(LanguageRun, "make_model", full)
+    (line,) = [line for line in train(expected=2).splitlines() if "out of memory" in line]
+    assert "a training must fit the memory of its device" in line
+    assert "give smaller params, a smaller batch_tokens, or more GPUs with sharding=full" in line
+    assert not runs()
 
 
 def run_without_patience(*arguments: str) -> None:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import mlflow
+import psutil
 import pytest
 from commands import call
 from forks import Fork
@@ -15,7 +16,10 @@ from mlflow.entities import Run
 
 from chemscale_bench.cli import main
 from chemscale_bench.runs.cells import Result, Training
+from chemscale_bench.runs.comparison import studies_of
+from chemscale_bench.runs.study import Study
 from chemscale_bench.runs.study_report import judged
+from chemscale_bench.settings.study import StudySettings
 
 SMALL = [
     "study", "--task", "embedded-ff", "--model", "schnet", "--molecule", "ethanol", "--steps", "20", "--device", "cpu",
@@ -175,6 +179,14 @@ def test_a_budget_of_flops_is_kept_and_more_of_it_goes_on() -> None:
     assert len(more) > len(children)
     assert spent < again.data.metrics["study/flops"] <= 5e9
     assert len(cells_of(more)) == len(set(cells_of(more)))
+
+
+def test_hours_count_from_the_call_and_of_a_command_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: time.time() - 3600)  # a notebook is an hour old
+    settings = StudySettings(task="embedded-ff", model="schnet", hours=2, device="cpu")
+    assert Study(settings).seconds_to_end() == pytest.approx(7200, abs=60)
+    (study,) = studies_of(settings, time.time() - 600)
+    assert study.seconds_to_end() == pytest.approx(6600, abs=60)
 
 
 def test_a_dry_run_prints_the_plan_and_records_nothing() -> None:

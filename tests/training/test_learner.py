@@ -92,6 +92,28 @@ def test_memory_that_does_not_suffice_for_64_units_is_an_error() -> None:
     assert made.pass_limit == 50
 
 
+@pytest.mark.parametrize(("spread", "part", "again"), [(0, "forward", 1), (0, "backward", 0), (1, "forward", 0)])
+def test_memory_is_tried_again_only_where_no_other_process_waits(
+    spread: int, part: str, again: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, calls = learner(limit=200), 0
+    made.spread, made.exchanges = bool(spread), True  # as the last pass of one of two processes has it
+    made.fabric = SimpleNamespace(autocast=nullcontext, backward=lambda loss: step("backward"))  # type: ignore[assignment]
+    made.model = lambda _: step("forward")
+
+    def step(now: str) -> Tensor:
+        nonlocal calls
+        calls += now == part
+        if calls == 1 and now == part:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return torch.ones(())
+
+    monkeypatch.setattr(made, "accumulate", lambda *_: made.forward_backward(None, torch.ones(())))
+    with nullcontext() if again else pytest.raises(torch.OutOfMemoryError):
+        made.perform(Step(made, ITEMS, 5))  # type: ignore[arg-type]
+    assert calls == 1 + again
+
+
 def test_rates_are_held_on_the_device_and_recordings_forgotten_only_when_that_is_new() -> None:
     """What a GPU does before each step, whose recorded update reads the rate where it lies."""
     made, forgotten = learner(), []

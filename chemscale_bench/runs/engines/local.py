@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from chemscale_bench.errors import UserError
+from chemscale_bench.tracking.energy import SHARED
 
 ENDED_AS_ASKED = (0, 130, 143)
 
@@ -73,6 +74,8 @@ def start(
             share = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]}
         else:
             share = {"OMP_NUM_THREADS": str(threads_of(workers))}
+        if workers > max(1, len(gpus)):
+            share[SHARED] = "1"
         logs.append(folder / f"worker-{number}.log")
         with logs[-1].open("ab") as log:
             own = os.environ | variables | share | {"CHEMSCALE_LAUNCHER_PID": str(os.getpid())}
