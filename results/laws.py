@@ -38,8 +38,10 @@ def loss_against_params(found: Sequence[Scaled], x: str, y: str) -> Figure:
     chosen = {one.study.model: one for one in sorted(telling, key=lambda one: one.points["flops"].max())}
     found = [one for one in telling if chosen[one.study.model] is one]
     figure, axes = panels(len(found), x, y)
+    budgets = sorted({budget for _, points, _ in found for budget in points["budget"]}, reverse=True)
     for axis, (study, points, analysis) in zip(axes, found, strict=True):
-        for i, (budget, part) in enumerate(sorted(points.groupby("budget"), reverse=True)):
+        for budget, part in sorted(points.groupby("budget"), reverse=True):
+            i = budgets.index(budget)  # of one colour in all panels
             means = part.groupby("params")["loss"].agg(["mean", "min", "max"])
             colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
             off = np.abs(means[["min", "max"]].to_numpy().T - means["mean"].to_numpy())
