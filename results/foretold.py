@@ -22,6 +22,10 @@ def foretold_section(studies: Sequence[Study]) -> Iterator[str]:
     found = on_record(studies)
     yield f"{save(measured_over_foretold(found), 'foretold')}\n"
     yield from forecast_table(found)
+    told = {study.name for study, _ in found}
+    waiting = [f"{study.model} on {study.task}" for study in studies if study.foretold and study.name not in told]
+    if waiting:
+        yield f"\nForecasts that wait for their runs: {', '.join(waiting)}."
 
 
 def on_record(studies: Sequence[Study]) -> list[tuple[Study, pd.DataFrame]]:
