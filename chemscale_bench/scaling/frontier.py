@@ -8,6 +8,7 @@ law has a closed-form optimum (Hoffmann et al. 2022, eq. 4). In logs, with C = F
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -147,10 +148,14 @@ def searched_sizes(law: Forecast, budget: float) -> tuple[float, float]:
 
 
 def losses_along(law: JointLaw | Forecast, budgets: Array) -> Array:
-    """Log losses (m,) at the best sizes for log FLOPs / k (m,)."""
-    if isinstance(law, Forecast):
-        return search(law, budgets)[1]
-    losses: Array = _optimum(law, law.fitted_.theta[None], budgets)[1][0]
+    """Log losses (m,) at the best sizes for log FLOPs / k (m,), infinite where a forecast has none within reach."""
+    if isinstance(law, JointLaw):
+        losses: Array = _optimum(law, law.fitted_.theta[None], budgets)[1][0]
+        return losses
+    losses = np.full(len(budgets), np.inf)
+    for place in range(len(budgets)):
+        with suppress(UnidentifiedError):
+            losses[place] = search(law, budgets[place : place + 1])[1][0]
     return losses
 
 

@@ -100,7 +100,7 @@ def plan(
         log_sizes, worst, following = law.fitted_.u + law.centre_, float(np.exp(law.fitted_.log_loss.max())), None
         smallest, largest = 0.0, np.inf
     base = log_draws(law, [params], [tokens])
-    # What the optimum reaches with less: the loss falls with the budget.
+    # What the optimum reaches with less: the loss falls with the budget, down to the least that has a best size.
     budgets = np.log(np.geomspace(flops / 30, flops, 400) / k)
     reached = losses_along(law, budgets)
 

@@ -109,6 +109,17 @@ def test_the_run_that_tells_most_is_no_smaller_than_those_that_were_measured() -
     assert run.params * run.tokens * 6 == pytest.approx(run.flops)
 
 
+def test_a_budget_needs_a_best_size_and_none_of_its_thirtieth(forecast: Forecast) -> None:
+    """Waste is what the optimum does not need, which is far more than a thirtieth of the budget."""
+    budget = 1e12
+    with pytest.raises(UserError, match=r"a best size within reach .* at 3\.3e\+10 FLOPs"):
+        plan(forecast, budget / 30)
+    spend = plan(forecast, budget)
+    for other in (spend.half_size, spend.double_size):
+        enough = compute_optimal(forecast, [budget * (1 - other.wasted)])
+        assert enough.loss[0] == pytest.approx(other.loss, rel=1e-3)
+
+
 def test_a_plan_as_text(forecast: Forecast, planted: Any) -> None:
     lines = describe_plan(plan(forecast, 1.2e22), 0.9).splitlines()
     assert lines[0] == "budget   1.2e+22 FLOPs; 90% intervals"
