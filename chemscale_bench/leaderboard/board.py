@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from chemscale_bench.leaderboard.collect import Study
 from chemscale_bench.leaderboard.entry import RESULTS, Run
 from chemscale_bench.leaderboard.laws import Estimate, Laws, Question, laws_of
 from chemscale_bench.leaderboard.levels import Level
+from chemscale_bench.scaling.seeds import Mean, gap, mean_over_seeds
 from chemscale_bench.tasks import BOTH_STRINGS
 
 NO_LAWS = Laws()
@@ -29,11 +29,12 @@ class Reached(NamedTuple):
 
     metrics: dict[str, float]
     """Means over seeds."""
+    mean: Mean
+    """The primary metric's, over seeds; a paper's has no error."""
     low: float
-    """Of the primary metric's mean, by Student's t over seeds; NaN with one seed."""
+    """Of the mean; NaN without two seeds of this size or one near it."""
     high: float
-    seeds: tuple[float, ...]
-    """The primary metric of each seed."""
+    seeds: int
     params: float
     """The best size; NaN for a paper."""
 
@@ -51,7 +52,8 @@ class Row:
     rank: dict[str, int] = field(default_factory=dict)
     """By budget (as text), `params_exponent` and, if near its runs, `predicted`; unverified entries have none."""
     differs: dict[str, float] = field(default_factory=dict)
-    """By budget: chance of a difference to the next rank as large as this one's without a true one (Welch's t)."""
+    """By budget: chance of a difference to the next rank as large as this one's without a true one (Welch's t); not for
+    a mean without an interval."""
 
 
 @dataclass
@@ -160,7 +162,7 @@ def _board(
             row.laws = laws_of(row.points, question)
     for budget in board.budgets:
         _rank(rows, str(budget), lambda row, budget=budget: _primary(row, budget, metric))
-        _compare(rows, budget)
+        _compare(rows, budget, level)
     _rank(rows, "params_exponent", lambda row: -row.laws.params_exponent.value)
     _rank(rows, "predicted", lambda row: row.laws.predicted.rankable)
     return board
@@ -170,22 +172,18 @@ def _row(study: Study, metric: str, level: float) -> Row:
     points = table_of(study, metric)
     reached = {}
     for budget, metrics in study.published.items():
-        reached[budget] = Reached(metrics, math.nan, math.nan, (metrics[metric],), math.nan)
+        mean = Mean(metrics[metric], math.nan, 0)
+        reached[budget] = Reached(metrics, mean, *mean.interval(level), 1, math.nan)
     by_budget: dict[int, dict[float, list[dict[Any, Any]]]] = defaultdict(lambda: defaultdict(list))
     for point in points.to_dict("records"):
         by_budget[point["budget"]][point["params"]].append(point)
     for budget, by_size in by_budget.items():
         params, seeds = min(by_size.items(), key=lambda item: (_mean(item[1], "loss"), item[0]))
-        losses = tuple(seed["loss"] for seed in seeds)
-        half = math.nan
-        if len(losses) > 1:
-            half = float(
-                stats.t.ppf((1 + level) / 2, len(losses) - 1) * np.std(losses, ddof=1) / math.sqrt(len(losses))
-            )
-        mean = _mean(seeds, "loss")
+        of_budget = points[points["budget"] == budget]
+        mean = mean_over_seeds(of_budget["params"], of_budget["loss"], params)
         metrics = {name: _mean(seeds, name) for name in RESULTS[study.family]}
         metrics = {name: value for name, value in metrics.items() if not math.isnan(value)}
-        reached[budget] = Reached(metrics, mean - half, mean + half, losses, params)
+        reached[budget] = Reached(metrics, mean, *mean.interval(level), len(seeds), params)
     row = Row(study, reached, points)
     if study.published_exponent:
         value, error = study.published_exponent
@@ -232,11 +230,11 @@ def _rank(rows: Sequence[Row], by: str, value: Any) -> None:
         rows[i].rank[by] = place
 
 
-def _compare(rows: Sequence[Row], budget: int) -> None:
-    """Test neighbouring ranks against each other, where both have seeds."""
+def _compare(rows: Sequence[Row], budget: int, level: float) -> None:
+    """Test neighbouring ranks against each other."""
     key = str(budget)
     ranked = sorted((row for row in rows if key in row.rank), key=lambda row: row.rank[key])
     for row, following in pairwise(ranked):
-        ours, theirs = row.reached[budget].seeds, following.reached[budget].seeds
-        if min(len(ours), len(theirs)) > 1 and np.ptp(ours) + np.ptp(theirs) > 0:
-            row.differs[key] = float(stats.ttest_ind(ours, theirs, equal_var=False).pvalue)
+        between = gap(following.reached[budget].mean, row.reached[budget].mean, level)
+        if not math.isnan(between.p):
+            row.differs[key] = between.p

@@ -112,8 +112,8 @@ function drawTable() {
   if (!state.board.rows.some((row) => row.points.length))
     byId("about").textContent = `Nobody has measured this yet${best ? "; what stands here is published" : ""}. Be the first: chemscale study --task ${state.board.task.replace("@", state.board.data === "tokens" ? " --data " : " --molecule ")} --hours 2, then chemscale submit.`;
   byId("legend").textContent =
-    `Brackets are ${Math.round(100 * state.board.level)} % intervals: of the mean by Student's t over seeds, of laws by bootstrap. ` +
-    "p: chance of so large a difference to the next rank without a true one (Welch's t-test; it needs two seeds of both). " +
+    `Brackets are ${Math.round(100 * state.board.level)} % intervals: of the mean by Student's t over the seeds of all sizes within a decade, of laws by bootstrap. ` +
+    "p: chance of so large a difference to the next rank without a true one (Welch's t-test). " +
     "Exponents are those of pure power laws, where the other resource is largest. The predicted loss is that of the best size and data for this compute, by the law of the study; one that is marked lies far beyond its runs and is not ranked; no upper bound: its runs tell none, since the interval reaches beyond the worst of them. Cost is that of one run of the best size; device-hours count every GPU, or the processor. A dash stands for what cannot be told; the pointer over it, or the details, say why.";
   return rows;
 }

@@ -106,7 +106,7 @@ def _row(row: Row, metric: str) -> dict[str, Any]:
         "date": study.date, "link": study.link, "note": study.note,
         "level": LEVEL.get(study.kind, study.level.word), "why": study.why_not_next,
         "reached": {
-            budget: [at.metrics[metric], at.low, at.high, len(at.seeds), at.params]
+            budget: [at.metrics[metric], at.low, at.high, at.seeds, at.params]
             for budget, at in row.reached.items()
         },
         "rank": row.rank, "differs": row.differs,
@@ -227,7 +227,7 @@ def table(boards: Sequence[Board]) -> pd.DataFrame:
                     about
                     | {
                         "budget": budget, "rank": row.rank.get(str(budget)), **at.metrics, "low": at.low,
-                        "high": at.high, "seeds": len(at.seeds), "best_params": at.params,
+                        "high": at.high, "seeds": at.seeds, "best_params": at.params,
                         "p_next_rank": row.differs.get(str(budget)), "predicted_at_flops": board.flops,
                     }
                     | estimates

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from chemscale_bench.scaling.line import Line, straight_line
+from chemscale_bench.scaling.seeds import gap, mean_over_seeds
 
 CELL = ["params", "data"]
 
@@ -26,7 +26,7 @@ class Decision(NamedTuple):
     difference: float
     """Mean loss of `other` less that of `better` there."""
     interval: tuple[float, float]
-    """Of the difference, by Welch's t over seeds; nan with fewer than two seeds of each."""
+    """Of the difference, by Welch's t over seeds (`scaling.seeds`); nan where one has no two seeds of any near size."""
     smaller: pd.DataFrame
     """The smaller common cells, the least first: params, data, share (of the largest's params x data), pairs (one run
     of each model) and agree (share of them that rank the two in this order; ties count half)."""
@@ -53,18 +53,22 @@ def decisions(runs: pd.DataFrame, level: float = 0.9) -> list[Decision]:
         if not common:
             continue
         params, data = top = common[-1]
-        losses = dict(zip(names, (cell[top] for cell in cells), strict=True))
-        better, other = sorted(names, key=lambda name: np.mean(losses[name]))
+        at_most = [runs[(runs["model"] == name) & (runs["data"] == data)] for name in names]
+        means = {
+            name: mean_over_seeds(table["params"], table["loss"], params)
+            for name, table in zip(names, at_most, strict=True)
+        }
+        better, other = sorted(names, key=lambda name: means[name].value)
         of_better, of_other = (cells[names.index(name)] for name in (better, other))
         rows = []
         for cell in common[:-1]:
             pairs = np.array(list(product(of_better[cell], of_other[cell])))
             agree = np.mean((pairs[:, 0] < pairs[:, 1]) + 0.5 * (pairs[:, 0] == pairs[:, 1]))
             rows.append((*cell, cell[0] * cell[1] / (top[0] * top[1]), len(pairs), float(agree)))
-        difference = float(np.mean(losses[other]) - np.mean(losses[better]))
+        between = gap(means[other], means[better], level)
         found.append(
             Decision(
-                better, other, params, data, difference, _welch(losses[other], losses[better], level),
+                better, other, params, data, between.value, (between.low, between.high),
                 pd.DataFrame(rows, columns=[*CELL, "share", "pairs", "agree"]),
             )
         )  # fmt: skip
@@ -111,11 +115,3 @@ def exponents(runs: pd.DataFrame, level: float = 0.9) -> list[Exponents]:
                 found.append(Exponents(axis, at, len(both), names, (first, second), difference))
                 break
     return found
-
-
-def _welch(first: list[float], second: list[float], level: float) -> tuple[float, float]:
-    """Interval of a difference of two means of unequal variances."""
-    if min(len(first), len(second)) < 2:
-        return float("nan"), float("nan")
-    low, high = stats.ttest_ind(first, second, equal_var=False).confidence_interval(level)
-    return float(low), float(high)

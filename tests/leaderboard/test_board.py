@@ -7,7 +7,6 @@ import math
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from chemscale_bench.leaderboard.board import Board, build
@@ -15,6 +14,7 @@ from chemscale_bench.leaderboard.collect import read_entries
 from chemscale_bench.leaderboard.levels import Level
 from chemscale_bench.leaderboard.planted import plant, true_loss
 from chemscale_bench.leaderboard.published import read_published
+from chemscale_bench.scaling.seeds import mean_over_seeds
 from chemscale_bench.tasks import titled
 from chemscale_bench.verbs.leaderboard import PUBLISHED, counts
 
@@ -189,8 +189,6 @@ def test_laws_are_fitted_once_for_the_same_points(tmp_path: Path, monkeypatch: p
 
 
 def test_the_larger_exponent_ranks_first_and_intervals_have_two_sides(root: Path) -> None:
-    from scipy import stats
-
     studies, _ = read_entries(root, Level.CONSISTENT)
     board = next(board for board in build(studies, level=0.8) if board.task == "embedded-lm")
     ranked = sorted(
@@ -199,7 +197,9 @@ def test_the_larger_exponent_ranks_first_and_intervals_have_two_sides(root: Path
     values = [row.laws.params_exponent.value for row in ranked]
     assert len(values) >= 2
     assert values == sorted(values, reverse=True)
-    reached = next(row for row in board.rows if row.study.submitter == "Better").reached[100_000]
-    seeds = np.array(reached.seeds)
-    half = stats.t.ppf(0.9, len(seeds) - 1) * seeds.std(ddof=1) / len(seeds) ** 0.5
-    assert (reached.low, reached.high) == pytest.approx((seeds.mean() - half, seeds.mean() + half))
+    row = next(row for row in board.rows if row.study.submitter == "Better")
+    of_budget = row.points[row.points["budget"] == 100_000]
+    reached = row.reached[100_000]
+    mean = mean_over_seeds(of_budget["params"], of_budget["loss"], reached.params)
+    assert mean.free > reached.seeds - 1, "other sizes tell of the spread, too"
+    assert (reached.low, reached.high) == pytest.approx(mean.interval(0.8))
