@@ -69,6 +69,8 @@ def test_an_hour_budget_that_is_too_small_is_told_the_smallest_that_would_do(wor
 def test_a_budget_of_flops_that_is_too_small_is_told_the_smallest_that_would_do() -> None:
     with pytest.raises(UserError, match=r"takes flops=\S+ here, got flops=1e\+06; give it that") as refused:
         planned(flops="1e6").wanted([], [], 0.0)
+    assert "(params on frames: 3e+03 on 20, 1e+04 on 20, 3e+04 on 20)" in str(refused.value)
+    assert str(refused.value).endswith("or smaller params= or steps=")
     flops = re.findall(r"takes flops=(\S+) ", str(refused.value))[0]
     assert len({one.training.params for one in planned(flops=flops).wanted([], [], 0.0)}) == 3
 
