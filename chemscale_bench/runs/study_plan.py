@@ -211,7 +211,7 @@ class StudyPlan:
         except TooSmallError as error:
             if taken:  # what is left is too little for anything
                 return []
-            raise too_small(error, self.settings, searched, seconds, self.word) from None
+            raise too_small(error, self.settings, self.task, searched, seconds) from None
         held = {(training.params, training.seed) for training in taken}
         planned = []
         for place, times in sorted(design.counts.items()):
