@@ -214,9 +214,7 @@ def load(name: str) -> Task:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"task must be a readable YAML file, got {path} ({error})") from None
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise UserError(f"task {path}: {where}: {problem['msg']}, got {problem['input']!r}") from None
+        raise UserError(f"task {path}: {broken_rule(error, FAMILIES[family])}") from None
     ours = FOLDER / f"{task.name}.yaml"
     if path != ours and ours.exists() and task.digest != load(task.name).digest:
         raise UserError(
@@ -224,6 +222,20 @@ def load(name: str) -> Task:
             "choose another name"
         )
     return task
+
+
+def broken_rule(error: ValidationError, kind: type[Task]) -> str:
+    """The rule of a task that a file breaks, in a line; of a field that there is none of before one that is missing."""
+    problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    where, message = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(where, kind.model_fields, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(kind.model_fields)}"
+        return f"there is no field {where}; {hint}"
+    if problem["type"] == "missing":
+        return f"{where} must be there, got none; add it"
+    got = "" if "got" in message else f", got {problem['input']!r}"
+    return f"{where}: {message}{got}; mend it" if where else f"{message}{got}; mend it"
 
 
 def load_language(name: str) -> LanguageTask:

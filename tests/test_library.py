@@ -76,6 +76,7 @@ def test_a_fit_of_a_file_prints_nothing_and_shows_itself(tmp_path: Path, capsys:
     found = cs.fit(tmp_path / "runs.csv", model="llama", replicates=100)
     assert found.numbers()["joint/params_exponent"] == pytest.approx(0.2, abs=0.01)
     assert "Joint law" in found._repr_html_()
+    assert repr(found) == found.text()  # of a console
     assert len(found.figure("residuals").data) > 0
     with pytest.raises(UserError, match=r"name must be one of loss_against_params, .*, got 'sankey'"):
         found.figure("sankey")
@@ -112,6 +113,7 @@ def test_a_fit_of_a_file_prints_nothing_and_shows_itself(tmp_path: Path, capsys:
         (lambda: cs.plan(cs.fit(table(), replicates=100)), "plan needs one budget, got flops=0 and gpu_hours=0"),
         (lambda: cs.plan(cs.fit(table().head(2), replicates=100), flops=1e16), "a plan needs the forecast of a fit"),
         (lambda: cs.plan(cs.fit(frames(), replicates=100), flops=1e16), "got frames, whose FLOPs are not"),
+        (lambda: cs.plan(table(), flops=1e16), "a plan needs what fit or study has returned, got DataFrame"),  # type: ignore[arg-type]
         (lambda: cs.study("nothing"), "task must be"),
         (lambda: cs.study("embedded-lm"), "a study needs sizes or a budget, got neither"),
         (lambda: cs.study("embedded-lm", model="llama,lstm", params=1e4), "model must be one here, got 'llama,lstm'"),
@@ -251,6 +253,7 @@ def test_a_trained_model_is_put_to_use_silently_and_from_any_thread(
     for found in (drawn, many, probed):
         assert found.numbers().items() <= mlflow.get_run(found.run_id).data.metrics.items()
         assert found.text().splitlines()[0] in found._repr_html_()
+        assert repr(found) == found.text()
         with pytest.raises(UserError, match=r"name must be one of .*, got 'sankey'"):
             found.figure("sankey")
     assert not capsys.readouterr().out

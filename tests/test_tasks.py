@@ -52,8 +52,10 @@ GOOD = (tasks.FOLDER / "moses-lm.yaml").read_text().replace("moses-lm", "mine")
     ("old", "new", "message"),
     [
         ("version: 3", "version: 0", "version"),
-        ("data: moses", "data: moses\nextra: 1", "extra"),
-        ("[1e6, 3e6, 1e7, 3e7]", "[3e6, 1e6]", "ascend"),
+        ("data: moses", "data: moses\nextra: 1", "there is no field extra; there are name, version, "),
+        ("vocabulary: ", "vocabulary_: ", "mine.yaml: there is no field vocabulary_; did you mean vocabulary.$"),
+        ("version: 3\n", "", "mine.yaml: version must be there, got none; add it$"),
+        ("[1e6, 3e6, 1e7, 3e7]", "[3e6, 1e6]", "ascend from at least 1, got .3000000, 1000000.; mend it$"),
         ("[1e6, 3e6, 1e7, 3e7]", "[many]", "whole number such as 1e8, got 'many'"),
         ("name: mine", "name: embedded-lm", "name must be its own, embedded-lm is a task of the project"),
         ("family: language_model", "family: poetry", "family"),

@@ -11,7 +11,7 @@ import numpy as np
 
 from chemscale_bench.data.frame_ase import read_by_ase
 from chemscale_bench.data.frame_raw import CHARGE, MULTIPLICITY, USUAL, Keys, Raw
-from chemscale_bench.data.frame_units import DECLARED, Units, agreed, size_of
+from chemscale_bench.data.frame_units import DECLARED, Units, agreed, refuse_unstated, size_of
 from chemscale_bench.data.mixtures import FrameSet, Mixture
 from chemscale_bench.data.references import Reference
 from chemscale_bench.data.structures import Frames
@@ -53,13 +53,13 @@ def read_frames(
         raise UserError(f"a file of frames must not be empty, got {path}; check how it was written")
     for name, value in stated._asdict().items():
         if value:  # a wrong word of the user's is told before a large file is read
-            size_of(name, value, named)
+            size_of(name, value)
     raw = _read_npz(path, keys, forces) if path.suffix == ".npz" else read_by_ase(path, keys, forces)
     told = {name: agreed(name, value, raw.about, path.name, raw.notes) for name, value in stated._asdict().items()}
     units = Units(**told)
-    energy = size_of("energy_unit", units.energy_unit, named)
-    length = size_of("length_unit", units.length_unit, named)
-    force = size_of("force_unit", units.force_unit, named) if units.force_unit else None
+    refuse_unstated(units, named)
+    energy, length = size_of("energy_unit", units.energy_unit), size_of("length_unit", units.length_unit)
+    force = size_of("force_unit", units.force_unit) if units.force_unit else None
     if forces and raw.forces is None:
         raise UserError(
             f"every frame to train on must have forces, {path.name} has energies only; give it as test_data, or with "

@@ -49,30 +49,43 @@ class Units(NamedTuple):
     force_unit: str = ""
 
 
-def size_of(name: str, value: str, named: tuple[str, ...]) -> float:
+def size_of(name: str, value: str) -> float:
     """The size of a stated unit.
 
     Args:
         name: the parameter, for errors.
         value: what the user stated.
-        named: data sets that need none, for errors.
 
     Raises:
-        UserError: none is stated, or it is not known.
+        UserError: it is not known.
     """
     units = TABLES[name]
     known = ", ".join(units)
-    if not value:
-        raise UserError(
-            f"{name} must be stated for frames of your own ({known}), got none; units are never guessed: "
-            f"add {name}=..., or use data={' or '.join(named)}"
-        )
     if value not in units:
         lowered = {key.lower(): key for key in units}
         near = difflib.get_close_matches(value.lower(), lowered, n=1, cutoff=0.4)
         hint = f"did you mean {lowered[near[0]]}?" if near else "convert the file"
         raise UserError(f"{name} must be one of {known}, got {value!r}; {hint}")
     return units[value]
+
+
+def refuse_unstated(units: Units, named: tuple[str, ...]) -> None:
+    """Refuse frames whose energies or positions are in a unit that nobody tells; both at once, if both are missing.
+
+    Args:
+        units: those that the user states or the file declares.
+        named: data sets that need none, for the error.
+
+    Raises:
+        UserError: naming what is missing.
+    """
+    missing = [name for name in ("energy_unit", "length_unit") if not getattr(units, name)]
+    if missing:
+        known = "; ".join(", ".join(TABLES[name]) for name in missing)
+        raise UserError(
+            f"{' and '.join(missing)} must be stated for frames of your own ({known}), got none; units are never "
+            f"guessed: add {' and '.join(f'{name}=...' for name in missing)}, or use data={' or '.join(named)}"
+        )
 
 
 def agreed(name: str, stated: str, about: Mapping[str, Any], origin: str, notes: list[str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import nn
 
 from chemscale_bench.data.smiles import codec_for
 from chemscale_bench.data.spelling import spell
@@ -19,6 +20,11 @@ from chemscale_bench.training.language import molecule_losses
 
 if TYPE_CHECKING:
     from chemscale_bench.evaluation.dynamics import ForceFieldCalculator
+
+
+def counted(network: nn.Module) -> str:
+    """All parameters of a network, its tables included."""
+    return f"{sum(weights.numel() for weights in network.parameters()):,}"
 
 
 class TrainedLanguageModel:
@@ -37,6 +43,10 @@ class TrainedLanguageModel:
         checkpoint = of_folder(self.folder, untrained=False, params={})
         self.network, self.vocabulary = checkpoint.network.to(device), checkpoint.vocabulary
         self._codec = codec_for(self.vocabulary.string)
+
+    def __repr__(self) -> str:
+        """What it is, and what can be asked of it."""
+        return f"<language model of {counted(self.network)} parameters: loss(smiles), sample(n), embed(smiles)>"
 
     def loss(self, smiles: Sequence[str]) -> np.ndarray:
         """Nats (M,) of each molecule: the summed cross-entropy of its symbols and its end.
@@ -111,6 +121,10 @@ class TrainedForceField:
     def __init__(self, folder: str | Path, device: str = "cpu") -> None:
         self.folder, self.device = Path(folder), device
         self.network, self.about = force_fields.load(self.folder)
+
+    def __repr__(self) -> str:
+        """What it is, and what can be asked of it."""
+        return f"<force field of {counted(self.network)} parameters: calculator()>"
 
     def calculator(self) -> ForceFieldCalculator:
         """An ASE calculator of its energy (eV) and forces (eV/Angstrom)."""

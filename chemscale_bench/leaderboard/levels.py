@@ -72,6 +72,10 @@ class Verdict(NamedTuple):
             lines.append(f"not {Level(self.level + 1).word}: {self.why_not_next}")
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        """In words, as a console shows it."""
+        return self.text()
+
     def _repr_html_(self) -> str:
         """In words, as a notebook shows it."""
         return f"<pre>{html.escape(self.text())}</pre>"

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from chemscale_bench.data.opening import user_path
+from chemscale_bench.delimited import read_csv
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard.collect import measure
 from chemscale_bench.scaling import RunTable, validate
@@ -80,7 +81,7 @@ def _read_file(path: str) -> pd.DataFrame:
         raise UserError(f"table must be a .csv or .parquet file, got {path!r}; convert it")
     try:
         file = user_path(path)
-        frame = pd.read_csv(file) if kind == ".csv" else pd.read_parquet(file)
+        frame = read_csv(file) if kind == ".csv" else pd.read_parquet(file)
     except FileNotFoundError:
         raise UserError(f"table must be a file that exists, got {path!r}; check the path") from None
     except (ValueError, OSError) as error:

@@ -134,11 +134,16 @@ def plan(
         True
     """
     from chemscale_bench.runs.study_result import StudyResult
-    from chemscale_bench.scaling.analysis import FRAMES_HAVE_NO_FLOPS
+    from chemscale_bench.scaling.analysis import FRAMES_HAVE_NO_FLOPS, Analysis
     from chemscale_bench.settings.plan import PlanSettings
     from chemscale_bench.verbs.plan import budget_of, spend
 
     analysis = found.analysis if isinstance(found, StudyResult) else found
+    if not isinstance(analysis, Analysis):
+        raise UserError(
+            f"a plan needs what fit or study has returned, got {type(found).__name__}; "
+            "pass cs.fit(...) of that table, file or experiment"
+        )
     budget = {"flops": flops, "gpu_hours": gpu_hours, "device": device, "mfu": mfu, "level": analysis.level}
     settings = PlanSettings.read(budget, "plan")
     assert isinstance(settings, PlanSettings)

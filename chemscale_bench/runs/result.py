@@ -67,6 +67,10 @@ class Result:
         """The readable report."""
         return "\n".join(self._told.parts)
 
+    def __repr__(self) -> str:
+        """The report, as a console shows it."""
+        return self.text()
+
     def _repr_html_(self) -> str:
         """The report, as a notebook shows it."""
         return f"<pre>{html.escape(self.text())}</pre>"

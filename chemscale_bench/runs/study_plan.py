@@ -191,13 +191,13 @@ class StudyPlan:
     ) -> list[Planned]:
         """What the design takes from the sizes and data sizes that there are."""
         every = [Training(size, data, 0) for size in self.paces for data in self.tops(size)]
+        searched = self.tuned.flops if self.tuned else 0.0
         if self.settings.hours:
             still = sum(max(0.0, self.cost(training).seconds - spent) for training, spent in going)
             budget, longest = self.settings.workers * seconds - still, seconds
             costs = [self.cost(training).seconds for training in every]
         else:
-            spent = self.tuned.flops if self.tuned else 0.0
-            budget = self.settings.flops - spent - sum(self.cost(training).flops for training in taken)
+            budget = self.settings.flops - searched - sum(self.cost(training).flops for training in taken)
             costs, longest = [self.cost(training).flops for training in every], math.inf
         before = self.prior()
         belief = self.belief(results)._replace(precision=before.precision)
@@ -211,7 +211,7 @@ class StudyPlan:
         except TooSmallError as error:
             if taken:  # what is left is too little for anything
                 return []
-            raise too_small(error, self.settings, self.tuned.flops if self.tuned else 0.0, seconds) from None
+            raise too_small(error, self.settings, self.task, searched, seconds) from None
         held = {(training.params, training.seed) for training in taken}
         planned = []
         for place, times in sorted(design.counts.items()):

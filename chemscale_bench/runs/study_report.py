@@ -15,13 +15,14 @@ from chemscale_bench.runs.cells import Cells, Result, Training
 from chemscale_bench.runs.kinds import about
 from chemscale_bench.runs.study_plan import Planned, StudyPlan
 from chemscale_bench.runs.study_result import Foretold, StudyResult
+from chemscale_bench.runs.too_small import of_smaller_budgets
 from chemscale_bench.scaling import JointLaw, RunTable, validate
 from chemscale_bench.scaling.analysis import analyse
 from chemscale_bench.scaling.figures import LOSS_TITLE
 from chemscale_bench.scaling.foretelling import beside_measured, predict_larger
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.shell import typed
-from chemscale_bench.tasks import LanguageTask, load, names
+from chemscale_bench.tasks import LanguageTask, load
 from chemscale_bench.tracking.families import describe_family
 from chemscale_bench.tracking.figures import to_html
 from chemscale_bench.tracking.forecast import read_forecast, write_forecast
@@ -77,9 +78,7 @@ def _enough(plan: StudyPlan, few_data: bool) -> str:
     if few_data and isinstance(plan.task, LanguageTask):
         third, smallest = plan.task.budgets_tokens[JointLaw.fewest_sizes - 1], plan.task.budgets_tokens[0]
         given += [f"tokens={third:.0e}, since budgets begin at {smallest:.0e}"]
-        tasks = [task for task in map(load, names()) if isinstance(task, LanguageTask)]
-        others = [f"task={task.name}" for task in tasks if task.budgets_tokens[0] < smallest]
-        given += [f"{' or '.join(others)}, whose budgets are smaller"] * bool(others)
+        given += of_smaller_budgets(plan.task)
     return "give " + " or ".join(given or ["more of them"])
 
 

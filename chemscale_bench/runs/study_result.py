@@ -109,6 +109,10 @@ class StudyResult(NamedTuple):
         ]
         return "\n".join([*lines, "  no bound: these runs tell none"] if "no bound" in highs else lines)
 
+    def __repr__(self) -> str:
+        """The report, as a console shows it."""
+        return self.text()
+
     def _repr_html_(self) -> str:
         """The report, as a notebook shows it."""
         return f"<pre>{html.escape(self.text())}</pre>"

@@ -120,6 +120,10 @@ class Analysis(NamedTuple):
         """The readable report."""
         return "\n".join(self._lines())
 
+    def __repr__(self) -> str:
+        """The report, as a console shows it."""
+        return self.text()
+
     def _repr_html_(self) -> str:
         """The report, as a notebook shows it."""
         return f"<pre>{html.escape(self.text())}</pre>"

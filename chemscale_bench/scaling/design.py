@@ -43,16 +43,15 @@ class TooSmallError(UserError):
     """A budget is too small for three sizes.
 
     Args:
-        missing: how many sizes there are to add.
-        needed: what they cost.
-        longest: what the most expensive of them costs.
+        missing: the cheapest runs of the sizes that there are to add.
         budget: what there is.
     """
 
-    def __init__(self, missing: int, needed: float, longest: float, budget: float) -> None:
-        self.needed, self.longest = needed, longest
+    def __init__(self, missing: Sequence[Cell], budget: float) -> None:
+        self.missing, needed = missing, sum(cell.cost for cell in missing)
+        self.needed, self.longest = needed, max((cell.cost for cell in missing), default=0.0)
         super().__init__(
-            f"a study needs three sizes at least, the next {missing} take {needed:.3g}, got a budget of "
+            f"a study needs three sizes at least, the next {len(missing)} take {needed:.3g}, got a budget of "
             f"{max(0.0, budget):.3g}; give it more, or smaller sizes or data"
         )
 
@@ -127,7 +126,7 @@ class _Plan:
         longest: float,
     ) -> None:  # fmt: skip
         self.budget, self.belief, self.target, self.longest = budget, belief, target, min(longest, budget)
-        self.cost = np.array([cell.cost for cell in candidates])
+        self.candidates, self.cost = candidates, np.array([cell.cost for cell in candidates])
         self.reach = np.array([cell.params * max(cell.data) for cell in candidates])
         self.sizes, self.of_size = np.unique([cell.params for cell in [*candidates, *made]], return_inverse=True)
         self.data = sorted({value for cell in [*candidates, *made] for value in cell.data})
@@ -164,9 +163,8 @@ class _Plan:
         new = [size for size in np.unique(self.of_size) if size not in known]
         places = [int(min(np.flatnonzero(self.of_size == size), key=lambda place: self.cost[place])) for size in new]
         places = sorted(places, key=lambda place: float(self.cost[place]))[:missing]
-        needed = float(self.cost[places].sum())
-        if needed > self.budget or any(self.cost[place] > self.longest for place in places):
-            raise TooSmallError(missing, needed, max(map(float, self.cost[places]), default=0.0), self.budget)
+        if self.cost[places].sum() > self.budget or any(self.cost[place] > self.longest for place in places):
+            raise TooSmallError([self.candidates[place] for place in places], self.budget)
         return places
 
     def extend(self, first: list[int]) -> Design:

@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from chemscale_bench.delimited import read_csv
 from chemscale_bench.errors import UserError
 from chemscale_bench.training.schedules import ForwardArea
 from chemscale_bench.tuning.estimators import Array
@@ -128,7 +129,7 @@ def read(path: str) -> Curves:
         if file.suffix == ".parquet":
             return from_long(pd.read_parquet(file), file.name)
         if file.suffix == ".csv":
-            return from_long(pd.read_csv(file), file.name)
+            return from_long(read_csv(file), file.name)
         if file.suffix == ".jsonl":
             lines: list[Any] = [json.loads(line) for line in file.read_text().splitlines()]
             return _checked([line["learning_curve"] for line in lines], name)

@@ -230,6 +230,10 @@ def test_a_truncated_npz_and_a_single_array_are_refused(npz: Path, tmp_path: Pat
     [
         ({"energy_unit": ""}, r"energy_unit must be stated .*\(eV, meV, kcal/mol, kJ/mol, Hartree\), got none"),
         ({"length_unit": ""}, r"length_unit must be stated .*\(Angstrom, Bohr, nm\), got none"),
+        (
+            {"energy_unit": "", "length_unit": ""},
+            r"energy_unit and length_unit must be .*Hartree; Angstrom, Bohr, nm",
+        ),
         ({"energy_unit": "kcal"}, "got 'kcal'; did you mean kcal/mol"),
         ({"energy_unit": "ev"}, "got 'ev'; did you mean eV"),
         ({"energy_unit": "Ha"}, "got 'Ha'; did you mean Hartree"),

@@ -47,6 +47,7 @@ def test_losses_are_the_networks_in_the_order_of_the_molecules(tmp_path: Path, m
 def test_what_cannot_be_read_or_spelled_is_nan(tmp_path: Path) -> None:
     trained = saved(tmp_path, "llama")
     cases = ["CO", "", "not one", None, 5.0, "CN", "C" * 600, "C" * 20_000, "*", "OC"]
+    assert repr(trained).endswith("parameters: loss(smiles), sample(n), embed(smiles)>")
     losses = trained.loss(cases)  # type: ignore[arg-type]
     assert np.flatnonzero(np.isfinite(losses)).tolist() == [0, 9]
     assert losses[0] == losses[9]

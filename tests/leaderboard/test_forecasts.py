@@ -97,6 +97,8 @@ def test_few_runs_foretell_with_the_prior_that_is_written_down(tmp_path: Path) -
     record = record_of(path, lambda size: size < 50_000, (30_000.0, 60_000.0))
     assert set(record["law"]) == {"belief", "centre"}
     assert judge(told(path, record), Level.CONSISTENT).level == Level.CONSISTENT
+    edge = record_of(path, lambda size: size < 50_000, (30_000.0, 100_000.00000000001))  # of one budget, rounded
+    assert judge(told(path, edge), Level.CONSISTENT).level == Level.CONSISTENT
     verdict = judge(told(path, record, lambda found: found.pop("centre")), Level.CONSISTENT)
     assert verdict.why_not_next.startswith("a forecast needs runs enough, or the centre of its prior: ")
     verdict = judge(told(path, record, lambda found: found.update(centre=[3e7, 6e4])), Level.CONSISTENT)

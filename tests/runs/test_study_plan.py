@@ -57,9 +57,9 @@ def test_a_size_that_only_others_have_measured_has_a_cost() -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_hour_budget_that_is_too_small_is_told_the_smallest_that_would_do(workers: int) -> None:
     used = 50.0  # and kept for the report: more than there is
-    with pytest.raises(UserError, match=r"takes hours=\S+ here, got hours=0.01; give it that") as refused:
+    with pytest.raises(UserError, match=r"take hours=\S+ here, got hours=0.01; give it that") as refused:
         planned(hours="0.01", workers=str(workers)).wanted([], [], 36.0 - used)
-    hours = float(re.findall(r"takes hours=(\S+) ", str(refused.value))[0])
+    hours = float(re.findall(r"take hours=(\S+) ", str(refused.value))[0])
     enough = planned(hours=str(hours), workers=str(workers))
     assert len({one.training.params for one in enough.wanted([], [], 3600 * hours - used)}) == 3
     with pytest.raises(UserError):
@@ -67,10 +67,22 @@ def test_an_hour_budget_that_is_too_small_is_told_the_smallest_that_would_do(wor
 
 
 def test_a_budget_of_flops_that_is_too_small_is_told_the_smallest_that_would_do() -> None:
-    with pytest.raises(UserError, match=r"takes flops=\S+ here, got flops=1e\+06; give it that") as refused:
+    with pytest.raises(UserError, match=r"take flops=\S+ here, got flops=1e\+06; give it that") as refused:
         planned(flops="1e6").wanted([], [], 0.0)
-    flops = re.findall(r"takes flops=(\S+) ", str(refused.value))[0]
+    assert "(params on frames: 3e+03 on 20, 1e+04 on 20, 3e+04 on 20)" in str(refused.value)
+    assert str(refused.value).endswith("or smaller params= or fewer steps=")
+    flops = re.findall(r"take flops=(\S+) ", str(refused.value))[0]
     assert len({one.training.params for one in planned(flops=flops).wanted([], [], 0.0)}) == 3
+
+
+def test_of_molecules_the_tasks_of_smaller_budgets_are_named() -> None:
+    chosen = StudySettings.read({"task": "moses-lm", "params": "1e4,3e4,1e5", "flops": "1e6"}, "study")
+    plan = StudyPlan(chosen, tasks.load("moses-lm"))
+    plan.paces = {size: Pace(size, 1.0, 1e-7 * size, 1e4 * size) for size in plan.sizes}
+    with pytest.raises(
+        UserError, match=r"\(params on tokens: 1e\+04 on 1e\+06, .* or task=embedded-lm or task=pubchem10m"
+    ):
+        plan.wanted([], [], 0.0)
 
 
 def test_a_target_too_far_beyond_the_trainings_is_refused_with_one_that_is_not() -> None:

@@ -21,6 +21,7 @@ def test_a_forecast_without_an_upper_end_says_so_and_its_bar_leaves_the_figure()
         for kept in (rows, rows[:1])
     )
     lines = wide.text().splitlines()
+    assert repr(wide) == wide.text()
     assert lines[-1] == "  no bound: these runs tell none"
     assert [line.split()[-2] for line in lines[-5:-2]] == ["high", "1.5", "bound"]
     assert "no bound" not in narrow.text().splitlines()[-1]

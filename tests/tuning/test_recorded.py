@@ -27,15 +27,17 @@ def test_all_formats_give_the_same_curves(curves: Curves, tmp_path: Path) -> Non
         for step, value in enumerate(values, 1)
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "a.csv")
+    pd.DataFrame(rows).to_csv(tmp_path / "a2.csv", sep=";", decimal=",")
     pd.DataFrame(rows).to_parquet(tmp_path / "b.parquet")
     (tmp_path / "c.jsonl").write_text("\n".join(json.dumps({"learning_curve": list(v)}) for v in curves.values))
     content = json.dumps([{"valid": {"loss": list(v)}} for v in curves.values]).encode()
     (tmp_path / "d.json.xz").write_bytes(lzma.compress(content))
-    long, parquet, lines, taskset = (recorded.read(str(file)) for file in sorted(tmp_path.iterdir()))
+    long, european, parquet, lines, taskset = (recorded.read(str(file)) for file in sorted(tmp_path.iterdir()))
     assert lines.values == pytest.approx(curves.values)
     assert taskset.values == pytest.approx(curves.values)
     assert long.values == pytest.approx(parquet.values)
     assert long.values == pytest.approx(curves.values)
+    assert european.values == pytest.approx(curves.values)
     for read in (long, parquet, lines, taskset):
         assert read.spent == pytest.approx(curves.spent)
 
