@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 
 
 def read_csv(file: Path) -> pd.DataFrame:
-    """A table with a header, by commas, tabs or semicolons; between semicolons commas are those of decimals.
+    """A table with a header, by commas, tabs or semicolons; between semicolons commas, if any, are those of decimals.
 
     Raises:
         ValueError: it is no such table.
         OSError: it can't be read.
     """
-    with file.open(encoding="utf-8-sig", errors="replace") as lines:
-        header = lines.readline()
-    delimiter = max(",;\t", key=header.count)
-    return pd.read_csv(file, sep=delimiter, decimal="," if delimiter == ";" else ".")
+    text = file.read_text(encoding="utf-8-sig")
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    return pd.read_csv(StringIO(text), sep=delimiter, decimal="," if delimiter == ";" and "," in text else ".")

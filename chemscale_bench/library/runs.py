@@ -68,7 +68,7 @@ def fit(
         task: only the runs of this task.
         model: only the runs of this kind of model.
         task_digest: only the runs of this version of the task.
-        metric: of an experiment, what to fit.
+        metric: of an experiment, what to fit; of a table, what its losses are called.
         level: of the intervals.
         replicates: bootstrap refits behind them.
 
