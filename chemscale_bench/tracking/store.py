@@ -6,6 +6,8 @@ import logging
 import os
 import re
 import shlex
+import shutil
+import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -166,15 +168,17 @@ def create(path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     draft = path.with_name(f"{path.name}.new")
-    draft.unlink(missing_ok=True)
     logger = logging.getLogger("mlflow.store.db.utils")
     before = logger.level
     logger.setLevel(logging.WARNING)  # its tables are no news to the user
-    try:
-        store = SqlAlchemyStore(sqlite_uri(draft), str(path.parent / "mlruns"))
-    finally:
-        logger.setLevel(before)
-    store._dispose_engine()
+    # Made where the address needs no escapes: MLflow makes the folder of an address as it is written, too.
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            store = SqlAlchemyStore(f"sqlite:///{folder}/new.db", str(path.parent / "mlruns"))
+        finally:
+            logger.setLevel(before)
+        store._dispose_engine()
+        shutil.copyfile(f"{folder}/new.db", draft)
     os.replace(draft, path)
 
 
