@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from importlib import import_module
@@ -13,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.registry import FORCE_FIELDS, LANGUAGE_MODELS, Registry
-from chemscale_bench.settings.base import Settings
+from chemscale_bench.settings.base import Settings, unknown
 from chemscale_bench.settings.chemgpt import ChemGPTSettings
 from chemscale_bench.settings.demo import DemoSettings
 from chemscale_bench.settings.embed import EmbedSettings
@@ -134,7 +133,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         tool().main(arguments, prog_name="chemscale", standalone_mode=False)
     except click.NoSuchOption as error:
-        sys.exit(complain(f"there is no parameter {error.option_name.lstrip('-')}; {nearest_parameter(error)}"))
+        sys.exit(complain(no_parameter(error)))
     except click.UsageError as error:
         sys.exit(complain(error.format_message()))
     except UserError as error:
@@ -149,15 +148,12 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(complain(f"the tracking store must take what is asked of it, it says: {str(error)[:300]}; {cure}"))
 
 
-def nearest_parameter(error: click.NoSuchOption) -> str:
-    """What somebody may have meant by a parameter that a verb does not have."""
-    context = error.ctx
-    if context is None or context.command.name not in VERBS:
-        return "`chemscale --help` lists the verbs"
-    names, typed = list(VERBS[context.command.name].model_fields), error.option_name.lstrip("-").replace("-", "_")
-    near = difflib.get_close_matches(typed, names, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    return f"{hint}`chemscale {context.command.name} --help` lists those of {context.command.name}"
+def no_parameter(error: click.NoSuchOption) -> str:
+    """What to say of a parameter that there is not."""
+    name, verb = error.option_name.lstrip("-"), error.ctx.command.name if error.ctx else None
+    if verb not in VERBS:
+        return f"there is no parameter {name}; `chemscale --help` lists the verbs"
+    return unknown(name, VERBS[verb], verb)
 
 
 def complain(message: str) -> int:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of somebody else's says; its kind if that is nothing, as of a connection that was reset."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class UserError(Exception):
     """Something the user can put right; the command line prints it as one line and exits with code 2.
 

@@ -38,6 +38,9 @@ def run(*arguments: str, capture: pytest.CaptureFixture[str]) -> tuple[int, str]
         (["chemgpt", "--params", ""], "got ''"),
         (["chemgpt", "--tokens", "-5"], "tokens must be greater than or equal to 1"),
         (["chemgpt", "--device", "tpu"], "device must be 'auto', 'cpu' or 'cuda', got 'tpu'"),
+        (["chemgpt", "--weight_decay", "inf"], "weight_decay must be a finite number, got 'inf'"),
+        (["forcefield", "--force_weight", "inf"], "force_weight must be a finite number, got 'inf'"),
+        (["study", "--hours", "inf"], "hours must be a finite number, got 'inf'"),
         (["chemgpt", "stray"], "stray"),
     ],
 )

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -94,14 +95,14 @@ def test_a_fit_of_a_file_prints_nothing_and_shows_itself(tmp_path: Path, capsys:
         (lambda: cs.read_runs("nothing"), "experiment must be an experiment or a run id of this store"),
         (lambda: cs.load("nothing"), "model must be a folder, or a run of this store"),
         (lambda: cs.train("gpt5"), "model must be one of chemgpt, llama, lstm"),
-        (lambda: cs.train("llama", parms=1e4), "parms"),
+        (lambda: cs.train("llama", parms=1e4), "there is no parameter parms; did you mean params?"),
         (lambda: cs.train("llama", task="embedded-lm", seeds=2), "seeds must be 1 here, got 2"),
         (
             lambda: cs.train("llama", task="embedded-lm", register_as="a/b"),
             "register_as must be a name without / and :",
         ),
         (lambda: cs.generate("nothing"), "run must be an experiment, the id of a run"),
-        (lambda: cs.generate("nothing", top_q=1), "top_q"),
+        (lambda: cs.generate("nothing", top_q=1), "there is no parameter top_q; did you mean top_"),
         (lambda: cs.probe("nothing", tasks="esol", target="logp"), "give tasks, or data and target"),
         (lambda: cs.simulate("nothing"), "run must be"),
         (lambda: cs.tune("nothing"), "task must be"),
@@ -142,12 +143,17 @@ def test_a_model_is_loaded_to_a_device_that_is_there(monkeypatch: pytest.MonkeyP
 
 
 def test_a_run_is_trained_silently_read_and_loaded(
-    tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import mlflow
 
     size = {"task": "embedded-ff", "train_size": 20, "steps": 5, "params": 10_000, "device": "cpu"}
-    run = cs.train("schnet", experiment="mine", register_as="ethanol", **size)
+    refused = mlflow.exceptions.MlflowException("no permission")
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "create_model_version", Mock(side_effect=refused))
+        with pytest.raises(UserError, match=r"no permission\); nothing is lost: .* by resume=") as error:
+            cs.train("schnet", experiment="mine", register_as="ethanol", **size)
+    run = cs.train("schnet", experiment="mine", resume=str(error.value).rpartition("=")[2])
     assert capsys.readouterr() == ("", "")
     runs = cs.read_runs("mine", run.metric)
     assert runs.loc[0, ["run_id", "loss"]].to_list() == [run.run_id, *run.reached.values()]

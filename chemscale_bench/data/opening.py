@@ -6,7 +6,9 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import stat
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -52,6 +54,49 @@ def output_path(text: str) -> Path:
     """Where a result goes: `mlflow run URL` works in a temporary folder, from which the user would not get it."""
     path = Path(text).expanduser()
     return path if started_from() == Path.cwd() else started_from() / path
+
+
+def output_file(text: str) -> Path:
+    """The same for a file, whose folder is made; to be asked before the work, which would be lost.
+
+    Raises:
+        UserError: if it can't be written.
+    """
+    path = output_path(text)
+    try:
+        if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
+            raise OSError(0, "a folder" if path.is_dir() else "no permission")
+        if not path.exists():
+            make_writable(path.parent)
+    except OSError as error:
+        raise UserError(
+            f"out must be a file that can be written, got {text!r} ({error.strerror}); name another"
+        ) from None
+    return path
+
+
+def output_folder(text: str) -> Path:
+    """The same for a folder, which is made.
+
+    Raises:
+        UserError: if it can't be written to.
+    """
+    path = output_path(text)
+    try:
+        make_writable(path)
+    except OSError as error:
+        raise UserError(f"out must be a writable folder, got {text!r} ({error.strerror}); name another") from None
+    return path
+
+
+def make_writable(folder: Path) -> None:
+    """Make a folder if need be, and try it.
+
+    Raises:
+        OSError: if it takes no file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
 
 
 def started_from() -> Path:

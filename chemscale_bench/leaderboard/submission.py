@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from chemscale_bench.data.opening import output_path
+from chemscale_bench.data.opening import output_folder
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard import files
 from chemscale_bench.leaderboard.collect import Measured, describe_task, measure, record
@@ -61,14 +61,8 @@ def study(settings: SubmitSettings) -> tuple[list[Measured], dict[str, int]]:
 
 def write(settings: SubmitSettings, runs: list[Measured]) -> Path:
     """Write the entry of a study below `settings.out`."""
-    root = output_path(settings.out)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".submit-", dir=root))
-    except OSError as error:
-        raise UserError(
-            f"out must be a writable folder, got {settings.out!r} ({error.strerror}); name another"
-        ) from None
+    root = output_folder(settings.out)
+    draft = Path(tempfile.mkdtemp(prefix=".submit-", dir=root))
     try:
         path = stage(settings, runs, draft)
         verdict = judge(path, Level.CONSISTENT)

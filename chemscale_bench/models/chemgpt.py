@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from chemscale_bench.errors import UserError
+from chemscale_bench.errors import UserError, first_line
 from chemscale_bench.models import attention
 from chemscale_bench.models import parametrization as scaling
 from chemscale_bench.models.gpt_neo import POSITIONS, WINDOW, GPTNeo, GPTNeoConfig
@@ -223,7 +223,7 @@ def load_pretrained(folder: Path) -> GPTNeo:
         layers, width, heads = (int(config[key]) for key in ("num_layers", "hidden_size", "num_heads"))
         vocabulary_size = int(config["vocab_size"])
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, UnpicklingError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"init must be a checkpoint with config.json and model.safetensors, got {folder} ({reason}); "
             "write one with transformers' save_pretrained"

@@ -30,7 +30,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from chemscale_bench.errors import UserError
+from chemscale_bench.errors import UserError, first_line
 from chemscale_bench.models.potential import Potential
 from chemscale_bench.models.registry import FORCE_FIELDS, check_size
 
@@ -128,7 +128,7 @@ def load(folder: Path) -> tuple[Potential, dict[str, Any]]:
         weights = load_file(folder / "model.safetensors")
         network.to(weights["scale"].dtype).load_state_dict(weights)
     except (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
-        problem = str(error).splitlines()[0]
+        problem = first_line(error)
         raise UserError(
             f"a force field must be a folder with config.json and model.safetensors of one model, got {folder} "
             f"({problem}); take the `model` artifact of a run"

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from chemscale_bench.data.worker import MAX_TOKENS
-from chemscale_bench.errors import UserError
+from chemscale_bench.errors import UserError, first_line
 
 FILES = ["config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json"]
 
@@ -44,7 +44,7 @@ def download_checkpoint(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=FILES))
     except Exception as error:  # the hub client raises many kinds, all of which mean "not to be had"
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"init must be a folder or a name on the Hugging Face hub, got {name!r} ({reason}); check the name and "
             "the network, or download the folder elsewhere and give its path"

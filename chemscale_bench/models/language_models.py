@@ -25,7 +25,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from chemscale_bench.errors import UserError
+from chemscale_bench.errors import UserError, first_line
 from chemscale_bench.models.packed import LanguageModel
 from chemscale_bench.models.parametrization import Optimizer
 from chemscale_bench.models.registry import FORCE_FIELDS, LANGUAGE_MODELS
@@ -47,7 +47,7 @@ def family_of(folder: Path, parameter: str) -> str:
         record = json.loads((folder / "config.json").read_text())
         found = record.get("model_type") or record.get("model")
     except (OSError, ValueError, AttributeError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"{parameter} must have a checkpoint of a language model, got {folder} without a readable config.json "
             f"({reason}); give a finished run of {', '.join(LANGUAGE_MODELS.names)}, or the folder of a checkpoint"

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from chemscale_bench.errors import UserError
+from chemscale_bench.errors import UserError, first_line
 from chemscale_bench.models import attention
 from chemscale_bench.models import parametrization as scaling
 from chemscale_bench.models.hub import save_generation_config
@@ -236,7 +236,7 @@ def load_pretrained(folder: Path) -> Llama:
         layers, width, heads, vocabulary_size = (int(size) for size in sizes_of(record).values())
         config = plain_config(Shape(layers, width, heads), vocabulary_size)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"init must be a checkpoint with config.json and model.safetensors, got {folder} ({reason}); "
             "write one with transformers' save_pretrained"

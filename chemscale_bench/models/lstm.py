@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from chemscale_bench.errors import UserError
+from chemscale_bench.errors import UserError, first_line
 from chemscale_bench.models.packed import Batch, Growing, LanguageModel
 from chemscale_bench.models.parametrization import Optimizer
 from chemscale_bench.models.registry import check_size
@@ -277,7 +277,7 @@ def load_pretrained(folder: Path) -> CharRNN:
         kind, config = record["model_type"], CharRNNConfig(int(record["width"]), int(record["vocabulary_size"]))
         weights = load_file(folder / "model.safetensors")
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"init must be a checkpoint with config.json and model.safetensors, got {folder} ({reason}); "
             f"take the model artifact of a run of {TITLE}"

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chemscale_bench.errors import UserError
+from chemscale_bench.errors import UserError, first_line
 from chemscale_bench.models.compat import import_mace
 from chemscale_bench.models.mace import Config, Layer, Network
 from chemscale_bench.models.mace_couplings import symmetric_couplings
@@ -37,7 +37,7 @@ def read(path: Path) -> tuple[Network, Config, tuple[int, ...]]:
         theirs = torch.load(path, map_location="cpu", weights_only=False)
         found = import_mace("mace.tools.scripts_utils").extract_config_mace_model(theirs)
     except Exception as error:  # whatever a pickle raises
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UserError(f"init must be a model file of mace-torch, got {path} ({reason}); give another") from None
     if "error" in found:
         raise UserError(f"init must be a ScaleShiftMACE, {path} holds a {type(theirs).__name__}; give another")
@@ -62,7 +62,7 @@ def read(path: Path) -> tuple[Network, Config, tuple[int, ...]]:
     try:
         expected = theirs(library_inputs(graph, elements))["forces"]
     except Exception as error:  # of models that take more than positions
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UserError(f"init must be {KIND}, {path} gives no forces ({reason}); give another") from None
     forces = energy_and_forces(network, graph, differentiable=False)[1]
     if not (forces - expected).abs().max() <= SAME_FORCES * expected.abs().max():

@@ -18,7 +18,7 @@ from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
 
-from chemscale_bench.errors import UserError
+from chemscale_bench.errors import UserError, first_line
 
 TOLERANCE = 0.05  # of the requested number of parameters
 GROUPS = ("chemscale_bench.language_models", "chemscale_bench.force_fields")
@@ -146,7 +146,7 @@ def load(name: str, declared: tuple[str, ...]) -> Any:
     try:
         module = point.load()
     except Exception as error:  # whatever somebody else's code raises
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"model {name} must be a module that can be imported, {point.value} of {package} can't ({reason}); install "
             "what it needs, or uninstall it"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chemscale_bench.errors import UserError
+from chemscale_bench.data.opening import output_folder
+from chemscale_bench.errors import UserError, first_line
 from chemscale_bench.models.registry import FORCE_FIELDS
 from chemscale_bench.shell import unquoted
 from chemscale_bench.tracking.store import download_model, open_store
@@ -58,7 +60,7 @@ def check_repo(name: str) -> None:
         if "/" not in name:
             raise HFValidationError("it has no owner")
     except HFValidationError as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise UserError(f"repo must be OWNER/NAME, got {name!r} ({reason}); give repo=me/chemgpt-1e7") from None
 
 
@@ -77,6 +79,7 @@ def write(run: Run, repo: str, licence: str, folder: Path) -> Path:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"out must be a new or empty folder, got {str(folder)!r}; name another")
     model = download_model(run.info.run_id)
+    output_folder(str(folder))
     shutil.copytree(model, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*OF_MLFLOW))
     (folder / "provenance.json").write_text(json.dumps(provenance(run), indent=1) + "\n")
     (folder / "README.md").write_text(card(run, repo, licence))
@@ -200,9 +203,9 @@ def push(folder: Path, repo: str, private: bool) -> str:
         address = hub.create_repo(repo, private=private, exist_ok=True)
         hub.upload_folder(repo_id=repo, folder_path=folder, commit_message="Published by chemscale-bench")
     except Exception as error:  # the hub client raises many kinds, all of which mean that it was not taken
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"the hub must take {repo}, it says: {reason}; check the name, run `hf auth login`, then "
-            f"`hf upload {repo} {folder}`"
+            f"`hf upload {repo} {shlex.quote(str(folder))}`"
         ) from None
     return str(address)

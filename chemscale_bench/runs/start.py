@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from chemscale_bench.errors import UserError
+from chemscale_bench.errors import UserError, first_line
 from chemscale_bench.runs.seeds import train_seeds
 from chemscale_bench.runs.tracked import TrackedRun, run_folder
 from chemscale_bench.settings.training import TrainingSettings
@@ -85,7 +85,7 @@ def memory_told(kind: type[TrackedRun]) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         more = ", or more GPUs with sharding=full" if "sharding" in kind.SETTINGS.model_fields else ""
         raise UserError(
-            f"a training must fit the memory of its device, this one does not ({str(error).splitlines()[0]}); give "
+            f"a training must fit the memory of its device, this one does not ({first_line(error)}); give "
             f"smaller params, a smaller {kind.BATCH}{more}"
         ) from None
 

@@ -156,12 +156,11 @@ class TrackedRun(RunKind):
         title = f"{self.title}, seed {self.settings_record['seed']}"
         self.recorder.tags({NOTE: note_of_run(title, self.UNIT, self.METRIC, self.reached, spent)})
         self.deliver()
-        shutil.rmtree(run_folder(self.run_id))
-        self.bar.close()
-        name = str(self.settings_record["register_as"])
-        if name:
+        if name := str(self.settings_record["register_as"]):
             version = pyfunc.register(self.run_id, name)
             self.tell(f"registered as version {version} of {name}: models:/{name}/{version}")
+        shutil.rmtree(run_folder(self.run_id))
+        self.bar.close()
         if self.prints:
             self.print_results()
             print(

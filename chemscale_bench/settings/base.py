@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -49,10 +50,19 @@ Auto = Literal["auto"]
 MOST_LAYERS = 100  # of a force field that somebody asks for
 
 
+def unknown(name: str, settings: type[Settings], verb: str) -> str:
+    """What to say of a parameter that a verb does not have."""
+    near = difflib.get_close_matches(name.replace("-", "_"), list(settings.model_fields), n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"there is no parameter {name}; {hint}`chemscale {verb} --help` lists those of {verb}"
+
+
 class Settings(BaseModel):
     """Base of every verb's parameters: frozen, unknown names refused, help texts taken from the docstrings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
 
     @classmethod
     def read(cls, values: dict[str, Any], verb: str) -> Settings:
@@ -61,6 +71,8 @@ class Settings(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             problem = error.errors()[0]
+            if problem["type"] == "extra_forbidden":
+                raise UserError(unknown(str(problem["loc"][0]), cls, verb)) from None
             # A union such as `Count | auto` reports each branch: the first one states the rule.
             message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             name = str(problem["loc"][0]) if problem["loc"] else cls.__name__

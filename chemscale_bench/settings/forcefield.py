@@ -66,7 +66,7 @@ class ForceFieldSettings(TrainingSettings):
     """Share of the steps spent on the final decay of the learning rate to zero."""
     weight_decay: float = Field(0.0, ge=0)
     """Decoupled weight decay of AdamW (1/step at learning rate 1)."""
-    clip: float = Field(10.0, gt=0)
+    clip: float = Field(10.0, gt=0, allow_inf_nan=True)
     """Largest norm of the gradient before it is scaled down."""
     precision: Literal["fp32", "fp64"] = "fp32"
     """Arithmetic; energies are referenced in float64 either way."""

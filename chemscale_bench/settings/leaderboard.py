@@ -21,7 +21,7 @@ class LeaderboardSettings(Settings):
     verify: Literal["consistent", "reproduced"] = "consistent"
     """How far to verify entries; `reproduced` computes losses again from the checkpoints, and draws molecules
     again, which takes minutes each."""
-    flops: float = Field(0.0, ge=0, allow_inf_nan=False)
+    flops: float = Field(0.0, ge=0)
     """Training FLOPs at which losses are predicted; 0 is the most that any run of the task has used."""
     level: float = Field(0.9, gt=0, lt=1)
     """Level of the intervals."""

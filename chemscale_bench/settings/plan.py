@@ -12,9 +12,9 @@ class PlanSettings(RunsSettings):
 
     fit: str = ""
     """Instead of runs: a fit.json that `fit` wrote, as a path or as runs:/RUN_ID/fit.json."""
-    flops: float = Field(0.0, ge=0, allow_inf_nan=False)
+    flops: float = Field(0.0, ge=0)
     """Budget in training FLOPs."""
-    gpu_hours: float = Field(0.0, ge=0, allow_inf_nan=False)
+    gpu_hours: float = Field(0.0, ge=0)
     """Budget in GPU-hours instead (GPUs times hours); needs `device`."""
     device: str = "h200"
     """GPU of that budget: h200, h100, a100, ..."""

@@ -13,9 +13,9 @@ def check_name(name: str) -> str:
     """A name that MLflow's registry takes.
 
     Raises:
-        ValueError: if it has a slash or colon.
+        ValueError: if it is blank, or has a slash or colon.
     """
-    if set(name) & set("/:"):
+    if set(name) & set("/:") or (name and not name.strip()):
         raise ValueError(f"must be a name without / and :, got {name!r}")
     return name
 
@@ -32,7 +32,7 @@ class TrainingSettings(Settings):
     """Share of each budget spent on the final decay of the learning rate to zero."""
     weight_decay: float = Field(0.1, ge=0)
     """Decoupled weight decay on matrices, at the base shape (1/step at learning rate 1)."""
-    clip: float = Field(1.0, gt=0)
+    clip: float = Field(1.0, gt=0, allow_inf_nan=True)
     """Largest norm of the gradient before it is scaled down."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Seed of the initial weights and of the order of the data; for a language model of that of later passes over them,
@@ -44,7 +44,7 @@ class TrainingSettings(Settings):
     """Where to train; `auto` takes a GPU if there is one. Under torchrun or Slurm every process takes its own."""
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
     """Arithmetic of the forward and backward pass; `auto` is bf16 on a GPU and fp32 on a CPU; fp64 is slow."""
-    checkpoint_minutes: float = Field(5.0, gt=0)
+    checkpoint_minutes: float = Field(5.0, gt=0, allow_inf_nan=True)
     """Minutes between two resume states; a killed run loses at most this much work."""
     experiment: str = "chemscale"
     """MLflow experiment that the run is logged to."""

@@ -25,6 +25,7 @@ BF16_PEAK_FLOPS = {
 """Dense bf16 matrix peak in FLOP/s by product name."""
 FP16_PEAK_FLOPS = {"V100": 125e12}
 """The same in fp16, of GPUs without bf16: good for a budget, but no peak of training in bf16."""
+OTHER = re.compile(r"\b(MIG|Laptop|Max-Q|Ti|D)\b")
 PEAK_BY_SHORT_NAME = {
     name.lower().replace(" ", "-"): peak for name, peak in (BF16_PEAK_FLOPS | FP16_PEAK_FLOPS).items()
 }
@@ -40,7 +41,10 @@ def peak_of_short_name(device: str) -> float:
 def peak_flops(device_name: str) -> float:
     """Dense bf16 peak in FLOP/s of a device as torch names it; NaN if it is unknown or has no bf16.
 
-    Product names match as whole words, since an "NVIDIA L40" is no L4; the longest match decides.
+    Product names match as whole words, since an "NVIDIA L40" is no L4; the longest match decides. A part of a GPU, and
+    what is sold under the name of another with a word more, have other peaks.
     """
+    if OTHER.search(device_name):
+        return math.nan
     matches = [name for name in BF16_PEAK_FLOPS if re.search(rf"\b{re.escape(name)}\b", device_name)]
     return BF16_PEAK_FLOPS[max(matches, key=len)] if matches else math.nan

@@ -65,6 +65,8 @@ def read_rapl() -> dict[str, tuple[float, float]] | None:
     for package in RAPL.glob("intel-rapl:*"):
         if package.name.count(":") == 1:
             try:
+                if not (package / "name").read_text().startswith("package"):
+                    continue  # psys of a laptop is the whole machine, its package included
                 energy, wraps_at = (
                     int((package / name).read_text()) / 1e6 for name in ("energy_uj", "max_energy_range_uj")
                 )

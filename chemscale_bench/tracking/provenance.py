@@ -21,9 +21,10 @@ def git(*arguments: str) -> str | None:
     if CHECKOUT is None:  # a repository around site-packages is somebody else's
         return None
     try:
-        return subprocess.run(["git", "-C", CHECKOUT, *arguments], capture_output=True, text=True, check=True).stdout
+        done = subprocess.run(["git", "-C", CHECKOUT, *arguments], capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
+    return done.stdout.decode(errors="surrogateescape")  # a file that was changed may be in any encoding
 
 
 def code_tags() -> dict[str, str]:
@@ -34,7 +35,7 @@ def code_tags() -> dict[str, str]:
     difference = (git("diff", "HEAD") or "") + (git("status", "--porcelain") or "")
     tags = {"code.commit": commit.strip(), "code.dirty": str(bool(difference)).lower()}
     if difference:
-        tags["code.diff_sha256"] = hashlib.sha256(difference.encode()).hexdigest()
+        tags["code.diff_sha256"] = hashlib.sha256(difference.encode(errors="surrogateescape")).hexdigest()
     return tags
 
 

@@ -58,14 +58,17 @@ def register(run_id: str, name: str) -> int:
 
     client = MlflowClient()
     try:
-        if not client.search_registered_models(f"name = '{name}'"):
+        try:
             client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # perhaps for a moment only: another run's first version
+                raise
         source = f"{client.get_run(run_id).info.artifact_uri}/model"
         return int(client.create_model_version(name, source, run_id).version)
     except MlflowException as error:
         raise UserError(
-            f"register_as must be a name that MLflow's registry takes, got {name!r} ({error.message}); nothing of run "
-            f"{run_id} is lost: register its model from its page in MLflow"
+            f"register_as must be a name that MLflow's registry takes, got {name!r} ({error.message}); nothing "
+            f"is lost: register the model from the page of run {run_id} in MLflow, or try again by resume={run_id}"
         ) from None
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from chemscale_bench.errors import first_line
 from chemscale_bench.tracking.figures import to_html
 from chemscale_bench.tracking.store import open_store
 
@@ -116,7 +117,7 @@ class Recorder:
                     self.client.log_batch(self.run_id, metrics=points, synchronous=True)
                     del self.queue[: len(batch)]
             except Exception as error:  # whatever a store or the network between raises, training goes on
-                self.problem = str(error).splitlines()[0]
+                self.problem = first_line(error)
                 return False
         self.problem = None
         return True

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
+import shutil
+import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -148,6 +151,13 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(database).absolute() if database and database != ":memory:" else None
 
 
+def sqlite_uri(path: Path) -> str:
+    """The tracking URI of a SQLite file, in whose address a % or ? has a meaning of its own."""
+    from sqlalchemy import URL
+
+    return URL.create("sqlite", database=str(path)).render_as_string()
+
+
 def has_tables(path: Path) -> bool:
     """Whether somebody has started to fill the database."""
     return path.exists() and path.stat().st_size > 0
@@ -158,15 +168,17 @@ def create(path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     draft = path.with_name(f"{path.name}.new")
-    draft.unlink(missing_ok=True)
     logger = logging.getLogger("mlflow.store.db.utils")
     before = logger.level
     logger.setLevel(logging.WARNING)  # its tables are no news to the user
-    try:
-        store = SqlAlchemyStore(f"sqlite:///{draft}", str(path.parent / "mlruns"))
-    finally:
-        logger.setLevel(before)
-    store._dispose_engine()
+    # Made where the address needs no escapes: MLflow makes the folder of an address as it is written, too.
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            store = SqlAlchemyStore(f"sqlite:///{folder}/new.db", str(path.parent / "mlruns"))
+        finally:
+            logger.setLevel(before)
+        store._dispose_engine()
+        shutil.copyfile(f"{folder}/new.db", draft)
     os.replace(draft, path)
 
 
@@ -192,7 +204,7 @@ def check_schema(path: Path) -> None:
     from mlflow.store.db.utils import _get_schema_version
     from mlflow.version import VERSION
 
-    engine = sqlalchemy.create_engine(f"sqlite:///{path}")
+    engine = sqlalchemy.create_engine(sqlite_uri(path))
     try:
         found = _get_schema_version(engine)
     except sqlalchemy.exc.DatabaseError:
@@ -205,10 +217,10 @@ def check_schema(path: Path) -> None:
     if found == ours:
         return
     if found in earlier:
-        cure = f"back it up, then run: mlflow db upgrade sqlite:///{path}"
+        cure = f"back it up, then run: mlflow db upgrade {shlex.quote(sqlite_uri(path))}"
     else:
         cure = (
             f"use it with that version only; here, run `mlflow` from an environment with mlflow=={VERSION} and start "
-            f"another store: MLFLOW_TRACKING_URI=sqlite:///{path.with_stem(path.stem + '-' + VERSION)}"
+            f"another store: MLFLOW_TRACKING_URI={shlex.quote(sqlite_uri(path.with_stem(f'{path.stem}-{VERSION}')))}"
         )
     raise UserError(f"the tracking store {path} must have the schema of MLflow {VERSION}, got {found}; {cure}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from chemscale_bench.errors import UserError
+from chemscale_bench.errors import UserError, first_line
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:
@@ -27,7 +27,7 @@ def save_state(state: dict[str, Any], path: Path) -> None:
         free = shutil.disk_usage(path.parent).free if path.parent.exists() else 0
         if isinstance(error, RuntimeError) and free >= size_of(state):
             raise
-        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        why = getattr(error, "strerror", None) or first_line(error)
         raise UserError(
             f"a resume state of about {size_of(state) / 2**20:.1f} MiB must be written to {path}, where "
             f"{free / 2**20:.1f} MiB are free ({why}); free some space or move CHEMSCALE_HOME to a larger disk, then "

@@ -19,7 +19,7 @@ import torch
 from torch._C._distributed_c10d import TCPStore
 from torch.distributed import DistError, DistStoreError, is_torchelastic_launched
 
-from chemscale_bench.errors import UserError
+from chemscale_bench.errors import UserError, first_line
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.training.fabric import (
     ClusterEnvironment,
@@ -174,7 +174,7 @@ def meet(rank: int, world: int, host: str, port: int, seconds: float = SECONDS_T
     except DistError as error:
         raise UserError(
             f"all {world} tasks must start within {seconds:g} s, rank 0 on {host}:{port} did not answer rank {rank} "
-            f"({str(error).splitlines()[0][:200]}); start the command once per task, with srun"
+            f"({first_line(error)[:200]}); start the command once per task, with srun"
         ) from None
 
 

@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.storages.journal._file import get_lock_file
 from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
-from chemscale_bench.errors import UserError
+from chemscale_bench.errors import UserError, first_line
 
 REPORTS = 50  # intermediate values of a trial, and its last step: each is a 50th of the area under its schedule
 SAMPLERS = ("TPESampler", "RandomSampler", "GPSampler", "QMCSampler", "CmaEsSampler")
@@ -95,7 +95,7 @@ def open_storage(text: str, otherwise: Path) -> BaseStorage:
     except UserError:
         raise
     except Exception as error:  # every database driver raises errors of its own
-        problem = without_secrets(str(error).splitlines()[0])
+        problem = without_secrets(first_line(error))
         raise UserError(
             f"storage must be a database URL, grpc://HOST:PORT or a journal file that can be opened, got "
             f"{without_secrets(text)!r} ({problem}); start the server or correct the address"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import shlex
 from typing import Any
 
-from chemscale_bench.data.opening import output_path
-from chemscale_bench.errors import UserError
+from chemscale_bench.data.opening import output_folder
 from chemscale_bench.leaderboard.sources import experiment_of, read, record_of, source_of
 from chemscale_bench.scaling.analysis import Analysis, analyse
 from chemscale_bench.scaling.figures import LOSS_TITLE
 from chemscale_bench.settings.fit import FitSettings
+from chemscale_bench.settings.runs import RunsSettings
 from chemscale_bench.shell import typed
 from chemscale_bench.tracking.adoption import launched_run
 from chemscale_bench.tracking.families import NOTE
@@ -25,10 +25,14 @@ from chemscale_bench.verbs import next_command
 def fit(settings: FitSettings) -> None:
     """Fit all laws to runs, print the report, and log numbers, intervals and figures to one MLflow run."""
     if settings.out:
-        _make_folder(output_path(settings.out))
+        output_folder(settings.out)
     # The run of `mlflow run` is there already and shares the fate of the fit; another is made for a fit that worked.
     found = None if settings.log and launched_run() else _fit(settings)
-    source = f"--experiment {settings.experiment}" if settings.experiment else f"--table {settings.table}"
+    given = {name: getattr(settings, name) for name in RunsSettings.model_fields if name not in ("level", "replicates")}
+    source = " ".join(
+        f"--{name} {shlex.quote(value)}"
+        for name, value in given.items() if value != RunsSettings.model_fields[name].default
+    )  # fmt: skip
     if settings.log:
         with housekeeping_run("fit", *_place(settings)) as run_id:
             found = found or _fit(settings)
@@ -60,7 +64,7 @@ def _fit(settings: FitSettings) -> tuple[Analysis, dict[str, Any]]:
     unit = LOSS_TITLE if settings.metric.endswith("loss_nats_per_token") else settings.metric
     figures = analysis.figures(unit)
     if settings.out:
-        folder = output_path(settings.out)
+        folder = output_folder(settings.out)
         (folder / "fit.json").write_text(json.dumps(record_of(analysis, settings), indent=1))
         for name, figure in figures.items():
             (folder / f"{name}.html").write_text(to_html(figure))
@@ -87,10 +91,3 @@ def _log_fit(run_id: str, settings: FitSettings, analysis: Analysis, figures: di
     for name, figure in figures.items():
         recorder.figure(figure, f"figures/{name}.html")
     print(f"\nLogged to MLflow run {run_id}; look at its figures with: {look_at(run_id)}")
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"out must be a writable folder, got {str(path)!r} ({error.strerror}); name another") from None

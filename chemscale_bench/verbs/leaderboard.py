@@ -10,7 +10,7 @@ from typing import Any
 
 from plotly.graph_objects import Figure
 
-from chemscale_bench.data.opening import output_path
+from chemscale_bench.data.opening import output_file
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard import page
 from chemscale_bench.leaderboard.board import Board, Row, build
@@ -39,13 +39,9 @@ def leaderboard(settings: LeaderboardSettings) -> None:
 
 def make(settings: LeaderboardSettings) -> tuple[Path, list[Board]]:
     """Collect, rank, write the page and print a summary."""
+    out = output_file(settings.out)
     boards, refused, tables, counted = ranked(settings)
-    out = output_path(settings.out)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page.render(boards, refused, tables, f"Made on {datetime.date.today()} from {counted}."))
-    except OSError as error:
-        raise UserError(f"out must be a file that can be written, got {settings.out!r} ({error.strerror})") from None
+    out.write_text(page.render(boards, refused, tables, f"Made on {datetime.date.today()} from {counted}."))
     print(f"{counted}\npage: {out.absolute()}")
     print(summary(boards, refused))
     return out, boards

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from chemscale_bench.data.opening import output_path
 from chemscale_bench.runs.publication import check_repo, finished_run, push, write
 from chemscale_bench.settings.publish import PublishSettings
@@ -18,4 +20,5 @@ def publish(settings: PublishSettings) -> None:
         if settings.push:
             print(f"published {push(folder, settings.repo, settings.private)}")
         else:
-            print(f"wrote {folder}; read README.md in it, then send it by\n  hf upload {settings.repo} {folder}")
+            command = f"hf upload {settings.repo} {shlex.quote(str(folder))}"
+            print(f"wrote {folder}; read README.md in it, then send it by\n  {command}")

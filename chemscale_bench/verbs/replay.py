@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chemscale_bench.data.opening import output_path, user_path
+from chemscale_bench.data.opening import output_file, output_path, user_path
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.result import Result, Told
 from chemscale_bench.settings.replay import ReplaySettings
@@ -24,6 +24,7 @@ def replay(settings: ReplaySettings) -> None:
 
 def make(settings: ReplaySettings, prints: bool = True) -> Result:
     """The grades, told and drawn."""
+    out = output_file(settings.out) if settings.out else None
     names = [name.strip() for name in settings.pruners.split(",") if name.strip()]
     check_pruners(names)
     if bool(settings.curves) == bool(settings.experiment):
@@ -48,13 +49,8 @@ def make(settings: ReplaySettings, prints: bool = True) -> Result:
     if settings.trials >= count:
         told("note: all studies have the same trials, in another order: intervals do not tell how others would fare")
     told(f"{table(graded)}\n\n{prediction_table(curves.name, foretold)}")
-    if settings.out:
-        try:
-            frame(graded).to_csv(output_path(settings.out), index=False)
-        except OSError as error:
-            raise UserError(
-                f"out must be a file that can be written, got {settings.out!r} ({error.strerror})"
-            ) from None
+    if out:
+        frame(graded).to_csv(out, index=False)
     figures = {"pruners": pruners_compared(graded), "prediction": predicted_against_final(foretold[0.2], "value")}
     numbers = {f"saved_percent/{one.pruner}": one.saved_percent for one in graded}
     numbers |= {f"kept_percent/{one.pruner}": one.kept_percent for one in graded}

@@ -23,8 +23,8 @@ SECONDS = 3.0  # for each ceiling
 
 def speed(settings: SpeedSettings) -> None:
     """Print the ceilings and the table of rows, and log numbers, table and figure to a housekeeping run."""
+    files = suites.chosen(settings.suite)
     with housekeeping_run("speed") as run_id:
-        files = suites.chosen(settings.suite)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         name, recorder = device_name(device), Recorder(run_id)
         recorder.params(settings.model_dump())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 
@@ -51,9 +52,9 @@ def submit(settings: SubmitSettings) -> None:
         copy = "" if here else "  in a clone of the project, with these files at the same path:\n"
         print(
             f"""next:
-  {typed("chemscale")} verify --entry {path}    # also computes the losses again from the checkpoint
+  {typed("chemscale")} verify --entry {shlex.quote(str(path))}    # also computes the losses again from the checkpoint
 {copy}  git checkout -b {path.stem}
-  git add {path.with_suffix("")}*
+  git add {shlex.quote(str(path.with_suffix("")))}*
   git commit -m "Leaderboard: {"/".join(path.parts[-3:-1])} by {slug(settings.submitter)}"
 and open a pull request that adds these files; it is verified there as it was here."""
         )

@@ -61,9 +61,10 @@ def store(
 
 def submitted(experiment: str, out: Path) -> Path:
     """The entry of an experiment, written once for all tests."""
-    if not (out / experiment).exists():
-        submit(SubmitSettings(run=experiment, submitter="Ada Lovelace", out=str(out / experiment)))
-    return next((out / experiment).glob("*/*/*.json"))
+    folder = out / f"of {experiment}"
+    if not folder.exists():
+        submit(SubmitSettings(run=experiment, submitter="Ada Lovelace", out=str(folder)))
+    return next(folder.glob("*/*/*.json"))
 
 
 @pytest.mark.parametrize("experiment", ["language", "forces"])
@@ -71,8 +72,8 @@ def test_round_trip(experiment: str, kept: Path, store: None, capsys: pytest.Cap
     path = submitted(experiment, kept)
     printed = capsys.readouterr().out
     assert "is consistent; runs: 1, sizes: 1, none left out" in printed
-    assert f"git add {path.with_suffix('')}" in printed
-    assert sorted(item.name for item in (kept / experiment).iterdir()) == [path.parents[1].name]
+    assert f"git add '{path.with_suffix('')}'*" in printed
+    assert sorted(item.name for item in path.parents[2].iterdir()) == [path.parents[1].name]
     verify(VerifySettings(entry=str(path), level="reproduced"))
     assert "is reproduced" in capsys.readouterr().out
 
@@ -276,7 +277,7 @@ def test_an_entry_is_written_once_and_unfinished_runs_never(kept: Path, store: N
 
     submitted("language", kept)
     with pytest.raises(UserError, match="an entry may be written once"):
-        submit(SubmitSettings(run="language", submitter="Ada Lovelace", out=str(kept / "language")))
+        submit(SubmitSettings(run="language", submitter="Ada Lovelace", out=str(kept / "of language")))
     client = mlflow.MlflowClient()
     experiment = client.create_experiment("unfinished")
     run = client.create_run(experiment).info.run_id

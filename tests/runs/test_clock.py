@@ -23,11 +23,13 @@ def test_energy_is_counted_once(
     monkeypatch.delenv(energy.SHARED, raising=False)
     if shared:
         monkeypatch.setenv(energy.SHARED, "1")
-    package = tmp_path / "intel-rapl:0"
-    package.mkdir()
-    for name, value in (("energy_uj", 1e9), ("max_energy_range_uj", 1e12)):
-        (package / name).write_text(f"{value:.0f}")
+    package, machine = tmp_path / "intel-rapl:0", tmp_path / "intel-rapl:1"
+    for counter, of in ((package, "package-0"), (machine, "psys")):  # the latter of all that the machine uses
+        counter.mkdir()
+        for name, value in (("name", of), ("energy_uj", "1000000000"), ("max_energy_range_uj", "1000000000000")):
+            (counter / name).write_text(f"{value}\n")
     clock = Clock({}, torch.device("cpu"))
-    (package / "energy_uj").write_text(f"{4e9:.0f}")
+    for counter in (package, machine):
+        (counter / "energy_uj").write_text("4000000000\n")
     assert clock.energy.source == source
     assert clock.kilojoules(local_rank) == pytest.approx(used, nan_ok=True)

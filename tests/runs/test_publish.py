@@ -101,6 +101,7 @@ def test_a_force_field(store: tuple[str, str, str], tmp_path: Path) -> None:
         ({"repo": "ada/a b"}, "repo must be OWNER/NAME, got 'ada/a b'"),
         ({"run": "nothing"}, "run must be the id of a run of this store, got 'nothing'"),
         ({"out": "full"}, "out must be a new or empty folder, got 'full'"),
+        ({"out": "full/thesis.tex/model"}, "out must be a writable folder, got 'full/thesis.tex/model'"),
     ],
 )
 def test_what_is_refused(given: dict[str, str], message: str, store: tuple[str, str, str], tmp_path: Path) -> None:

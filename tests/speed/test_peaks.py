@@ -28,6 +28,10 @@ from chemscale_bench.speed.peaks import BF16_PEAK_FLOPS, peak_flops, peak_of_sho
         ("NVIDIA RTX A4000", math.nan),
         ("NVIDIA A1000", math.nan),
         ("Tesla V100-SXM2-16GB", math.nan),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", math.nan),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", math.nan),
+        ("NVIDIA GeForce RTX 4090 D", math.nan),
+        ("NVIDIA GeForce RTX 3090 Ti", math.nan),
         ("cpu", math.nan),
     ],
 )

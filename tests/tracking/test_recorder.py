@@ -29,11 +29,20 @@ def test_leaving_it_delivers_everything_once_and_in_order(run_id: str) -> None:
     assert history(run_id, "loss") == [(step, 1 / (step + 1)) for step in range(2500)]
 
 
-def test_a_store_that_goes_away_loses_nothing(run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [
+        (MlflowException("connection refused\nand more"), "connection refused"),
+        (ConnectionResetError(), "ConnectionResetError"),
+    ],
+)
+def test_a_store_that_goes_away_loses_nothing(
+    error: Exception, problem: str, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "LAST_TRY_SECONDS", 0.0)
 
     def gone(*_: Any, **__: Any) -> None:
-        raise MlflowException("connection refused\nand more")
+        raise error
 
     with Recorder(run_id) as recorder:
         real = recorder.client.log_batch
@@ -41,7 +50,7 @@ def test_a_store_that_goes_away_loses_nothing(run_id: str, monkeypatch: pytest.M
         recorder.metrics({"loss": 1.0}, 1)
         recorder.metrics({"loss": 2.0}, 2)
         assert not recorder.deliver()
-        assert recorder.problem == "connection refused"
+        assert recorder.problem == problem
         unsent = recorder.unsent()
         monkeypatch.setattr(recorder.client, "log_batch", real)
         recorder.queue.clear()

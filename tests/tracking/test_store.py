@@ -15,7 +15,7 @@ import pytest
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.tracking.plugins import runs_this_project
-from chemscale_bench.tracking.store import experiment_id, open_store, prepare_store, sqlite_path
+from chemscale_bench.tracking.store import experiment_id, has_tables, open_store, prepare_store, sqlite_path
 
 ROOT = Path(__file__).parents[2]
 OLDEST_REVISION = "451aebb31d03"
@@ -38,6 +38,15 @@ def set_revision(path: Path, revision: str) -> None:
 def clean(tmp_path: Path) -> dict[str, str]:
     """The environment of a user who has set nothing."""
     return {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.parametrize("name", ["my%20runs", "what?"])
+def test_a_folder_may_have_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    prepare_store("sqlite:///mlflow.db")
+    assert has_tables(tmp_path / name / "mlflow.db")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_several_first_runs_at_once(tmp_path: Path, clean: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -188,6 +189,16 @@ def test_a_run_that_a_plan_asks_for_does_not_join_the_fit_of_a_table(
     assert "--experiment" not in printed
 
 
+def test_the_plan_that_a_fit_proposes_is_of_the_same_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "my runs").mkdir()
+    source = table(tmp_path / "my runs" / "runs.csv")
+    frame = pd.read_csv(source)
+    pd.concat([frame.assign(task="a"), frame.assign(task="b", loss=9.0)]).to_csv(source, index=False)
+    fit(FitSettings(table=source, task="a", log=False, replicates=100))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if " plan " in line]
+    assert shlex.split(line, comments=True)[2:-1] == ["--table", source, "--task", "a", "--flops"]
+
+
 def test_saved_fit_gives_the_same_plan_as_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = table(tmp_path / "runs.csv")
     fit(FitSettings(table=source, out=str(tmp_path / "out"), log=False, replicates=100))
@@ -248,6 +259,8 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
     source, spoilt = table(tmp_path / "runs.csv"), tmp_path / "spoilt.parquet"
     with pytest.raises(UserError, match=r"out must be a writable folder, got .*runs\.csv"):
         fit(FitSettings(table=source, out=source, log=False))
+    with pytest.raises(UserError, match="out must be a writable folder, got '/proc'"):  # there, but takes no file
+        fit(FitSettings(table=source, out="/proc", log=False))
     spoilt.write_bytes(b"\xff\x00")
     for path in (spoilt, spoilt.rename(tmp_path / "spoilt.csv")):
         path.write_bytes(b"\xff\x00")

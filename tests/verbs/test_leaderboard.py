@@ -145,6 +145,7 @@ def test_runs_without_cost_are_counted(client: Any) -> None:
         ({"source": "nowhere"}, "source must be a folder of entries, got 'nowhere'"),
         ({"experiment": "nothing"}, "experiment must exist, got 'nothing'"),
         ({"out": "/dev/null/page.html"}, "out must be a file that can be written"),
+        ({"out": "/proc"}, r"out must be a file that can be written, got '/proc' \(a folder\)"),
     ],
 )
 def test_bad_requests(

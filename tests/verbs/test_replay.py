@@ -24,7 +24,7 @@ def test_a_file_gives_a_table_a_csv_and_a_run(
 ) -> None:
     whole = table[(table["trial"] >= 12) | (table["step"] <= 8)]  # twelve were stopped
     whole.to_csv(tmp_path / "curves.csv")
-    out = tmp_path / "grades.csv"
+    out = tmp_path / "made" / "grades.csv"
     main(["replay", "--curves", str(tmp_path / "curves.csv"), *QUICK, "--out", str(out)])
     printed = capsys.readouterr().out
     assert "| curves.csv | none | 0.0 [0.0, 0.0] | 100 [100, 100] |" in printed
@@ -86,6 +86,7 @@ def test_a_language_models_curve_goes_on_through_its_decay_and_lies_on_its_sched
         (["--curves", "nowhere.csv", "--pruners", "mediann"], "did you mean median?"),
         (["--experiment", "nothing"], "experiment must exist, got 'nothing'"),
         (["--curves", "x.csv", "--trials", "2"], "trials must be"),
+        (["--curves", "x.csv", "--out", "/dev/null/x"], "out must be a file that can be written, got '/dev/null/x'"),
     ],
 )
 def test_bad_input_gives_one_line(

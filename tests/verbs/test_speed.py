@@ -103,6 +103,7 @@ def test_an_unknown_suite_is_one_line(
         main(["speed", "--suite", suite])
     assert end.value.code == 2
     assert says in capsys.readouterr().err
+    assert mlflow.MlflowClient().get_experiment_by_name("chemscale-housekeeping") is None, "no run is left behind"
 
 
 def test_without_a_checkout_there_is_nothing_to_run(

@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from chemscale_bench.errors import UserError
+from chemscale_bench.errors import UserError, first_line
 
 
 def work(command: list[str], variables: dict[str, str]) -> tuple[int, str]:
@@ -82,7 +82,7 @@ def check(options: dict[str, str]) -> None:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"engine=ray needs a running cluster at address={address}, there is none ({str(error).splitlines()[0]}); "
+            f"engine=ray needs a running cluster at address={address}, there is none ({first_line(error)}); "
             "start one with: ray start --head"
         ) from None
 
