@@ -16,6 +16,7 @@ from results.forces import compared_forces, published_table
 from results.foretold import foretold_section
 from results.laws import laws_section
 from results.molecules import quality_section, strings_section
+from results.motion import motion_section
 from results.pruning import pruner_section
 from results.studies import ENTRIES, HERE, PUBLISHED, by_task
 
@@ -31,6 +32,7 @@ def page() -> str:
         "forces": chain(laws_section(tasks, "force_field", "parameters", "force MAE, meV/Å"), compared_forces(tasks)),
         "foretold": foretold_section(studies),
         "published": published_table(studies, read_published(PUBLISHED)[0]),
+        "motion": motion_section(studies),
         "pruner": pruner_section(),
     }
     filled = {name: "\n".join(lines) for name, lines in sections.items()}

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from chemscale_bench.leaderboard.collect import Study
-from chemscale_bench.leaderboard.motion import Motion
 from chemscale_bench.models.force_fields import config_for
 from chemscale_bench.scaling.line import straight_line
 from results.laws import slopes, verdicts
@@ -59,8 +58,8 @@ def along_capacity(found: Sequence[Scaled]) -> Iterator[str]:
 
 def published_table(studies: Sequence[Study], papers: Sequence[Study]) -> Iterator[str]:
     """Markdown: runs of `recipe=paper` beside what papers report of the same model, molecule and labels."""
-    yield "| task | model | frames | parameters | ours, meV/Å | published | ratio | in motion | hours | entry |"
-    yield "|" + 10 * "---|"
+    yield "| task | model | frames | parameters | ours, meV/Å | published | ratio | hours | entry |"
+    yield "|" + 9 * "---|"
     reported = {
         (paper.task, paper.model.lower().replace(" l=", "-l"), budget): metrics[FORCE_MAE]
         for paper in papers
@@ -76,20 +75,7 @@ def published_table(studies: Sequence[Study], papers: Sequence[Study]) -> Iterat
             cells = [study.task, study.model, f"{result.budget}", f"{run.non_embedding_params:,}", f"{ours:.1f}"]
             cells += [f"{theirs:.1f}", f"{ours / theirs:.2f}"] if theirs else ["none", ""]
             cells += [
-                held(result.motion),
                 f"{run.train_seconds / 3600:.1f}",
                 f"[{study.date}](../leaderboard/entries/{study.name})",
             ]
             yield f"| {' | '.join(cells)} |"
-
-
-def held(motion: Motion | None) -> str:
-    """How many replicas with a thermostat held their molecule together at each temperature."""
-    if motion is None:
-        return "not simulated"
-    found = [
-        f"{each.intact} of {motion.replicas} hold at {each.temperature_k:,.0f} K"
-        for each in motion.conditions
-        if each.ensemble == "Langevin"
-    ]
-    return f"{', '.join(found)}, {motion.picoseconds:g} ps"

@@ -129,7 +129,7 @@ def test_a_bond_that_breaks_without_a_barrier_is_told_in_one_line() -> None:
     bonds = find_bonds(NUMBERS, np.repeat(WATER[None], 3, 0))
     found = stretch(Morse(holds=False).double(), NUMBERS, WATER, bonds)
     assert found.barrier_B == pytest.approx([0.3, 0.3], abs=1e-6)
-    assert "more than 1 eV to break, H1 from O0 leaves over 0.3 eV" in found.warning
+    assert "more than 1.1 eV to break, H1 from O0 leaves over 0.3 eV" in found.warning
     assert "\n" not in found.warning
 
 

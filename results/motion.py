@@ -1,0 +1,77 @@
+"""How force fields move their molecule, beside the error of their forces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+import matplotlib as mpl
+
+from chemscale_bench.leaderboard.collect import Study
+from chemscale_bench.leaderboard.motion import Condition, Motion
+from results.drawing import COLOURS, MARKERS, panels, save
+from results.studies import FORCE_MAE
+
+
+def motion_section(studies: Sequence[Study]) -> Iterator[str]:
+    """Markdown: every force field of the entries that was simulated, the least force error first."""
+    moved = [
+        (result.metrics[FORCE_MAE], study, run, result.motion)
+        for study in studies
+        for run in study.runs
+        for result in run.results
+        if result.motion
+    ]
+    moved.sort(key=lambda one: (one[1].task, one[0]))
+    figure, axes = panels(2, "force MAE, meV/Å", "ps until a bond is off, mean of replicas")
+    labels = [f"{study.model}, {study.task}" for _, study, _, _ in moved]
+    styles = dict(zip(dict.fromkeys(labels), product(MARKERS, COLOURS), strict=False))
+    for axis, ensemble in zip(axes, ("Langevin", "NVE"), strict=True):
+        axis.set(xscale="linear", yscale="linear", title=f"{ensemble}, hottest")
+        for one in (axis.xaxis, axis.yaxis):
+            one.set_major_locator(mpl.ticker.AutoLocator())
+        for (error, _, _, motion), label in zip(moved, labels, strict=True):
+            marker, colour = styles[label]
+            axis.plot(error, _at(motion, ensemble)[-1].stability_ps, marker, color=colour)
+    axes[0].set_ylim(bottom=0)
+    for label, (marker, colour) in styles.items():
+        axes[1].plot([], [], marker, color=colour, label=label)
+    axes[1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    yield save(figure, "motion") + "\n"
+    names = ["force MAE, meV/Å", "Langevin", "NVE", "drift, meV/atom/ns", "h(r) MAE", "bond to H, eV", "entry"]
+    yield f"| task | model | parameters | {' | '.join(names)} |"
+    yield "|" + 10 * "---|"
+    for error, study, run, motion in moved:
+        thermostat, free = _at(motion, "Langevin"), _at(motion, "NVE")
+        cells = [study.task, study.model, f"{run.non_embedding_params:,}", f"{error:.1f}"]
+        cells += [held(thermostat, motion), held(free, motion), _drift(free[0]), _number(thermostat[0].hr_mae, 3)]
+        cells += [
+            _number(motion.bond_break_ev, 2),
+            f"[{study.date}](../leaderboard/entries/{study.name})",
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _at(motion: Motion, ensemble: str) -> list[Condition]:
+    """The conditions of an ensemble, the coldest first."""
+    return sorted(
+        (each for each in motion.conditions if each.ensemble == ensemble), key=lambda each: each.temperature_k
+    )
+
+
+def held(conditions: Sequence[Condition], motion: Motion) -> str:
+    """How many replicas held their molecule together at each temperature, and how long all did in the mean."""
+    return "; ".join(
+        f"{each.temperature_k:,.0f} K: {each.intact} of {motion.replicas}, {each.stability_ps:.2f} ps"
+        for each in conditions
+    )
+
+
+def _drift(condition: Condition) -> str:
+    if condition.drift_mev_per_atom_ns is None or condition.drift_error_mev_per_atom_ns is None:
+        return ""
+    return f"{condition.drift_mev_per_atom_ns:+.0f} ± {condition.drift_error_mev_per_atom_ns:.0f}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
