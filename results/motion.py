@@ -8,21 +8,18 @@ from itertools import product
 import matplotlib as mpl
 
 from chemscale_bench.leaderboard.collect import Study
+from chemscale_bench.leaderboard.entry import Run
 from chemscale_bench.leaderboard.motion import Condition, Motion
 from results.drawing import COLOURS, MARKERS, panels, save
 from results.studies import FORCE_MAE
 
+Moved = tuple[float, Study, Run, Motion]
+"""Force error in meV/Angstrom, and whose."""
+
 
 def motion_section(studies: Sequence[Study]) -> Iterator[str]:
-    """Markdown: every force field of the entries that was simulated, the least force error first."""
-    moved = [
-        (result.metrics[FORCE_MAE], study, run, result.motion)
-        for study in studies
-        for run in study.runs
-        for result in run.results
-        if result.motion
-    ]
-    moved.sort(key=lambda one: (one[1].task, one[0]))
+    """Markdown: a figure and the table."""
+    moved = moved_of(studies)
     figure, axes = panels(2, "force MAE, meV/Å", "ps until a bond is off, mean of replicas")
     labels = [f"{study.model}, {study.task}" for _, study, _, _ in moved]
     styles = dict(zip(dict.fromkeys(labels), product(MARKERS, COLOURS), strict=False))
@@ -38,18 +35,32 @@ def motion_section(studies: Sequence[Study]) -> Iterator[str]:
         axes[1].plot([], [], marker, color=colour, label=label)
     axes[1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     yield save(figure, "motion") + "\n"
+    yield from motion_table(moved)
+
+
+def moved_of(studies: Sequence[Study]) -> list[Moved]:
+    """Every force field of the entries that was simulated, by task, the least force error first."""
+    moved = [
+        (result.metrics[FORCE_MAE], study, run, result.motion)
+        for study in studies
+        for run in study.runs
+        for result in run.results
+        if result.motion
+    ]
+    return sorted(moved, key=lambda one: (one[1].task, one[0]))
+
+
+def motion_table(moved: Sequence[Moved]) -> Iterator[str]:
+    """Markdown: a row for each."""
     names = ["force MAE, meV/Å", "Langevin", "NVE", "drift, meV/atom/ns", "h(r) MAE", "bond to H, eV", "entry"]
     yield f"| task | model | parameters | {' | '.join(names)} |"
     yield "|" + 10 * "---|"
     for error, study, run, motion in moved:
         thermostat, free = _at(motion, "Langevin"), _at(motion, "NVE")
         cells = [study.task, study.model, f"{run.non_embedding_params:,}", f"{error:.1f}"]
-        cells += [held(thermostat, motion), held(free, motion), _drift(free[0]), _number(thermostat[0].hr_mae, 3)]
-        cells += [
-            _number(motion.bond_break_ev, 2),
-            f"[{study.date}](../leaderboard/entries/{study.name})",
-        ]
-        yield f"| {' | '.join(cells)} |"
+        cells += [held(thermostat, motion), held(free, motion), _drift(free[0])]
+        cells += [_number(thermostat[0].hr_mae, 3), _number(motion.bond_break_ev, 2)]
+        yield f"| {' | '.join(cells)} | [{study.date}](../leaderboard/entries/{study.name}) |"
 
 
 def _at(motion: Motion, ensemble: str) -> list[Condition]:

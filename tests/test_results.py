@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chemscale_bench.evaluation.stretching import LEAST_EV
 from chemscale_bench.leaderboard.board import table_of
 from chemscale_bench.leaderboard.collect import Study, read_entries
 from chemscale_bench.leaderboard.levels import Level
@@ -14,11 +15,14 @@ from chemscale_bench.leaderboard.published import read_published
 from results.forces import compared_forces, published_table
 from results.foretold import forecast_table, on_record
 from results.laws import law_table
+from results.motion import motion_table, moved_of
 from results.studies import ENTRIES, FORCE_MAE, HERE, LEAST_SIZES, PUBLISHED, Scaled, scaled
 
 NUMBER = r"\d+\.\d+"
 PAGE = (HERE / "README.md").read_text()
-LAWS, FORECASTS = PAGE.split("## Forecasts")
+README = (HERE.parent / "README.md").read_text()
+LAWS = PAGE.partition("### As the papers trained")[0]
+FORECASTS = PAGE.partition("## Forecasts")[2]
 
 
 def sizes(study: Study) -> int:
@@ -54,7 +58,8 @@ def test_rows_follow_from_their_entries(studies: list[Study]) -> None:
 def test_every_entry_of_a_study_stands_in_it(studies: list[Study]) -> None:
     listed = {Path(path) for path in re.findall(r"leaderboard/entries/([^)]+\.json)", PAGE)}
     of_papers = {Path(study.name) for study in studies if study.runs[0].settings.get("recipe") == "paper"}
-    assert listed == of_papers | {Path(study.name) for study in studies if sizes(study) >= LEAST_SIZES}
+    moved = {Path(study.name) for _, study, _, _ in moved_of(studies)}
+    assert listed == of_papers | moved | {Path(study.name) for study in studies if sizes(study) >= LEAST_SIZES}
 
 
 def test_comparisons_of_force_fields_follow_from_their_entries(studies: list[Study]) -> None:
@@ -72,6 +77,21 @@ def test_comparisons_of_force_fields_follow_from_their_entries(studies: list[Stu
 def test_trainings_as_papers_did_stand_beside_what_they_report(studies: list[Study]) -> None:
     assert "\n".join(published_table(studies, read_published(PUBLISHED)[0])) in PAGE
     assert "| md17-ff@ethanol | schnet | 950 |" in PAGE
+
+
+def test_how_force_fields_move_stands_beside_their_errors(studies: list[Study]) -> None:
+    moved = moved_of(studies)
+    assert "\n".join(motion_table(moved)) in PAGE
+    hottest = [
+        (study.model, motion.bond_break_ev, each.intact)
+        for _, study, _, motion in moved for each in motion.conditions
+        if (each.temperature_k, each.ensemble) == (1_200, "Langevin")
+    ]  # fmt: skip
+    hold = [one for one in hottest if one[0] in ("mace", "spookynet", "nequip-l2", "allegro-l2")]
+    rest = [one for one in hottest if one not in hold]
+    said = [f"{sum(intact for _, _, intact in some)} of {8 * len(some)}" for some in (hold, rest)]
+    assert all(each in PAGE and each in README for each in said)
+    assert max(ev for _, ev, _ in rest if ev) < LEAST_EV < min(ev for _, ev, _ in hold if ev)
 
 
 def test_every_forecast_on_record_is_told(studies: list[Study]) -> None:
