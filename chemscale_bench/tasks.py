@@ -208,13 +208,13 @@ def load(name: str) -> Task:
     try:
         content: Any = yaml.safe_load(path.read_text())
         family = content.get("family") if isinstance(content, dict) else None
-        if family not in FAMILIES:
+        if not isinstance(family, str) or family not in FAMILIES:
             raise UserError(f"task {path}: family must be one of {', '.join(FAMILIES)}, got {family!r}; mend the file")
         task = FAMILIES[family].model_validate(content)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"task must be a readable YAML file, got {path} ({error})") from None
     except ValidationError as error:
-        raise UserError(f"task {path}: {broken_rule(error, FAMILIES[family])}") from None
+        raise UserError(f"task {path}: {broken_rule(error, FAMILIES[str(family)])}") from None
     ours = FOLDER / f"{task.name}.yaml"
     if path != ours and ours.exists() and task.digest != load(task.name).digest:
         raise UserError(
