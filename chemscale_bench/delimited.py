@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 
+DECIMAL_COMMA = re.compile(r"(?:^|;)\s*-?\d+,\d+\s*(?:;|$)", re.MULTILINE)  # as all there is of a cell
+
 
 def read_csv(file: Path) -> pd.DataFrame:
-    """A table with a header, by commas, tabs or semicolons; between semicolons commas, if any, are those of decimals.
+    """A table with a header, by commas, tabs or semicolons; between semicolons numbers may have decimal commas.
 
     Raises:
         ValueError: it is no such table.
@@ -17,4 +20,5 @@ def read_csv(file: Path) -> pd.DataFrame:
     """
     text = file.read_text(encoding="utf-8-sig")
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    return pd.read_csv(StringIO(text), sep=delimiter, decimal="," if delimiter == ";" and "," in text else ".")
+    decimal = "," if delimiter == ";" and DECIMAL_COMMA.search(text) else "."
+    return pd.read_csv(StringIO(text), sep=delimiter, decimal=decimal)

@@ -11,7 +11,7 @@ from chemscale_bench.leaderboard.collect import Study
 from chemscale_bench.leaderboard.entry import Run
 from chemscale_bench.leaderboard.motion import Condition, Motion
 from results.drawing import COLOURS, MARKERS, panels, save
-from results.studies import FORCE_MAE
+from results.studies import FORCE_MAE, steps_of
 
 Moved = tuple[float, Study, Run, Motion]
 """Force error in meV/Angstrom, and whose."""
@@ -53,11 +53,18 @@ def moved_of(studies: Sequence[Study]) -> list[Moved]:
 def motion_table(moved: Sequence[Moved]) -> Iterator[str]:
     """Markdown: a row for each."""
     names = ["force MAE, meV/Å", "Langevin", "NVE", "drift, meV/atom/ns", "h(r) MAE", "bond to H, eV", "entry"]
-    yield f"| task | model | parameters | {' | '.join(names)} |"
-    yield "|" + 10 * "---|"
+    yield f"| task | model | parameters | steps | seed | {' | '.join(names)} |"
+    yield "|" + 12 * "---|"
     for error, study, run, motion in moved:
         thermostat, free = _at(motion, "Langevin"), _at(motion, "NVE")
-        cells = [study.task, study.model, f"{run.non_embedding_params:,}", f"{error:.1f}"]
+        cells = [
+            study.task,
+            study.model,
+            f"{run.non_embedding_params:,}",
+            steps_of(study),
+            f"{run.seed}",
+            f"{error:.1f}",
+        ]
         cells += [held(thermostat, motion), held(free, motion), _drift(free[0])]
         cells += [_number(thermostat[0].hr_mae, 3), _number(motion.bond_break_ev, 2)]
         yield f"| {' | '.join(cells)} | [{study.date}](../leaderboard/entries/{study.name}) |"

@@ -133,7 +133,7 @@ def check(entry: Entry) -> None:
     if foretold.centre is not None:
         at = [(float(point.params), float(point.budget)) for point in foretold.points]
         low_end, high_end = np.min([*columns[:, :2], *at], axis=0), np.max([*columns[:, :2], *at], axis=0)
-        rounded = np.clip(foretold.centre, low_end, high_end)  # of one budget it is that, but for its logarithm
+        rounded = np.clip(foretold.centre, low_end, high_end)  # the centre of one budget is it, but for exp(log(x))
         inside = bool(np.allclose(foretold.centre, rounded, rtol=1e-9, atol=0))
         require(inside, "the centre of a prior must lie among sizes and budgets of its runs", foretold.centre)
     asked = f"{foretold} {entry.family} {hashlib.sha256(columns.tobytes()).hexdigest()}"

@@ -78,8 +78,8 @@ def write(run: Run, repo: str, licence: str, folder: Path) -> Path:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"out must be a new or empty folder, got {str(folder)!r}; name another")
-    model = download_model(run.info.run_id)
     output_folder(str(folder))
+    model = download_model(run.info.run_id)
     shutil.copytree(model, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*OF_MLFLOW))
     (folder / "provenance.json").write_text(json.dumps(provenance(run), indent=1) + "\n")
     (folder / "README.md").write_text(card(run, repo, licence))

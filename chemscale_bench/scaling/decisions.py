@@ -53,10 +53,10 @@ def decisions(runs: pd.DataFrame, level: float = 0.9) -> list[Decision]:
         if not common:
             continue
         params, data = top = common[-1]
-        at_most = [runs[(runs["model"] == name) & (runs["data"] == data)] for name in names]
+        at_largest = [runs[(runs["model"] == name) & (runs["data"] == data)] for name in names]
         means = {
             name: mean_over_seeds(table["params"], table["loss"], params)
-            for name, table in zip(names, at_most, strict=True)
+            for name, table in zip(names, at_largest, strict=True)
         }
         better, other = sorted(names, key=lambda name: means[name].value)
         of_better, of_other = (cells[names.index(name)] for name in (better, other))

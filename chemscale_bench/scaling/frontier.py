@@ -148,13 +148,13 @@ def searched_sizes(law: Forecast, budget: float) -> tuple[float, float]:
 
 
 def losses_along(law: JointLaw | Forecast, budgets: Array) -> Array:
-    """Log losses (m,) at the best sizes for log FLOPs / k (m,), infinite where a forecast has none within reach."""
+    """Log losses (m,) at the best sizes for ascending log FLOPs / k (m,), infinite up to where a forecast has none."""
     if isinstance(law, JointLaw):
         losses: Array = _optimum(law, law.fitted_.theta[None], budgets)[1][0]
         return losses
     losses = np.full(len(budgets), np.inf)
-    for place in range(len(budgets)):
-        with suppress(UnidentifiedError):
+    with suppress(UnidentifiedError):
+        for place in range(len(budgets))[::-1]:
             losses[place] = search(law, budgets[place : place + 1])[1][0]
     return losses
 

@@ -38,7 +38,8 @@ class Detour(NamedTuple):
     extra_loss_interval: Interval
     """An end is infinite where one of the two losses would be above the worst of the fitted runs."""
     wasted: float
-    """Share of the budget that buys nothing: the optimum reaches this loss with the rest."""
+    """Share of the budget that buys nothing: the optimum reaches this loss with the rest. At least that, where the rest
+    has no best size within reach."""
 
 
 class NextRun(NamedTuple):

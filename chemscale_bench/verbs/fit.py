@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import Any
 
-from chemscale_bench.data.opening import output_folder
+from chemscale_bench.data.opening import output_folder, output_path
 from chemscale_bench.leaderboard.sources import experiment_of, read, record_of, source_of
 from chemscale_bench.scaling.analysis import Analysis, analyse
 from chemscale_bench.scaling.figures import LOSS_TITLE
@@ -64,7 +64,7 @@ def _fit(settings: FitSettings) -> tuple[Analysis, dict[str, Any]]:
     unit = LOSS_TITLE if settings.metric.endswith("loss_nats_per_token") else settings.metric
     figures = analysis.figures(unit)
     if settings.out:
-        folder = output_folder(settings.out)
+        folder = output_path(settings.out)
         (folder / "fit.json").write_text(json.dumps(record_of(analysis, settings), indent=1))
         for name, figure in figures.items():
             (folder / f"{name}.html").write_text(to_html(figure))

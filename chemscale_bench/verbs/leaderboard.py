@@ -86,7 +86,7 @@ def counts(boards: Sequence[Board]) -> dict[str, float]:
 
 
 def figure_of(board: Board) -> Figure:
-    """What every study of a board reached at each budget, with the interval over seeds where it has several."""
+    """What every study of a board reached at each budget, with its interval over seeds."""
     made = Figure()
     for row in board.rows:
         budgets = sorted(row.reached)

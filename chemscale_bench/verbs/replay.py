@@ -24,7 +24,6 @@ def replay(settings: ReplaySettings) -> None:
 
 def make(settings: ReplaySettings, prints: bool = True) -> Result:
     """The grades, told and drawn."""
-    out = output_file(settings.out) if settings.out else None
     names = [name.strip() for name in settings.pruners.split(",") if name.strip()]
     check_pruners(names)
     if bool(settings.curves) == bool(settings.experiment):
@@ -32,6 +31,7 @@ def make(settings: ReplaySettings, prints: bool = True) -> Result:
             f"give one source of curves, got curves={settings.curves!r} and experiment={settings.experiment!r}; use "
             "curves=FILE for recorded ones, or experiment=NAME for the children of studies"
         )
+    out = output_file(settings.out) if settings.out else None
     curves = (
         recorded.read(str(user_path(settings.curves)))
         if settings.curves

@@ -34,6 +34,17 @@ def test_a_gap_is_welch_where_each_mean_has_its_own_seeds_only() -> None:
     assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.9)))
 
 
+def test_sizes_that_missed_a_decade_share_their_spread() -> None:
+    assert mean_over_seeds([29_120, 29_120, 314_784], [2.0, 2.2, 1.0], 314_784).free == 1
+
+
+def test_a_spread_that_falls_with_size_makes_intervals_of_the_largest_wide() -> None:
+    rng, sizes = np.random.default_rng(0), np.repeat([3e4, 6e4, 1e5, 3e5], 2)
+    losses = sizes**-0.1 * np.exp(rng.normal(0, [0.02, 0.02, 0.015, 0.015, 0.01, 0.01, 0.01, 0.01], (1_000, 8)))
+    ends = [mean_over_seeds(sizes, each, 3e5).interval(0.9) for each in losses]
+    assert 0.92 < np.mean([low <= 3e5**-0.1 <= high for low, high in ends]) < 0.99
+
+
 def test_intervals_of_two_seeds_hold_as_promised_and_are_far_narrower_than_those_of_two_alone() -> None:
     rng, sizes = np.random.default_rng(0), np.repeat([3e4, 6e4, 1e5, 3e5], 2)
     held, told, pooled, alone = 0, 0, [], []

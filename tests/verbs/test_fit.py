@@ -251,7 +251,7 @@ def test_spreadsheets_write_semicolons_and_decimal_commas(tmp_path: Path) -> Non
     path = tmp_path / "runs.csv"
     path.write_text("params;tokens;loss\n1e6;1e8;3,5\n1e6;1e9;2,25\n1e7;1e8;3\n", encoding="utf-8-sig")
     assert read(FitSettings(table=str(path))).frame["loss"].to_list() == [3.5, 2.25, 3.0]
-    path.write_text("params;tokens;loss\n1e6;1e8;3.5\n1e6;1e9;2.25\n1e7;1e8;3\n")
+    path.write_text("params;tokens;loss;note\n1e6;1e8;3.5;a, b\n1e6;1e9;2.25;\n1e7;1e8;3;1,5 h\n")
     assert read(FitSettings(table=str(path))).frame["loss"].to_list() == [3.5, 2.25, 3.0]
 
 
