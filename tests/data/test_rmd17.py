@@ -185,7 +185,7 @@ def test_the_users_copy_equals_the_named_set(
         str(tmp_path / "train.npz"), energy_unit="kcal/mol", length_unit="Angstrom", **given  # type: ignore[arg-type]
     )  # fmt: skip
     assert own[3:] == stated[3:]
-    with pytest.raises(UserError, match="energy_unit must be stated"):
+    with pytest.raises(UserError, match="energy_unit and length_unit must be stated"):
         prepare_frames(str(tmp_path / "train.npz"), **given | {"test_frames": 999})  # type: ignore[arg-type]
     assert named.digest == own.digest
     assert [part.digest for part in named[:3]] == [part.digest for part in own[:3]]

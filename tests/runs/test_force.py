@@ -174,7 +174,7 @@ def test_frames_of_a_file_need_units_and_make_another_task(tmp_path: Path, capsy
     with pytest.raises(SystemExit) as end:
         main(["forcefield", *SMALL, *own])
     assert end.value.code == 2
-    assert "energy_unit must be" in capsys.readouterr().err.splitlines()[-1]
+    assert "energy_unit and length_unit must be stated" in capsys.readouterr().err.splitlines()[-1]
     train(*own, "--energy_unit", "eV", "--length_unit", "Angstrom")
     done = next(run for run in runs() if run.info.status == "FINISHED")
     assert done.data.params["task_name"] == "embedded-ff@mine.npz"
