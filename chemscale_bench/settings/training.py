@@ -16,7 +16,7 @@ def check_name(name: str) -> str:
         ValueError: if it is blank, or has a slash or colon.
     """
     if set(name) & set("/:") or (name and not name.strip()):
-        raise ValueError(f"must be a name without / and :, got {name!r}")
+        raise ValueError(f"must be a name without / and :, and not blank, got {name!r}")
     return name
 
 

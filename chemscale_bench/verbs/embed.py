@@ -33,7 +33,8 @@ def embed(settings: EmbedSettings) -> None:
         open_store()  # with little patience for a server that is away, and no half-made database
         data, out = listing.find(settings.data), output_path(settings.out).absolute()
         if out.suffix != ".parquet" or out.is_dir():
-            raise UserError(f"out must be the path of a .parquet file, got {settings.out!r}; give out=features.parquet")
+            got = f"{settings.out!r}{', a folder' * out.is_dir()}"
+            raise UserError(f"out must be the path of a .parquet file, got {got}; give out=features.parquet")
         if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
             raise UserError(f"out must lie in a folder that can be written to, got {settings.out!r}; make the folder")
         featurizer = Featurizer(
