@@ -16,6 +16,7 @@ from chemscale_bench.settings.base import Settings, unknown
 from chemscale_bench.settings.chemgpt import ChemGPTSettings
 from chemscale_bench.settings.demo import DemoSettings
 from chemscale_bench.settings.embed import EmbedSettings
+from chemscale_bench.settings.features import FeatureSettings
 from chemscale_bench.settings.fit import FitSettings
 from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.settings.generate import GenerateSettings
@@ -30,6 +31,7 @@ from chemscale_bench.settings.speed import SpeedSettings
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.settings.submit import SubmitSettings
 from chemscale_bench.settings.tasks import TasksSettings
+from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.settings.tune import TuneSettings
 from chemscale_bench.settings.verify import VerifySettings
 
@@ -65,6 +67,14 @@ TRAINS: dict[type[Settings], tuple[Registry, ...]] = {
 """The verbs that train a model by its name."""
 
 
+def fields(of: type[Settings]) -> dict[str, FieldInfo]:
+    """The fields of a verb's settings as a reader wants them: its own before those of all training and all features."""
+    shared = {
+        name for base in (TrainingSettings, FeatureSettings) if issubclass(of, base) for name in base.model_fields
+    }
+    return dict(sorted(of.model_fields.items(), key=lambda field: field[0] in shared))
+
+
 def options(of: type[Settings]) -> list[click.Parameter]:
     """One command-line option for each field of a verb's settings, with its docstring and default as the help."""
     return [
@@ -73,7 +83,7 @@ def options(of: type[Settings]) -> list[click.Parameter]:
             metavar="|".join(choices(field.annotation)) or "VALUE",
             help=f"{field.description}{added(of) if name == 'model' else ''}  [default: {default_of(field)}]",
         )
-        for name, field in of.model_fields.items()
+        for name, field in fields(of).items()
     ]
 
 

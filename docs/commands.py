@@ -7,7 +7,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-from chemscale_bench.cli import VERBS, choices, default_of
+from chemscale_bench.cli import VERBS, choices, default_of, fields
 
 
 class Commands(SphinxDirective):
@@ -18,7 +18,7 @@ class Commands(SphinxDirective):
         lines = []
         for verb, settings in VERBS.items():
             lines += [f"## {verb}", "", " ".join((settings.__doc__ or "").split()), ""]
-            for name, field in settings.model_fields.items():
+            for name, field in fields(settings).items():
                 default = default_of(field)
                 words = " | ".join(f"`{word}`" for word in choices(field.annotation))
                 told = " ".join((field.description or "").split()).replace("<", "&lt;")

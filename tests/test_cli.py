@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,24 @@ def test_every_parameter_is_explained_with_its_default(verb: str, capsys: pytest
         assert field.description.split()[0] in text
     assert text.count("[default:") == len(cli.VERBS[verb].model_fields)
     assert "[default: 0.0]" not in text
+
+
+@pytest.mark.parametrize(
+    ("verb", "first"),
+    [
+        ("chemgpt", "task params tokens"),
+        ("language", "task params tokens"),
+        ("forcefield", "task model molecule"),
+        ("study", "task model hours"),
+        ("tune", "task model trials"),
+        ("fit", "experiment table"),
+        ("embed", "run data out"),
+        ("probe", "run budget tasks"),
+    ],
+)
+def test_help_begins_with_what_a_verb_is_about(capsys: pytest.CaptureFixture[str], verb: str, first: str) -> None:
+    cli.tool().main([verb, "--help"], standalone_mode=False)
+    assert " ".join(re.findall(r"^  --(\w+)", capsys.readouterr().out, re.MULTILINE)).startswith(first)
 
 
 def test_help_shows_the_words_that_a_parameter_takes(capsys: pytest.CaptureFixture[str]) -> None:

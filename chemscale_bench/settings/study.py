@@ -14,6 +14,11 @@ class StudySettings(Settings):
 
     task: str = "pubchem10m-lm"
     """Task in benchmarks/ (or a path): of language models or of force fields."""
+    model: str = "auto"
+    """What is trained: of language models chemgpt (`auto`), llama or lstm, of force fields painn (`auto`), schnet,
+    mace, spookynet, allegro or nequip (nequip-l0, nequip-l2, ...: see `forcefield`). Several with commas,
+    chemgpt,llama, are studied in turn, each with its share of the budget, and compared: which is better, by how much,
+    and whether small runs knew."""
     hours: float = Field(0.0, ge=0)
     """Wall-clock hours that it may take, from the start of the command to its last line: sizes, budgets and seeds are
     then chosen to tell most about `target` on this machine. 0 trains the whole grid of what is given."""
@@ -58,11 +63,6 @@ class StudySettings(Settings):
     tune: Count = Field(0, ge=0)
     """Trials of a search before all else, at the smallest size, with losers stopped early: what it finds is carried to
     all sizes, and the learning rate checked at the largest that can be paid. 0 takes what `auto` takes."""
-    model: str = "auto"
-    """What is trained: of language models chemgpt (`auto`), llama or lstm, of force fields painn (`auto`), schnet,
-    mace, spookynet, allegro or nequip (nequip-l0, nequip-l2, ...: see `forcefield`). Several with commas,
-    chemgpt,llama, are studied in turn, each with its share of the budget, and compared: which is better, by how much,
-    and whether small runs knew."""
     vocabulary: str = "dataset"
     """Language models: `dataset`, SELFIES, `smiles` or `chemgpt`, as in `language`. Several with commas,
     dataset,smiles, are studied like several models, and compared by nats per molecule."""
