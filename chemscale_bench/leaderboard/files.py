@@ -98,6 +98,8 @@ def parse(content: bytes) -> Entry:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in problem["loc"])[:120]
+        if problem["type"] == "missing":
+            raise Refused(f"an entry must have {shown(where)}, got none; let `submit` write it") from None
         message = problem["msg"].removeprefix("Value error, ")
         got = "" if "got" in message else f", got {shown(problem['input'])}"
         raise Refused(f"entry: {shown(where) + ': ' if where else ''}{message[:300]}{got}; mend it") from None

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from chemscale_bench.data import listing
-from chemscale_bench.data.opening import output_path
+from chemscale_bench.data.opening import output_file
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.featurizer import Features, Featurizer
 from chemscale_bench.settings.embed import EmbedSettings
@@ -31,12 +31,10 @@ def embed(settings: EmbedSettings) -> None:
     """
     with run_if_launched("embed"):
         open_store()  # with little patience for a server that is away, and no half-made database
-        data, out = listing.find(settings.data), output_path(settings.out).absolute()
-        if out.suffix != ".parquet" or out.is_dir():
-            got = f"{settings.out!r}{', a folder' * out.is_dir()}"
-            raise UserError(f"out must be the path of a .parquet file, got {got}; give out=features.parquet")
-        if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-            raise UserError(f"out must lie in a folder that can be written to, got {settings.out!r}; make the folder")
+        data = listing.find(settings.data)
+        if not settings.out.endswith(".parquet"):
+            raise UserError(f"out must be the path of a .parquet file, got {settings.out!r}; give out=features.parquet")
+        out = output_file(settings.out).absolute()
         featurizer = Featurizer(
             settings.run, settings.pooling, settings.layer, device=str(evaluation_device(settings.device))
         ).fit()  # fmt: skip

@@ -45,6 +45,7 @@ REFUSED: dict[str, Attack] = {
     "not JSON": (lambda p: p.write_bytes(b"\x80\x04\x95"), "JSON"),
     "empty": (lambda p: p.write_text(""), ""),
     "a list": (lambda p: p.write_text("[]"), ""),
+    "no version": (lambda p: edit(p, lambda e: e.pop("version")), "an entry must have 'version', got none"),
     "key twice": (duplicate_key, "once"),
     "run twice": (lambda p: edit(p, lambda e: e["runs"].append(e["runs"][0])), "once"),
     "size and seed twice": (
