@@ -27,7 +27,7 @@ LAYERS = [
     ("speed",),
     ("tasks",),
     ("settings",),
-    ("delimited", "errors", "launcher", "places", "shell"),
+    ("delimited", "errors", "launcher", "places", "progress", "shell"),
 ]
 HEIGHT = {name: -level for level, names in enumerate(LAYERS) for name in names}
 

@@ -114,6 +114,7 @@ def test_a_fit_of_a_file_prints_nothing_and_shows_itself(tmp_path: Path, capsys:
         (lambda: cs.plan(cs.fit(table(), replicates=100)), "plan needs one budget, got flops=0 and gpu_hours=0"),
         (lambda: cs.plan(cs.fit(table().head(2), replicates=100), flops=1e16), "a plan needs the forecast of a fit"),
         (lambda: cs.plan(cs.fit(frames(), replicates=100), flops=1e16), "got frames, whose FLOPs are not"),
+        (lambda: cs.fit({"params": [1e4]}), "runs must be a table, a file's path or an experiment's name, got dict"),  # type: ignore[arg-type]
         (lambda: cs.plan(table(), flops=1e16), "a plan needs what fit or study has returned, got DataFrame"),  # type: ignore[arg-type]
         (lambda: cs.study("nothing"), "task must be"),
         (lambda: cs.study("embedded-lm"), "a study needs sizes or a budget, got neither"),

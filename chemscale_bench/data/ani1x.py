@@ -10,7 +10,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 from filelock import FileLock
-from tqdm import tqdm
 
 from chemscale_bench.data.cache import home, writing
 from chemscale_bench.data.download import fetch
@@ -18,6 +17,7 @@ from chemscale_bench.data.frame_units import ENERGY_UNITS
 from chemscale_bench.data.mixtures import Mixture
 from chemscale_bench.data.structures import formula_of
 from chemscale_bench.errors import UserError
+from chemscale_bench.progress import progress_bar
 
 FILE_NAME = "ani1x-release.h5"
 URLS = ("https://ndownloader.figshare.com/files/18112775",)  # Figshare article 10047041 (CC0), 5.6 GB
@@ -124,7 +124,7 @@ def _part(file: h5py.File, part: str, rows: dict[str, np.ndarray]) -> Mixture:
     chosen = np.random.RandomState(1).permutation(total)[: FRAMES[part]]
     group = np.searchsorted(ends, chosen, side="right")
     mixtures = []
-    for at, (name, found) in enumerate(tqdm(rows.items(), f"ANI-1x, {part}", file=sys.stderr, disable=None)):
+    for at, (name, found) in enumerate(progress_bar(rows.items(), desc=f"ANI-1x, {part}")):
         of_group = np.sort(chosen[group == at]) - (ends[at] - len(found))
         if len(of_group):
             mixtures.append(_structures(file, name, found[of_group]))

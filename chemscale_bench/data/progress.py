@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from types import TracebackType
-
-from tqdm import tqdm
 
 from chemscale_bench.data.packing import TEST, VALIDATION
 from chemscale_bench.data.store import Manifest
 from chemscale_bench.data.workers import Result
+from chemscale_bench.progress import progress_bar
 
 
 class Progress:
@@ -19,14 +17,11 @@ class Progress:
         self._wanted = train_tokens, validation_molecules
         self._tokens = float(manifest.total("train")[1]) if manifest else 0.0
         self._molecules = float(manifest.total("validation")[0]) if manifest else 0.0
-        self._bar = tqdm(
+        self._bar = progress_bar(
             desc=f"preparing {name}",
             total=1.0,
-            file=sys.stderr,
             initial=self._enough(),
             smoothing=0.05,
-            mininterval=0.2,
-            disable=None,  # in a file that keeps the output, a bar is a heap of carriage returns
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
         )
 

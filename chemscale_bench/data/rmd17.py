@@ -24,6 +24,7 @@ from chemscale_bench.data.frame_units import ENERGY_UNITS
 from chemscale_bench.data.mixtures import FrameSet
 from chemscale_bench.data.structures import Frames
 from chemscale_bench.errors import UserError
+from chemscale_bench.progress import watched
 
 FILE_NAME = "rmd17.tar.bz2"
 # Figshare article 12672038 (CC0), and its twin in the Materials Cloud Archive, doi 10.24435/materialscloud:wy-kn.
@@ -143,7 +144,7 @@ def _read(data: str, arrays: Path, *splits: Path) -> list[Frames]:
 def _extract(archive: Path, names: list[str], folder: Path) -> None:
     """Copy single members out of the archive, each to a temporary name and renamed; no path of the archive is used."""
     missing = {f"rmd17/{name}" for name in names}
-    shown: dict[str, Any] = {"desc": f"extracting from {FILE_NAME}", "file": sys.stderr, "disable": None}
+    shown: dict[str, Any] = {"desc": f"extracting from {FILE_NAME}", "file": sys.stderr, "disable": not watched()}
     with (
         writing(folder),
         archive.open("rb") as raw,

@@ -20,7 +20,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import chemnet, generation, moses
 from chemscale_bench.evaluation.chemistry import READERS, Read, in_parallel
 from chemscale_bench.evaluation.chemnet import Gaussian
-from chemscale_bench.evaluation.generation import Distribution, progress_bar
+from chemscale_bench.evaluation.generation import Distribution, molecule_bar
 from chemscale_bench.evaluation.moses import Reference
 from chemscale_bench.evaluation.sampling import Drawing, Samples, sample
 from chemscale_bench.models.packed import LanguageModel
@@ -61,10 +61,10 @@ def draw(
         UserError: if none of them is valid.
     """
     start = time.perf_counter()
-    with progress_bar("drawing", molecules) as bar:
+    with molecule_bar("drawing", molecules) as bar:
         found = sample(network.to(device), vocabulary, molecules, seed=seed, drawing=drawing, progress=bar.update)
     seconds = time.perf_counter() - start
-    with progress_bar("decoding", len(found.strings)) as bar:
+    with molecule_bar("decoding", len(found.strings)) as bar:
         drawn = Drawn(molecules, found, in_parallel(READERS[vocabulary.string], found.strings, bar.update), seconds)
     if found.unfinished:
         say(f"{found.unfinished:,} of {molecules:,} molecules did not end, and are left out")
@@ -95,7 +95,7 @@ class References:
 
     def first(self, store: TokenStore) -> dict[str, Reference]:
         """The first test molecules of a task."""
-        with progress_bar("decoding test molecules", min(REFERENCE, len(store.test))) as bar:
+        with molecule_bar("decoding test molecules", min(REFERENCE, len(store.test))) as bar:
             test = in_parallel(READERS[store.vocabulary.string], test_strings(store), bar.update)
         known = [each.smiles for each in test if each.smiles]
         if len(known) < 2:
@@ -119,7 +119,7 @@ class References:
         """What ChemNet makes of molecules; None without the package."""
         if not self.has_chemnet():
             return None
-        with progress_bar("Frechet ChemNet distance", len(smiles)) as bar:
+        with molecule_bar("Frechet ChemNet distance", len(smiles)) as bar:
             return chemnet.activations_of(smiles, self.device, bar.update)
 
 
@@ -190,7 +190,7 @@ def spelled(smiles: list[str], vocabulary: Vocabulary) -> list[bytes]:
 
 def tokens_of(store: TokenStore) -> Iterator[bytes]:
     """The training molecules, as `spelled` has them."""
-    with progress_bar("novelty", len(store.train)) as bar:
+    with molecule_bar("novelty", len(store.train)) as bar:
         for sequence in store.train.sequences():
             yield sequence.tobytes()
             bar.update()

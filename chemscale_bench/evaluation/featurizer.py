@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from torch import Tensor
-from tqdm import tqdm
 
 from chemscale_bench.data.smiles import codec_for
 from chemscale_bench.data.spelling import Spelled, spell
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.checkpoints import Checkpoint, load
+from chemscale_bench.progress import progress_bar
 from chemscale_bench.training.language import micro_batches, pack_symbols
 
 POOLINGS = ("mean", "last", "max", "molfeat")
@@ -133,8 +133,8 @@ class Featurizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             self.fit()
         spelled = spell(molecules, self.checkpoint_.vocabulary, self.codec_)
         vectors = np.full((len(molecules), self.n_features_out_), np.nan, np.float32)
-        hidden = None if progress else True  # None: hidden where nobody looks, in a file that keeps the output
-        with tqdm(total=len(spelled.ids), desc="embedding", unit="tok", unit_scale=True, disable=hidden) as bar:
+        shown: dict[str, Any] = {"desc": "embedding", "unit": "tok", "unit_scale": True}
+        with progress_bar(total=len(spelled.ids), hidden=not progress, **shown) as bar:
             for members, pooled in self._pooled(spelled):
                 vectors[members] = pooled
                 bar.update(int(spelled.lengths[members].sum()))

@@ -8,7 +8,6 @@ since SELFIES are valid by construction, and the training set that novelty is me
 from __future__ import annotations
 
 import math
-import sys
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from tqdm import tqdm
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.chemistry import PROPERTIES, Features, in_parallel, measure, measure_reference
 from chemscale_bench.evaluation.similarity import similarities
+from chemscale_bench.progress import progress_bar
 
 UNIQUE_AT = (1_000, 10_000)
 
@@ -43,7 +43,7 @@ class Distribution:
     @classmethod
     def of(cls, smiles: list[str], name: str, work: Callable[[list[str]], list[Features]] = measure) -> Distribution:
         """Measure valid molecules; `name` says on the progress bar which."""
-        with progress_bar(f"measuring {name}", len(smiles)) as bar:
+        with molecule_bar(f"measuring {name}", len(smiles)) as bar:
             found = in_parallel(work, smiles, bar.update)
         fragments, scaffolds = Counter[str](), Counter[str]()
         for each in found:
@@ -60,9 +60,9 @@ class Distribution:
         return cls.of(smiles, name, measure_reference)
 
 
-def progress_bar(what: str, total: int) -> tqdm[Never]:
-    """A bar with the time that is left, on a terminal. Below another bar it does not stay."""
-    return tqdm(desc=what, total=total, unit="mol", leave=None, file=sys.stderr, mininterval=0.2, disable=None)
+def molecule_bar(what: str, total: int) -> tqdm[Never]:
+    """A progress bar of molecules. Below another bar it does not stay."""
+    return progress_bar(desc=what, total=total, unit="mol", leave=None)
 
 
 def unique(smiles: list[str], first: int) -> float:
@@ -107,7 +107,7 @@ def own_metrics(smiles: list[str], distribution: Distribution) -> dict[str, floa
     """
     found = {f"unique_at_{first // 1000}k": unique(smiles, first) for first in UNIQUE_AT}
     fingerprints = distribution.fingerprints
-    with progress_bar("internal diversity", len(fingerprints)) as bar:
+    with molecule_bar("internal diversity", len(fingerprints)) as bar:
         _, mean, squares = similarities(fingerprints, fingerprints, bar.update).T
     # MOSES takes the root molecule by molecule, where its paper takes that of the mean.
     diversity = {"internal_diversity_1": 1 - mean.mean(), "internal_diversity_2": 1 - np.sqrt(squares).mean()}
@@ -121,7 +121,7 @@ def metrics_against(generated: Distribution, reference: Distribution, name: str)
         Similarities to the nearest neighbour (`snn`), of fragments and scaffolds, and the Wasserstein distances of
         logP, synthetic accessibility, drug-likeness and weight (g/mol).
     """
-    with progress_bar(f"nearest neighbours, {name}", len(generated.fingerprints)) as bar:
+    with molecule_bar(f"nearest neighbours, {name}", len(generated.fingerprints)) as bar:
         nearest = similarities(generated.fingerprints, reference.fingerprints, bar.update)[:, 0]
     found = {
         "snn": float(nearest.mean()),

@@ -21,11 +21,11 @@ from sklearn.metrics import roc_auc_score, root_mean_squared_error
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
-from tqdm import tqdm
 
 from chemscale_bench.data.worker import parse
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.roughness import Roughness, roughness
+from chemscale_bench.progress import progress_bar
 
 TEST_SHARE = 0.2
 LEVEL = 0.9  # of the intervals
@@ -134,7 +134,7 @@ def descriptors(smiles: Sequence[str]) -> NDArray[np.float64]:
     with rdBase.BlockLogs():
         rows = [
             list(Descriptors.CalcMolDescriptors(Chem.MolFromSmiles(text), missingVal=0.0).values())
-            for text in tqdm(smiles, desc="descriptors", unit="mol", leave=False, disable=None)
+            for text in progress_bar(smiles, desc="descriptors", unit="mol", leave=False)
         ]
     return np.clip(np.nan_to_num(np.array(rows, np.float64)), -1e6, 1e6)
 

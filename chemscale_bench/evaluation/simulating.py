@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from ase import Atoms
-from tqdm import tqdm
 
 from chemscale_bench.data.structures import Frames
 from chemscale_bench.evaluation.distances import Reference
@@ -20,6 +18,7 @@ from chemscale_bench.evaluation.simulated import Simulated, masses_of
 from chemscale_bench.evaluation.stretching import stretch
 from chemscale_bench.evaluation.torsion import turn
 from chemscale_bench.models import force_fields
+from chemscale_bench.progress import progress_bar
 from chemscale_bench.settings.simulate import SimulateSettings
 
 
@@ -46,8 +45,7 @@ def moved(settings: SimulateSettings, subject: Subject, reference: Reference, de
     turned = turn(potential, test.numbers, at_rest.positions_A3, reference.bonds, **electrons)
     starts = starts_of(settings, test)
     steps = steps_of(settings.picoseconds, settings.timestep_fs)
-    shown: dict[str, Any] = {"unit": "step", "file": sys.stderr, "mininterval": 0.2, "disable": None}
-    with tqdm(total=steps, desc=f"simulating {subject.name}", **shown) as bar:
+    with progress_bar(total=steps, desc=f"simulating {subject.name}", unit="step") as bar:
 
         def tell(done: int, intact: int) -> None:
             bar.set_postfix_str(f"{intact}/{len(starts)} intact", refresh=False)

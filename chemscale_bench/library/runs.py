@@ -97,6 +97,9 @@ def fit(
         from_store = "left_out" in runs.attrs
         left_out = runs.attrs["left_out"] if from_store else {}
         table = table_of(runs, left_out, settings_of(chosen), "the table", typed=not from_store)
+    elif not isinstance(runs, str | Path):
+        rule = "runs must be a table, a file's path or an experiment's name"
+        raise UserError(f"{rule}, got {type(runs).__name__}; pass a pandas.DataFrame")
     else:
         is_file = isinstance(runs, Path) or runs.endswith((".csv", ".parquet"))
         table = read(settings_of(chosen | {"table" if is_file else "experiment": str(runs)}))

@@ -74,7 +74,7 @@ def study(task: str = "pubchem10m-lm", *, prints: bool = False, **parameters: An
 
     Args:
         task: of language models or of force fields.
-        prints: whether it shows its progress, and what it found, as the command does.
+        prints: whether it prints what it trains and what it found, as the command does; a progress bar it has anyway.
         **parameters: of that command, such as hours or params, tokens, seeds, model; `chemscale study --help` explains
             them.
 
@@ -122,7 +122,7 @@ def tune(task: str = "pubchem10m-lm", *, prints: bool = False, **parameters: Any
 
     Args:
         task: of language models or of force fields.
-        prints: whether it shows its progress, and what it found, as the command does.
+        prints: whether it prints its trials and what it found, as the command does; a progress bar it has anyway.
         **parameters: of that command, such as model, trials, params, tokens, pruner; `chemscale tune --help` explains
             them.
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import pandas as pd
 from plotly.graph_objects import Figure
-from tqdm import tqdm
 
 from chemscale_bench.data.opening import user_path
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.checkpoints import RUN_ID
 from chemscale_bench.evaluation.drawn import References, reference_digest, say
+from chemscale_bench.progress import progress_bar
 from chemscale_bench.runs import quality_report
 from chemscale_bench.runs.checkpoint import find
 from chemscale_bench.runs.generation import at_budget, measured, published
@@ -72,7 +71,7 @@ def generate_from_all(settings: GenerateSettings, prints: bool = True) -> Result
         rows: list[dict[str, Any]] = []
         told = Told(prints)
         references, of_moses = References(device), False
-        with tqdm(subjects, desc="models", unit="model", file=sys.stderr, disable=None) as bar:
+        with progress_bar(subjects, desc="models", unit="model") as bar:
             for subject in bar:
                 bar.set_postfix_str(subject.name)
                 try:

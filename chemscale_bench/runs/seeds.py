@@ -57,7 +57,8 @@ def train_seeds(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
                 if not runs:
                     name = name.replace(f"-seed{settings.seed}", f"-{settings.seeds}-seeds", 1)
                     client.set_tag(parent, "mlflow.runName", name)
-                run.prints, run.proposes = not runs, False  # one of them shows the progress of all
+                run.prints = run.shows = not runs  # one of them shows the progress of all
+                run.proposes = False
                 runs.append(run)
                 yield from run.steps_due()
         except Diverged as error:

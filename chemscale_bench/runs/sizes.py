@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 
 import torch
-from tqdm import tqdm
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.registry import SizeError
+from chemscale_bench.progress import progress_bar
 from chemscale_bench.runs.cells import Training
 from chemscale_bench.runs.pace import STEPS, measure_pace, undisturbed
 from chemscale_bench.runs.study_plan import StudyPlan
@@ -34,9 +34,7 @@ def measure_sizes(plan: StudyPlan, seconds: float, stop: Stop) -> None:
     """
     typed = plan.settings.params != "auto"
     fabric = start_fabric(plan.settings_of(Training(plan.sizes[0], plan.data[0], 0)))
-    with tqdm(
-        plan.sizes, desc="measuring this machine", unit="size", leave=False, disable=None if plan.prints else True
-    ) as bar:
+    with progress_bar(plan.sizes, desc="measuring this machine", unit="size", leave=False) as bar:
         for size in bar:
             bar.set_postfix_str(f"{size:.0e} params")
             tops = plan.tops(size)

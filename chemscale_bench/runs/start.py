@@ -42,7 +42,7 @@ def start(settings: TrainingSettings, kind: type[TrackedRun], prints: bool = Tru
     Args:
         settings: of the kind's verb.
         kind: what is trained.
-        prints: whether the run shows its progress and prints its results.
+        prints: whether the run prints its results; its progress is shown anyway.
 
     Returns:
         The run, and the exit code: 0, or another if it was stopped before its end.

@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from chemscale_bench import tasks
 from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
+from chemscale_bench.progress import progress_bar
 from chemscale_bench.runs import study_report
 from chemscale_bench.runs.cells import Cells, Result, Training, Tuned
 from chemscale_bench.runs.engines.local import threads_of
@@ -49,7 +49,7 @@ class Study:
 
     Args:
         settings: of the verb `study`.
-        prints: whether it shows its progress and prints what it finds.
+        prints: whether it prints what it is about to train and what it finds; its progress is shown anyway.
         began: the time from which its hours count; now, unless given.
 
     Raises:
@@ -261,9 +261,7 @@ class Study:
     def progress(self) -> Any:
         """A bar of trainings."""
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
-        # None: no bar where nobody looks, in a file that keeps the output.
-        hidden = True if self.is_worker or not self.prints else None
-        return tqdm(total=1, unit="run", desc="study", bar_format=form, disable=hidden)
+        return progress_bar(total=1, unit="run", desc="study", bar_format=form, hidden=self.is_worker)
 
     def show(self, bar: Any, now: str = "") -> None:
         """How far the study is, when it ends, and what it tells so far."""

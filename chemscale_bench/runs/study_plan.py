@@ -47,7 +47,7 @@ class StudyPlan:
     Args:
         settings: of the verb `study`.
         task: that they name.
-        prints: whether the study shows its progress and prints what it finds.
+        prints: whether the study prints what it is about to train and what it finds.
     """
 
     def __init__(self, settings: StudySettings, task: tasks.Task, prints: bool = True) -> None:

@@ -22,6 +22,7 @@ from chemscale_bench import tasks
 from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.force_recipe import Recipe, recipe_of, warmup_share
+from chemscale_bench.progress import progress_bar
 from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_of, engine_of, lead
 from chemscale_bench.runs.kinds import FRAMES, KINDS, about, refuse_other_family, with_optimizer
 from chemscale_bench.runs.queue import Queue, searched
@@ -53,7 +54,7 @@ class Sweep:
 
     Args:
         settings: of the verb `tune`.
-        prints: whether it shows its progress and prints what it finds.
+        prints: whether it prints its trials and what it finds; its progress is shown anyway.
         describes_data: whether it also says how the user's data are read, which a study has said of all its trainings.
     """
 
@@ -128,8 +129,8 @@ class Sweep:
             print(f"{what}, {each}; their numbers are the {self.kind.VALUE}, lower is better", file=sys.stderr)
         with Stop() as stop, ended_properly(self.parent, self.queue.nobody_else_works):
             self.take_over()
-            shown: dict[str, Any] = {"unit": "trial", "desc": "tuning", "disable": None if self.prints else True}
-            with tqdm(total=self.settings.trials, initial=self.queue.count(), **shown) as bar:
+            shown: dict[str, Any] = {"unit": "trial", "desc": "tuning", "initial": self.queue.count()}
+            with progress_bar(total=self.settings.trials, **shown) as bar:
                 try:
                     if not self.is_worker and (self.settings.workers > 1 or self.settings.engine != "local"):
                         self.lead(stop, bar)
@@ -138,8 +139,7 @@ class Sweep:
                 except KeyboardInterrupt:  # where nothing polls, such as in the preparation of data
                     self.say_how_to_go_on(stop)
                     raise
-            value, metric = self.kind.VALUE, self.kind.METRIC
-            self.found = summarize(self.client, self.parent, self.queue, value, metric, self.prints)
+            self.found = summarize(self.client, self.parent, self.queue, self.kind, self.prints)
             if stop.requested:
                 self.say_how_to_go_on(stop)
                 raise KeyboardInterrupt

@@ -20,6 +20,8 @@ from chemscale_bench.tuning.figures import foretell, study_figures
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from chemscale_bench.runs.tracked import TrackedRun
+
 
 def numbers(trials: list[FrozenTrial]) -> dict[str, float]:
     """Best trial so far and what pruning saved."""
@@ -40,18 +42,17 @@ class Tuned(Result):
     """Optuna's, for its own figures and for `best_params`."""
 
 
-def summarize(client: MlflowClient, parent: str, queue: Queue, title: str, metric: str, prints: bool) -> Tuned:
+def summarize(client: MlflowClient, parent: str, queue: Queue, kind: type[TrackedRun], prints: bool) -> Tuned:
     """Log the figures, and say what was found.
 
     Args:
         client: of the tracking store.
         parent: id of the study's run.
         queue: of its trials.
-        title: of what is minimised, with its unit.
-        metric: that runs are compared by.
+        kind: of its trials.
         prints: whether it is printed, too.
     """
-    trials = queue.trials()
+    trials, title, metric = queue.trials(), kind.VALUE, kind.METRIC
     steps = f"{STEPS} ({studies.REPORTS} in all)"
     figures = study_figures(trials, studies.REPORTS, title, steps)
     for name, figure in figures.items():

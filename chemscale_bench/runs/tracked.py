@@ -16,6 +16,7 @@ from tqdm import tqdm
 from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.registry import package_of
+from chemscale_bench.progress import progress_bar
 from chemscale_bench.runs.clock import Clock
 from chemscale_bench.runs.kind import RunKind
 from chemscale_bench.settings.training import TrainingSettings
@@ -73,7 +74,7 @@ class TrackedRun(RunKind):
         self.verdict: str | None = None
         # Numbers of the data, and their steps. MLflow's views begin with what was logged first: training, then results.
         self.beforehand: list[tuple[dict[str, float], int]] = self.log.setdefault("beforehand", [])
-        self.prints = self.speaks and judge is None
+        self.prints = self.shows = self.speaks and judge is None  # its results, and its progress
         self.proposes = True  # what to type next, which is for somebody else to say where more than one run is trained
 
     def train(self) -> None:
@@ -88,9 +89,9 @@ class TrackedRun(RunKind):
     def steps_due(self) -> Generator[Due, None, None]:
         """The whole run around its optimizer steps, which somebody else performs, alone or with those of others."""
         with ExitStack() as stack:
-            progress = {"total": self.units, "initial": self.log["amount"], "unit": self.SHORT, "unit_scale": True}
-            # None: no bar where nobody looks, in a file that keeps the output.
-            self.bar = stack.enter_context(tqdm(desc="training", disable=None if self.prints else True, **progress))
+            about: dict[str, Any] = {"desc": "training", "unit": self.SHORT, "unit_scale": True, "total": self.units}
+            bar = progress_bar(initial=self.log["amount"], hidden=not self.shows, **about)
+            self.bar = stack.enter_context(bar)
             if self.speaks:
                 unsent = self.saved["unsent"] if self.saved else ()
                 self.recorder = stack.enter_context(Recorder(self.run_id, unsent, resumed=bool(self.saved)))

@@ -15,8 +15,8 @@ import optuna
 import pandas as pd
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState, create_trial
-from tqdm import tqdm
 
+from chemscale_bench.progress import progress_bar
 from chemscale_bench.tuning.estimators import Array
 from chemscale_bench.tuning.figures import Foretold, foretell
 from chemscale_bench.tuning.named import PRUNERS
@@ -99,7 +99,7 @@ def grade(
     drawn = [curves.draw(trials, np.random.default_rng([seed, number]), stress) for number in range(studies)]
     graded = []
     try:
-        with tqdm(total=len(names) * studies, desc=curves.name, unit="study", disable=None) as bar:
+        with progress_bar(total=len(names) * studies, desc=curves.name, unit="study") as bar:
             for name in names:
                 outcomes = []
                 for number, study in enumerate(drawn):

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from chemscale_bench.data import listing
 from chemscale_bench.data.opening import output_file
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.featurizer import Features, Featurizer
+from chemscale_bench.progress import progress_bar
 from chemscale_bench.settings.embed import EmbedSettings
 from chemscale_bench.tracking.housekeeping import run_if_launched
 from chemscale_bench.tracking.store import open_store
@@ -49,8 +47,7 @@ def write(featurizer: Featurizer, data: Path, column: str, out: Path) -> Counter
     """Write the features of a file's molecules; of all molecules how many have none, by reason."""
     counts: Counter[str] = Counter()
     draft, writer = out.with_name(f".{out.name}.{os.getpid()}"), None
-    shown: dict[str, Any] = {"unit": "B", "unit_scale": True, "file": sys.stderr, "disable": None}
-    bar = tqdm(total=data.stat().st_size, desc=f"embedding {data.name}", **shown)
+    bar = progress_bar(total=data.stat().st_size, desc=f"embedding {data.name}", unit="B", unit_scale=True)
     try:
         with bar:
             for smiles, read in listing.molecules(data, column):

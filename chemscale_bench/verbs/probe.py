@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from chemscale_bench.data import listing, properties
 from chemscale_bench.data.listing import Labelled
@@ -21,6 +19,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import probe_report, probes
 from chemscale_bench.evaluation.featurizer import Featurizer
 from chemscale_bench.places import PROJECT
+from chemscale_bench.progress import progress_bar
 from chemscale_bench.runs.checkpoint import losses_at
 from chemscale_bench.runs.result import Result, Told
 from chemscale_bench.runs.trained import Model, check_one_task, models_of, trained_models
@@ -180,7 +179,7 @@ def embedded(
     reasons: dict[int, str] = {}
     twins: dict[tuple[str, ...], str] = {}
     device = str(evaluation_device(settings.device))
-    for model in tqdm(models, desc="embedding", unit="model", file=sys.stderr, disable=None):
+    for model in progress_bar(models, desc="embedding", unit="model"):
         source = model.run.run_id if model else str(user_path(settings.run))
         params = model.run.params if model else {}
         twin = tuple(params.get(key, "") for key in BEGINNING)
@@ -230,7 +229,7 @@ def measure(found: Property) -> pd.DataFrame:
     """One row for each kind of features: networks, then fingerprints and descriptors."""
     rows = []
     work: list[Subject | str] = [*found.subjects, *probes.BASELINES]
-    for each in tqdm(work, desc="probing", unit="features", file=sys.stderr, disable=None):
+    for each in progress_bar(work, desc="probing", unit="features"):
         if isinstance(each, str):
             vectors, unknown = probes.BASELINES[each](found.smiles), NAN
             about: dict[str, Any] = {"features": each, "kind": "baseline", "loss_nats_per_token": NAN}
