@@ -83,7 +83,7 @@ class StudyPlan:
             given |= {"train_size": training.data} | {name: getattr(chosen, name) for name in names}
         if self.tuned:
             given |= self.tuned_at(training.params, self.tuned)
-        return self.kind.SETTINGS.read(given, "study")  # type: ignore[return-value]
+        return self.kind.SETTINGS.read(given, "study")
 
     def tuned_at(self, size: int, tuned: Tuned) -> dict[str, float]:
         """What a search found, carried to a size."""

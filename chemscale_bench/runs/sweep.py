@@ -98,7 +98,7 @@ class Sweep:
         else:
             own = {name: getattr(chosen, name) for name in FRAMES}
         base = self.kind.SETTINGS(**shared, **own)
-        self.kind.check(base)  # type: ignore[arg-type]
+        self.kind.check(base)
         if chosen.together > 1:
             self.kind.MODELS.check_stacked("together", chosen.together, chosen.model)
         return base
@@ -240,7 +240,7 @@ class Sweep:
                         self.queue.beat(trial)
                         return judge(position, values)
 
-                    run = self.kind(settings, fabric, child, stop, None, judge=watch)  # type: ignore[arg-type]
+                    run = self.kind(settings, fabric, child, stop, None, judge=watch)
                     for line in run.remarks() if self.describes_data and not trial.number else ():
                         tqdm.write(line, file=sys.stderr)
                     yield from run.steps_due()
