@@ -89,7 +89,7 @@ def test_round_trip(experiment: str, kept: Path, store: None, capsys: pytest.Cap
     ],
 )
 def test_own_data_are_published_only_if_that_was_said(data: str, more: dict[str, Any], says: str) -> None:
-    run = LoggedRun("0" * 32, "FINISHED", 0, {"data": data})
+    run = LoggedRun("0" * 32, "FINISHED", {"data": data})
     if not says:
         return ask_before_publishing(SubmitSettings(**more), run)
     with pytest.raises(UserError, match="only if you say so") as refusal:
@@ -104,7 +104,7 @@ def test_data_that_a_task_of_ones_own_names_are_own_data_too(tmp_path: Path) -> 
     (tmp_path / "mine.yaml").write_text(task)
 
     def own(**params: str) -> str:
-        return own_data(LoggedRun("0" * 32, "FINISHED", 0, params))
+        return own_data(LoggedRun("0" * 32, "FINISHED", params))
 
     assert own(task="embedded-lm", data="auto") == own(task="rmd17-ff", data="rmd17") == ""
     assert own(task=str(tmp_path / "mine.yaml"), data="auto") == "/private/mine.smi"
