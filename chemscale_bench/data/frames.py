@@ -6,7 +6,6 @@ Or the user's own files.
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -23,10 +22,8 @@ from chemscale_bench.data.mixtures import FrameSet, Mixture, as_mixture
 from chemscale_bench.data.opening import user_path
 from chemscale_bench.data.plausible import check_energy_unit, check_forces
 from chemscale_bench.data.rmd17 import official, split_digest
-from chemscale_bench.data.structures import Frames, all_pairs
+from chemscale_bench.data.structures import Frames
 from chemscale_bench.errors import UserError, did_you_mean
-
-__all__ = ["FrameSplit", "Frames", "all_pairs", "official", "prepare_frames"]
 
 NAMES = (*rmd17.LABELS, "ani1x", "embedded")
 EMBEDDED = Path(__file__).parent / "embedded_frames.npz"
@@ -182,13 +179,6 @@ def _check_only_split(data: str, split: int) -> None:
 
 
 @cache
-def embedded_metadata() -> dict[str, object]:
-    """How the embedded frames were made: method, dynamics, versions, and per molecule temperature and force scale."""
-    with np.load(EMBEDDED, allow_pickle=False) as file:
-        metadata: dict[str, object] = json.loads(str(file["metadata"]))
-    return metadata
-
-
 def _embedded(molecule: str, split: int) -> _Source:
     """The frames that `tools/embedded_frames.py` computed; their order in the file is random in time."""
     with np.load(EMBEDDED, allow_pickle=False) as file:

@@ -13,9 +13,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from chemscale_bench import tasks
-from chemscale_bench.data.frames import official
 from chemscale_bench.data.mixtures import Mixture
 from chemscale_bench.data.references import fit_reference
+from chemscale_bench.data.rmd17 import official
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.soundness import soundness
 from chemscale_bench.models import force_fields
