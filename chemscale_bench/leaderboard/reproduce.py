@@ -192,7 +192,7 @@ def measure_language(entry: Entry, runs: list[Run], folder: Path, copies: Copies
     same_data(entry, store.digest, store.validation.digest)
     for run in runs:
         model = LANGUAGE_MODELS.family(entry.model).load_pretrained(folder / run.run).eval()
-        found = validate(model, store.validation, store.vocabulary.start_id, "cpu").metrics
+        found = validate(model, store.validation, store.vocabulary.start_id, "cpu").metrics()
         found["baseline/trigram_nats_per_token"] = ngram.validation_loss(store, run.results[-1].budget)
         check_agrees(run, found, LOSS_TOLERANCE.get(run.arithmetic, min(LOSS_TOLERANCE.values())))
     if drawn := regenerate.chosen(entry):
