@@ -131,6 +131,10 @@ class ForceTask(Task):
         """Training frames of a run: as many as it asks for, or the largest budget."""
         return self.budgets_frames[-1] if train_size == "auto" else train_size
 
+    def steps(self, steps: int | Literal["auto"]) -> int:
+        """Optimizer steps of a run: as many as it asks for, or the task's."""
+        return self.gradient_steps if steps == "auto" else steps
+
     def on(self, molecule: str, data: str) -> ForceTask:
         """This task on one molecule, and perhaps on the user's own frames: with a name and a digest of its own.
 

@@ -65,7 +65,7 @@ class ForceRun(TrackedRun):
         known = asdict(checkpoint.config) if checkpoint else (saved or {}).get("network", {})
         recipe = recipe_of(settings)
         self.recipe = recipe._replace(cutoff=known.get("cutoff", recipe.cutoff))
-        self.steps = self.task.gradient_steps if self.recipe.steps == "auto" else self.recipe.steps
+        self.steps = self.task.steps(self.recipe.steps)
         self.budgets = [self.steps * self.recipe.batch_frames]
         with stop.at_once():
             self.frames = frames_of(self.task, settings, self.recipe.cutoff)

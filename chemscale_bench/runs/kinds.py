@@ -39,12 +39,17 @@ def usual_sizes(kind: type[TrackedRun], model: str) -> tuple[int, ...]:
     return tuple(size for size in HALF_DECADES if size >= least)
 
 
+def model_of(task: Task, model: str) -> str:
+    """What `auto` is for a task, or the model that was named."""
+    return str(KINDS[task.family].SETTINGS.model_fields["model"].default) if model == "auto" else model
+
+
 def with_optimizer(settings: Chosen, task: Task) -> Chosen:
     """Settings of a verb for both families, with the optimizer that `auto` is for their language model."""
     if task.family != "language_model":
         return settings
-    model = LanguageRun.SETTINGS.model_fields["model"].default if settings.model == "auto" else settings.model
-    return settings.model_copy(update={"optimizer": optimizer_for(model, settings.optimizer)})
+    optimizer = optimizer_for(model_of(task, settings.model), settings.optimizer)
+    return settings.model_copy(update={"optimizer": optimizer})
 
 
 def refuse_other_family(settings: Settings, task: Task, foreign: tuple[str, ...]) -> None:
