@@ -52,7 +52,7 @@ def read_generations(run_ids: Collection[str]) -> Generations:
             if key not in found or made.molecules >= found[key].molecules:
                 found[key] = made
     if left_out:
-        print(f"note: of drawn molecules: {describe(dict(left_out))}", file=sys.stderr)
+        print(f"note: of drawn molecules: {describe(left_out)}", file=sys.stderr)
     return found
 
 
