@@ -78,9 +78,7 @@ def objective_of(store: TokenStore) -> LanguageObjective:
 
 def loss_of(model: LanguageModel, store: TokenStore) -> float:
     """Validation loss in nats per token."""
-    return validate(model, store.validation, store.vocabulary.start_id, CPU).metrics_of("val")[
-        "val/loss_nats_per_token"
-    ]
+    return validate(model, store.validation, store.vocabulary.start_id, CPU).metrics()["val/loss_nats_per_token"]
 
 
 def ours(

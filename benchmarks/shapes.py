@@ -69,7 +69,7 @@ def trained(
         trainer.run()
     except Diverged:
         return "diverged"
-    return f"{validate(model, store.validation, vocabulary.start_id, 'cpu').metrics['val/loss_nats_per_token']:.4f}"
+    return f"{validate(model, store.validation, vocabulary.start_id, 'cpu').metrics()['val/loss_nats_per_token']:.4f}"
 
 
 def named(shape: Shape) -> str:

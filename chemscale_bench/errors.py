@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 def first_line(error: BaseException) -> str:
     """What an error of somebody else's says; its kind if that is nothing, as of a connection that was reset."""
@@ -17,3 +20,9 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """The cure for a name that is not known: the nearest one that is, or else another cure."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]}?" if near else otherwise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from chemscale_bench.errors import UserError
+from chemscale_bench.errors import UserError, did_you_mean
 from chemscale_bench.places import PROJECT
 from chemscale_bench.settings.base import Count
 
@@ -132,6 +131,10 @@ class ForceTask(Task):
         """Training frames of a run: as many as it asks for, or the largest budget."""
         return self.budgets_frames[-1] if train_size == "auto" else train_size
 
+    def steps(self, steps: int | Literal["auto"]) -> int:
+        """Optimizer steps of a run: as many as it asks for, or the task's."""
+        return self.gradient_steps if steps == "auto" else steps
+
     def on(self, molecule: str, data: str) -> ForceTask:
         """This task on one molecule, and perhaps on the user's own frames: with a name and a digest of its own.
 
@@ -152,8 +155,7 @@ class ForceTask(Task):
         if data in ("auto", self.data):
             molecule = self.molecules[0] if molecule == "auto" else molecule
             if molecule not in self.molecules:
-                near = difflib.get_close_matches(molecule, self.molecules, n=1)
-                hint = f"did you mean {near[0]}?" if near else "choose one of them, or give your own frames as data"
+                hint = did_you_mean(molecule, self.molecules, "choose one of them, or give your own frames as data")
                 raise UserError(
                     f"molecule must be one of {', '.join(self.molecules)} in {self.name}, got {molecule!r}; {hint}"
                 )
@@ -202,8 +204,7 @@ def load(name: str) -> Task:
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
     elif name not in names():
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names())}"
+        hint = did_you_mean(name, names(), f"there are {', '.join(names())}")
         raise UserError(f"task must be a file in benchmarks/ or a path to a .yaml, got {name!r}; {hint}")
     try:
         content: Any = yaml.safe_load(path.read_text())
@@ -229,8 +230,7 @@ def broken_rule(error: ValidationError, kind: type[Task]) -> str:
     problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     where, message = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(where, kind.model_fields, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(kind.model_fields)}"
+        hint = did_you_mean(where, kind.model_fields, f"there are {', '.join(kind.model_fields)}")
         return f"there is no field {where}; {hint}"
     if problem["type"] == "missing":
         return f"{where} must be there, got none; add it"

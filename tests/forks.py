@@ -96,6 +96,13 @@ class Fork:
         return tuple(file.read_text() if file.exists() else "" for file in (out, err))  # type: ignore[return-value]
 
 
+def finish(process: Fork, expected: int = 0) -> str:
+    """What it has printed on both streams, once it has ended as expected."""
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == expected, err[-2000:]
+    return out + err
+
+
 def train_together(processes: int, *arguments: Any, begin: Callable[..., object] = run_verb) -> None:
     """Processes that train as one, as torchrun would start them."""
     port = str(free_port())

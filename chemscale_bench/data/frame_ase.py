@@ -71,7 +71,27 @@ def read_by_ase(path: Path, keys: Keys, forces: bool) -> Raw:
         ) from None
     if not frames or names is None:
         raise UserError(f"{path} must hold at least one frame, got none; check how it was written")
-    # A frame that does not tell its charge among others that do is neutral, one without a multiplicity is unclear.
+    if names != ("energy", "forces"):
+        notes.append(f"{path.name} has {_in_words(*names)}")
+    molecules, energies, forces_of = zip(*frames, strict=True)
+    first = molecules[0].numbers
+    several = not all(np.array_equal(first, each.numbers) for each in molecules)
+    joined = np.concatenate if several else np.array
+    return Raw(
+        joined([each.numbers for each in molecules]) if several else first,
+        joined([each.positions for each in molecules]), np.array(energies), joined(forces_of) if names[1] else None,
+        about | _told(electrons, path), atoms, notes, np.array([len(each) for each in molecules]) if several else None,
+    )  # fmt: skip
+
+
+def _told(electrons: dict[str, list[Any]], path: Path) -> dict[str, list[Any]]:
+    """Charges and multiplicities that frames tell.
+
+    A frame that does not tell its charge among others that do is neutral, one without a multiplicity is unclear.
+
+    Raises:
+        UserError: if it is unclear.
+    """
     told = {
         key: [0 if value is None and key in CHARGE else value for value in values]
         for key, values in electrons.items()
@@ -80,17 +100,7 @@ def read_by_ase(path: Path, keys: Keys, forces: bool) -> Raw:
     for key, values in told.items():
         if any(value is None for value in values):
             raise UserError(f"every frame must tell its {key}, {path.name} has frames that do not; add it to all")
-    if names != ("energy", "forces"):
-        notes.append(f"{path.name} has {_in_words(*names)}")
-    first = frames[0][0].numbers
-    several = not all(np.array_equal(first, each.numbers) for each, _, _ in frames)
-    joined = np.concatenate if several else np.array
-    return Raw(
-        joined([each.numbers for each, _, _ in frames]) if several else first,
-        joined([each.positions for each, _, _ in frames]), np.array([energy for _, energy, _ in frames]),
-        joined([forces for _, _, forces in frames]) if names[1] else None, about | told, atoms, notes,
-        np.array([len(each) for each, _, _ in frames]) if several else None,
-    )  # fmt: skip
+    return told
 
 
 def _names(results: dict[str, Any], frame: int, path: Path, keys: Keys, wanted: bool) -> tuple[str, str]:

@@ -6,9 +6,6 @@ Or the user's own files.
 
 from __future__ import annotations
 
-import difflib
-import json
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +21,8 @@ from chemscale_bench.data.mixtures import FrameSet, Mixture, as_mixture
 from chemscale_bench.data.opening import user_path
 from chemscale_bench.data.plausible import check_energy_unit, check_forces
 from chemscale_bench.data.rmd17 import official, split_digest
-from chemscale_bench.data.structures import Frames, all_pairs
-from chemscale_bench.errors import UserError
-
-__all__ = ["FrameSplit", "Frames", "all_pairs", "official", "prepare_frames"]
+from chemscale_bench.data.structures import Frames
+from chemscale_bench.errors import UserError, did_you_mean
 
 NAMES = (*rmd17.LABELS, "ani1x", "embedded")
 EMBEDDED = Path(__file__).parent / "embedded_frames.npz"
@@ -182,14 +177,6 @@ def _check_only_split(data: str, split: int) -> None:
         raise UserError(f"split must be 1 in {data}, which has one order of its frames, got {split}; use seeds")
 
 
-@cache
-def embedded_metadata() -> dict[str, object]:
-    """How the embedded frames were made: method, dynamics, versions, and per molecule temperature and force scale."""
-    with np.load(EMBEDDED, allow_pickle=False) as file:
-        metadata: dict[str, object] = json.loads(str(file["metadata"]))
-    return metadata
-
-
 def _embedded(molecule: str, split: int) -> _Source:
     """The frames that `tools/embedded_frames.py` computed; their order in the file is random in time."""
     with np.load(EMBEDDED, allow_pickle=False) as file:
@@ -221,8 +208,7 @@ def _own(data: str, test_data: str, stated: Units, keys: Keys, split: int, test_
     """The user's files; of a single one, a fifth at most is the test."""
     path, test_path = user_path(data), user_path(test_data)
     if not path.exists():
-        near = difflib.get_close_matches(data, NAMES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"check the name or path, there is no {path}"
+        hint = did_you_mean(data, NAMES, f"check the name or path, there is no {path}")
         raise UserError(f"data must be one of {', '.join(NAMES)} or an existing file, got {data}; {hint}")
     if test_data and not any(stated):
         stated = _official_units(path, test_path, keys, test_frames)

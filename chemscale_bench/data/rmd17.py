@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -23,7 +22,7 @@ from chemscale_bench.data.download import fetch
 from chemscale_bench.data.frame_units import ENERGY_UNITS
 from chemscale_bench.data.mixtures import FrameSet
 from chemscale_bench.data.structures import Frames
-from chemscale_bench.errors import UserError
+from chemscale_bench.errors import UserError, did_you_mean
 from chemscale_bench.progress import watched
 
 FILE_NAME = "rmd17.tar.bz2"
@@ -113,8 +112,7 @@ def check_choice(name: str, value: str, known: tuple[str, ...], data: str) -> No
         UserError: naming the nearest.
     """
     if value not in known:
-        near = difflib.get_close_matches(value, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "choose one of them, or give your own frames as data"
+        hint = did_you_mean(value, known, "choose one of them, or give your own frames as data")
         raise UserError(f"{name} must be one of {', '.join(known)} in {data}, got {value!r}; {hint}")
 
 

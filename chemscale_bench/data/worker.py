@@ -16,7 +16,7 @@ import selfies
 from rdkit import Chem, rdBase
 from selfies.compatibility import modernize_symbol
 
-from chemscale_bench.data.codec import Codec, warm_up
+from chemscale_bench.data.codec import Codec, Encoded, warm_up
 from chemscale_bench.data.smiles import SmilesCodec
 
 MAX_TOKENS = 512  # symbols and end of a molecule; longer ones are counted as too long
@@ -85,26 +85,26 @@ def encode_lines(
             else:
                 canonical.append(Chem.MolToSmiles(molecule))
                 heavy.append(molecule.GetNumHeavyAtoms())
-    encoded = codec.encode(canonical)
-    kept = (encoded.lengths > 0) & (encoded.lengths < MAX_TOKENS)
-    counts[NOT_ENCODABLE] += int((encoded.lengths == 0).sum())
-    counts[TOO_LONG] += int((encoded.lengths >= MAX_TOKENS).sum())
-    numbers, lengths = encoded.symbols[np.repeat(kept, encoded.lengths)], encoded.lengths[kept]
+    kept, numbers, lengths = fitting(codec.encode(canonical), counts)
     heavy_atoms = np.array(heavy, np.int64)[kept].astype(np.uint16)
     spelled = [codec.symbols[number] for number in numbers]
     ends = np.cumsum(lengths).tolist()
     hashes = [molecule_hash("".join(spelled[start:end])) for start, end in zip([0, *ends], ends, strict=False)]
     known = codec.symbols
     if smiles_codec:
-        encoded, known = smiles_codec.encode(list(compress(canonical, kept))), smiles_codec.symbols
-        fits = (encoded.lengths > 0) & (encoded.lengths < MAX_TOKENS)
-        counts[NOT_ENCODABLE] += int((encoded.lengths == 0).sum())
-        counts[TOO_LONG] += int((encoded.lengths >= MAX_TOKENS).sum())
-        numbers, lengths = encoded.symbols[np.repeat(fits, encoded.lengths)], encoded.lengths[fits]
-        heavy_atoms, hashes = heavy_atoms[fits], list(compress(hashes, fits))
+        fits, numbers, lengths = fitting(smiles_codec.encode(list(compress(canonical, kept))), counts)
+        heavy_atoms, hashes, known = heavy_atoms[fits], list(compress(hashes, fits)), smiles_codec.symbols
     present, numbers = np.unique(numbers, return_inverse=True)
     symbols = [known[number] for number in present]
     return Batch(numbers.astype(np.uint16), lengths, heavy_atoms, np.array(hashes, np.uint64), symbols, counts)
+
+
+def fitting(encoded: Encoded, counts: Counter[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which molecules have symbols and not too many, with their symbols and how many each has; counts the others."""
+    fits = (encoded.lengths > 0) & (encoded.lengths < MAX_TOKENS)
+    counts[NOT_ENCODABLE] += int((encoded.lengths == 0).sum())
+    counts[TOO_LONG] += int((encoded.lengths >= MAX_TOKENS).sum())
+    return fits, encoded.symbols[np.repeat(fits, encoded.lengths)], encoded.lengths[fits]
 
 
 def serve() -> None:

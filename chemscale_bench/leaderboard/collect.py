@@ -116,9 +116,10 @@ def describe_task(run: LoggedRun, family: Family) -> dict[str, Any]:
     if data == "auto":
         data = tasks.load(name.partition("@")[0]).data
     tags = run.tags
-    about = {"task": name, "task_digest": tags.get("task_digest", ""), "data": Path(data).name}
-    about |= {"model": run.params["model"]}
-    about |= {"data_digest": tags.get("data.digest", "")}
+    about = {
+        "task": name, "task_digest": tags.get("task_digest", ""), "data": Path(data).name,
+        "model": run.params["model"], "data_digest": tags.get("data.digest", ""),
+    }  # fmt: skip
     if family == "language_model":
         vocabulary = run.params.get("vocabulary", "")
         return about | {"vocabulary": vocabulary, "split_digest": tags.get("data.validation_digest", "")}

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from chemscale_bench.leaderboard.entry import DRAWN, REFERENCES, Entry, Generation
 from chemscale_bench.scaling.table import describe
-from chemscale_bench.tracking.store import open_store
+from chemscale_bench.tracking.store import every_run, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,7 +52,7 @@ def read_generations(run_ids: Collection[str]) -> Generations:
             if key not in found or made.molecules >= found[key].molecules:
                 found[key] = made
     if left_out:
-        print(f"note: of drawn molecules: {describe(dict(left_out))}", file=sys.stderr)
+        print(f"note: of drawn molecules: {describe(left_out)}", file=sys.stderr)
     return found
 
 
@@ -82,13 +82,9 @@ def moses_digest() -> str:
 def finished(client: MlflowClient, verb: str) -> Iterator[MlflowRun]:
     """The finished runs of a verb, the oldest first."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    query, token = f"tags.verb = '{verb}' and attributes.status = 'FINISHED'", None
-    while experiments:
-        page = client.search_runs(experiments, query, order_by=["attributes.start_time ASC"], page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
+    if experiments:
+        query = f"tags.verb = '{verb}' and attributes.status = 'FINISHED'"
+        yield from every_run(client, experiments, query, ["attributes.start_time ASC"])
 
 
 def rows_of(drawing: MlflowRun) -> list[dict[Any, Any]]:

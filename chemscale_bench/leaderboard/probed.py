@@ -57,7 +57,7 @@ def read_probes(run_ids: Collection[str]) -> Probes:
             else:
                 found.setdefault((row["run_id"], int(row["tokens"])), {})[row["property"]] = made
     if left_out:
-        print(f"note: of probed features: {describe(dict(left_out))}", file=sys.stderr)
+        print(f"note: of probed features: {describe(left_out)}", file=sys.stderr)
     return found
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from chemscale_bench import tasks
+from chemscale_bench.data.download import file_sha256
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard import regenerate, reprobe, resimulate
 from chemscale_bench.leaderboard.consistent import task_of
@@ -108,11 +109,10 @@ def check_files(run: Run, folder: Path) -> None:
         raise NotReproduced(f"config.json of run {run.run} must have the sha256 that the entry states, it has not")
     if weights.is_symlink() or not weights.is_file():
         raise NotReproduced(f"model.safetensors of run {run.run} must be a plain file, got none; add it")
-    with weights.open("rb") as stream:
-        if hashlib.file_digest(stream, "sha256").hexdigest() != run.checkpoint.weights_sha256:
-            raise NotReproduced(
-                f"model.safetensors of run {run.run} must have the sha256 that the entry states, it has not"
-            )
+    if file_sha256(weights) != run.checkpoint.weights_sha256:
+        raise NotReproduced(
+            f"model.safetensors of run {run.run} must have the sha256 that the entry states, it has not"
+        )
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def measure_language(entry: Entry, runs: list[Run], folder: Path, copies: Copies
     same_data(entry, store.digest, store.validation.digest)
     for run in runs:
         model = LANGUAGE_MODELS.family(entry.model).load_pretrained(folder / run.run).eval()
-        found = validate(model, store.validation, store.vocabulary.start_id, "cpu").metrics
+        found = validate(model, store.validation, store.vocabulary.start_id, "cpu").metrics()
         found["baseline/trigram_nats_per_token"] = ngram.validation_loss(store, run.results[-1].budget)
         check_agrees(run, found, LOSS_TOLERANCE.get(run.arithmetic, min(LOSS_TOLERANCE.values())))
     if drawn := regenerate.chosen(entry):

@@ -52,7 +52,7 @@ def read_motions(run_ids: Collection[str]) -> dict[str, Motion]:
             if run_id not in found or made.steps >= found[run_id].steps:
                 found[run_id] = made
     if left_out:
-        print(f"note: of simulated motion: {describe(dict(left_out))}", file=sys.stderr)
+        print(f"note: of simulated motion: {describe(left_out)}", file=sys.stderr)
     return found
 
 

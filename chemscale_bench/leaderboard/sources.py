@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pandas as pd
 
 from chemscale_bench.data.opening import user_path
 from chemscale_bench.delimited import read_csv
-from chemscale_bench.errors import UserError
+from chemscale_bench.errors import UserError, did_you_mean
 from chemscale_bench.leaderboard.collect import measure
 from chemscale_bench.scaling import RunTable, validate
 from chemscale_bench.scaling.analysis import Analysis
@@ -152,8 +151,8 @@ def experiment_of(name: str, parameter: str = "experiment") -> str:
     try:
         run = client.get_run(name)
     except MlflowException:
-        near = get_close_matches(name, [experiment.name for experiment in client.search_experiments()], 1)
-        hint = f"did you mean {near[0]}?" if near else "check it and MLFLOW_TRACKING_URI"
+        known = [experiment.name for experiment in client.search_experiments()]
+        hint = did_you_mean(name, known, "check it and MLFLOW_TRACKING_URI")
         raise UserError(f"{parameter} must be an experiment or a run id of this store, got {name!r}; {hint}") from None
     return str(client.get_experiment(run.info.experiment_id).name)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from chemscale_bench.data.download import file_sha256
 from chemscale_bench.data.opening import output_folder
 from chemscale_bench.errors import UserError
 from chemscale_bench.leaderboard import files
@@ -140,17 +141,12 @@ def fetch_checkpoint(run_id: str, folder: Path, settings: SubmitSettings) -> dic
     from mlflow.exceptions import MlflowException
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-
-    def sha256(path: Path) -> str:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-
     with tempfile.TemporaryDirectory() as temporary:
         try:
             found = Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="model", dst_path=temporary))
             about = {
-                "weights_sha256": sha256(found / "model.safetensors"),
-                "config_sha256": sha256(found / "config.json"),
+                "weights_sha256": file_sha256(found / "model.safetensors"),
+                "config_sha256": file_sha256(found / "config.json"),
             }
         except (MlflowException, OSError) as error:
             where = mlflow.get_run(run_id).info.artifact_uri

@@ -72,7 +72,6 @@ def generate(run: str | Path, **parameters: Any) -> Result:
     from chemscale_bench.settings.generate import GenerateSettings
 
     settings = GenerateSettings.read({"run": str(run), **parameters}, "generate")
-    assert isinstance(settings, GenerateSettings)
     if quality.names_many(settings.run):
         return quality.generate_from_all(settings, prints=False)
     if settings.budget == "all":
@@ -99,7 +98,6 @@ def probe(run: str | Path, **parameters: Any) -> Result:
     from chemscale_bench.verbs.probe import probe as work
 
     settings = ProbeSettings.read({"run": str(run), **parameters}, "probe")
-    assert isinstance(settings, ProbeSettings)
     return work(settings, prints=False)
 
 
@@ -130,5 +128,4 @@ def simulate(run: str | Path, **parameters: Any) -> Result:
     from chemscale_bench.settings.simulate import SimulateSettings
 
     settings = SimulateSettings.read({"run": str(run), **parameters}, "simulate")
-    assert isinstance(settings, SimulateSettings)
     return simulation.simulate(settings, prints=False)

@@ -96,13 +96,13 @@ def fit(
     if isinstance(runs, pd.DataFrame):
         from_store = "left_out" in runs.attrs
         left_out = runs.attrs["left_out"] if from_store else {}
-        table = table_of(runs, left_out, settings_of(chosen), "the table", typed=not from_store)
+        table = table_of(runs, left_out, FitSettings.read(chosen, "fit"), "the table", typed=not from_store)
     elif not isinstance(runs, str | Path):
         rule = "runs must be a table, a file's path or an experiment's name"
         raise UserError(f"{rule}, got {type(runs).__name__}; pass a pandas.DataFrame")
     else:
         is_file = isinstance(runs, Path) or runs.endswith((".csv", ".parquet"))
-        table = read(settings_of(chosen | {"table" if is_file else "experiment": str(runs)}))
+        table = read(FitSettings.read(chosen | {"table" if is_file else "experiment": str(runs)}, "fit"))
     return analyse(table, level, replicates)
 
 
@@ -149,7 +149,6 @@ def plan(
         )
     budget = {"flops": flops, "gpu_hours": gpu_hours, "device": device, "mfu": mfu, "level": analysis.level}
     settings = PlanSettings.read(budget, "plan")
-    assert isinstance(settings, PlanSettings)
     if analysis.table.data_column == "frames":
         raise UserError(FRAMES_HAVE_NO_FLOPS)
     if analysis.forecast is None:
@@ -183,7 +182,6 @@ def replay(curves: str | Path = "", **parameters: Any) -> Result:
     from chemscale_bench.verbs.replay import make
 
     settings = ReplaySettings.read({"curves": str(curves), **parameters}, "replay")
-    assert isinstance(settings, ReplaySettings)
     return make(settings, prints=False)
 
 
@@ -205,7 +203,6 @@ def read_leaderboard(experiment: str = "", **parameters: Any) -> Result:
     from chemscale_bench.verbs.leaderboard import board
 
     settings = LeaderboardSettings.read({"experiment": experiment, **parameters}, "leaderboard")
-    assert isinstance(settings, LeaderboardSettings)
     return board(settings)
 
 
@@ -232,12 +229,4 @@ def verify(entry: str | Path, **parameters: Any) -> Verdict:
     from chemscale_bench.verbs.verify import judged
 
     settings = VerifySettings.read({"entry": str(entry), **parameters}, "verify")
-    assert isinstance(settings, VerifySettings)
     return judged(settings)
-
-
-def settings_of(chosen: dict[str, Any]) -> FitSettings:
-    """The settings of the verb `fit`, validated."""
-    settings = FitSettings.read(chosen, "fit")
-    assert isinstance(settings, FitSettings)
-    return settings

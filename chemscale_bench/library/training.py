@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.settings.training import TrainingSettings
 
 if TYPE_CHECKING:
     from chemscale_bench.runs.study_result import StudyResult
@@ -58,7 +57,6 @@ def train(model: str = "chemgpt", **parameters: Any) -> Run:
 
     kind, verb = (ForceRun, "forcefield") if model in FORCE_FIELDS else (LanguageRun, "language")
     settings = kind.SETTINGS.read({"model": model, **parameters}, verb)
-    assert isinstance(settings, TrainingSettings)
     if settings.seeds > 1:
         raise UserError(f"seeds must be 1 here, got {settings.seeds}; call it for each seed, or use the command {verb}")
     run, exit_code = start(settings, kind, prints=False)
@@ -101,7 +99,6 @@ def study(task: str = "pubchem10m-lm", *, prints: bool = False, **parameters: An
     from chemscale_bench.settings.study import StudySettings
 
     settings = StudySettings.read({"task": task, **parameters}, "study")
-    assert isinstance(settings, StudySettings)
     for name in ("model", "vocabulary"):
         if "," in (given := getattr(settings, name)):
             raise UserError(
@@ -147,7 +144,6 @@ def tune(task: str = "pubchem10m-lm", *, prints: bool = False, **parameters: Any
     from chemscale_bench.settings.tune import TuneSettings
 
     settings = TuneSettings.read({"task": task, **parameters}, "tune")
-    assert isinstance(settings, TuneSettings)
     work = Sweep(settings, prints)
     if work.run():
         raise KeyboardInterrupt

@@ -152,10 +152,10 @@ def trainable(
     return same
 
 
-def save_pretrained(model: GPTNeo, folder: Path, start_id: int, end_id: int, pad_id: int) -> None:
-    """Write `config.json` and `model.safetensors`, loadable with `AutoModelForCausalLM.from_pretrained(folder)`."""
-    layers, width, heads = model.config.shape
-    config = {
+def record_of(config: GPTNeoConfig, start_id: int, end_id: int, pad_id: int) -> dict[str, Any]:
+    """What config.json says of the network, for `transformers`."""
+    layers, width, heads = config.shape
+    return {
         "architectures": ["GPTNeoForCausalLM"],
         "model_type": MODEL_TYPE,
         "activation_function": "gelu_new",
@@ -176,21 +176,21 @@ def save_pretrained(model: GPTNeo, folder: Path, start_id: int, end_id: int, pad
         "resid_dropout": 0.0,
         "tie_word_embeddings": True,
         "torch_dtype": "float32",
-        "vocab_size": model.config.vocabulary_size,
+        "vocab_size": config.vocabulary_size,
         "window_size": WINDOW,
     }
+
+
+def save_pretrained(model: GPTNeo, folder: Path, start_id: int, end_id: int, pad_id: int) -> None:
+    """Write `config.json` and `model.safetensors`, loadable with `AutoModelForCausalLM.from_pretrained(folder)`."""
+    config = record_of(model.config, start_id, end_id, pad_id)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     save_file(to_transformers(model), folder / "model.safetensors", metadata={"format": "pt"})
     save_generation_config(folder, start_id, end_id, pad_id)
 
 
-CONFIG_KEYS = frozenset(
-    """architectures model_type activation_function attention_dropout attention_layers attention_types bos_token_id
-    embed_dropout eos_token_id hidden_size initializer_range intermediate_size layer_norm_epsilon
-    max_position_embeddings num_heads num_layers pad_token_id resid_dropout tie_word_embeddings torch_dtype vocab_size
-    window_size""".split()  # noqa: SIM905
-)
+CONFIG_KEYS = frozenset(record_of(GPTNeoConfig(Shape(1, 8, 1), 1), 0, 0, 0))
 """What the config.json of our checkpoints holds; a key beyond, such as auto_map, asks for more than weights."""
 
 

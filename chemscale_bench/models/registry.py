@@ -8,7 +8,6 @@ models/language_models.py and models/force_fields.py say what the module has to 
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -18,7 +17,7 @@ from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
 
-from chemscale_bench.errors import UserError, first_line
+from chemscale_bench.errors import UserError, did_you_mean, first_line
 
 TOLERANCE = 0.05  # of the requested number of parameters
 GROUPS = ("chemscale_bench.language_models", "chemscale_bench.force_fields")
@@ -88,8 +87,7 @@ class Registry:
                     f"model must be one of {', '.join(self.names)} here, {name} is a {kind}; for it give a task whose "
                     f"name ends with {end}, to the verb {verb}, tune or study"
                 )
-            near = difflib.get_close_matches(name, [*self.names, *self.of_degrees], n=1)
-            hint = f"did you mean {near[0]}?" if near else "choose one of them,"
+            hint = did_you_mean(name, [*self.names, *self.of_degrees], "choose one of them,")
             raise UserError(
                 f"model must be one of {', '.join(self.names)}, got {name!r}; {hint} or install the package "
                 "that adds it"

@@ -13,9 +13,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from chemscale_bench import tasks
-from chemscale_bench.data.frames import official
 from chemscale_bench.data.mixtures import Mixture
 from chemscale_bench.data.references import fit_reference
+from chemscale_bench.data.rmd17 import official
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.soundness import soundness
 from chemscale_bench.models import force_fields
@@ -65,7 +65,7 @@ class ForceRun(TrackedRun):
         known = asdict(checkpoint.config) if checkpoint else (saved or {}).get("network", {})
         recipe = recipe_of(settings)
         self.recipe = recipe._replace(cutoff=known.get("cutoff", recipe.cutoff))
-        self.steps = self.task.gradient_steps if self.recipe.steps == "auto" else self.recipe.steps
+        self.steps = self.task.steps(self.recipe.steps)
         self.budgets = [self.steps * self.recipe.batch_frames]
         with stop.at_once():
             self.frames = frames_of(self.task, settings, self.recipe.cutoff)

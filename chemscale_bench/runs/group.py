@@ -116,7 +116,7 @@ class Group:
                 reopen(self.client, run_id, shared=True)
             self.cells.logs_to(trial, run_id)
             with ended_properly(run_id):
-                run = self.plan.kind(settings, self.fabric, run_id, self.stop, saved, judge=self.watch)  # type: ignore[arg-type]
+                run = self.plan.kind(settings, self.fabric, run_id, self.stop, saved, judge=self.watch)
                 began -= run.log.get("wall_seconds", 0.0)
                 self.under_way[trial.number] = UnderWay(trial, run, began)
                 self.client.set_tag(run_id, "mlflow.runName", run.tags()["mlflow.runName"])

@@ -11,13 +11,14 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.models.language_models import optimizer_for
 from chemscale_bench.runs.force import ForceRun
 from chemscale_bench.runs.language import LanguageRun
+from chemscale_bench.runs.tracked import TrackedRun
 from chemscale_bench.settings.base import Settings
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.settings.tune import TuneSettings
 from chemscale_bench.tasks import Task
 
 Chosen = TypeVar("Chosen", StudySettings, TuneSettings)
-KINDS: dict[str, type[LanguageRun] | type[ForceRun]] = {"language_model": LanguageRun, "force_field": ForceRun}
+KINDS: dict[str, type[TrackedRun]] = {"language_model": LanguageRun, "force_field": ForceRun}
 HALF_DECADES = tuple(digit * 10**power for power in range(4, 11) for digit in (1, 3))
 OWN_FRAMES = ("test_data", "energy_unit", "length_unit", "force_unit", "energy_key", "forces_key")
 FRAMES = ("molecule", "train_size", "depth", "steps", *OWN_FRAMES)
@@ -32,18 +33,23 @@ def about(task: Task, data: str) -> str:
     return task.name if named else f"own data {Path(data).name}, {task.name}"
 
 
-def usual_sizes(kind: type[LanguageRun] | type[ForceRun], model: str) -> tuple[int, ...]:
+def usual_sizes(kind: type[TrackedRun], model: str) -> tuple[int, ...]:
     """What a study takes where no size is typed: half decades, from the `LEAST_PARAMS` of the model's family on."""
     least = getattr(kind.MODELS.family(model), "LEAST_PARAMS", 0)
     return tuple(size for size in HALF_DECADES if size >= least)
+
+
+def model_of(task: Task, model: str) -> str:
+    """What `auto` is for a task, or the model that was named."""
+    return str(KINDS[task.family].SETTINGS.model_fields["model"].default) if model == "auto" else model
 
 
 def with_optimizer(settings: Chosen, task: Task) -> Chosen:
     """Settings of a verb for both families, with the optimizer that `auto` is for their language model."""
     if task.family != "language_model":
         return settings
-    model = LanguageRun.SETTINGS.model_fields["model"].default if settings.model == "auto" else settings.model
-    return settings.model_copy(update={"optimizer": optimizer_for(model, settings.optimizer)})
+    optimizer = optimizer_for(model_of(task, settings.model), settings.optimizer)
+    return settings.model_copy(update={"optimizer": optimizer})
 
 
 def refuse_other_family(settings: Settings, task: Task, foreign: tuple[str, ...]) -> None:

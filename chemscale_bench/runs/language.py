@@ -212,7 +212,7 @@ class LanguageRun(TrackedRun):
         with self.fabric.autocast(), self.clocked("validation"):
             for name, split in splits.items():
                 losses = validate(model, split, self.store.vocabulary.start_id, self.fabric.device)
-                found |= losses.metrics_of(name)
+                found |= losses.metrics(name)
         return model, found
 
     def budget_reached(self, budget: int, measured: tuple[LanguageModel, dict[str, float]]) -> None:

@@ -13,7 +13,7 @@ from chemscale_bench.runs.language import LanguageRun
 from chemscale_bench.runs.tracked import TrackedRun
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.tracking.lifetime import Stop
-from chemscale_bench.training.contracts import Events, Report
+from chemscale_bench.training.contracts import Events
 from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.learner import Measurement
 
@@ -44,28 +44,13 @@ class Pace(NamedTuple):
 class Quiet(Events):
     """Records nothing."""
 
-    def report(self, report: Report) -> None:
-        """Nothing to record."""
-
-    def measure(self, budget: int) -> None:
-        """Nothing to measure."""
-
-    def budget_reached(self, budget: int, measured: None) -> None:
-        """Nothing to record."""
-
-    def save(self, state: dict[str, Any]) -> None:
-        """Nothing to keep."""
-
-    def stop_requested(self) -> None:
-        """It ends by itself."""
-
 
 def measure_pace(kind: type[TrackedRun], settings: TrainingSettings, fabric: Fabric, stop: Stop) -> Pace:
     """Train a model for a moment, from the middle of its budget on, where batches have the size that most have."""
     began = time.perf_counter()
     run: Any = kind(settings, fabric, "", stop, None)
     trainer = run.trainer
-    trainer.events = Quiet()
+    trainer.events = Quiet()  # type: ignore[abstract]  # what it does not override does nothing
     trainer.peak_rates = [0.0 for _ in trainer.peak_rates]  # without its warm-up it might diverge
     trainer.objective.diverged_loss = math.inf
     if isinstance(run, LanguageRun):

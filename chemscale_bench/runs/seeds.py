@@ -7,6 +7,7 @@ import statistics
 import sys
 from collections.abc import Generator
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from chemscale_bench.errors import UserError
 from chemscale_bench.runs.tracked import TrackedRun, run_folder
@@ -21,6 +22,9 @@ from chemscale_bench.training.devices import start_fabric
 from chemscale_bench.training.learner import Due
 from chemscale_bench.training.loop import Diverged
 from chemscale_bench.training.together import train_together
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 def train_seeds(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
@@ -74,21 +78,25 @@ def train_seeds(settings: TrainingSettings, kind: type[TrackedRun]) -> None:
         if waiting or any(run.trainer.stopped for run in runs):
             print(f"{stop.requested}; every seed goes on by its own resume=", file=sys.stderr)
             raise KeyboardInterrupt
-        first = runs[0]
-        done = [run.reached for run in runs if first.budgets[-1] in run.reached]
-        if len(done) > 1:
-            print(f"{first.UNIT:>14} {'mean of ' + str(len(done)) + ' seeds':>15} {'their sd':>9}  {first.METRIC}")
-        means: dict[int, float] = {}
-        for budget in first.budgets if len(done) > 1 else []:
-            values = [reached[budget] for reached in done]
-            mean, deviation = statistics.mean(values), statistics.stdev(values)
-            metric, means[budget] = first.METRIC.replace("/", "_"), mean
-            client.log_metric(parent, f"seeds/mean_{metric}", mean, step=budget)
-            client.log_metric(parent, f"seeds/sd_{metric}", deviation, step=budget)
-            print(f"{budget:>14,} {mean:>15.4f} {deviation:>9.4f}")
-            found = f"{first.title}: {name_of(first.METRIC)}, of {len(done)} seeds **{mean:.4f}**, sd {deviation:.4f}"
-        if means:
-            describe_family(client, parent, first.METRIC, found, means)
-            print(f"parent run {parent}, one child per seed; next:\n  {look_at(parent, beside_others=True)}")
+        tell(runs, client, parent)
         if diverged:
             raise diverged[0]
+
+
+def tell(runs: list[TrackedRun], client: MlflowClient, parent: str) -> None:
+    """Print and log mean and standard deviation over the seeds that came to their end, if there are several."""
+    first = runs[0]
+    done = [run.reached for run in runs if first.budgets[-1] in run.reached]
+    if len(done) < 2:
+        return
+    print(f"{first.UNIT:>14} {'mean of ' + str(len(done)) + ' seeds':>15} {'their sd':>9}  {first.METRIC}")
+    metric, means = first.METRIC.replace("/", "_"), dict[int, float]()
+    for budget in first.budgets:
+        values = [reached[budget] for reached in done]
+        means[budget], deviation = statistics.mean(values), statistics.stdev(values)
+        client.log_metric(parent, f"seeds/mean_{metric}", means[budget], step=budget)
+        client.log_metric(parent, f"seeds/sd_{metric}", deviation, step=budget)
+        print(f"{budget:>14,} {means[budget]:>15.4f} {deviation:>9.4f}")
+    last = f"of {len(done)} seeds **{means[budget]:.4f}**, sd {deviation:.4f}"
+    describe_family(client, parent, first.METRIC, f"{first.title}: {name_of(first.METRIC)}, {last}", means)
+    print(f"parent run {parent}, one child per seed; next:\n  {look_at(parent, beside_others=True)}")

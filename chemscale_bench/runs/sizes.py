@@ -44,11 +44,11 @@ def measure_sizes(plan: StudyPlan, seconds: float, stop: Stop) -> None:
                 settings = plan.settings_of(Training(size, tops[0], plan.settings.seed))
                 with stop.at_once():
                     if not plan.paces:  # the data are prepared once, by whoever comes first
-                        first = plan.kind(settings, fabric, "", stop, None)  # type: ignore[arg-type]
+                        first = plan.kind(settings, fabric, "", stop, None)
                         for line in first.remarks() if plan.prints else ():
                             bar.write(line, file=sys.stderr)
                     if is_too_long(plan, size):
-                        plan.kind.check(settings)  # type: ignore[arg-type]
+                        plan.kind.check(settings)
                         plan.paces[size] = plan.pace_of(size)._replace(measured=False)
                     else:
                         plan.paces[size] = measure_pace(plan.kind, settings, fabric, stop)

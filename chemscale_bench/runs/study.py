@@ -76,7 +76,7 @@ class Study:
         self.settings = settings = with_optimizer(settings, self.task)
         self.plan = StudyPlan(settings, self.task, prints)
         self.kind = self.plan.kind
-        self.kind.check(self.plan.settings_of(Training(self.plan.sizes[0], self.plan.data[0], settings.seed)))  # type: ignore[arg-type]
+        self.kind.check(self.plan.settings_of(Training(self.plan.sizes[0], self.plan.data[0], settings.seed)))
         self.is_worker = WORKER in os.environ
         if not (self.is_worker or settings.dry_run):
             engine_of(settings)  # before anything is made

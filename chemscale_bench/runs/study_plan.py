@@ -13,7 +13,7 @@ from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.force_recipe import Recipe
 from chemscale_bench.runs.cells import Result, Training, Tuned
-from chemscale_bench.runs.kinds import HALF_DECADES, KINDS, OWN_FRAMES, usual_sizes
+from chemscale_bench.runs.kinds import HALF_DECADES, KINDS, OWN_FRAMES, model_of, usual_sizes
 from chemscale_bench.runs.pace import Pace
 from chemscale_bench.runs.too_small import too_small
 from chemscale_bench.scaling.belief import Belief, Measured, prior
@@ -54,7 +54,7 @@ class StudyPlan:
         self.settings, self.task, self.prints = settings, task, prints
         self.kind = KINDS[task.family]
         self.designed = bool(settings.hours or settings.flops)
-        self.model = self.kind.SETTINGS.model_fields["model"].default if settings.model == "auto" else settings.model
+        self.model = model_of(task, settings.model)
         typed = () if settings.params == "auto" else tuple(sorted(set(settings.params)))
         self.sizes = typed or usual_sizes(self.kind, self.model)
         self.paces: dict[int, Pace] = {}
@@ -83,7 +83,7 @@ class StudyPlan:
             given |= {"train_size": training.data} | {name: getattr(chosen, name) for name in names}
         if self.tuned:
             given |= self.tuned_at(training.params, self.tuned)
-        return self.kind.SETTINGS.read(given, "study")  # type: ignore[return-value]
+        return self.kind.SETTINGS.read(given, "study")
 
     def tuned_at(self, size: int, tuned: Tuned) -> dict[str, float]:
         """What a search found, carried to a size."""
@@ -102,8 +102,7 @@ class StudyPlan:
     def units(self, data: int) -> float:
         """Tokens or frames that it trains on, decays at smaller budgets included."""
         if isinstance(self.task, tasks.ForceTask):
-            steps = self.task.gradient_steps if self.settings.steps == "auto" else self.settings.steps
-            return steps * Recipe().batch_frames
+            return self.task.steps(self.settings.steps) * Recipe().batch_frames
         decay: float = self.kind.SETTINGS.model_fields["decay"].default
         return data + decay * sum(self.points(data)[:-1])
 

@@ -24,7 +24,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.models.force_recipe import Recipe, recipe_of, warmup_share
 from chemscale_bench.progress import progress_bar
 from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_of, engine_of, lead
-from chemscale_bench.runs.kinds import FRAMES, KINDS, about, refuse_other_family, with_optimizer
+from chemscale_bench.runs.kinds import FRAMES, KINDS, about, model_of, refuse_other_family, with_optimizer
 from chemscale_bench.runs.queue import Queue, searched
 from chemscale_bench.runs.sweep_report import describe, numbers, summarize
 from chemscale_bench.runs.tracked import TrackedRun, run_folder
@@ -63,10 +63,10 @@ class Sweep:
         self.task = tasks.load(settings.task)
         self.family = self.task.family
         self.kind = KINDS[self.family]
-        model = self.kind.SETTINGS.model_fields["model"].default if settings.model == "auto" else settings.model
         self.is_worker = WORKER in os.environ
         storage = os.environ[STORAGE] if self.is_worker else settings.storage
-        self.settings = with_optimizer(settings, self.task).model_copy(update={"model": model, "storage": storage})
+        own = {"model": model_of(self.task, settings.model), "storage": storage}
+        self.settings = with_optimizer(settings, self.task).model_copy(update=own)
         foreign = {"language_model": (*FRAMES, "batch_frames"), "force_field": MOLECULES_OF_TRIALS}[self.family]
         refuse_other_family(self.settings, self.task, foreign)
         self.base = self.base_settings()
@@ -99,7 +99,7 @@ class Sweep:
         else:
             own = {name: getattr(chosen, name) for name in FRAMES}
         base = self.kind.SETTINGS(**shared, **own)
-        self.kind.check(base)  # type: ignore[arg-type]
+        self.kind.check(base)
         if chosen.together > 1:
             self.kind.MODELS.check_stacked("together", chosen.together, chosen.model)
         return base
@@ -109,8 +109,7 @@ class Sweep:
         if isinstance(self.task, tasks.LanguageTask):
             return self.task.budgets_up_to(self.settings.tokens)[0 if self.settings.smaller_budgets else -1 :]
         assert isinstance(self.task, tasks.ForceTask)
-        steps = self.task.gradient_steps if self.settings.steps == "auto" else self.settings.steps
-        return [steps * FRAMES_PER_STEP]
+        return [self.task.steps(self.settings.steps) * FRAMES_PER_STEP]
 
     def run(self) -> int:
         """Run trials until the study has enough of them or the user stops it; gives the exit code."""
@@ -240,7 +239,7 @@ class Sweep:
                         self.queue.beat(trial)
                         return judge(position, values)
 
-                    run = self.kind(settings, fabric, child, stop, None, judge=watch)  # type: ignore[arg-type]
+                    run = self.kind(settings, fabric, child, stop, None, judge=watch)
                     for line in run.remarks() if self.describes_data and not trial.number else ():
                         tqdm.write(line, file=sys.stderr)
                     yield from run.steps_due()

@@ -68,7 +68,7 @@ def trained_models(name: str, kind: Kind) -> tuple[list[LoggedRun], dict[str, in
             chosen.append(run)
     if not chosen:
         raise UserError(
-            f"run must name finished runs of {kind}s, got {name!r} with none ({describe(dict(left_out))}); "
+            f"run must name finished runs of {kind}s, got {name!r} with none ({describe(left_out)}); "
             "`mlflow ui` shows them"
         )
     return chosen, dict(left_out)

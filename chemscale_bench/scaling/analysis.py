@@ -138,27 +138,7 @@ class Analysis(NamedTuple):
             f"{describe(self.table.left_out)}"
         )
         for regimes, other in zip(self.regimes, (data, "params"), strict=True):
-            along = data if regimes.along == "tokens" else "params"
-            long = [curve for curve in regimes.curves if len(curve.rows) > 2]
-            if not long:
-                yield f"\nNo power law along {along}: no value of {other} has 3 or more rows (only a joint law fits)"
-                continue
-            yield f"\nPower law along {along} (loss = scale x^-exponent), {self.level:.0%} intervals"
-            yield f"{other:>12} {'exponent':>28} {'all points':>11} {'on line':>7} {'off line':>8} {'from':>10}"
-            for curve in long[::-1][:12]:
-                limited = int(np.sum(regimes.label[curve.rows] != "power_law"))
-                left = "-" if not np.isfinite(curve.limited_beyond) else f"{curve.limited_beyond:.2g}"
-                yield (
-                    f"{curve.at:12.3g} {_number(curve.law, 'exponent', self.level):>28} "
-                    f"{_plain(curve.law_of_all):>11} {len(curve.rows) - limited:7d} {limited:8d} {left:>10}"
-                )
-            yield (
-                f"  exponent: of the runs on the straight line of log loss over log {along}; all points: of all; off "
-                f"line: runs, from this value of {along} on, that something else limits, such as {other}; not told: "
-                "too few runs, or too close together, to tell the exponent from none"
-            )
-            if len(long) > 12:
-                yield f"  ... and {len(long) - 12} more values of {other}"
+            yield from self._regime_lines(regimes, other)
         if self.joint is not None:
             yield f"\nJoint law L = E + A params^-alpha + B {data}^-beta, objective {self.joint.objective_:.7f}"
             yield f"     rms {_rms(self.joint.residuals_):>34.2%}  of the residuals, in log loss"
@@ -198,15 +178,37 @@ class Analysis(NamedTuple):
         for what, reason in self.refusals.items():
             yield f"\nNo {what}: {reason}"
 
+    def _regime_lines(self, regimes: Regimes, other: str) -> Iterator[str]:
+        along = self.table.data_column if regimes.along == "tokens" else "params"
+        long = [curve for curve in regimes.curves if len(curve.rows) > 2]
+        if not long:
+            yield f"\nNo power law along {along}: no value of {other} has 3 or more rows (only a joint law fits)"
+            return
+        yield f"\nPower law along {along} (loss = scale x^-exponent), {self.level:.0%} intervals"
+        yield f"{other:>12} {'exponent':>28} {'all points':>11} {'on line':>7} {'off line':>8} {'from':>10}"
+        for curve in long[::-1][:12]:
+            limited = int(np.sum(regimes.label[curve.rows] != "power_law"))
+            left = "-" if not np.isfinite(curve.limited_beyond) else f"{curve.limited_beyond:.2g}"
+            yield (
+                f"{curve.at:12.3g} {_number(curve.law, 'exponent', self.level):>28} "
+                f"{_plain(curve.law_of_all):>11} {len(curve.rows) - limited:7d} {limited:8d} {left:>10}"
+            )
+        yield (
+            f"  exponent: of the runs on the straight line of log loss over log {along}; all points: of all; off "
+            f"line: runs, from this value of {along} on, that something else limits, such as {other}; not told: "
+            "too few runs, or too close together, to tell the exponent from none"
+        )
+        if len(long) > 12:
+            yield f"  ... and {len(long) - 12} more values of {other}"
 
-def analyse(table: RunTable, level: float = 0.9, replicates: int = 1000, seed: int = 0) -> Analysis:
+
+def analyse(table: RunTable, level: float = 0.9, replicates: int = 1000) -> Analysis:
     """Fit everything that the table can tell.
 
     Args:
         table: from `validate`.
         level: of all intervals.
         replicates: bootstrap refits.
-        seed: of the bootstrap.
     """
     params, tokens, loss = _columns(table)
     refusals: dict[str, str] = {}
@@ -218,15 +220,12 @@ def analyse(table: RunTable, level: float = 0.9, replicates: int = 1000, seed: i
             refusals[what] = str(refusal)
             return None
 
-    law = JointLaw(replicates=replicates, seed=seed, on_flat="nan")
+    law = JointLaw(replicates=replicates, on_flat="nan")
     regimes = find_regimes(params, tokens, loss, "params"), find_regimes(params, tokens, loss, "tokens")
     joint = attempt("joint law", lambda: law.fit(params, tokens, loss, table.seed_weight))
-    forecast = attempt(
-        "forecast", lambda: Forecast(replicates=replicates, seed=seed).fit(params, tokens, loss, table.seed_weight)
-    )
+    forecast = attempt("forecast", lambda: Forecast(replicates=replicates).fit(params, tokens, loss, table.seed_weight))
     extrapolation = attempt(
-        "test on held-out runs",
-        lambda: hold_out(Forecast(replicates=replicates, seed=seed), (params, tokens), loss, level),
+        "test on held-out runs", lambda: hold_out(Forecast(replicates=replicates), (params, tokens), loss, level)
     )
     frontier, parabolas, compute = None, None, None
     if table.data_column == "frames":

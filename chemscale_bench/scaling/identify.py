@@ -12,8 +12,7 @@ from chemscale_bench.scaling.projection import bounds
 from chemscale_bench.scaling.solver import huber, minimise
 
 SMALLEST_SPAN = 3.6
-"""A factor 4 of what was asked for: sizes are met within 5 % each."""
-"""Smallest ratio of the largest size to the smallest."""
+"""Smallest ratio of the largest size to the smallest: a factor 4 as asked for, as sizes are met within 5 % each."""
 SMALLEST_SPREAD = 1.25
 """Smallest ratio, across the line along which params and tokens grow together, that tells the two apart."""
 FACTOR = 3.0

@@ -15,7 +15,7 @@ from chemscale_bench.scaling.choice import Extrapolation, LawChoice
 from chemscale_bench.scaling.forecast import Forecast
 from chemscale_bench.scaling.frontier import FLOPS_PER_PARAM_TOKEN
 from chemscale_bench.scaling.laws import JointLaw
-from chemscale_bench.scaling.planning import NextRun, plan
+from chemscale_bench.scaling.planning import NextRun, Plan, plan
 
 CURES = {
     "params": "; add smaller and larger sizes", "tokens": "; add smaller and larger budgets of {data}",
@@ -59,50 +59,19 @@ def judge(
     """
     if forecast is None:
         found = f"These runs do not tell how the loss scales with params and {data}: {why_not or 'see below'}."
-        if compute is not None:
-            ten = [10 * FLOPS_PER_PARAM_TOKEN * float((frame["params"] * frame["tokens"]).max())]
-            value, ((low,), (high,)) = compute.chosen.predict(ten)[0], compute.chosen.predict_interval(ten, level)
-            alone = [name for name in ("params", "tokens") if frame[name].nunique() == 1]
-            how = f"of the same {alone[0]}" if alone else "spent in the same proportion"
-            found += (
-                f" They tell the loss against compute alone: ten times as much, {how}, should "
-                f"reach {value:.4g} {bounded(value, Interval(low, high), frame['loss'].max())}."
-            )
+        found += _of_compute(compute, frame, level) if compute is not None else ""
         return Verdict(found, list(_rising(frame, data)), None)
     sentences, following = list(_law(joint, data)), None
     if extrapolation is not None:
-        count = len(extrapolation.measured)
-        sentences.append(
-            f"Fitted to the runs of up to {extrapolation.share:.2g} of the largest compute, it foretold the {count} "
-            f"larger one{'s' if count > 1 else ''} to {extrapolation.error:.1%}{' on average' if count > 1 else ''}, "
-            f"{round(extrapolation.coverage * count)} of {count} inside {'their' if count > 1 else 'its'} {level:.0%} "
-            f"interval{'s' if count > 1 else ''}."
-        )
+        sentences.append(_of_larger(extrapolation, level))
     if data == "tokens":
         try:
             spend = plan(forecast, 10 * FLOPS_PER_PARAM_TOKEN * 10**forecast.largest_, level)
         except UserError:
             sentences.append("It does not tell the best size for more compute.")
         else:
-            best, following = spend.frontier, spend.next_run
-            low, high = best.loss_interval.low[0], best.loss_interval.high[0]
-            if np.isinf(high):
-                sentences.append(
-                    f"These runs do not tell what ten times the compute would reach: {low:.4g} or more ({level:.0%}), "
-                    "with no upper bound."
-                )
-            else:
-                sentences.append(
-                    f"Ten times the compute should reach {best.loss[0]:.4g} {between(low, high)}, with "
-                    f"{best.params[0]:.2g} params on {best.tokens[0]:.2g} tokens, none seen twice"
-                    + (f": {spend.far}, so take it for a direction." if spend.far else ".")
-                )
-            if following is not None:
-                sentences.append(
-                    f"The run that would tell most of that for its compute: {following.params:.2g} params on "
-                    f"{following.tokens:.2g} tokens ({following.flops:.2g} FLOPs); it should take away "
-                    f"{following.narrows:.0%} of the variance."
-                )
+            sentences += _of_more_compute(spend, level)
+            following = spend.next_run
     return Verdict(" ".join(sentences), list(_warnings(frame, data, joint, forecast, extrapolation)), following)
 
 
@@ -143,6 +112,52 @@ def _law(joint: JointLaw | None, data: str) -> Iterator[str]:
     if falls:
         floor = f", towards {told['irreducible']:.3g}" if "irreducible" in told else ""
         yield f"The loss falls with {' and '.join(falls)}{floor}."
+
+
+def _of_compute(compute: LawChoice, frame: pd.DataFrame, level: float) -> str:
+    """What laws of compute alone say, where there is no forecast."""
+    ten = [10 * FLOPS_PER_PARAM_TOKEN * float((frame["params"] * frame["tokens"]).max())]
+    value, ((low,), (high,)) = compute.chosen.predict(ten)[0], compute.chosen.predict_interval(ten, level)
+    alone = [name for name in ("params", "tokens") if frame[name].nunique() == 1]
+    how = f"of the same {alone[0]}" if alone else "spent in the same proportion"
+    return (
+        f" They tell the loss against compute alone: ten times as much, {how}, should "
+        f"reach {value:.4g} {bounded(value, Interval(low, high), frame['loss'].max())}."
+    )
+
+
+def _of_larger(extrapolation: Extrapolation, level: float) -> str:
+    """How well the cheaper runs foretold the others."""
+    count = len(extrapolation.measured)
+    return (
+        f"Fitted to the runs of up to {extrapolation.share:.2g} of the largest compute, it foretold the {count} "
+        f"larger one{'s' if count > 1 else ''} to {extrapolation.error:.1%}{' on average' if count > 1 else ''}, "
+        f"{round(extrapolation.coverage * count)} of {count} inside {'their' if count > 1 else 'its'} {level:.0%} "
+        f"interval{'s' if count > 1 else ''}."
+    )
+
+
+def _of_more_compute(spend: Plan, level: float) -> Iterator[str]:
+    """What ten times the compute should reach, and the run that would tell most of it."""
+    best, following = spend.frontier, spend.next_run
+    low, high = best.loss_interval.low[0], best.loss_interval.high[0]
+    if np.isinf(high):
+        yield (
+            f"These runs do not tell what ten times the compute would reach: {low:.4g} or more ({level:.0%}), "
+            "with no upper bound."
+        )
+    else:
+        yield (
+            f"Ten times the compute should reach {best.loss[0]:.4g} {between(low, high)}, with "
+            f"{best.params[0]:.2g} params on {best.tokens[0]:.2g} tokens, none seen twice"
+            + (f": {spend.far}, so take it for a direction." if spend.far else ".")
+        )
+    if following is not None:
+        yield (
+            f"The run that would tell most of that for its compute: {following.params:.2g} params on "
+            f"{following.tokens:.2g} tokens ({following.flops:.2g} FLOPs); it should take away "
+            f"{following.narrows:.0%} of the variance."
+        )
 
 
 def _rising(frame: pd.DataFrame, data: str) -> Iterator[str]:

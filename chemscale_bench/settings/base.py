@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -65,7 +65,7 @@ class Settings(BaseModel):
     )
 
     @classmethod
-    def read(cls, values: dict[str, Any], verb: str) -> Settings:
+    def read(cls, values: dict[str, Any], verb: str) -> Self:
         """Validate the parameters of `verb`, turning the first broken rule into a one-line `UserError`."""
         try:
             return cls.model_validate(values)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from chemscale_bench.errors import UserError
+from chemscale_bench.errors import UserError, did_you_mean
 from chemscale_bench.speed import measurements
 from chemscale_bench.speed.measurements import Row
 from chemscale_bench.tasks import FOLDER as BENCHMARKS
@@ -35,8 +34,7 @@ def chosen(suite: str) -> dict[str, Path]:
     names = groups.get(suite) or [name.strip() for name in suite.split(",")]
     for name in names:
         if name not in there:
-            near = difflib.get_close_matches(name, [*groups, *there], n=1)
-            hint = f"did you mean {near[0]}?" if near else "choose some, with commas between them"
+            hint = did_you_mean(name, [*groups, *there], "choose some, with commas between them")
             raise UserError(f"suite must be quick, all, or of {', '.join(there)}, got {name!r}; {hint}")
     return {name: there[name] for name in names}
 

@@ -124,12 +124,6 @@ def pack(state: dict[str, Any]) -> str:
     return PACKED + base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
 
 
-def unpack(text: str) -> dict[str, Any]:
-    """A view as it was given to `pack`."""
-    state: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(text.removeprefix(PACKED))))
-    return state
-
-
 def share(client: MlflowClient, experiment_id: str, charts: bool = True) -> None:
     """Have MLflow show an experiment as one of training, say what it holds, and give it charts to which that links."""
     note = ABOUT.get(client.get_experiment(experiment_id).name, "Trainings" if charts else "")

@@ -16,7 +16,7 @@ import psutil
 
 from chemscale_bench.launcher import find_launcher, is_alive
 from chemscale_bench.tracking.settling import FINAL_TAG, settle_after_launcher, settle_all
-from chemscale_bench.tracking.store import open_store
+from chemscale_bench.tracking.store import every_run, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -157,14 +157,7 @@ def reap_dead_runs(experiment_ids: Iterable[str]) -> list[str]:
 
 def running(client: MlflowClient, experiment_ids: list[str]) -> list[Run]:
     """All runs with the status RUNNING."""
-    runs: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs(experiment_ids, "attributes.status = 'RUNNING'", max_results=1000, page_token=token)
-        runs += page
-        token = page.token
-        if not token:
-            return runs
+    return list(every_run(client, experiment_ids, "attributes.status = 'RUNNING'"))
 
 
 def is_dead(run: Run) -> bool:

@@ -16,7 +16,7 @@ import pandas as pd
 from chemscale_bench.errors import UserError
 from chemscale_bench.shell import unquoted
 from chemscale_bench.tracking.settling import DELETED, FINAL_TAG
-from chemscale_bench.tracking.store import open_store, refuse_deleted
+from chemscale_bench.tracking.store import every_run, open_store, refuse_deleted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,7 +39,6 @@ class LoggedRun:
 
     run_id: str
     status: str
-    started_ms: int
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
@@ -115,18 +114,8 @@ def read_curves(run_ids: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
 
 
 def _runs_by_client(client: MlflowClient, experiment: str) -> Iterator[LoggedRun]:
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment], max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
-        )
-        for run in page:
-            yield LoggedRun(
-                run.info.run_id, run.info.status, run.info.start_time, run.data.params, run.data.tags, run.data.metrics
-            )
-        token = page.token
-        if not token:
-            return
+    for run in every_run(client, [experiment], order_by=["attributes.start_time ASC"]):
+        yield LoggedRun(run.info.run_id, run.info.status, run.data.params, run.data.tags, run.data.metrics)
 
 
 def _rows_by_client(client: MlflowClient, run_ids: list[str], metrics: Sequence[str]) -> Iterator[tuple[Any, ...]]:
@@ -164,7 +153,7 @@ def _runs_by_sql(engine: Engine, experiment: str) -> list[LoggedRun]:
     intern = sys.intern  # most runs share most of their texts
     with engine.connect() as connection:
         for row in connection.execute(runs):
-            found[row.run_uuid] = LoggedRun(row.run_uuid, row.status, row.start_time or 0)
+            found[row.run_uuid] = LoggedRun(row.run_uuid, row.status)
         for table in (PARAMS, TAGS, LATEST):
             query = _select(*table)
             query = query.where(query.selected_columns.run_uuid.in_(runs.with_only_columns(of.run_uuid).order_by(None)))

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from chemscale_bench.tracking.charts import share
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Experiment
+    from mlflow.entities import Experiment, Run
 
 
 def open_store() -> MlflowClient:
@@ -95,6 +96,19 @@ def experiment_id(name: str, charts: bool = True) -> str:
                 raise
     refuse_deleted(experiment)
     return str(experiment.experiment_id)
+
+
+def every_run(
+    client: MlflowClient, experiment_ids: list[str], query: str = "", order_by: list[str] | None = None
+) -> Iterator[Run]:
+    """The runs that a query finds, however many pages they fill."""
+    token = None
+    while True:
+        page = client.search_runs(experiment_ids, query, max_results=1000, order_by=order_by, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def status_of(run_id: str) -> str:

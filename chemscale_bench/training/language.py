@@ -236,12 +236,7 @@ class Validation(NamedTuple):
     molecules: int
     heavy_atoms: int
 
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Those of the validation split."""
-        return self.metrics_of("val")
-
-    def metrics_of(self, split: str) -> dict[str, float]:
+    def metrics(self, split: str = "val") -> dict[str, float]:
         """The three units of one and the same sum."""
         return {
             f"{split}/loss_nats_per_token": self.nats / self.tokens,

@@ -18,9 +18,6 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-EXPONENTS = np.geomspace(0.1, 3.0, 16)
-"""Exponents that the power law is tried with; its other two parameters are linear."""
-
 
 def sum_of_losses(curve: ArrayLike) -> float:
     """TSE: the sum over the curve. Curves are comparable at the same number of reports only."""
@@ -36,11 +33,6 @@ def decayed_sum_of_losses(curve: ArrayLike, decay: float = 0.999) -> float:
     """TSE-EMA: the sum of ``decay ** age`` times the report, the latest of age 0."""
     values = _finite(curve)
     return float(values @ decay ** np.arange(len(values) - 1, -1, -1))
-
-
-def last_value(curve: ArrayLike) -> float:
-    """The latest report."""
-    return float(_finite(curve)[-1])
 
 
 def mean_of_last_quarter(curve: ArrayLike) -> float:
@@ -77,27 +69,6 @@ def noise_so_far(steps: ArrayLike, curve: ArrayLike) -> Array:
         finite = np.isfinite(squared)
         out[3:] = np.cumsum(np.where(finite, squared, 0.0)) / np.cumsum(finite)
     return out
-
-
-def power_law(steps: ArrayLike, curve: ArrayLike, final_step: float) -> float:
-    """The value at `final_step` of ``a + b step**-c``, least squares with b >= 0; below 4 reports the latest value.
-
-    The first quarter of the reports, the transient, is left out.
-    """
-    x, values = np.asarray(steps, dtype=float), np.asarray(curve, dtype=float)
-    if not np.isfinite(values[-1]):
-        return math.inf
-    used = np.isfinite(values) & (x > 0)
-    used[: len(values) // 4] = False
-    x, values = x[used], values[used]
-    if len(values) < 4:
-        return float(values[-1]) if len(values) else last_value(curve)
-    powers = (x / final_step) ** -EXPONENTS[:, None]  # (exponents, reports); 1 at the final step
-    centred, offset = powers - powers.mean(1, keepdims=True), values - values.mean()
-    slope = np.maximum(centred @ offset / (centred**2).sum(1), 0.0)
-    error = ((offset - slope[:, None] * centred) ** 2).sum(1)
-    best = int(error.argmin())
-    return float(values.mean() + slope[best] * (1.0 - powers[best].mean()))
 
 
 def _finite(curve: ArrayLike) -> Array:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 
 from optuna import pruners
 from optuna.pruners import BasePruner
 
-from chemscale_bench.errors import UserError
+from chemscale_bench.errors import UserError, did_you_mean
 from chemscale_bench.tuning.pruner import TrainingPerformancePruner
 
 CAREFUL_MISS, BOLD_MISS = 0.01, 0.25
@@ -38,6 +37,5 @@ def check_pruners(names: list[str]) -> None:
     """
     for name in names:
         if name not in PRUNERS:
-            near = difflib.get_close_matches(name, PRUNERS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(PRUNERS)}"
+            hint = did_you_mean(name, PRUNERS, f"there are {', '.join(PRUNERS)}")
             raise UserError(f"pruners must be names of pruners, got {name!r}; {hint}")

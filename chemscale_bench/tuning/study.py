@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import random
@@ -20,7 +19,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.storages.journal._file import get_lock_file
 from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
-from chemscale_bench.errors import UserError, first_line
+from chemscale_bench.errors import UserError, did_you_mean, first_line
 
 REPORTS = 50  # intermediate values of a trial, and its last step: each is a 50th of the area under its schedule
 SAMPLERS = ("TPESampler", "RandomSampler", "GPSampler", "QMCSampler", "CmaEsSampler")
@@ -174,8 +173,7 @@ def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
         UserError: if Optuna has no such sampler, or it lacks a package.
     """
     if name not in SAMPLERS:
-        near = difflib.get_close_matches(name, SAMPLERS, n=1)
-        hint = f"did you mean {near[0]}?" if near else "choose one of them"
+        hint = did_you_mean(name, SAMPLERS, "choose one of them")
         raise UserError(f"sampler must be one of Optuna's {', '.join(SAMPLERS)}, got {name!r}; {hint}")
     options = {"constant_liar": True} if name == "TPESampler" else {}
     try:

@@ -12,18 +12,16 @@ from chemscale_bench.scaling import plan as plan_for
 from chemscale_bench.scaling.figures_fit import figure_sizes
 from chemscale_bench.scaling.planning import NextRun, Plan, describe_plan
 from chemscale_bench.settings.plan import PlanSettings
-from chemscale_bench.tracking.adoption import launched_run
-from chemscale_bench.tracking.housekeeping import HOUSEKEEPING, housekeeping_run
+from chemscale_bench.tracking.housekeeping import HOUSEKEEPING, run_if_launched
 from chemscale_bench.verbs import next_command
 
 
 def plan(settings: PlanSettings) -> None:
     """Print the compute-optimal size, tokens and loss for a budget, and what being off by two costs."""
-    if launched_run():
-        with housekeeping_run("plan") as run_id:
-            log(run_id, _plan(settings))
-    else:
-        _plan(settings)
+    with run_if_launched("plan") as run_id:
+        found = _plan(settings)
+        if run_id:
+            log(run_id, found)
 
 
 def _plan(settings: PlanSettings) -> Result:

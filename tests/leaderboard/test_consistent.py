@@ -165,7 +165,7 @@ def test_every_point_of_a_results_curve_is_a_result(language: Entry, forces: Ent
 # -- cost: a force field of one weight, so that any FLOPs are enough -------------------------------------------------
 
 
-FAST, H100 = 1e-9, "NVIDIA H100 80GB HBM3"
+H100 = "NVIDIA H100 80GB HBM3"
 
 
 @pytest.mark.parametrize(

@@ -169,9 +169,9 @@ def test_of_several_studies_that_of_the_most_runs_counts_and_a_broken_one_is_tol
         write_forecast(client, parents[-1], json.dumps(each))
     client.log_text(parents[-1], json.dumps(record | {"loss": [1.0]}), "forecast.json")
     parents += [client.create_run("0").info.run_id, "f" * 32]  # without one, and one that is gone
-    runs = [LoggedRun(run, "FINISHED", 0) for run in record["runs"]]
+    runs = [LoggedRun(run, "FINISHED") for run in record["runs"]]
     for i, parent in enumerate(parents):
-        runs.append(LoggedRun(f"more{i}", "FINISHED", 0, tags={"mlflow.parentRunId": parent}))
+        runs.append(LoggedRun(f"more{i}", "FINISHED", tags={"mlflow.parentRunId": parent}))
     assert read_foretold(runs) == foretold_of(record)
     notes = capsys.readouterr().err
     assert read_forecast(client, parents[1]) == record

@@ -14,7 +14,6 @@ def test_hours_of_gpus_are_those_of_the_clock_times_what_the_workers_hold(
 ) -> None:
     given = {"gpu_hours": "16", "workers": "8", "engine": engine, "engine_options": options}
     settings = StudySettings.read(given, "study")
-    assert isinstance(settings, StudySettings)
     found = by_the_clock(settings, prints=True)
     assert (found.hours, found.gpu_hours, found.workers) == (hours, 0.0, 8)
     assert f"are hours={hours:g}" in capsys.readouterr().err
@@ -24,5 +23,4 @@ def test_hours_of_gpus_are_those_of_the_clock_times_what_the_workers_hold(
 def test_gpus_here_are_shared_by_the_workers() -> None:
     for workers, gpus in (("2", 2), ("4", 4), ("8", 4)):
         settings = StudySettings.read({"gpu_hours": "8", "workers": workers}, "study")
-        assert isinstance(settings, StudySettings)
         assert gpus_of(settings, here=4) == gpus

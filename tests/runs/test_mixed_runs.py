@@ -117,7 +117,6 @@ def test_every_model_goes_from_a_mixed_file_to_a_calculator(model: str, mixed: l
 def test_a_resumed_run_is_bit_for_bit_the_run_that_nobody_interrupted(mixed: list[str]) -> None:
     given = dict(zip((name.removeprefix("--") for name in mixed[::2]), mixed[1::2], strict=True))
     settings = ForceFieldSettings.read(given | {"model": "painn", "steps": "30"}, "forcefield")
-    assert isinstance(settings, ForceFieldSettings)
     call("forcefield", *mixed, "--model", "painn", "--steps", "30")
     (whole,) = runs()
     client = mlflow.MlflowClient()

@@ -15,7 +15,7 @@ import mlflow
 import pytest
 import torch
 from commands import call, curve, runs
-from forks import Fork, run_verb
+from forks import Fork, finish, run_verb
 from mlflow.entities import Run
 from servers import free_port, kill, serve
 
@@ -34,12 +34,6 @@ def environment(prepared_home: Path, tracking_uri: str, monkeypatch: pytest.Monk
 
 def start(*arguments: str, **more: Any) -> Fork:
     return Fork("chemgpt", *SMALL, *arguments, **more)
-
-
-def finish(process: Fork, expected: int = 0) -> str:
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == expected, err[-2000:]
-    return out + err
 
 
 def train(*arguments: str, expected: int = 0) -> str:

@@ -12,7 +12,7 @@ import mlflow
 import optuna
 import pytest
 from commands import call
-from forks import Fork
+from forks import Fork, finish
 from mlflow.entities import Run
 from optuna.trial import TrialState
 
@@ -33,12 +33,6 @@ def environment(tracking_uri: str, prepared: None, monkeypatch: pytest.MonkeyPat
 
 def start(*arguments: str) -> Fork:
     return Fork(*STUDY, *arguments)
-
-
-def finish(process: Fork, expected: int = 0) -> str:
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == expected, err[-2000:]
-    return out + err
 
 
 def parent_and_children() -> tuple[Run, list[Run]]:

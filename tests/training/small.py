@@ -1,5 +1,6 @@
 """A small language model with something to learn, for the tests of training."""
 
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from chemscale_bench.models.sizes import Shape
 from chemscale_bench.training.contracts import Report
 from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.language import LanguageObjective
-from chemscale_bench.training.loop import Trainer
+from chemscale_bench.training.learner import Due
+from chemscale_bench.training.loop import Diverged, Trainer
 from chemscale_bench.training.muon import Muon
 from chemscale_bench.training.schedules import segments
 from chemscale_bench.training.stacked import Stack
@@ -79,3 +81,11 @@ def update_as_on_a_gpu(stack: Stack, rows: slice) -> None:
     """In the place of `Stack.update_rows`: what a GPU does, all members at once."""
     share = [share.rows for share in stack.shares].index(rows)
     stack.update(share, stack.numbers(stack.members[rows]))
+
+
+def forgiven(steps: Generator[Due, None, None]) -> Generator[Due, None, None]:
+    """A member that diverges ends; the others go on."""
+    try:
+        yield from steps
+    except Diverged:
+        return

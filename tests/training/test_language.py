@@ -115,7 +115,7 @@ def test_validation_has_no_dropout_and_training_has_it_again(monkeypatch: pytest
 def test_the_three_units_are_of_one_sum() -> None:
     model = build_shape(Shape(2, 32, 2), 40, "mutransfer", seed=0)
     molecules = split([10, 20])
-    values = validate(model, molecules, 2, "cpu").metrics
+    values = validate(model, molecules, 2, "cpu").metrics()
     total = molecule_losses(model, molecules, 2, "cpu").sum()
     assert values["val/loss_nats_per_token"] == pytest.approx(total / 30)
     assert values["val/nats_per_molecule"] == pytest.approx(total / 2)

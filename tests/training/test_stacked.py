@@ -9,12 +9,12 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
-from small import Log, make_molecules, trainer, update_as_on_a_gpu
+from small import Log, forgiven, make_molecules, trainer, update_as_on_a_gpu
 from torch import nn
 
 from chemscale_bench.data.store import Molecules
 from chemscale_bench.training.learner import Due
-from chemscale_bench.training.loop import Diverged, Trainer, drive
+from chemscale_bench.training.loop import Trainer, drive
 from chemscale_bench.training.stacked import Stack
 from chemscale_bench.training.stacked_layers import stacked_module
 from chemscale_bench.training.together import train_together
@@ -55,14 +55,6 @@ def train_stacked(molecules: Molecules, budgets: list[int], members: list[dict[s
 
     train_together(start, places)
     return logs
-
-
-def forgiven(steps: Generator[Due, None, None]) -> Generator[Due, None, None]:
-    """A member that diverges ends; the others go on."""
-    try:
-        yield from steps
-    except Diverged:
-        return
 
 
 def assert_equal_curves(ours: list[Log], theirs: list[Log], tolerance: float) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small import Log, update_as_on_a_gpu
+from small import Log, forgiven, update_as_on_a_gpu
 
 from chemscale_bench.data.frames import prepare_frames
 from chemscale_bench.data.structures import Frames
@@ -17,7 +17,7 @@ from chemscale_bench.training.averaging import RunningAverage
 from chemscale_bench.training.fabric import Fabric
 from chemscale_bench.training.forces import ForceLoss, ForceObjective, FramesOnDevice
 from chemscale_bench.training.learner import Due
-from chemscale_bench.training.loop import Diverged, Trainer, drive
+from chemscale_bench.training.loop import Trainer, drive
 from chemscale_bench.training.schedules import segments
 from chemscale_bench.training.stacked import Stack
 from chemscale_bench.training.together import train_together
@@ -78,14 +78,6 @@ def train(frames: Frames) -> Train:
         return logs
 
     return run
-
-
-def forgiven(steps: Generator[Due, None, None]) -> Generator[Due, None, None]:
-    """A member that diverges ends; the others go on."""
-    try:
-        yield from steps
-    except Diverged:
-        return
 
 
 def assert_equal(ours: list[Log], theirs: list[Log], tolerance: float) -> None:

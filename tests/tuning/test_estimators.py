@@ -17,10 +17,8 @@ SCALARS: dict[str, Callable[[list[float]], float]] = {
     "sum_of_losses": estimators.sum_of_losses,
     "sum_of_last_losses": estimators.sum_of_last_losses,
     "decayed_sum_of_losses": estimators.decayed_sum_of_losses,
-    "last_value": estimators.last_value,
     "mean_of_last_quarter": estimators.mean_of_last_quarter,
     "best_so_far": lambda curve: float(estimators.best_so_far(curve)[-1]),
-    "power_law": lambda curve: estimators.power_law(np.arange(1, len(curve) + 1), curve, 100),
 }
 
 
@@ -57,16 +55,6 @@ def test_the_untrained_model_is_no_best_report() -> None:
     assert estimators.best_so_far([0.1, 0.5, 0.4, 0.6]).tolist() == [0.1, 0.5, 0.4, 0.4]
 
 
-def test_a_power_law_is_found_again() -> None:
-    for exponent in (0.2, 0.5, 1.0):
-        curve = 0.7 + 2 * STEPS**-exponent
-        assert estimators.power_law(STEPS, curve, 200) == pytest.approx(0.7 + 2 * 200**-exponent, rel=0.03)
-
-
-def test_a_rising_curve_is_expected_to_stay_not_to_rise() -> None:
-    assert estimators.power_law(STEPS, 1 + 0.01 * STEPS, 100) == pytest.approx(1.13, abs=0.02)
-
-
 def test_the_noise_of_reports_is_found_whatever_the_spacing() -> None:
     """Around a straight line, where the middle of three reports misses the line through the others by noise alone."""
     random = np.random.default_rng(0)
@@ -94,7 +82,6 @@ def test_sums_and_means_by_hand() -> None:
     assert estimators.sum_of_last_losses(curve, epochs=3) == 14
     assert estimators.decayed_sum_of_losses(curve, decay=0.5) == 2 + 4 / 2 + 8 / 4 + 9 / 8
     assert estimators.decayed_sum_of_losses([1.0, 0.0]) == 0.999
-    assert estimators.last_value(curve) == 2
     assert estimators.mean_of_last_quarter(curve) == 2
     assert estimators.mean_of_last_quarter([*curve, 1.0]) == 1.5  # of five finite ones two
 
@@ -106,28 +93,3 @@ def test_the_noise_about_two_neighbours_by_hand() -> None:
     assert even[3:] == pytest.approx([1 / 1.5, (1 + 3**2) / 1.5 / 2])
     uneven = estimators.noise_so_far([0, 1, 2, 4], [9, 3, 7, 9])  # the line through 3 and 9 is at 5 after a third
     assert uneven[3] == pytest.approx(2**2 / (1 + 1 / 9 + 4 / 9))
-
-
-def test_a_power_law_of_one_of_the_exponents_is_found_exactly_whatever_the_transient() -> None:
-    exponent = float(estimators.EXPONENTS[5])
-    assert estimators.EXPONENTS[[0, -1]] == pytest.approx([0.1, 3.0])
-    curve = 0.7 + 2 * STEPS**-exponent
-    curve[:5] = 9  # the first quarter of twenty
-    assert estimators.power_law(STEPS, curve, 200) == pytest.approx(0.7 + 2 * 200**-exponent, rel=1e-9)
-    curve[5] = 9
-    assert abs(estimators.power_law(STEPS, curve, 200) - 0.7 - 2 * 200**-exponent) > 0.01
-
-
-def test_below_four_reports_a_power_law_is_the_latest_value() -> None:
-    assert estimators.power_law([1, 2, 3], [3.0, 2.0, 1.5], 100) == 1.5
-    assert estimators.power_law([1, 2, 3, 4], [9.0, 3.0, 2.0, 1.5], 100) == 1.5  # the first quarter is left out
-    assert estimators.power_law([-3, -2, -1, 0], [9.0, 3.0, 2.0, 1.5], 100) == 1.5
-    assert estimators.power_law([1, 2, 3, 4, 5], [9.0, 3.0, 2.0, 1.5, 1.3], 100) < 1.25
-
-
-def test_a_power_law_does_not_depend_on_the_unit_of_steps() -> None:
-    curve = 0.7 + 2 * STEPS**-0.4 + 0.01 * np.sin(STEPS)
-    for unit in (1e-3, 1e6):
-        assert estimators.power_law(unit * STEPS, curve, unit * 200) == pytest.approx(
-            estimators.power_law(STEPS, curve, 200)
-        )

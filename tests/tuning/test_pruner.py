@@ -19,6 +19,13 @@ from tuning.conftest import BUDGET, Reports, falling, run, study_of
 NAN, INF = math.nan, math.inf
 
 
+def decided(study: optuna.Study, number: int = -1) -> Decision:
+    """What was decided of a trial, of which something must have been."""
+    decision = Decision.of(study.trials[number])
+    assert decision is not None
+    return decision
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -116,8 +123,7 @@ def test_a_bad_moment_is_forgiven_a_trial_that_stood_well(lead: float, stopped: 
         curve = {step: final + lead * max(0, 10 - step) / 4 for step in range(6, 101)}
         study.add_trial(create_trial(value=final, intermediate_values=curve))
     assert run(study, {6: 15.5, 10: 15.5}, value=15.5) == (10 if stopped else None)
-    decision = Decision.of(study.trials[-1])
-    assert decision is not None
+    decision = decided(study)
     assert (decision.rank, decision.trials) == (15, 31)
     assert decision.standing == pytest.approx(15 if stopped else 4.7, abs=0.1)
 
@@ -134,8 +140,7 @@ def test_noise_on_the_reports_opens_the_gates() -> None:
         for step in range(1, 7):
             trial.report(0.5, step)
         trial.should_prune()
-        decision = Decision.of(study.trials[-1])
-        assert decision is not None
+        decision = decided(study)
         gates.append(decision.gate)
     assert gates == sorted(gates)
     assert len(set(gates)) == 3
@@ -151,8 +156,7 @@ def test_a_correlation_falls_with_the_root_of_the_share_that_is_not_noise() -> N
     for step, value in curves[-1].items():
         trial.report(value, step)
     trial.should_prune()
-    decision = Decision.of(study.trials[-1])
-    assert decision is not None
+    decision = decided(study)
     share = float(reliability(*np.quantile(range(40), [LOWEST, MIDDLE]), 20**2 / 1.5, 6, 0.3))
     assert 0.5 < share < 0.7
     assert decision.correlation == pytest.approx(expected_correlation(0.3) * share**0.5)
@@ -185,8 +189,7 @@ def test_a_gate_narrows_along_the_run_and_opens_where_early_performance_says_not
         for step in (2, 4, 10, 20):
             trial.report(-99.0, step)
             trial.should_prune()
-            decision = Decision.of(study.trials[-1])
-            assert decision is not None
+            decision = decided(study)
             assert decision.gate is not None
             gates[name].append(decision.gate)
     assert gates["informative"][0] > 1.5 * gates["informative"][-1]
@@ -202,8 +205,7 @@ def test_trials_stopped_earlier_count_as_worse() -> None:
     trial = study.ask()
     trial.report(3.0, 10)
     trial.should_prune()
-    decision = Decision.of(study.trials[-1])
-    assert decision is not None
+    decision = decided(study)
     assert (decision.rank, decision.trials) == (3, 23)
 
 
@@ -215,24 +217,19 @@ def test_failed_and_waiting_trials_take_no_part() -> None:
     study.add_trial(create_trial(state=TrialState.RUNNING, intermediate_values={10: 2.5}))
     trial.report(3.0, 10)
     trial.should_prune()
-    decision = Decision.of(study.trials[trial.number])
-    assert decision is not None
+    decision = decided(study, trial.number)
     assert (decision.rank, decision.trials) == (4, 4)
 
 
 def test_the_budget_is_inferred_from_the_longest_completed_trial() -> None:
     study = study_of(budget=None)
     assert run(study, {100: 1.0, 200: 50.0}) is None
-    decision = Decision.of(study.trials[0])
-    assert decision is not None
-    assert decision.reason == "no budget yet"
+    assert decided(study, 0).reason == "no budget yet"
     run(study, {100: 0.5, 400: 0.4})
     trial = study.ask()
     trial.report(9.0, 100)
     trial.should_prune()
-    decision = Decision.of(study.trials[-1])
-    assert decision is not None
-    assert decision.fraction == 0.25
+    assert decided(study).fraction == 0.25
 
 
 def test_a_budget_that_no_trial_reaches_only_keeps_gates_wide() -> None:
@@ -246,7 +243,7 @@ def test_a_budget_that_no_trial_reaches_only_keeps_gates_wide() -> None:
 def test_explored_trials_are_never_stopped_whatever_they_report() -> None:
     study = study_of(*range(1, 31), explore=1.0)
     assert run(study, [99.0] * BUDGET) is None
-    assert Decision.of(study.trials[-1]).reason == "explored"  # type: ignore[union-attr]
+    assert decided(study).reason == "explored"
     assert run(study, [NAN, 99.0]) is None
 
 
@@ -263,8 +260,7 @@ def test_every_decision_leaves_its_reason(direction: str) -> None:
     study = study_of(*np.linspace(1, 2, 40), direction=direction)
     sign = 1 if direction == "minimize" else -1
     run(study, [sign * value for value in falling(1.9)])
-    decision = Decision.of(study.trials[-1])
-    assert decision is not None
+    decision = decided(study)
     assert decision.prune
     assert decision.reason == "rank"
     assert decision.rank > decision.gate  # type: ignore[operator]
@@ -278,14 +274,12 @@ def test_the_paper_stops_at_a_fifth_what_it_predicts_to_lose() -> None:
     study = study_of(*np.linspace(1, 2, 10), rule="paper")
     assert run(study, falling(1.5)) == 4
     assert run(study, falling(0.9)) is None
-    decision = Decision.of(study.trials[10])
-    assert decision is not None
+    decision = decided(study, 10)
     assert decision.predicted == pytest.approx(1.5)
     assert (decision.reason, decision.trials) == ("paper", 11)
     few = study_of(1.0, 2.0, rule="paper")  # too few to fit a line to
     assert run(few, falling(9.0)[:4]) is None
-    decision = Decision.of(few.trials[-1])
-    assert decision is not None
+    decision = decided(few)
     assert (decision.reason, decision.trials) == ("too few trials", 3)
 
 
@@ -314,8 +308,7 @@ def test_the_best_so_far_goes_on_and_so_does_who_stands_at_the_gate() -> None:
                 for step, loss in enumerate(falling(value)[:4], 1):
                     trial.report(loss, step)
                     trial.should_prune()
-                decision = Decision.of(study.trials[trial.number])
-                assert decision is not None
+                decision = decided(study, trial.number)
                 assert decision.rank == rank + 1
                 assert decision.prune is expected, (gate, rank)
 

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -104,15 +103,15 @@ def lead(verb: str, settings: Any, folder: Path, stop: Stop, look: Callable[[], 
         KeyboardInterrupt: if `stop` asked for it, after the workers have ended.
     """
     workers = start_workers(verb, settings, folder)
-    with ExitStack() as ending:
-        ending.callback(workers.stop)
+    try:
         while workers.alive():
             if stop.requested:
-                ending.close()
                 raise KeyboardInterrupt
             look()
             time.sleep(LOOKS)
-        ending.pop_all()
+    except BaseException:
+        workers.stop()
+        raise
     return workers.failed()
 
 
