@@ -87,12 +87,21 @@ def test_how_force_fields_move_stands_beside_their_errors(studies: list[Study]) 
 def test_what_is_said_of_molecules_that_hold_follows_from_our_entries(studies: list[Study]) -> None:
     hottest = pd.DataFrame(
         [
-            (study.model, motion.bond_break_ev, motion.replicas, *(each.intact for each in motion.conditions[2:]))
+            (study.task, study.model, motion.bond_break_ev, motion.replicas, *(at.intact for at in motion.conditions[2:]))
             for _, study, _, motion in moved_of([one for one in studies if one.submitter.startswith("chemscale-bench")])
             if motion.temperatures_k == [500, 1_200]
         ],
-        columns=["model", "ev", "replicas", "langevin", "nve"],
+        columns=["task", "model", "ev", "replicas", "langevin", "nve"],
     )
+    of_aspirin = hottest["task"].str.endswith("aspirin")
+    aspirin, hottest = hottest[of_aspirin], hottest[~of_aspirin]
+    for ensemble, text in (("langevin", "with a thermostat"), ("nve", "without")):
+        told = f"{aspirin[ensemble].sum()} of {aspirin['replicas'].sum()}"
+        assert re.search(rf"{told}\s+(replicas )?{text}", PAGE)
+    kept = aspirin.groupby("model")["langevin"].apply(list)
+    assert kept.to_dict() == {"allegro": [2], "allegro-l2": [2], "nequip-l2": [4], "painn": [0, 2], "schnet": [0, 0, 0]}
+    assert (aspirin["langevin"] <= aspirin["replicas"] / 2).all()
+    assert aspirin[aspirin["ev"] > LEAST_EV]["langevin"].max() == 2  # what it takes to free a hydrogen does not tell
     holds = hottest["model"].isin(["mace", "spookynet", "nequip-l2", "allegro-l2"])
     varied = hottest["model"].str.contains("nequip|allegro")
     for part, text in ((holds, PAGE), (~holds, PAGE), (holds & varied, README), (~holds & varied, README)):
