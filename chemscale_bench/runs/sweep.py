@@ -19,14 +19,14 @@ from optuna.trial import Trial, TrialState
 from tqdm import tqdm
 
 from chemscale_bench import tasks
-from chemscale_bench.data.cache import home
+from chemscale_bench.data.cache import home, run_folder
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.force_recipe import Recipe, recipe_of, warmup_share
 from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_of, engine_of, lead
 from chemscale_bench.runs.kinds import FRAMES, KINDS, about, refuse_other_family, with_optimizer
 from chemscale_bench.runs.queue import Queue, searched
 from chemscale_bench.runs.sweep_report import describe, numbers, summarize
-from chemscale_bench.runs.tracked import TrackedRun, run_folder
+from chemscale_bench.runs.tracked import TrackedRun
 from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.settings.tune import TuneSettings
