@@ -113,7 +113,6 @@ class Sweep:
 
     def run(self) -> int:
         """Run trials until the study has enough of them or the user stops it; gives the exit code."""
-        reap_dead_runs([experiment_id(self.settings.experiment)])
         lock = home() / "studies" / f"{self.queue.name}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):  # two processes that start at once must not both make the parent
@@ -127,7 +126,8 @@ class Sweep:
             each = f"{self.budget:,} {self.kind.UNIT} each unless stopped"
             print(f"{what}, {each}; their numbers are the {self.kind.VALUE}, lower is better", file=sys.stderr)
         with Stop() as stop, ended_properly(self.parent, self.queue.nobody_else_works):
-            self.take_over()
+            self.queue.put_back_dead_trials()
+            reap_dead_runs([experiment_id(self.settings.experiment)])
             shown: dict[str, Any] = {"unit": "trial", "desc": "tuning", "disable": None if self.prints else True}
             with tqdm(total=self.settings.trials, initial=self.queue.count(), **shown) as bar:
                 try:
