@@ -87,7 +87,13 @@ def test_how_force_fields_move_stands_beside_their_errors(studies: list[Study]) 
 def test_what_is_said_of_molecules_that_hold_follows_from_our_entries(studies: list[Study]) -> None:
     hottest = pd.DataFrame(
         [
-            (study.task, study.model, motion.bond_break_ev, motion.replicas, *(at.intact for at in motion.conditions[2:]))
+            (
+                study.task,
+                study.model,
+                motion.bond_break_ev,
+                motion.replicas,
+                *(at.intact for at in motion.conditions[2:]),
+            )
             for _, study, _, motion in moved_of([one for one in studies if one.submitter.startswith("chemscale-bench")])
             if motion.temperatures_k == [500, 1_200]
         ],

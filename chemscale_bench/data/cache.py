@@ -26,6 +26,11 @@ def home() -> Path:
     return Path(base).expanduser() / "chemscale"
 
 
+def run_folder(run_id: str) -> Path:
+    """Where a run keeps its resume state while it is not finished."""
+    return home() / "runs" / run_id
+
+
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
     """Turn what a file system refuses while something is written to the cache into a user's error.

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from chemscale_bench.data.cache import run_folder
 from chemscale_bench.runs.shared import SharedStudy, claim
-from chemscale_bench.runs.tracked import run_folder
 
 OVER = (TrialState.COMPLETE, TrialState.PRUNED)
 

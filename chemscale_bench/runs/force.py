@@ -13,6 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from chemscale_bench import tasks
+from chemscale_bench.data.cache import run_folder
 from chemscale_bench.data.mixtures import Mixture
 from chemscale_bench.data.references import fit_reference
 from chemscale_bench.data.rmd17 import official
@@ -24,7 +25,7 @@ from chemscale_bench.models.potential import Potential
 from chemscale_bench.models.registry import FORCE_FIELDS
 from chemscale_bench.runs import force_start
 from chemscale_bench.runs.frames import frames_of
-from chemscale_bench.runs.tracked import Judge, TrackedRun, run_folder
+from chemscale_bench.runs.tracked import Judge, TrackedRun
 from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.tracking import pyfunc
 from chemscale_bench.tracking.figures import error_curve

@@ -11,11 +11,12 @@ from typing import NamedTuple
 from optuna.trial import FrozenTrial
 from tqdm import tqdm
 
+from chemscale_bench.data.cache import run_folder
 from chemscale_bench.runs.cells import Cells, Result, Training
 from chemscale_bench.runs.start import load_saved
 from chemscale_bench.runs.study_plan import Planned, StudyPlan, duration
 from chemscale_bench.runs.study_report import unforetold
-from chemscale_bench.runs.tracked import TrackedRun, run_folder
+from chemscale_bench.runs.tracked import TrackedRun
 from chemscale_bench.tasks import ForceTask
 from chemscale_bench.tracking.adoption import reopen
 from chemscale_bench.tracking.ending import ended_properly

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from chemscale_bench import tasks
+from chemscale_bench.data.cache import run_folder
 from chemscale_bench.data.held_out import held_out
 from chemscale_bench.data.prepare import prepare
 from chemscale_bench.data.sources import NAMES, check_source, official_name
@@ -22,7 +23,7 @@ from chemscale_bench.models.language_models import load_trainable, optimizer_for
 from chemscale_bench.models.packed import LanguageModel
 from chemscale_bench.models.registry import LANGUAGE_MODELS
 from chemscale_bench.runs import molecules
-from chemscale_bench.runs.tracked import Judge, TrackedRun, run_folder
+from chemscale_bench.runs.tracked import Judge, TrackedRun
 from chemscale_bench.settings.chemgpt import ChemGPTSettings
 from chemscale_bench.settings.language import LanguageSettings
 from chemscale_bench.settings.training import TrainingSettings

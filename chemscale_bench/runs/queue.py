@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import optuna
 from optuna.trial import Trial, TrialState
 
+from chemscale_bench.data.cache import run_folder
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.force_recipe import rate_factor
 from chemscale_bench.models.registry import FORCE_FIELDS
@@ -117,10 +120,14 @@ class Queue(SharedStudy):
     def put_back_dead_trials(self) -> bool:
         """Fail the running trials that nobody is at any more, and put their hyperparameters first in the queue.
 
+        They are tried from their start: what their trainings have kept here goes.
+
         Returns:
             Whether there were any.
         """
         dead = self.fail_dead_trials()
         for trial in dead:
             self.study.enqueue_trial(trial.params)
+            if run_id := trial.user_attrs.get("mlflow_run"):
+                shutil.rmtree(run_folder(run_id), ignore_errors=True)
         return bool(dead)

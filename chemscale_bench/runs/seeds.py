@@ -9,8 +9,9 @@ from collections.abc import Generator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from chemscale_bench.data.cache import run_folder
 from chemscale_bench.errors import UserError
-from chemscale_bench.runs.tracked import TrackedRun, run_folder
+from chemscale_bench.runs.tracked import TrackedRun
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.tracking.adoption import adopt_run, launched_run
 from chemscale_bench.tracking.ending import ended_properly

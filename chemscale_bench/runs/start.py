@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 
+from chemscale_bench.data.cache import run_folder
 from chemscale_bench.errors import UserError, first_line
 from chemscale_bench.runs.seeds import train_seeds
-from chemscale_bench.runs.tracked import TrackedRun, run_folder
+from chemscale_bench.runs.tracked import TrackedRun
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.tracking.adoption import adopt_run, launched_run
 from chemscale_bench.tracking.ending import ended_properly
-from chemscale_bench.tracking.lifetime import Stop, reap_dead_runs
+from chemscale_bench.tracking.lifetime import Stop, how_to_go_on, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, status_of
 from chemscale_bench.training import checkpoints
 from chemscale_bench.training.devices import start_fabric
@@ -60,7 +61,7 @@ def start(settings: TrainingSettings, kind: type[TrackedRun], prints: bool = Tru
     there = False  # a run that is there anyway is told how it ended; another is made for data that can be used
     if fabric.is_global_zero:
         for dead in reap_dead_runs([experiment_id(settings.experiment)]):
-            print(f"run {dead} had been killed; it can go on with resume={dead}", file=sys.stderr)
+            print(f"run {dead} had been killed; {how_to_go_on(dead)}", file=sys.stderr)
         there = bool(settings.resume or launched_run())
     with Stop() as stop, memory_told(kind):
         run = None if fabric.broadcast(there) else kind(settings, fabric, "", stop, saved)

@@ -19,7 +19,7 @@ from optuna.trial import Trial, TrialState
 from tqdm import tqdm
 
 from chemscale_bench import tasks
-from chemscale_bench.data.cache import home
+from chemscale_bench.data.cache import home, run_folder
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.force_recipe import Recipe, recipe_of, warmup_share
 from chemscale_bench.progress import progress_bar
@@ -27,7 +27,7 @@ from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_
 from chemscale_bench.runs.kinds import FRAMES, KINDS, about, model_of, refuse_other_family, with_optimizer
 from chemscale_bench.runs.queue import Queue, searched
 from chemscale_bench.runs.sweep_report import describe, numbers, summarize
-from chemscale_bench.runs.tracked import TrackedRun, run_folder
+from chemscale_bench.runs.tracked import TrackedRun
 from chemscale_bench.settings.forcefield import ForceFieldSettings
 from chemscale_bench.settings.training import TrainingSettings
 from chemscale_bench.settings.tune import TuneSettings
@@ -113,7 +113,6 @@ class Sweep:
 
     def run(self) -> int:
         """Run trials until the study has enough of them or the user stops it; gives the exit code."""
-        reap_dead_runs([experiment_id(self.settings.experiment)])
         lock = home() / "studies" / f"{self.queue.name}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):  # two processes that start at once must not both make the parent
@@ -127,7 +126,8 @@ class Sweep:
             each = f"{self.budget:,} {self.kind.UNIT} each unless stopped"
             print(f"{what}, {each}; their numbers are the {self.kind.VALUE}, lower is better", file=sys.stderr)
         with Stop() as stop, ended_properly(self.parent, self.queue.nobody_else_works):
-            self.take_over()
+            self.queue.put_back_dead_trials()
+            reap_dead_runs([experiment_id(self.settings.experiment)])
             shown: dict[str, Any] = {"unit": "trial", "desc": "tuning", "initial": self.queue.count()}
             with progress_bar(total=self.settings.trials, **shown) as bar:
                 try:

@@ -7,13 +7,12 @@ import shutil
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from chemscale_bench.data.cache import home
+from chemscale_bench.data.cache import run_folder
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.registry import package_of
 from chemscale_bench.progress import progress_bar
@@ -38,11 +37,6 @@ from chemscale_bench.training.loop import drive
 
 Judge = Callable[[int, dict[str, float]], str | None]
 """Sees position and metrics of every report of a run; a reason that it gives ends the run. A study's pruner, say."""
-
-
-def run_folder(run_id: str) -> Path:
-    """Where a run keeps its resume state while it is not finished."""
-    return home() / "runs" / run_id
 
 
 class TrackedRun(RunKind):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from chemscale_bench.data.cache import run_folder
 from chemscale_bench.launcher import find_launcher, is_alive
 from chemscale_bench.tracking.settling import FINAL_TAG, settle_after_launcher, settle_all
 from chemscale_bench.tracking.store import every_run, open_store
@@ -150,9 +151,14 @@ def reap_dead_runs(experiment_ids: Iterable[str]) -> list[str]:
     settle_all(client, experiments)
     dead = [run for run in running(client, experiments) if is_dead(run)]
     for run in dead:
-        reason = f"its process is gone (killed, or the machine went down); go on with resume={run.info.run_id}"
+        reason = f"its process is gone (killed, or the machine went down); {how_to_go_on(run.info.run_id)}"
         end_run(client, run.info.run_id, "FAILED", reason)
     return [run.info.run_id for run in dead]
+
+
+def how_to_go_on(run_id: str) -> str:
+    """What to do about a run that was killed: not all have a resume state, a drawing of molecules, say, or a study."""
+    return f"go on with resume={run_id}" if (run_folder(run_id) / "state.pt").exists() else "type its command again"
 
 
 def running(client: MlflowClient, experiment_ids: list[str]) -> list[Run]:

@@ -104,11 +104,14 @@ def test_what_a_killed_worker_was_at_is_tried_again_by_the_other(chemscale_home:
     path = chemscale_home / "studies" / "mine.log"
     deadline = time.monotonic() + 200
 
+    def kept_of(trial: optuna.trial.FrozenTrial) -> Path:
+        return chemscale_home / "runs" / trial.user_attrs.get("mlflow_run", "none") / "state.pt"
+
     def begun() -> list[optuna.trial.FrozenTrial]:
         if not path.exists():
             return []
         trials = optuna.load_study(study_name="mine", storage=open_storage("", path)).trials
-        return [trial for trial in trials if trial.state == TrialState.RUNNING and trial.user_attrs.get("mlflow_run")]
+        return [trial for trial in trials if trial.state == TrialState.RUNNING and kept_of(trial).exists()]
 
     while not (found := begun()):
         assert time.monotonic() < deadline
@@ -126,6 +129,7 @@ def test_what_a_killed_worker_was_at_is_tried_again_by_the_other(chemscale_home:
     assert parent.info.status == "FINISHED"
     (failed,) = [run for run in children if run.info.status == "FAILED"]
     assert "its process is gone" in failed.data.tags["chemscale.reason"]
+    assert not kept_of(victim).exists()  # tried from its start, it has no use for it
 
 
 def test_an_engine_is_checked_before_anything_is_made() -> None:

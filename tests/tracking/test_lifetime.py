@@ -17,6 +17,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from chemscale_bench.data.cache import run_folder
 from chemscale_bench.tracking import lifetime
 from chemscale_bench.tracking.adoption import adopt_run
 from chemscale_bench.tracking.lifetime import HOST_TAG, PID_TAG, PROCESS_STARTED_TAG, REASON_TAG, Stop, reap_dead_runs
@@ -163,10 +164,14 @@ def test_reaping_ends_only_the_runs_of_this_host_whose_process_is_gone(tracking_
     mark(killed, pid=str(gone.pid))
     mark(recycled, process_started="1.00")
     mark(elsewhere, pid=str(gone.pid), host="another")
+    state = run_folder(killed) / "state.pt"
+    state.parent.mkdir(parents=True)
+    state.touch()
     assert sorted(reap_dead_runs([experiment_id("chemscale")])) == sorted([killed, recycled])
     for run_id, status in ((alive, "RUNNING"), (elsewhere, "RUNNING"), (killed, "FAILED"), (recycled, "FAILED")):
         assert client.get_run(run_id).info.status == status
-    assert f"resume={killed}" in client.get_run(killed).data.tags[REASON_TAG]
+    assert client.get_run(killed).data.tags[REASON_TAG].endswith(f"go on with resume={killed}")
+    assert client.get_run(recycled).data.tags[REASON_TAG].endswith("type its command again")  # nothing to resume
     assert set(client.get_run(alive).data.tags) >= {HOST_TAG, PID_TAG, PROCESS_STARTED_TAG}
     assert client.get_run(alive).data.tags[HOST_TAG] == socket.gethostname()
 
