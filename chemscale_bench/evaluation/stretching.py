@@ -19,8 +19,8 @@ STRETCHES = np.round(np.arange(-0.2, 1.5001, 0.05), 2)  # Angstrom, beyond equil
 NEAR = 0.2  # Angstrom around equilibrium in which a bond is at rest
 LEAST_EV = 1.1
 """Below it a bond is reported. Bonds of hydrogen take 3.5 to 5 eV. It was set between 17 trainings on ethanol: those
-of 1.18 and more held 7 or 8 of 8 replicas at 1,200 K, those of 1.01 and less 0 to 5. On aspirin, where heavy atoms part,
-too, more than that does not mean that a molecule holds (results/, "In motion")."""
+of 1.18 and more held 7 or 8 of 8 replicas at 1,200 K, those of 1.01 and less 0 to 5 (results/, "In motion").
+On aspirin, where heavy atoms part, too, more does not mean that it holds."""
 
 
 class Stretched(NamedTuple):
