@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import product
+from itertools import cycle
 
 import matplotlib as mpl
 
@@ -21,18 +21,21 @@ def motion_section(studies: Sequence[Study]) -> Iterator[str]:
     """Markdown: a figure and the table."""
     moved = moved_of(studies)
     figure, axes = panels(2, "force MAE, meV/Å", "ps until a bond is off, mean of replicas")
-    labels = [f"{study.model}, {study.task}" for _, study, _, _ in moved]
-    styles = dict(zip(dict.fromkeys(labels), product(MARKERS, COLOURS), strict=False))
+    models = sorted({study.model for _, study, _, _ in moved})
+    colour = dict(zip(models, cycle((*COLOURS, "#F0E442", "#999999")), strict=False))
+    marker = dict(zip(sorted({study.task for _, study, _, _ in moved}), cycle(MARKERS), strict=False))
     for axis, ensemble in zip(axes, ("Langevin", "NVE"), strict=True):
         axis.set(xscale="linear", yscale="linear", title=f"{ensemble}, hottest")
         for one in (axis.xaxis, axis.yaxis):
             one.set_major_locator(mpl.ticker.AutoLocator())
-        for (error, _, _, motion), label in zip(moved, labels, strict=True):
-            marker, colour = styles[label]
-            axis.plot(error, _at(motion, ensemble)[-1].stability_ps, marker, color=colour)
+        for error, study, _, motion in moved:
+            until = _at(motion, ensemble)[-1].stability_ps
+            axis.plot(error, until, marker[study.task], color=colour[study.model])
     axes[0].set_ylim(bottom=0)
-    for label, (marker, colour) in styles.items():
-        axes[1].plot([], [], marker, color=colour, label=label)
+    for model in models:
+        axes[1].plot([], [], "s", color=colour[model], label=model)
+    for task, shape in marker.items():
+        axes[1].plot([], [], shape, color="black", fillstyle="none", label=task)
     axes[1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     yield save(figure, "motion") + "\n"
     yield from motion_table(moved)
