@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from chemscale_bench.scaling import JointLaw, RunTable, validate
 from chemscale_bench.scaling.analysis import analyse
 from chemscale_bench.scaling.figures import LOSS_TITLE
 from chemscale_bench.scaling.foretelling import beside_measured, predict_larger
+from chemscale_bench.scaling.identify import SMALLEST_SPAN
 from chemscale_bench.settings.study import StudySettings
 from chemscale_bench.shell import typed
 from chemscale_bench.tasks import LanguageTask, load
@@ -63,13 +64,18 @@ def expectation(plan: StudyPlan, planned: Sequence[Planned], results: Sequence[R
     trainings = [one.training for one in planned] + [one.training for one in results]
     fewest, sizes = JointLaw.fewest_sizes, {training.params for training in trainings}
     data = {at for training in trainings for at in plan.points(training.data)}
-    if min(len(sizes), len(data)) >= fewest:
+    if all(len(values) >= fewest and max(values) >= SMALLEST_SPAN * min(values) for values in (sizes, data)):
         return said
     return (
-        f"note: a joint law and a forecast need {fewest} sizes and {fewest} numbers of {plan.word}, these are "
-        f"{len(sizes)} and {len(data)} ({', '.join(f'{at:.3g}' for at in sorted(data))}); "
+        f"note: a joint law and a forecast need {fewest} sizes and {fewest} numbers of {plan.word}, the largest "
+        f"{SMALLEST_SPAN:g} times the smallest of each; these are {_listed(sizes)} and {_listed(data)}; "
         f"exponents along each alone may come of it; {_enough(plan, len(data) < fewest)}"
     )
+
+
+def _listed(values: Iterable[float]) -> str:
+    found = [f"{value:.3g}" for value in sorted(values)]
+    return f"{len(found)} ({', '.join(found)})"
 
 
 def _enough(plan: StudyPlan, few_data: bool) -> str:
@@ -79,7 +85,7 @@ def _enough(plan: StudyPlan, few_data: bool) -> str:
         third, smallest = plan.task.budgets_tokens[JointLaw.fewest_sizes - 1], plan.task.budgets_tokens[0]
         given += [f"tokens={third:.0e}, since budgets begin at {smallest:.0e}"]
         given += of_smaller_budgets(plan.task)
-    return "give " + " or ".join(given or ["more of them"])
+    return "give " + " or ".join(given or ["more of them, farther apart"])
 
 
 def table_of(results: Sequence[Result], plan: StudyPlan) -> RunTable:

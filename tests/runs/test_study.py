@@ -196,10 +196,17 @@ def test_a_dry_run_prints_the_plan_and_records_nothing() -> None:
     assert mlflow.MlflowClient().get_experiment_by_name("chemscale-studies") is None
 
 
-def test_a_study_of_two_budgets_is_told_that_no_joint_law_comes_of_it() -> None:
-    out = call("study", "--task", "embedded-lm", "--params", "1e4,3e4,1e5", "--tokens", "1e5", "--dry_run", "True",
+@pytest.mark.parametrize(
+    ("params", "tokens", "told"),
+    [
+        ("1e4,3e4,1e5", "1e5", "3 (1e+04, 3e+04, 1e+05) and 2 (3e+04, 1e+05); "),
+        ("1e4,2e4,3e4", "3e5", "3 (1e+04, 2e+04, 3e+04) and 3 (3e+04, 1e+05, 3e+05); "),  # a law needs a factor of 3.6
+    ],
+)
+def test_a_study_that_can_give_no_joint_law_is_told_so(params: str, tokens: str, told: str) -> None:
+    out = call("study", "--task", "embedded-lm", "--params", params, "--tokens", tokens, "--dry_run", "True",
                "--device", "cpu")  # fmt: skip
-    assert "need 3 sizes and 3 numbers of tokens, these are 3 and 2 (3e+04, 1e+05)" in out
+    assert f"need 3 sizes and 3 numbers of tokens, the largest 3.6 times the smallest of each; these are {told}" in out
     assert "expected: alpha" not in out
 
 
@@ -257,7 +264,7 @@ def test_what_gives_a_law_is_told_before_a_study_of_too_few_budgets(tmp_path: Pa
     assert "mine.csv: SMILES in column 1 between commas, below smiles: " in said
     assert re.search(r"^400 lines read: \d+ molecules to train on, \d+ to validate, ", said, re.MULTILINE)
     assert "hardly tells one model from another" in said
-    assert "these are 3 and 1 (3e+03)" in said
+    assert "these are 3 (1e+04, 2e+04, 4e+04) and 1 (3e+03)" in said
     assert "give tokens=3e+06, since budgets begin at 3e+05 or task=embedded-lm, whose budgets are smaller" in said
     tuned = call("tune", *mine[1:3], "--params", "1e4", "--tokens", "3000", "--trials", "1", "--device", "cpu")
     assert tuned.count("400 lines read: ") == 1
