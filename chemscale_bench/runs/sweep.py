@@ -126,7 +126,7 @@ class Sweep:
             each = f"{self.budget:,} {self.kind.UNIT} each unless stopped"
             print(f"{what}, {each}; their numbers are the {self.kind.VALUE}, lower is better", file=sys.stderr)
         with Stop() as stop, ended_properly(self.parent, self.queue.nobody_else_works):
-            self.queue.put_back_dead_trials()
+            self.queue.put_back_dead_trials()  # first: it takes away the states that tell how dead runs could go on
             reap_dead_runs([experiment_id(self.settings.experiment)])
             shown: dict[str, Any] = {"unit": "trial", "desc": "tuning", "initial": self.queue.count()}
             with progress_bar(total=self.settings.trials, **shown) as bar:
