@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import Any, Literal, get_args, get_origin
@@ -135,6 +136,7 @@ def tool() -> click.Group:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the tool; a user error prints one line to stderr and exits with 2, Ctrl-C exits with 130."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # no verb leaves half-written files behind
     # Its database tables are no news to the user; read when MLflow is imported.
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     # Read when torch is imported. Threads that wait for one another by spinning are a fifth faster on idle cores, and a

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +70,23 @@ def test_exit_codes_of_a_running_verb(
     found, line = run("chemgpt", capture=capsys)
     assert found == code
     assert line.strip() == ("error: rule, value, cure" if code == 2 else "")
+
+
+def test_a_terminated_verb_clears_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    before, cleared = signal.getsignal(signal.SIGTERM), []
+
+    def work(_: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            cleared.append(True)
+
+    monkeypatch.setattr(cli, "import_module", lambda _: type("Module", (), {"embed": staticmethod(work)}))
+    try:
+        assert run("embed", capture=capsys) == (130, "\n")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert cleared
 
 
 @pytest.mark.parametrize("verb", cli.VERBS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -154,7 +153,6 @@ class TrackedRun(RunKind):
         if name := str(self.settings_record["register_as"]):
             version = pyfunc.register(self.run_id, name)
             self.tell(f"registered as version {version} of {name}: models:/{name}/{version}")
-        shutil.rmtree(run_folder(self.run_id))
         self.bar.close()
         if self.prints:
             self.print_results()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from chemscale_bench.tracking.lifetime import end_run
+from chemscale_bench.data.cache import run_folder
+from chemscale_bench.tracking.lifetime import end_run, how_to_go_on
 from chemscale_bench.tracking.store import open_store
 
 
@@ -20,7 +22,7 @@ class Pruned(Exception):
 
 @contextmanager
 def ended_properly(run_id: str, records: Callable[[], bool] = lambda: True) -> Iterator[None]:
-    """Give the run its final status and reason whatever happens inside.
+    """Give the run its final status and reason whatever happens inside; then a finished one needs no resume state.
 
     Args:
         run_id: a RUNNING run.
@@ -44,5 +46,10 @@ def ended_properly(run_id: str, records: Callable[[], bool] = lambda: True) -> I
         if records():
             try:
                 end_run(open_store(), run_id, status, reason)
+                if status == "FINISHED":
+                    shutil.rmtree(run_folder(run_id), ignore_errors=True)
             except Exception as error:
-                print(f"the tracking store did not take the end of run {run_id} ({error})", file=sys.stderr)
+                print(
+                    f"the tracking store did not take the end of run {run_id} ({error}); {how_to_go_on(run_id)}",
+                    file=sys.stderr,
+                )

@@ -21,7 +21,7 @@ from servers import free_port, kill, serve
 
 from chemscale_bench.cli import main
 from chemscale_bench.runs.language import LanguageRun
-from chemscale_bench.tracking import recorder
+from chemscale_bench.tracking import ending, recorder
 
 SMALL = ["--task", "embedded-lm", "--params", "3e4", "--device", "cpu"]
 
@@ -93,6 +93,24 @@ def test_ctrl_c_saves_the_run_and_says_how_to_go_on(prepared_home: Path) -> None
     train("--resume", run.info.run_id)
     (run,) = runs()
     assert run.info.status == "FINISHED"
+
+
+def run_to_its_last_words(*arguments: str) -> None:
+    """The tool, killed as it is about to end its run."""
+    ending.end_run = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    run_verb(*arguments)
+
+
+def test_kill_9_before_the_end_is_recorded_and_resume(prepared_home: Path) -> None:
+    finish(start("--tokens", "3e3", begin=run_to_its_last_words), expected=-signal.SIGKILL)
+    (run,) = runs()
+    assert run.info.status == "RUNNING"
+    losses = curve(run, "val/loss_nats_per_token")
+    train("--resume", run.info.run_id)
+    (run,) = runs()
+    assert run.info.status == "FINISHED"
+    assert curve(run, "val/loss_nats_per_token") == losses
+    assert not list((prepared_home / "runs").glob("*"))
 
 
 @pytest.mark.parametrize("seeds", ["1", "2"])
