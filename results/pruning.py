@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from chemscale_bench.tuning.estimators import sum_of_losses
-from chemscale_bench.tuning.figures import FRACTION, Foretold
+from chemscale_bench.tuning.figures import FRACTION, Predictions
 from chemscale_bench.tuning.recorded import Curves, read
 from chemscale_bench.tuning.replay import grade, predictions
 from results.drawing import COLOURS, save
@@ -39,7 +39,7 @@ def pruner_section() -> Iterator[str]:
     yield from prune_table(sweeps)
 
 
-def foretold_figure(found: dict[str, dict[str, Foretold]]) -> Figure:
+def foretold_figure(found: dict[str, dict[str, Predictions]]) -> Figure:
     """Predicted against final, a panel per sweep."""
     rows = -(-len(found) // 3)
     figure = Figure(figsize=(10.6, 3.6 * rows), layout="constrained")
@@ -62,13 +62,13 @@ def foretold_figure(found: dict[str, dict[str, Foretold]]) -> Figure:
     return figure
 
 
-def foretell_by_the_paper(curves: Curves) -> Foretold:
+def foretell_by_the_paper(curves: Curves) -> Predictions:
     """Each trial's final value from a line through the others' finals against their summed losses up to 20 %."""
     early = np.array([sum_of_losses(row[: round(FRACTION * len(row))]) for row in curves.values])
     told = np.isfinite(early) & np.isfinite(curves.final)
     x, y = early[told], curves.final[told]
     fits = [np.polyfit(np.delete(x, i), np.delete(y, i), 1) for i in range(len(x))]
-    return Foretold(np.array([np.polyval(fit, at) for fit, at in zip(fits, x, strict=True)]), y)
+    return Predictions(np.array([np.polyval(fit, at) for fit, at in zip(fits, x, strict=True)]), y)
 
 
 def prune_table(sweeps: dict[str, Curves]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from chemscale_bench.data.frame_ase import read_by_ase
 from chemscale_bench.data.frame_raw import CHARGE, MULTIPLICITY, USUAL, Keys, Raw
 from chemscale_bench.data.frame_units import DECLARED, Units, agreed, refuse_unstated, size_of
 from chemscale_bench.data.mixtures import FrameSet, Mixture
-from chemscale_bench.data.references import Reference
+from chemscale_bench.data.references import ReferenceEnergies
 from chemscale_bench.data.structures import Frames
 from chemscale_bench.errors import UserError
 
@@ -77,7 +77,7 @@ def read_frames(
         if frames.charge or frames.unpaired:
             raw.notes.append(f"{path.name}: charge {frames.charge:+d} e, unpaired electrons: {frames.unpaired}")
     if set(frames.numbers.tolist()) <= set(raw.atoms):
-        single = Reference(0.0, {number: energy * of_atom for number, of_atom in raw.atoms.items()})
+        single = ReferenceEnergies(0.0, {number: energy * of_atom for number, of_atom in raw.atoms.items()})
         bound = float((frames.energies - single.energies(frames)).mean())
         raw.notes.append(f"{path.name}: mean energy {bound:.4f} eV relative to its {len(raw.atoms)} single atoms")
     elif raw.atoms:

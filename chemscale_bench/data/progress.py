@@ -6,7 +6,7 @@ from types import TracebackType
 
 from chemscale_bench.data.packing import TEST, VALIDATION
 from chemscale_bench.data.store import Manifest
-from chemscale_bench.data.workers import Result
+from chemscale_bench.data.workers import EncodedBatch
 from chemscale_bench.progress import progress_bar
 
 
@@ -29,7 +29,7 @@ class Progress:
         """Say how much of the source has been unpacked and indexed, 0 to 1."""
         self._bar.set_postfix_str(f"finding its lines {share:.0%}")
 
-    def update(self, result: Result) -> None:
+    def update(self, result: EncodedBatch) -> None:
         """Take note of a batch."""
         batch = result.batch
         self._tokens += (1 - VALIDATION) * (len(batch.numbers) + len(batch.lengths))

@@ -17,7 +17,7 @@ from chemscale_bench.data.structures import Frames
 TOTAL = 0.1  # relative error of the estimated total energies, up to which labels are taken for total energies
 
 
-class Reference(NamedTuple):
+class ReferenceEnergies(NamedTuple):
     """A constant of the molecule, and an energy of each of its atoms, in eV."""
 
     constant_ev: float
@@ -42,7 +42,7 @@ class Reference(NamedTuple):
         return {"reference_ev": self.constant_ev} | ({"atomic_reference_ev": atomic} if atomic else {})
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Reference:
+    def from_record(cls, record: Mapping[str, Any]) -> ReferenceEnergies:
         """Of the config.json of a model."""
         atomic = record.get("atomic_reference_ev", {})
         return cls(float(record["reference_ev"]), {int(number): float(energy) for number, energy in atomic.items()})
@@ -56,7 +56,7 @@ def composition(frames: Mixture) -> tuple[np.ndarray, list[int]]:
     return counts.reshape(len(frames), -1).astype(float), elements.tolist()
 
 
-def fit_reference(frames: FrameSet) -> tuple[Reference, tuple[str, ...]]:
+def fit_reference(frames: FrameSet) -> tuple[ReferenceEnergies, tuple[str, ...]]:
     """The mean energy of one molecule; of several, energies of their elements by least squares.
 
     Where the molecules leave element energies open, as two molecules of three elements do, these are as near as can be
@@ -69,13 +69,13 @@ def fit_reference(frames: FrameSet) -> tuple[Reference, tuple[str, ...]]:
         The reference, and notes for a reader.
     """
     if isinstance(frames, Frames):
-        return Reference(float(frames.energies.mean())), ()
+        return ReferenceEnergies(float(frames.energies.mean())), ()
     counts_FZ, elements = composition(frames)
     near_Z = np.array([total_energy(np.array([number])) for number in elements])
     if abs(np.median(frames.energies / (counts_FZ @ near_Z)) - 1) > TOTAL:
         near_Z = np.zeros(len(elements))
     change_Z, _, rank, _ = np.linalg.lstsq(counts_FZ, frames.energies - counts_FZ @ near_Z, rcond=None)
-    reference = Reference(0.0, dict(zip(elements, (near_Z + change_Z).tolist(), strict=True)))
+    reference = ReferenceEnergies(0.0, dict(zip(elements, (near_Z + change_Z).tolist(), strict=True)))
     if rank == len(elements):
         return reference, ()
     note = (

@@ -19,7 +19,7 @@ from chemscale_bench.data.worker import Batch, encode_lines
 from chemscale_bench.errors import UserError
 
 
-class Result(NamedTuple):
+class EncodedBatch(NamedTuple):
     """An encoded batch, and how much of the source has been read up to its end, 0 to 1."""
 
     batch: Batch
@@ -40,7 +40,7 @@ def _cores() -> int:
 
 def encode_all(
     chunks: Iterator[Lines], workers: int, is_selfies: bool, string: String
-) -> Generator[Result, None, None]:
+) -> Generator[EncodedBatch, None, None]:
     """Encode chunks of molecules, in order, into the symbols of SELFIES or SMILES.
 
     The processes are children on pipes, not a `multiprocessing` pool: they never import the user's main script, so a
@@ -54,18 +54,18 @@ def encode_all(
         warm_up()
         codec, smiles_codec = Codec(), SmilesCodec() if string == "smiles" else None
         for lines in chunks:
-            yield Result(encode_lines(codec, lines.molecules, is_selfies, smiles_codec), lines.fraction)
+            yield EncodedBatch(encode_lines(codec, lines.molecules, is_selfies, smiles_codec), lines.fraction)
         return
     children = threading.local()
     processes: list[subprocess.Popen[bytes]] = []
 
-    def encode(lines: Lines) -> Result:
+    def encode(lines: Lines) -> EncodedBatch:
         if not hasattr(children, "process"):
             children.process = _start()
             processes.append(children.process)
-        return Result(_ask(children.process, lines.molecules, is_selfies, string), lines.fraction)
+        return EncodedBatch(_ask(children.process, lines.molecules, is_selfies, string), lines.fraction)
 
-    pending: deque[Future[Result]] = deque()
+    pending: deque[Future[EncodedBatch]] = deque()
     threads = ThreadPoolExecutor(workers)
     try:
         for lines in chunks:

@@ -95,7 +95,7 @@ def halves(frames: int) -> tuple[np.ndarray, np.ndarray]:
     return order[: frames // 2], order[frames // 2 :]
 
 
-class Reference(NamedTuple):
+class ReferenceFrames(NamedTuple):
     """What simulations are compared with: frames of the test set, and how far their two halves are apart."""
 
     numbers: np.ndarray  # (A,)
@@ -106,7 +106,7 @@ class Reference(NamedTuple):
     bond_halves: dict[str, float]  # milli-Angstrom, likewise
 
     @classmethod
-    def of(cls, numbers: np.ndarray, positions_FA3: np.ndarray) -> Reference:
+    def of(cls, numbers: np.ndarray, positions_FA3: np.ndarray) -> ReferenceFrames:
         """Measure reference frames."""
         positions_FA3 = positions_FA3[:FRAMES]
         bonds = find_bonds(numbers, positions_FA3)

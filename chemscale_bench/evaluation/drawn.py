@@ -21,7 +21,7 @@ from chemscale_bench.evaluation import chemnet, generation, moses
 from chemscale_bench.evaluation.chemistry import READERS, Read, in_parallel
 from chemscale_bench.evaluation.chemnet import Gaussian
 from chemscale_bench.evaluation.generation import Distribution, molecule_bar
-from chemscale_bench.evaluation.moses import Reference
+from chemscale_bench.evaluation.moses import ReferenceSet
 from chemscale_bench.evaluation.sampling import Drawing, Samples, sample
 from chemscale_bench.models.packed import LanguageModel
 
@@ -76,14 +76,14 @@ def draw(
 class References:
     """The molecules that drawn ones are compared with, each set measured once: models of one task share theirs."""
 
-    measured: ClassVar[dict[tuple[str, str, bool], dict[str, Reference]]] = {}
+    measured: ClassVar[dict[tuple[str, str, bool], dict[str, ReferenceSet]]] = {}
     """In this process, by their digest, the device, and whether ChemNet is there."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.told = False
 
-    def of(self, store: TokenStore, of_moses: bool) -> dict[str, Reference]:
+    def of(self, store: TokenStore, of_moses: bool) -> dict[str, ReferenceSet]:
         """By name: the whole official test sets for models of MOSES, else the first test molecules.
 
         Without ChemNet the latter have no gaussian; without two molecules there is no set.
@@ -93,7 +93,7 @@ class References:
             self.measured[key] = {name: moses.reference(name) for name in moses.SETS} if of_moses else self.first(store)
         return self.measured[key]
 
-    def first(self, store: TokenStore) -> dict[str, Reference]:
+    def first(self, store: TokenStore) -> dict[str, ReferenceSet]:
         """The first test molecules of a task."""
         with molecule_bar("decoding test molecules", min(REFERENCE, len(store.test))) as bar:
             test = in_parallel(READERS[store.vocabulary.string], test_strings(store), bar.update)
@@ -102,7 +102,7 @@ class References:
             return {}
         distribution = Distribution.of_reference(known, "test molecules")
         seen = self.seen(known)
-        return {"test": Reference(distribution, None if seen is None else Gaussian.of(seen))}
+        return {"test": ReferenceSet(distribution, None if seen is None else Gaussian.of(seen))}
 
     def has_chemnet(self) -> bool:
         """Whether the package is installed; if not, a line says, once, how to get it."""

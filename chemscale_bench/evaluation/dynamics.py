@@ -11,7 +11,7 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from chemscale_bench.data.references import Reference
+from chemscale_bench.data.references import ReferenceEnergies
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.force_fields import load
 from chemscale_bench.models.potential import energy_and_forces, molecule_graph
@@ -47,7 +47,7 @@ class ForceFieldCalculator(Calculator):
         super().__init__()  # type: ignore[no-untyped-call]
         self.potential, self.record = load(Path(folder))
         self.potential.to(device, torch.float64).eval()
-        self.reference = Reference.from_record(self.record)
+        self.reference = ReferenceEnergies.from_record(self.record)
         self.allowed_atomic_numbers: set[int] = set(self.record["elements"])  # MLIPAudit asks for it
 
     def calculate(

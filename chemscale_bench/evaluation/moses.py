@@ -15,7 +15,7 @@ from chemscale_bench.evaluation.generation import Distribution
 SETS = ("test", "test_scaffolds")
 
 
-class Reference(NamedTuple):
+class ReferenceSet(NamedTuple):
     """A test set: of MOSES the whole 176,074 molecules, or 176,225 whose scaffolds are in no other set."""
 
     distribution: Distribution
@@ -28,7 +28,7 @@ def pinned() -> list[str]:
     return [WHEELS["moses"].members[f"{name}_stats.npz"][1] for name in SETS]
 
 
-def reference(name: str) -> Reference:
+def reference(name: str) -> ReferenceSet:
     """One of `SETS`, downloaded from the package index unless it is in the cache.
 
     The file holds pickled Python, which is unpickled because its sha256 is pinned.
@@ -45,4 +45,4 @@ def reference(name: str) -> Reference:
     distribution = Distribution(
         bits.view(np.uint64), Counter(stats["Frag"]["frag"]), Counter(stats["Scaf"]["scaf"]), properties, np.nan
     )
-    return Reference(distribution, Gaussian(stats["FCD"]["mu"], stats["FCD"]["sigma"]))
+    return ReferenceSet(distribution, Gaussian(stats["FCD"]["mu"], stats["FCD"]["sigma"]))

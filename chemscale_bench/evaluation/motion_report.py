@@ -9,7 +9,7 @@ import pandas as pd
 from plotly.graph_objects import Figure, Scatter
 from plotly.subplots import make_subplots
 
-from chemscale_bench.evaluation.distances import BIN, Reference, distance_histogram
+from chemscale_bench.evaluation.distances import BIN, ReferenceFrames, distance_histogram
 from chemscale_bench.evaluation.simulated import LANGEVIN, LEAST_FRAMES, Simulated
 from chemscale_bench.evaluation.torsion import ANGLES
 
@@ -30,7 +30,7 @@ def plus_minus(value: float | None, error: float | None) -> str:
     return f"{value:+.1f} ± {error:.1f}"
 
 
-def text(found: Simulated, table: pd.DataFrame, reference: Reference) -> str:
+def text(found: Simulated, table: pd.DataFrame, reference: ReferenceFrames) -> str:
     """The table of one model, and in words what rests and breaks."""
     kinds = list(reference.bond_halves)
     heads = ("T (K)", "ensemble", "stable (ps)", "intact", "measured T", "drift (meV/atom/ns)", "h(r) MAE", *kinds)
@@ -71,7 +71,7 @@ def text(found: Simulated, table: pd.DataFrame, reference: Reference) -> str:
     return "\n".join(lines)
 
 
-def figure(found: Simulated, reference: Reference, title: str) -> Figure:
+def figure(found: Simulated, reference: ReferenceFrames, title: str) -> Figure:
     """How long replicas hold, what their energy does, where atoms are, and what pulling and turning bonds costs."""
     made = make_subplots(
         3, 2, horizontal_spacing=0.09, vertical_spacing=0.1, specs=[[{}, {}], [{}, {}], [{"colspan": 2}, None]],

@@ -11,7 +11,7 @@ from ase import units
 from ase.data import atomic_masses
 
 from chemscale_bench.evaluation.distances import (
-    Reference,
+    ReferenceFrames,
     bond_errors,
     bond_lengths,
     distance_histogram,
@@ -83,7 +83,7 @@ def mean_temperature(motion: Motion, replicas: np.ndarray, freedoms: int) -> flo
     return float(2 * np.nanmean(kinetic) / freedoms / units.kB) if np.isfinite(kinetic).any() else math.nan
 
 
-def rows(found: Simulated, reference: Reference) -> list[dict[str, Any]]:
+def rows(found: Simulated, reference: ReferenceFrames) -> list[dict[str, Any]]:
     """One row for each temperature and ensemble; NaN where there is nothing to measure.
 
     The drift is the mean over the replicas that stay intact, with its standard error: over a few picoseconds slopes are
@@ -117,7 +117,7 @@ def rows(found: Simulated, reference: Reference) -> list[dict[str, Any]]:
     return made
 
 
-def metrics(found: Simulated, reference: Reference) -> dict[str, float]:
+def metrics(found: Simulated, reference: ReferenceFrames) -> dict[str, float]:
     """Everything as metrics with units in their names; what there is nothing to measure of is left out."""
     result = {
         "speed/ns_per_day": found.ns_per_day, "cost/simulation_seconds": found.seconds,

@@ -11,7 +11,7 @@ import torch
 from ase import Atoms
 
 from chemscale_bench.data.structures import Frames
-from chemscale_bench.evaluation.distances import Reference
+from chemscale_bench.evaluation.distances import ReferenceFrames
 from chemscale_bench.evaluation.dynamics import ForceFieldCalculator, rest
 from chemscale_bench.evaluation.motion import PotentialForces, Start, move, steps_of
 from chemscale_bench.evaluation.simulated import Simulated, masses_of
@@ -34,7 +34,7 @@ class Subject(NamedTuple):
     test: Frames
 
 
-def moved(settings: SimulateSettings, subject: Subject, reference: Reference, device: torch.device) -> Simulated:
+def moved(settings: SimulateSettings, subject: Subject, reference: ReferenceFrames, device: torch.device) -> Simulated:
     """Relax, stretch, turn and simulate."""
     potential, _ = force_fields.load(subject.folder)
     potential.to(device)

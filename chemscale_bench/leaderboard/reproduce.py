@@ -209,7 +209,7 @@ def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -
     import torch
 
     from chemscale_bench.data.frames import prepare_frames
-    from chemscale_bench.data.references import Reference, fit_reference
+    from chemscale_bench.data.references import ReferenceEnergies, fit_reference
     from chemscale_bench.models import force_fields
     from chemscale_bench.training.forces import measure
     from chemscale_bench.training.mixed_frames import baseline_of, on_device
@@ -235,7 +235,9 @@ def measure_force(entry: Entry, runs: list[Run], folder: Path, copies: Copies) -
         potential, record = force_fields.load(folder / run.run)
         if (chosen.get("forces") == "predicted") != potential.DIRECT:
             raise NotReproduced(f"forces must be predicted if those of the model are, run {run.run} says otherwise")
-        test = on_device(frames.test, cutoff, Reference.from_record(record), torch.device("cpu"), potential.scale.dtype)
+        test = on_device(
+            frames.test, cutoff, ReferenceEnergies.from_record(record), torch.device("cpu"), potential.scale.dtype
+        )
         nothing = baseline_of(frames.train, frames.test, fit_reference(frames.train)[0])
         check_agrees(run, measure(potential, test).metrics("test") | nothing.baseline_metrics, FORCE_TOLERANCE)
     if moved := resimulate.chosen(entry):

@@ -79,7 +79,7 @@ def check(run: Run, folder: Path, test: FrameSet) -> None:
         MovedOtherwise: if they are others.
     """
     from chemscale_bench.data.structures import Frames
-    from chemscale_bench.evaluation.distances import Reference
+    from chemscale_bench.evaluation.distances import ReferenceFrames
     from chemscale_bench.evaluation.simulated import metrics
     from chemscale_bench.evaluation.simulating import Subject, moved
     from chemscale_bench.settings.simulate import SimulateSettings
@@ -91,7 +91,7 @@ def check(run: Run, folder: Path, test: FrameSet) -> None:
         raise MovedOtherwise(f"motion must be of one molecule, the task of run {run.run} has several; leave it out")
     about = made.model_dump(include={"replicas", "picoseconds", "timestep_fs", "seed"})
     settings = SimulateSettings.model_validate(about | {"temperature": ",".join(map(repr, made.temperatures_k))})
-    reference = Reference.of(test.numbers, test.positions)
+    reference = ReferenceFrames.of(test.numbers, test.positions)
     subject = Subject(run.run, run.run, math.nan, folder, test)
     compare(run.run, made, metrics(moved(settings, subject, reference, evaluation_device("auto")), reference))
 

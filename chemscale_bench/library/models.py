@@ -94,8 +94,8 @@ def probe(run: str | Path, **parameters: Any) -> Result:
     Raises:
         UserError: if a parameter breaks a rule, or the molecules are not fit for these splits.
     """
+    from chemscale_bench.runs.probing import probe as work
     from chemscale_bench.settings.probe import ProbeSettings
-    from chemscale_bench.verbs.probe import probe as work
 
     settings = ProbeSettings.read({"run": str(run), **parameters}, "probe")
     return work(settings, prints=False)

@@ -25,7 +25,7 @@ class Training(NamedTuple):
     seed: int
 
 
-class Result(NamedTuple):
+class Ended(NamedTuple):
     """A training that is over."""
 
     training: Training
@@ -108,7 +108,7 @@ class Cells(SharedStudy):
         """Note the run of a training: when it ends without a result, the training is left to others."""
         Trial(self.study, trial._trial_id).set_user_attr("mlflow_run", run_id)
 
-    def complete(self, trial: FrozenTrial, result: Result, diverged: bool) -> bool:
+    def complete(self, trial: FrozenTrial, result: Ended, diverged: bool) -> bool:
         """Record that a training is over; False if it was taken for dead before, and others may train it again."""
         record: dict[str, Any] = {name: getattr(result, name) for name in ("params", "seconds", "flops")}
         record |= {"losses": {str(data): loss for data, loss in result.losses.items()}}
@@ -124,14 +124,14 @@ class Cells(SharedStudy):
         """Leave a training to whoever goes on with the study."""
         self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
-    def results(self) -> list[Result]:
+    def results(self) -> list[Ended]:
         """The trainings that are over, in the order in which they were begun."""
         found = []
         for trial in self.trials(*OVER):
             record = trial.user_attrs["result"]
             losses = {int(data): loss for data, loss in record["losses"].items()}
             found.append(
-                Result(
+                Ended(
                     training_of(trial), trial.user_attrs["mlflow_run"], record["params"], losses, record["seconds"],
                     record["flops"],
                 )

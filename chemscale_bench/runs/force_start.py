@@ -14,7 +14,7 @@ from ase.data import chemical_symbols
 
 from chemscale_bench.data.frames import FrameSplit
 from chemscale_bench.data.opening import user_path
-from chemscale_bench.data.references import Reference, fit_reference
+from chemscale_bench.data.references import ReferenceEnergies, fit_reference
 from chemscale_bench.errors import UserError
 from chemscale_bench.models import force_fields
 from chemscale_bench.models.force_recipe import Recipe
@@ -110,7 +110,7 @@ def of_checkpoint(settings: ForceFieldSettings) -> Start:
 
 def starting_reference(
     frames: FrameSplit, saved: Mapping[str, Any] | None, checkpoint: Start | None, device: torch.device
-) -> tuple[Reference, tuple[str, ...]]:
+) -> tuple[ReferenceEnergies, tuple[str, ...]]:
     """What is subtracted from energies: the reference of the training frames, beyond what a checkpoint tells of them.
 
     Returns:
@@ -118,10 +118,10 @@ def starting_reference(
     """
     train = frames.train
     if saved and "reference" in saved:
-        return Reference.from_record(saved["reference"]), fit_reference(train)[1]
+        return ReferenceEnergies.from_record(saved["reference"]), fit_reference(train)[1]
     if checkpoint:
         potential = checkpoint.potential.to(device).eval()
-        ready = on_device(train, potential.cutoff, Reference(0.0), device, potential.scale.dtype)
+        ready = on_device(train, potential.cutoff, ReferenceEnergies(0.0), device, potential.scale.dtype)
         train = replace(train, energies=train.energies - energies_of(potential, ready))
         potential.train()
     return fit_reference(train)

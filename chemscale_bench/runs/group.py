@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 from tqdm import tqdm
 
 from chemscale_bench.data.cache import run_folder
-from chemscale_bench.runs.cells import Cells, Result, Training
+from chemscale_bench.runs.cells import Cells, Ended, Training
 from chemscale_bench.runs.start import load_saved
 from chemscale_bench.runs.study_plan import Planned, StudyPlan, duration
 from chemscale_bench.runs.study_report import unforetold
@@ -161,7 +161,7 @@ class Group:
         seconds = (time.monotonic() - self.under_way[trial.number].began) / self.size
         params = int(str(run.params()["non_embedding_params"]))
         flops = run.flops_per_unit * run.log["amount"]
-        if not self.cells.complete(trial, Result(training, run.run_id, params, losses, seconds, flops), diverged):
+        if not self.cells.complete(trial, Ended(training, run.run_id, params, losses, seconds, flops), diverged):
             self.say(f"run {run.run_id} was silent too long, and may be trained again by others")
             return False
         if losses:

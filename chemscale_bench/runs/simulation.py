@@ -22,7 +22,7 @@ from chemscale_bench.data.rmd17 import LABELS, official
 from chemscale_bench.data.structures import Frames
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation import motion_report
-from chemscale_bench.evaluation.distances import Reference, of_one_isomer
+from chemscale_bench.evaluation.distances import ReferenceFrames, of_one_isomer
 from chemscale_bench.evaluation.motion import steps_of
 from chemscale_bench.evaluation.simulated import LANGEVIN, NVE, Simulated, metrics, place_of, rows
 from chemscale_bench.evaluation.simulating import Subject, moved
@@ -91,7 +91,7 @@ def one_model(
 ) -> tuple[pd.DataFrame, dict[str, float], dict[str, Figure]]:
     """Simulate with one force field, log and tell it; gives its rows, metrics and figure."""
     test, place = subject.test, "" if alone else place_of(subject.name)
-    reference = Reference.of(test.numbers, test.positions)
+    reference = ReferenceFrames.of(test.numbers, test.positions)
     found = moved(settings, subject, reference, device)
     table = pd.DataFrame(rows(found, reference))
     numbers = {f"{place}{name}": value for name, value in metrics(found, reference).items()}

@@ -16,7 +16,7 @@ from chemscale_bench.data.cache import home
 from chemscale_bench.errors import UserError
 from chemscale_bench.progress import progress_bar
 from chemscale_bench.runs import study_report
-from chemscale_bench.runs.cells import Cells, Result, Training, Tuned
+from chemscale_bench.runs.cells import Cells, Ended, Training, Tuned
 from chemscale_bench.runs.engines.local import threads_of
 from chemscale_bench.runs.engines.start import LOOKS, STORAGE, WORKER, complain_of, engine_of, lead
 from chemscale_bench.runs.gpu_hours import by_the_clock
@@ -85,7 +85,7 @@ class Study:
         if settings.workers > 1 and settings.engine == "local" and not torch.cuda.is_available():
             torch.set_num_threads(threads_of(settings.workers))
         self.next_note = time.monotonic() + NOTE_SECONDS
-        self.results: list[Result] = []
+        self.results: list[Ended] = []
         self.found: StudyResult
         self.to_do: list[Planned] = []
         self.planned = 0

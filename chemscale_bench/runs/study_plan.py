@@ -12,7 +12,7 @@ import numpy as np
 from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
 from chemscale_bench.models.force_recipe import Recipe
-from chemscale_bench.runs.cells import Result, Training, Tuned
+from chemscale_bench.runs.cells import Ended, Training, Tuned
 from chemscale_bench.runs.kinds import HALF_DECADES, KINDS, OWN_FRAMES, model_of, usual_sizes
 from chemscale_bench.runs.pace import Pace
 from chemscale_bench.runs.too_small import too_small
@@ -122,7 +122,7 @@ class StudyPlan:
         pace, units = self.pace_of(training.params), self.units(training.data)
         return Planned(training, pace.start + BESIDES + pace.per_unit * units, pace.flops_per_unit * units)
 
-    def learn(self, results: Sequence[Result]) -> None:
+    def learn(self, results: Sequence[Ended]) -> None:
         """Replace measured moments by what whole trainings took."""
         ratios = []
         for size, pace in self.paces.items():
@@ -154,7 +154,7 @@ class StudyPlan:
         sizes = [pace.params for pace in self.paces.values()]
         return prior(family, math.sqrt(min(sizes) * max(sizes)), math.sqrt(self.data[0] * self.data[-1]))
 
-    def belief(self, results: Sequence[Result]) -> Belief:
+    def belief(self, results: Sequence[Ended]) -> Belief:
         """What is expected after some results."""
         return self.prior().after(
             [
@@ -165,7 +165,7 @@ class StudyPlan:
         )
 
     def wanted(
-        self, results: Sequence[Result], going: Sequence[tuple[Training, float]], seconds: float
+        self, results: Sequence[Ended], going: Sequence[tuple[Training, float]], seconds: float
     ) -> list[Planned]:
         """The trainings still to begin, the cheapest first.
 
@@ -186,7 +186,7 @@ class StudyPlan:
         return self.chosen(results, taken, going, seconds)
 
     def chosen(
-        self, results: Sequence[Result], taken: list[Training], going: Sequence[tuple[Training, float]], seconds: float
+        self, results: Sequence[Ended], taken: list[Training], going: Sequence[tuple[Training, float]], seconds: float
     ) -> list[Planned]:
         """What the design takes from the sizes and data sizes that there are."""
         every = [Training(size, data, 0) for size in self.paces for data in self.tops(size)]
@@ -248,7 +248,7 @@ class StudyPlan:
             lines.append("*: a step takes too long to be measured; told from the largest size that was, by its FLOPs")
         return "\n".join(lines)
 
-    def expectation(self, planned: Iterable[Planned], results: Sequence[Result]) -> str:
+    def expectation(self, planned: Iterable[Planned], results: Sequence[Ended]) -> str:
         """What a design is expected to tell, in a line."""
         belief, reach = self.told(planned, results)
         (_, of_alpha), (_, of_beta) = belief.exponents()
@@ -260,7 +260,7 @@ class StudyPlan:
         within = f"{WIDE * math.exp(spread):.1%}"
         return f"{text}, the loss of {size:.3g} params on {belief.best_data(size):.2g} within {within} of itself"
 
-    def check_target(self, planned: Iterable[Planned], results: Sequence[Result]) -> None:
+    def check_target(self, planned: Iterable[Planned], results: Sequence[Ended]) -> None:
         """Refuse a size so far beyond the trainings that a forecast of its loss would mean nothing.
 
         Raises:
@@ -279,7 +279,7 @@ class StudyPlan:
                 + (f"ask for target={near[-1]:.0e}, or give it more" if near else "give it more")
             )
 
-    def told(self, planned: Iterable[Planned], results: Sequence[Result]) -> tuple[Belief, float]:
+    def told(self, planned: Iterable[Planned], results: Sequence[Ended]) -> tuple[Belief, float]:
         """What is believed once all has been trained, and the largest params x data of it."""
         cells = [self.cell(one.training, 0.0) for one in planned]
         cells += [self.cell(result.training, 0.0) for result in results]

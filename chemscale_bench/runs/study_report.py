@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.runs.cells import Cells, Result, Training
+from chemscale_bench.runs.cells import Cells, Ended, Training
 from chemscale_bench.runs.kinds import about
 from chemscale_bench.runs.study_plan import Planned, StudyPlan
-from chemscale_bench.runs.study_result import Foretold, StudyResult
+from chemscale_bench.runs.study_result import StudyResult, WrittenForecast
 from chemscale_bench.runs.too_small import of_smaller_budgets
 from chemscale_bench.scaling import JointLaw, RunTable, validate
 from chemscale_bench.scaling.analysis import analyse
@@ -58,7 +58,7 @@ def name_of(model: str, vocabulary: str) -> str:
     return model if vocabulary == "dataset" else f"{model}-{vocabulary}"
 
 
-def expectation(plan: StudyPlan, planned: Sequence[Planned], results: Sequence[Result]) -> str:
+def expectation(plan: StudyPlan, planned: Sequence[Planned], results: Sequence[Ended]) -> str:
     """What a design is expected to tell, and a word where no joint law can come of it."""
     said = plan.expectation(planned, results)
     trainings = [one.training for one in planned] + [one.training for one in results]
@@ -88,7 +88,7 @@ def _enough(plan: StudyPlan, few_data: bool) -> str:
     return "give " + " or ".join(given or ["more of them, farther apart"])
 
 
-def table_of(results: Sequence[Result], plan: StudyPlan) -> RunTable:
+def table_of(results: Sequence[Ended], plan: StudyPlan) -> RunTable:
     """The trainings that are over, as `fit` takes them."""
     rows = [
         {"params": result.params, plan.word: data, "loss": loss, "seed": result.training.seed, "run_id": result.run_id}
@@ -134,7 +134,7 @@ def foretell(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan, t
     cells.study.set_user_attr("forecast", json.loads(text)["written"])
 
 
-def judged(record: dict[str, Any], results: Sequence[Result], word: str) -> pd.DataFrame:
+def judged(record: dict[str, Any], results: Sequence[Ended], word: str) -> pd.DataFrame:
     """What was foretold beside what was measured: columns params, data, foretold, low, high, measured, inside."""
     foretold = pd.DataFrame({"params": record["params"], "data": record[word], "foretold": record["loss"]})
     measured = [
@@ -166,7 +166,7 @@ def finish(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan) -> 
     record = read_forecast(client, parent)
     foretold = None
     if record:
-        foretold = Foretold(record["written"], len(record["runs"]), judged(record, results, plan.word))
+        foretold = WrittenForecast(record["written"], len(record["runs"]), judged(record, results, plan.word))
     found = StudyResult(parent, len(results), analyse(table, plan.settings.level), foretold, unit)
     for name, figure in found.figures().items():
         client.log_text(parent, to_html(figure), f"figures/{name}.html")

@@ -14,7 +14,7 @@ from chemscale_bench.scaling.base import tells_upper
 from chemscale_bench.scaling.figures_fit import figure_foretold
 
 
-class Foretold(NamedTuple):
+class WrittenForecast(NamedTuple):
     """What was foretold of the largest trainings before they began."""
 
     written: str
@@ -34,7 +34,7 @@ class StudyResult(NamedTuple):
     """How many are over, those that diverged included."""
     analysis: Analysis
     """All laws, as `fit` gives them."""
-    foretold: Foretold | None
+    foretold: WrittenForecast | None
     """Nothing if no training was large enough beside the others to be foretold."""
     unit: str
     """Title of what was measured, for axes."""

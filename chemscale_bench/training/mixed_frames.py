@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from chemscale_bench.data.mixtures import FrameSet, Mixture, spans
-from chemscale_bench.data.references import Reference
+from chemscale_bench.data.references import ReferenceEnergies
 from chemscale_bench.models.potential import Graph
 from chemscale_bench.training.forces import ForceBatch, ForceErrors, FramesOnDevice, OnDevice, baseline
 
@@ -31,7 +31,7 @@ class MixtureOnDevice:
     """
 
     def __init__(
-        self, mixture: Mixture, cutoff: float, reference: Reference, device: torch.device, dtype: torch.dtype
+        self, mixture: Mixture, cutoff: float, reference: ReferenceEnergies, device: torch.device, dtype: torch.dtype
     ) -> None:
         self.mixture, self.device, self.uniform = mixture, device, False
         self.digest, self.atoms = mixture.digest, float(mixture.sizes.mean())
@@ -95,7 +95,7 @@ class MixtureOnDevice:
 
 
 def on_device(
-    frames: FrameSet, cutoff: float, reference: Reference, device: torch.device, dtype: torch.dtype
+    frames: FrameSet, cutoff: float, reference: ReferenceEnergies, device: torch.device, dtype: torch.dtype
 ) -> OnDevice:
     """Frames of one molecule or of several, ready for batches; see `MixtureOnDevice`."""
     if isinstance(frames, Mixture):
@@ -103,7 +103,7 @@ def on_device(
     return FramesOnDevice(frames, cutoff, reference.of(frames.numbers), device, dtype)
 
 
-def baseline_of(train: FrameSet, test: FrameSet, reference: Reference) -> ForceErrors:
+def baseline_of(train: FrameSet, test: FrameSet, reference: ReferenceEnergies) -> ForceErrors:
     """Errors of the baseline: zero forces, and the mean energy, or of several molecules the reference energies."""
     if isinstance(train, Mixture):
         assert isinstance(test, Mixture)

@@ -17,7 +17,7 @@ FRACTION = 0.2  # of the steps, where the paper predicts
 FINISHED, STOPPED, BEST = "#0072B2", "#999999", "#D55E00"  # Okabe & Ito
 
 
-class Foretold(NamedTuple):
+class Predictions(NamedTuple):
     """Final values of finished trials and what the others' curves say of each from its start."""
 
     predicted: Array
@@ -40,7 +40,7 @@ class Foretold(NamedTuple):
         return float(spearmanr(self.predicted, self.final).statistic)
 
 
-def foretell(trials: list[FrozenTrial], budget: float, fraction: float = FRACTION) -> Foretold:
+def foretell(trials: list[FrozenTrial], budget: float, fraction: float = FRACTION) -> Predictions:
     """Predict every finished trial from the other finished ones, by the mean of the last quarter of its early reports.
 
     Args:
@@ -58,7 +58,7 @@ def foretell(trials: list[FrozenTrial], budget: float, fraction: float = FRACTIO
     others = [np.arange(len(x)) != row for row in range(len(x))]
     found = [predict(x[keep], y[keep], at) for keep, at in zip(others, x, strict=True)]
     told = np.array([one is not None for one in found], dtype=bool)
-    return Foretold(np.array([one.value for one in found if one is not None]), y[told])
+    return Predictions(np.array([one.value for one in found if one is not None]), y[told])
 
 
 def study_figures(
@@ -79,7 +79,7 @@ def study_figures(
     }
 
 
-def predicted_against_final(foretold: Foretold, unit: str) -> go.Figure:
+def predicted_against_final(foretold: Predictions, unit: str) -> go.Figure:
     """The paper's Figures 2 and 3: a point for every finished trial, on the diagonal if it was foretold exactly."""
     figure = go.Figure()
     predicted, final = foretold

@@ -18,7 +18,7 @@ from optuna.trial import TrialState, create_trial
 
 from chemscale_bench.progress import progress_bar
 from chemscale_bench.tuning.estimators import Array
-from chemscale_bench.tuning.figures import Foretold, foretell
+from chemscale_bench.tuning.figures import Predictions, foretell
 from chemscale_bench.tuning.named import PRUNERS
 from chemscale_bench.tuning.recorded import Curves, Stress
 
@@ -127,7 +127,7 @@ def _percent(values: Array) -> tuple[float, float, float]:
     return 100 * float(values.mean()), 100 * float(low), 100 * float(high)
 
 
-def predictions(curves: Curves, trials: int = 100) -> dict[float, Foretold]:
+def predictions(curves: Curves, trials: int = 100) -> dict[float, Predictions]:
     """Final values foretold from the first 5, 10, 20 and 50 % of trials that nobody stopped."""
     drawn = curves.draw(trials, np.random.default_rng(0))
     length = drawn.values.shape[1]
@@ -151,7 +151,7 @@ def table(graded: list[Grade]) -> str:
     return "\n".join(lines)
 
 
-def prediction_table(name: str, found: dict[float, Foretold]) -> str:
+def prediction_table(name: str, found: dict[float, Predictions]) -> str:
     """Markdown: how well early reports foretell final values."""
     lines = ["| curves | known | trials | R² of the final value | Spearman |", "|---|---|---|---|---|"]
     for fraction, foretold in found.items():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chemscale_bench.data.mixtures import Mixture, as_mixture
-from chemscale_bench.data.references import Reference, fit_reference
+from chemscale_bench.data.references import ReferenceEnergies, fit_reference
 from chemscale_bench.data.structures import Frames
 
 MOLECULES = [[8, 1, 1], [6, 8, 8], [6, 1, 1, 1, 1], [8, 6, 1, 1], [7, 1, 1, 1]]
@@ -56,7 +56,7 @@ def test_one_molecule_has_its_mean_and_a_mixture_of_one_the_same_energies() -> N
     assert mixed.energies(as_mixture(water)) == pytest.approx(alone.energies(water), abs=1e-9)
 
 
-@pytest.mark.parametrize("reference", [Reference(-2000.5), Reference(0.0, {1: -13.6, 8: -2041.0})])
-def test_a_checkpoint_keeps_it(reference: Reference) -> None:
-    assert Reference.from_record(reference.record()) == reference
+@pytest.mark.parametrize("reference", [ReferenceEnergies(-2000.5), ReferenceEnergies(0.0, {1: -13.6, 8: -2041.0})])
+def test_a_checkpoint_keeps_it(reference: ReferenceEnergies) -> None:
+    assert ReferenceEnergies.from_record(reference.record()) == reference
     assert ("atomic_reference_ev" in reference.record()) == bool(reference.atomic_ev)

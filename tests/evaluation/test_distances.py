@@ -14,7 +14,7 @@ from chemscale_bench.data.frames import prepare_frames
 from chemscale_bench.data.structures import Frames
 from chemscale_bench.evaluation.distances import (
     BIN,
-    Reference,
+    ReferenceFrames,
     bond_errors,
     bond_kinds,
     bond_lengths,
@@ -94,10 +94,10 @@ def test_the_error_of_lengths_is_how_far_they_are_moved() -> None:
 
 
 def test_the_halves_of_a_reference_differ_the_less_the_more_frames_it_has() -> None:
-    few, many = (Reference.of(NUMBERS, frames(0.05, count)) for count in (40, 1600))
+    few, many = (ReferenceFrames.of(NUMBERS, frames(0.05, count)) for count in (40, 1600))
     assert 0 < many.histogram_halves < few.histogram_halves / 3
     assert 0 < many.bond_halves["H-O"] < few.bond_halves["H-O"]
-    assert np.isnan(Reference.of(NUMBERS, frames(0.05, 1)).histogram_halves)
+    assert np.isnan(ReferenceFrames.of(NUMBERS, frames(0.05, 1)).histogram_halves)
 
 
 class Morse(Potential):

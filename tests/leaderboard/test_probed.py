@@ -21,9 +21,9 @@ from chemscale_bench.leaderboard.levels import Level, judge
 from chemscale_bench.leaderboard.page import models_table, probed
 from chemscale_bench.leaderboard.planted import plant
 from chemscale_bench.leaderboard.probed import CLASSES
+from chemscale_bench.runs.probing import probe
 from chemscale_bench.settings.probe import ProbeSettings
 from chemscale_bench.settings.verify import VerifySettings
-from chemscale_bench.verbs.probe import probe
 from chemscale_bench.verbs.verify import verify
 
 TRAIN = ["chemgpt", "--task", "embedded-lm", "--params", "1e4", "--tokens", "4e4", "--device", "cpu"]

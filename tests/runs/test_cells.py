@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from chemscale_bench.errors import UserError
-from chemscale_bench.runs.cells import Cells, Result, Training
+from chemscale_bench.runs.cells import Cells, Ended, Training
 from chemscale_bench.tracking.lifetime import PID_TAG, PROCESS_STARTED_TAG, process_tags
 
 
@@ -28,7 +28,7 @@ def test_of_two_processes_that_take_one_training_one_has_it(database: bool, tmp_
     second.logs_to(other, "r3")
     first.give_up(mine)
     assert second.claim(training) is not None  # left by one, taken by another
-    result = Result(training._replace(seed=1), "r3", 1010, {20: 3.5}, 1.5, 2e9)
+    result = Ended(training._replace(seed=1), "r3", 1010, {20: 3.5}, 1.5, 2e9)
     assert second.complete(other, result, diverged=False)
     assert first.results() == [result]
     assert first.claim(training._replace(seed=1)) is None
@@ -45,7 +45,7 @@ def test_a_training_of_which_nothing_is_heard_is_left_to_others(monkeypatch: pyt
     cells.fail_dead_trials()
     assert [training.seed for training, _ in cells.going()] == [1]
     cells.beat(silent)  # it speaks again, too late
-    assert not cells.complete(silent, Result(Training(1000, 20, 0), "r0", 1000, {20: 1.0}, 1.0, 1.0), diverged=False)
+    assert not cells.complete(silent, Ended(Training(1000, 20, 0), "r0", 1000, {20: 1.0}, 1.0, 1.0), diverged=False)
 
 
 def test_of_several_proposals_the_first_stands_and_a_claim_of_a_dead_process_does_not(tmp_path: Path) -> None:

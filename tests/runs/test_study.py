@@ -15,7 +15,7 @@ from forks import Fork
 from mlflow.entities import Run
 
 from chemscale_bench.cli import main
-from chemscale_bench.runs.cells import Result, Training
+from chemscale_bench.runs.cells import Ended, Training
 from chemscale_bench.runs.comparison import studies_of
 from chemscale_bench.runs.study import Study
 from chemscale_bench.runs.study_report import judged
@@ -280,7 +280,7 @@ def test_what_was_foretold_is_judged_by_later_runs_only() -> None:
     record = {"params": [1000.0, 3000.0], "tokens": [50.0, 50.0], "loss": [2.0, 1.5], "low": [1.9, 1.4],
               "high": [2.1, 1.6], "runs": ["a"]}  # fmt: skip
     results = [
-        Result(Training(1000, 50, seed), run_id, 1000, {20: 3.0, 50: loss}, 1.0, 1.0)
+        Ended(Training(1000, 50, seed), run_id, 1000, {20: 3.0, 50: loss}, 1.0, 1.0)
         for seed, run_id, loss in ((0, "a", 2.0), (1, "b", 2.05), (2, "c", 2.2))
     ]
     found = judged(record, results, "tokens")

@@ -6,7 +6,7 @@ import pytest
 
 from chemscale_bench import tasks
 from chemscale_bench.errors import UserError
-from chemscale_bench.runs.cells import Result, Training, Tuned
+from chemscale_bench.runs.cells import Ended, Training, Tuned
 from chemscale_bench.runs.pace import Pace, undisturbed
 from chemscale_bench.runs.study_plan import StudyPlan
 from chemscale_bench.settings.study import StudySettings
@@ -97,7 +97,7 @@ def test_a_target_too_far_beyond_the_trainings_is_refused_with_one_that_is_not()
 def test_what_trainings_take_replaces_what_was_measured() -> None:
     plan = planned(hours="1")
     expected = plan.cost(Training(10_000, 20, 0)).seconds
-    plan.learn([Result(Training(3000, 20, 0), "r", 3000, {20: 1.0}, 3 * plan.cost(Training(3000, 20, 0)).seconds, 1.0)])
+    plan.learn([Ended(Training(3000, 20, 0), "r", 3000, {20: 1.0}, 3 * plan.cost(Training(3000, 20, 0)).seconds, 1.0)])
     assert plan.cost(Training(10_000, 20, 0)).seconds > 2 * expected  # the machine is slower than it seemed
 
 

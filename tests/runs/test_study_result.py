@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from chemscale_bench.runs.study_result import Foretold, StudyResult
+from chemscale_bench.runs.study_result import StudyResult, WrittenForecast
 from chemscale_bench.scaling import validate
 from chemscale_bench.scaling.analysis import analyse
 
@@ -17,7 +17,7 @@ def test_a_forecast_without_an_upper_end_says_so_and_its_bar_leaves_the_figure()
     names = ["params", "data", "foretold", "low", "high", "measured", "inside"]
     rows = [(3e5, 1e5, 1.45, 1.4, 1.5, 1.4536, True), (3e5, 3e5, 1.2, 0.9, 25_572.0, 1.1757, True)]
     wide, narrow = (
-        StudyResult("", 9, analysis, Foretold("today", 7, pd.DataFrame(kept, columns=names)), "loss")
+        StudyResult("", 9, analysis, WrittenForecast("today", 7, pd.DataFrame(kept, columns=names)), "loss")
         for kept in (rows, rows[:1])
     )
     lines = wide.text().splitlines()

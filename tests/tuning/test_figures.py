@@ -6,7 +6,15 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from chemscale_bench.tuning.figures import BEST, FINISHED, STOPPED, Foretold, foretell, pruners_compared, study_figures
+from chemscale_bench.tuning.figures import (
+    BEST,
+    FINISHED,
+    STOPPED,
+    Predictions,
+    foretell,
+    pruners_compared,
+    study_figures,
+)
 
 
 def trial(level: float, state: TrialState = TrialState.COMPLETE, steps: int = 10) -> FrozenTrial:
@@ -66,15 +74,15 @@ def test_the_figures_hold_every_trial_every_stop_and_the_share_saved() -> None:
 
 def test_what_is_foretold_is_told_by_r2_and_spearman() -> None:
     """Squares of residuals 0 + 0 + 1 of those about the mean 1 + 0 + 1."""
-    found = Foretold(np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.0, 3.0]))
+    found = Predictions(np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.0, 3.0]))
     assert (found.r2, found.spearman) == (pytest.approx(0.5), pytest.approx(1))
-    assert Foretold(found.predicted[::-1], found.final).spearman == pytest.approx(-1)
+    assert Predictions(found.predicted[::-1], found.final).spearman == pytest.approx(-1)
     for predicted, final, told in (
         ([1.0, 2.0], [1.0, 2.0], (0, 0)),
         ([1, 2, 3], [5.0] * 3, (0, 0)),
         ([5.0] * 3, [1, 2, 3], (1, 0)),
     ):
-        few = Foretold(np.array(predicted), np.array(final))
+        few = Predictions(np.array(predicted), np.array(final))
         assert (math.isfinite(few.r2), math.isfinite(few.spearman)) == tuple(map(bool, told))
 
 

@@ -19,8 +19,8 @@ from chemscale_bench.data.vocabulary import Vocabulary
 from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.featurizer import Featurizer
 from chemscale_bench.models.registry import LANGUAGE_MODELS
+from chemscale_bench.runs.probing import probe
 from chemscale_bench.settings.probe import ProbeSettings
-from chemscale_bench.verbs.probe import probe
 
 CYCLES = "c1ccccc1 C1CCCCC1 c1ccncc1 C1CCNCC1 c1ccoc1 c1ccsc1 C1CC1 C1CCC1 C1CCOC1 C1CCSC1 C1CCNC1 C1CCCCCC1"
 RINGS = CYCLES.split()
