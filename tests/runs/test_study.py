@@ -20,6 +20,7 @@ from chemscale_bench.runs.comparison import studies_of
 from chemscale_bench.runs.study import Study
 from chemscale_bench.runs.study_report import judged
 from chemscale_bench.settings.study import StudySettings
+from chemscale_bench.tracking.lifetime import end_run
 from chemscale_bench.tracking.store import open_store
 
 SMALL = [
@@ -175,6 +176,15 @@ def test_of_drivers_that_start_at_once_one_makes_the_run_of_the_study(monkeypatc
     call(*SMALL, "--params", "3e3", "--train_size", "20")
     parent, children = parent_and_children()
     assert (parent.info.status, len(children)) == ("FINISHED", 1)
+
+
+def test_a_run_that_was_killed_after_its_last_word_has_ended_well() -> None:
+    call(*SMALL, "--params", "3e3", "--train_size", "20")
+    _, (child,) = parent_and_children()
+    end_run(open_store(), child.info.run_id, "FAILED", "its process is gone")
+    call(*SMALL, "--params", "3e3", "--train_size", "20")
+    _, (child,) = parent_and_children()
+    assert (child.info.status, child.data.tags["chemscale.reason"]) == ("FINISHED", "")
 
 
 def test_a_budget_of_flops_is_kept_and_more_of_it_goes_on() -> None:
