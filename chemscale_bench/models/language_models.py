@@ -111,10 +111,15 @@ def options_of(model: str, settings: Any) -> dict[str, Any]:
     """Those of a verb's settings that a model's family takes by name.
 
     Raises:
-        UserError: for one that only other families take, if it was set.
+        UserError: for one that only other families take, if it was set, or that is no setting.
     """
     families = LANGUAGE_MODELS.ours() | {model: LANGUAGE_MODELS.family(model)}
     taken = {name: family.OPTIONS for name, family in families.items()}
+    if unknown := sorted(set(taken[model]) - set(type(settings).model_fields)):
+        raise UserError(
+            f"OPTIONS of a model must be settings of its verb, {model} has {', '.join(unknown)} besides; put it into "
+            "Config"
+        )
     for option in sorted({option for options in taken.values() for option in options} - set(taken[model])):
         value = getattr(settings, option)
         if value != type(settings).model_fields[option].default:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from chemscale_bench.data.structures import all_pairs, pair_distances
+from chemscale_bench.errors import UserError
 
 
 class Graph(NamedTuple):
@@ -138,6 +139,26 @@ class Potential(nn.Module):
             for name, parameter in self.named_parameters()
             if parameter.requires_grad and not set(self.ELEMENT_TABLES) & set(name.split("."))
         )
+
+
+def check_outputs(potential: Potential, graph: Graph) -> None:
+    """Refuse a network that gives something else than it has to: an error inside the training would not say so.
+
+    Raises:
+        UserError: naming the method, what it has to give, and what it gives.
+    """
+    atomwise = type(potential).forward is Potential.forward
+    method, energies = ("atomic_energies", len(graph.numbers_A)) if atomwise else ("forward", graph.structures)
+    given = getattr(potential, method)(graph)
+    found = given if isinstance(given, tuple) else (given,)
+    wanted = [(energies,), (len(graph.numbers_A), 3)] if potential.DIRECT else [(energies,)]
+    where = f"{method} of {type(potential).__module__}.{type(potential).__name__}"
+    if (shapes := [tuple(getattr(each, "shape", ())) for each in found]) != wanted:
+        outputs = " and ".join(f"{what} {shape}" for what, shape in zip(("energies", "forces"), wanted, strict=False))
+        hint = ", or declare DIRECT = True" if len(found) == 2 and not potential.DIRECT else ""
+        raise UserError(f"{where} must give {outputs}, got {' and '.join(map(str, shapes))}; change it there{hint}")
+    if not all(bool(each.isfinite().all()) for each in found):
+        raise UserError(f"{where} must give finite numbers before any training, got others; change it there")
 
 
 def energy_of(potential: Potential, graph: Graph) -> Tensor:

@@ -9,7 +9,7 @@ models/language_models.py and models/force_fields.py say what the module has to 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -153,6 +153,13 @@ def load(name: str, declared: tuple[str, ...]) -> Any:
     if missing:
         raise UserError(
             f"model {name} must declare {', '.join(missing)}, {point.value} of {package} does not; add it there"
+        )
+    if not (isinstance(module.Config, type) and is_dataclass(module.Config)):
+        raise UserError(f"Config must be a dataclass, {point.value} of {package} has another; change it there")
+    if not (isinstance(rate := getattr(module, "PEAK_RATE", (1, 1)), tuple) and len(rate) == 2):
+        raise UserError(
+            f"PEAK_RATE must be a learning rate and its width or None, {point.value} of {package} has {rate!r}; change "
+            "it there"
         )
     if module.STACKED and getattr(module.Network, "DIRECT", False):
         raise UserError(

@@ -21,7 +21,7 @@ from chemscale_bench.errors import UserError
 from chemscale_bench.evaluation.soundness import soundness
 from chemscale_bench.models import force_fields
 from chemscale_bench.models.force_recipe import rate_factor, recipe_of, warmup_share
-from chemscale_bench.models.potential import Potential
+from chemscale_bench.models.potential import Potential, check_outputs
 from chemscale_bench.models.registry import FORCE_FIELDS
 from chemscale_bench.runs import force_start
 from chemscale_bench.runs.frames import frames_of
@@ -129,6 +129,7 @@ class ForceRun(TrackedRun):
             np.square(train.energies - self.of_labels.energies(train)).mean() / np.square(train.forces).mean()
         )
         few = self.train_split.batch(np.arange(min(recipe.batch_frames, len(self.train_split))))
+        check_outputs(self.potential, few.graph)
         at_random = float(loss(few).detach()) / len(few.energy_B)  # of some models far above that of no force
         diverged = max(100 * nothing, 10 * at_random)
         objective = ForceObjective(self.train_split, chosen.seed, recipe.batch_frames, diverged)

@@ -28,9 +28,9 @@ from chemscale_bench.runs.sizes import measure_sizes
 from chemscale_bench.runs.study_plan import Planned, StudyPlan, duration
 from chemscale_bench.runs.study_result import StudyResult
 from chemscale_bench.settings.study import StudySettings
-from chemscale_bench.tracking.adoption import adopt_run
+from chemscale_bench.tracking.adoption import adopt_run, give_up
 from chemscale_bench.tracking.ending import ended_properly
-from chemscale_bench.tracking.lifetime import Stop, end_run, reap_dead_runs
+from chemscale_bench.tracking.lifetime import Stop, reap_dead_runs
 from chemscale_bench.tracking.store import experiment_id, open_store
 from chemscale_bench.training.devices import start_fabric
 
@@ -161,7 +161,7 @@ class Study:
         made = adopt_run(self.settings.experiment, resume=self.cells.parent, shared=True)
         parent: str = self.cells.first("parent", made)
         if parent != made:  # of another that started at once
-            end_run(self.client, made, "KILLED", f"its study is run {parent}")
+            give_up(self.client, made, f"its study is run {parent}")
             adopt_run(self.settings.experiment, resume=parent, shared=True)
         self.cells.parent = parent
         study_report.describe(self.client, parent, self.cells, self.settings, self.plan.model)

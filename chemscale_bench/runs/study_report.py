@@ -27,6 +27,7 @@ from chemscale_bench.tasks import LanguageTask, load
 from chemscale_bench.tracking.families import describe_family
 from chemscale_bench.tracking.figures import to_html
 from chemscale_bench.tracking.forecast import read_forecast, write_forecast
+from chemscale_bench.tracking.lifetime import end_run
 from chemscale_bench.tracking.looking import look_at
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def finish(client: MlflowClient, parent: str, cells: Cells, plan: StudyPlan) -> 
         raise UserError(f"a study needs trainings that reach a loss, all {len(results)} diverged; lower learning_rate")
     for result in results:  # one that was killed after its last word
         if result.losses and client.get_run(result.run_id).info.status == "FAILED":
-            client.set_terminated(result.run_id, "FINISHED")
+            end_run(client, result.run_id, "FINISHED", "")
     metrics = {
         "study/trainings": float(len(results)), "study/seconds": sum(result.seconds for result in results),
         "study/flops": sum(result.flops for result in results),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -217,7 +218,7 @@ def analyse(table: RunTable, level: float = 0.9, replicates: int = 1000) -> Anal
         try:
             return work()
         except UnidentifiedError as refusal:
-            refusals[what] = str(refusal)
+            refusals[what] = re.sub(r"\btokens\b", table.data_column, str(refusal))
             return None
 
     law = JointLaw(replicates=replicates, on_flat="nan")

@@ -113,7 +113,7 @@ def adopt_run(experiment: str, resume: str = "", shared: bool = False) -> str:
 
 
 def give_up(client: MlflowClient, launched_id: str, reason: str) -> None:
-    """Have a run of `mlflow run` that nothing was logged to deleted; among the deleted its name is the reason."""
+    """Have a run that nothing was logged to deleted, one of `mlflow run` after that; its name is then the reason."""
     for name, value in {REASON_TAG: reason, "mlflow.runName": reason[:200], FINAL_TAG: DELETED}.items():
         client.set_tag(launched_id, name, value)
     if is_alive(find_launcher()):

@@ -53,7 +53,7 @@ class LanguageObjective:
         self.molecules, self.start_id, self.seed = molecules, start_id, seed
         self.batch_tokens, self.device = batch_tokens, device
         self.lengths = molecules.lengths
-        self.diverged_loss = float(np.log(vocabulary_size)) + 0.5
+        self.diverged_loss = float(np.log(vocabulary_size)) + 2  # untrained, with 12 symbols, most of them C: 1.7
         self.order = lru_cache(maxsize=1)(self.order_of)
         self.tokens_on_device = tokens_on(device, molecules) if device.type == "cuda" else None
 

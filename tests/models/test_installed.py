@@ -135,6 +135,8 @@ BAD = [
         r"of the package their-models can't \(No module named 'nowhere'\); install",
     ),
     ("pairs", "1 / 0", r"their_models of the package their-models can't \(division by zero\); install what it needs"),
+    ("pairs", PAIRS.replace("@dataclass(frozen=True)", ""), "Config must be a dataclass, their_models of the package"),
+    ("pairs", PAIRS.replace("(1e-2, 32)", "1e-2"), "must be a learning rate and its width or None, their_models of"),
     ("pairs", LACKING, "must declare Config.layers, Config.width, Config.cutoff, Network, WIDTH_STEP, their_models of"),
 ]
 
@@ -151,6 +153,25 @@ def test_what_does_not_work_is_refused_and_harms_no_other(install: Install, mode
     assert FORCE_FIELDS.family("schnet").STACKED
     with pytest.raises(UserError, match="choose schnet or painn"):
         FORCE_FIELDS.check_stacked("seeds", 2, "mace")
+
+
+ENERGIES = "return energy_E.new_zeros(len(graph.numbers_A)).index_add(0, graph.receivers_E, energy_E)"
+OUTPUTS = [
+    (PAIRS.replace(ENERGIES, f"{ENERGIES}[:, None]"), r"energies \(90,\), got \(90, 1\); change it there$"),
+    (PAIRS.replace(ENERGIES, "return energy_E.sum()"), r"atomic_energies of .* must give energies \(90,\), got \(\);"),
+    (PAIRS.replace(ENERGIES, f"{ENERGIES} / 0"), "must give finite numbers before any training"),
+    (f"{PAIRS}\n    def forward(self, graph):\n        return super().forward(graph).sum()", r"\(10,\), got \(\);"),
+    (DIRECT.replace("found_A4[:, 0]), found", "found_A4[:, :1]), found"), r"forces \(90, 3\), got \(10, 1\) and"),
+    (DIRECT.replace("), found_A4[:, 1:]", ")"), r"energies \(10,\) and forces \(90, 3\), got \(10,\); change"),
+    (DIRECT.replace("DIRECT = True", ""), r"got \(10,\) and \(90, 3\); change it there, or declare DIRECT = True"),
+]
+
+
+@pytest.mark.parametrize(("code", "says"), OUTPUTS)
+def test_outputs_of_other_shapes_are_refused(install: Install, tracking_uri: str, code: str, says: str) -> None:
+    install("pairs", code)
+    with pytest.raises(UserError, match=says):
+        cs.train("pairs", task="embedded-ff", train_size=50, params=2000, steps=20, device="cpu")
 
 
 def test_predicted_forces_are_not_stacked(install: Install) -> None:
@@ -177,6 +198,9 @@ def test_a_language_model_of_a_package(install: Install, tmp_path: Path) -> None
     assert "their_models" not in sys.modules
     settings = LanguageSettings(model="toy", ladder="chemgpt")
     with pytest.raises(UserError, match="ladder must be left out with model=toy"):
+        options_of("toy", settings)
+    LANGUAGE_MODELS.family("toy").OPTIONS = ("parametrization", "dropout")
+    with pytest.raises(UserError, match="OPTIONS of a model must be settings of its verb, toy has dropout besides"):
         options_of("toy", settings)
     install("renamed", f"{code}\nMODEL_TYPE = 'toy'\n", package="other-models", kind="language_models")
     with pytest.raises(UserError, match="MODEL_TYPE of a package's model must be its name, renamed, got 'toy'"):

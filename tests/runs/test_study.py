@@ -15,11 +15,13 @@ from forks import Fork
 from mlflow.entities import Run
 
 from chemscale_bench.cli import main
-from chemscale_bench.runs.cells import Ended, Training
+from chemscale_bench.runs.cells import Cells, Ended, Training
 from chemscale_bench.runs.comparison import studies_of
 from chemscale_bench.runs.study import Study
 from chemscale_bench.runs.study_report import judged
 from chemscale_bench.settings.study import StudySettings
+from chemscale_bench.tracking.lifetime import end_run
+from chemscale_bench.tracking.store import open_store
 
 SMALL = [
     "study", "--task", "embedded-ff", "--model", "schnet", "--molecule", "ethanol", "--steps", "20", "--device", "cpu",
@@ -164,6 +166,25 @@ def test_workers_share_a_study(chemscale_home: Path) -> None:
     assert len(list(logs.glob("*/worker-*.log"))) == 2
     assert not [log for log in logs.glob("*/worker-*.log") if "Traceback" in log.read_text()]
     assert "4 trainings below run" in out
+
+
+def test_of_drivers_that_start_at_once_one_makes_the_run_of_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    def first(cells: Cells, what: str, made: str) -> str:
+        return str(open_store().create_run(open_store().get_run(made).info.experiment_id).info.run_id)  # another's
+
+    monkeypatch.setattr(Cells, "first", first)
+    call(*SMALL, "--params", "3e3", "--train_size", "20")
+    parent, children = parent_and_children()
+    assert (parent.info.status, len(children)) == ("FINISHED", 1)
+
+
+def test_a_run_that_was_killed_after_its_last_word_has_ended_well() -> None:
+    call(*SMALL, "--params", "3e3", "--train_size", "20")
+    _, (child,) = parent_and_children()
+    end_run(open_store(), child.info.run_id, "FAILED", "its process is gone")
+    call(*SMALL, "--params", "3e3", "--train_size", "20")
+    _, (child,) = parent_and_children()
+    assert (child.info.status, child.data.tags["chemscale.reason"]) == ("FINISHED", "")
 
 
 def test_a_budget_of_flops_is_kept_and_more_of_it_goes_on() -> None:

@@ -170,4 +170,6 @@ def test_frames_have_no_frontier() -> None:
     assert (found.frontier, found.compute, found.parabolas) == (None, None, None)
     lines = found.text().splitlines()
     assert "18 rows: 9 sizes x 2 values of frames; none left out" in lines
+    assert "No joint law: JointLaw needs at least 3 different frames, got 2 (1e+08, 1e+10)" in found.text()
+    assert "params and frames: a forecast needs at least 3 different frames, got 2" in found.verdict.found
     assert any(line.startswith("      frames                     exponent") for line in lines)

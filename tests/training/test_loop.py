@@ -84,7 +84,7 @@ def test_out_of_memory_halves_the_passes_and_goes_on(molecules: Molecules, monke
 def test_divergence_ends_the_run_with_the_reason(molecules: Molecules, rate: float) -> None:
     with pytest.raises(
         Diverged,
-        match=r"mean loss was .* after [\d,]+ tokens or frames, where that of an untrained model stays below 2\.985",
+        match=r"mean loss was .* after [\d,]+ tokens or frames, where that of an untrained model stays below 4\.485",
     ):
         trainer(molecules, Log(), [8000], rate=rate).run()
 
