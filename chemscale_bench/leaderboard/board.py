@@ -16,6 +16,7 @@ from chemscale_bench.leaderboard.collect import Study
 from chemscale_bench.leaderboard.entry import RESULTS, Run
 from chemscale_bench.leaderboard.laws import Estimate, Laws, Question, laws_of
 from chemscale_bench.leaderboard.levels import Level
+from chemscale_bench.progress import progress_bar
 from chemscale_bench.scaling.seeds import Mean, gap, mean_over_seeds
 from chemscale_bench.tasks import BOTH_STRINGS
 
@@ -95,11 +96,12 @@ def build(studies: Iterable[Study], level: float = 0.9, flops: float = 0.0, repl
     groups: dict[str, dict[str, list[Study]]] = defaultdict(lambda: defaultdict(list))
     for study in studies:
         groups[study.task][study.task_digest].append(study)
-    boards = []
+    members = []
     for task, versions in sorted(groups.items()):
         papers = versions.pop("", [])
-        for digest, members in sorted(versions.items()) or [("", [])]:
-            boards.append(_board(task, digest, [*members, *papers], level, flops, replicates))
+        members += [(task, digest, [*found, *papers]) for digest, found in sorted(versions.items()) or [("", [])]]
+    shown = progress_bar(members, desc="fitting laws", unit="board", delay=2, leave=False)
+    boards = [_board(*each, level, flops, replicates) for each in shown]
     newest: dict[str, Board] = {}
     for board in sorted(filter(_measured, boards), key=_last_date):
         newest[board.task] = board

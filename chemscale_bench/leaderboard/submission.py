@@ -28,6 +28,9 @@ from chemscale_bench.leaderboard.sources import runs_named
 from chemscale_bench.settings.submit import SubmitSettings
 from chemscale_bench.tracking.reader import read_curves
 
+SELECTS = ("task", "model", "task_digest")
+"""Parameters that choose among the runs of an experiment."""
+
 
 def study(settings: SubmitSettings) -> tuple[list[Measured], dict[str, int]]:
     """The finished runs that the settings name, all of one task and model, and how many were left out."""
@@ -50,11 +53,16 @@ def study(settings: SubmitSettings) -> tuple[list[Measured], dict[str, int]]:
         and "non_embedding_params" in run.params  # or else a parent of several
         and any(name in run.metrics for _, name in primary)
     }
-    if len(kinds) != 1:
-        listed = "; ".join(" ".join(map(str, kind)) for kind in sorted(kinds, key=str)[:4]) or "no finished run"
+    if not kinds:
+        asked = "".join(f" with {name}={value}" for name in SELECTS if (value := getattr(settings, name)))
+        raise UserError(
+            f"an entry needs a finished run with a result, {settings.run!r} has none{asked}; train one first"
+        )
+    if len(kinds) > 1:
+        listed = "; ".join(" ".join(map(str, kind)) for kind in sorted(kinds, key=str)[:4])
         raise UserError(
             f"an entry is of one task, model and task digest, got {listed} in {settings.run!r}; "
-            "select with task=, model= and task_digest="
+            f"select with {', '.join(f'{name}=' for name in SELECTS)}"
         )
     metric = next(metric for _, metric in primary if any(metric in run.metrics for run in found))
     return measure(found, metric)

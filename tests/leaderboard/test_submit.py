@@ -259,7 +259,7 @@ def test_other_data_than_the_pinned_ones_reproduce_nothing(
         ({"submitter": "..."}, "submitter must be a name"),
         ({"submitter": "<script>x</script>"}, "submitter"),
         ({"link": "javascript:x"}, "link"),
-        ({"task": "moses-lm"}, "no finished run"),
+        ({"task": "moses-lm"}, "has none with task=moses-lm; train one first"),
         ({"out": "/dev/null/x"}, "out must be a writable folder"),
     ],
 )
