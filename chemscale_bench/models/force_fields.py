@@ -11,7 +11,8 @@
 - of its `Network`, if it likes, `DIRECT = True`: then `forward` gives energies and forces, and runs and the board say
   that the forces are predicted (the shortest one is in `tests/models/toy_direct.py`);
 - `imported(path)`, if there are checkpoints of its own package's: network, config and atomic numbers of such a file;
-- `DEGREE`, of equivariant models, the field of `Config` that has their largest degree l.
+- `DEGREE`, of equivariant models, the field of `Config` that has their largest degree l, and `AT_DEGREE`, if it likes,
+  what they declare otherwise at some degree.
 
 models/registry.py has their names.
 """

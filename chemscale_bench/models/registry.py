@@ -112,7 +112,8 @@ class Registry:
         base, degree = name.split("-l")
         module = import_module(self.modules[base])
         config = partial(module.Config, **{module.DEGREE: int(degree)})
-        return SimpleNamespace(**vars(module) | {"Config": config})
+        there = getattr(module, "AT_DEGREE", {}).get(int(degree), {})
+        return SimpleNamespace(**vars(module) | there | {"Config": config})
 
     def ours(self) -> dict[str, Any]:
         """The modules of our own models, by name."""

@@ -77,3 +77,8 @@ def test_wide_and_long_runs_learn_slower(width: int, steps: int, factor: float) 
 def test_weights_of_unit_variance_learn_alike_at_every_width(model: str) -> None:
     assert rate_factor(model, 8, 100) == rate_factor(model, 256, 5_000) == 1
     assert rate_factor(model, 256, 20_000) == 0.5
+
+
+def test_quadrupoles_learn_slower() -> None:
+    rates = [FORCE_FIELDS.family(f"nequip-l{degree}").PEAK_RATE[0] for degree in range(3)]
+    assert rates == [0.08, 0.08, 0.04]
