@@ -101,7 +101,7 @@ def build(studies: Iterable[Study], level: float = 0.9, flops: float = 0.0, repl
         papers = versions.pop("", [])
         members += [(task, digest, [*found, *papers]) for digest, found in sorted(versions.items()) or [("", [])]]
     shown = progress_bar(members, desc="fitting laws", unit="board", delay=2, leave=False)
-    boards = [_board(*each, level, flops, replicates) for each in shown]
+    boards = [_board(task, digest, found, level, flops, replicates) for task, digest, found in shown]
     newest: dict[str, Board] = {}
     for board in sorted(filter(_measured, boards), key=_last_date):
         newest[board.task] = board
